@@ -7,13 +7,13 @@ optical frame of REP-103 (x right, y down, z forward), metres. Unknown is NaN, n
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum
 
 import numpy as np
 from jaxtyping import Float32, UInt8, UInt16
 
 
-class Task(StrEnum):
+class Task(str, Enum):
     """What can be asked of a checkpoint; the value is the name used in parameters and services."""
 
     DEPTH = "depth"
@@ -65,7 +65,7 @@ class PixelMap:
     height: int
 
 
-class TrackState(StrEnum):
+class TrackState(str, Enum):
     """How far a body is to be trusted."""
 
     TENTATIVE = "tentative"  # seen, but not yet often enough to be reported as a person
