@@ -52,6 +52,24 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
+class Clip:
+    """The newest frames of one unbroken stream, oldest first.
+
+    All have the same size and frame_id, and stamps that increase. ``epoch`` is another number
+    whenever the stream was broken (a gap, a jump in time, a new size): whoever keeps state
+    from clip to clip drops it then.
+    """
+
+    frames: tuple[Frame, ...]
+    epoch: int
+
+    @property
+    def newest(self) -> Frame:
+        """The frame that a perception of this clip describes."""
+        return self.frames[-1]
+
+
+@dataclass(frozen=True, slots=True)
 class PixelMap:
     """Where a network picture lies in the source picture: source = scale * network + offset.
 

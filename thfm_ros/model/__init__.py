@@ -1,0 +1,1 @@
+"""The networks: one architecture in two sizes, and what a checkpoint says about itself."""
