@@ -1,0 +1,66 @@
+"""What a checkpoint says about itself; it travels inside the weights file."""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from thfm_ros.contract import PerceptionError, Task
+
+FORMAT_VERSION = 1
+"""Raised when a file written by one release can no longer be read by another."""
+
+
+class CardError(PerceptionError):
+    """The description inside a weights file is missing or does not fit this release."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """Sizes, abilities and provenance of one checkpoint.
+
+    Sizes of pictures are (width, height) in pixels. The node offers exactly ``tasks``.
+    """
+
+    name: str
+    family: str  # "nano" or "genception"
+    tasks: tuple[Task, ...]
+    prompts: dict[str, str]  # task -> the sentence that asks for it
+    joint_names: tuple[str, ...]
+    part_names: tuple[str, ...]
+    crop_size: tuple[int, int] = (128, 128)
+    frame_size: tuple[int, int] = (192, 144)
+    window: int = 4  # frames that a stream remembers, the newest included
+    network: dict[str, Any] = field(default_factory=dict)
+    trained_on: str = ""
+    version: int = FORMAT_VERSION
+
+    def to_json(self) -> str:
+        """One line of JSON, keys sorted, so that equal cards are equal texts."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+
+def card_from_json(text: str, source: str) -> ModelCard:
+    """Read a card; ``source`` is the file's name, for the error."""
+    try:
+        values = json.loads(text)
+        version = values["version"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise CardError(
+            f"{source} holds no readable model card ({error}). It was not written by thfm_ros: "
+            "use `thfm import` for other checkpoints."
+        ) from error
+    if version != FORMAT_VERSION:
+        raise CardError(
+            f"{source} has format version {version}; this release reads {FORMAT_VERSION}. "
+            "Install the release that wrote it, or train or import the checkpoint again."
+        )
+    known = {f.name for f in dataclasses.fields(ModelCard)}
+    if set(values) != known:
+        raise CardError(
+            f"{source} has a model card with the fields {sorted(values)}; expected {sorted(known)}."
+        )
+    for name in ("joint_names", "part_names", "crop_size", "frame_size"):
+        values[name] = tuple(values[name])
+    values["tasks"] = tuple(Task(task) for task in values["tasks"])
+    return ModelCard(**values)
