@@ -1,0 +1,60 @@
+"""What a built engine was built from: the key that finds it, and the note that lies beside it."""
+
+import dataclasses
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineKey:
+    """All that an artefact depends on; another value anywhere means another artefact."""
+
+    engine: str  # "onnx", "tensorrt"
+    checkpoint: str  # the card's name, for people
+    weights_sha256: str
+    profile: str  # picture size and outputs: "128x128-dense"
+    precision: str  # "float32"
+    device: str  # "cpu", or the GPU's name and SM
+    versions: tuple[tuple[str, str], ...]  # (package, version), sorted
+
+    @property
+    def purpose(self) -> str:
+        """What the artefact is for, as the beginning of its file name."""
+        text = f"{self.engine}-{self.checkpoint}-{self.profile}"
+        return re.sub(r"[^A-Za-z0-9_.-]+", "_", text)
+
+    @property
+    def stem(self) -> str:
+        """File name without suffix: the purpose, and a digest of the whole key."""
+        text = json.dumps(dataclasses.asdict(self), sort_keys=True)
+        return f"{self.purpose}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What is known about one artefact."""
+
+    key: EngineKey
+    created: str  # ISO 8601, UTC
+    build_s: float
+    bytes: int
+    sha256: str
+    notes: dict[str, str]  # free: what the builder wants to be remembered
+
+    def to_json(self) -> str:
+        """Indented, for the person who looks into the folder."""
+        return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True)
+
+
+def manifest_from_json(text: str) -> Manifest:
+    """Read a manifest; ValueError when it is not one."""
+    try:
+        values: dict[str, Any] = json.loads(text)
+        key: dict[str, Any] = dict(values.pop("key"))
+        key["versions"] = tuple((str(name), str(version)) for name, version in key["versions"])
+        return Manifest(key=EngineKey(**key), **values)
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        raise ValueError(f"no manifest: {error}") from error
