@@ -14,7 +14,9 @@ class DenseOutputs(NamedTuple):
     relief: Float32[np.ndarray, "h w"]  # metres behind (+) the target's pelvis, along the axis
     normals: Float32[np.ndarray, "3 h w"]  # optical frame, not yet of unit length
     surface: Float32[np.ndarray, "3 h w"]  # cos 2*pi*u, sin 2*pi*u, v on the body part
-    votes: Float32[np.ndarray, "2 h w"]  # from this pixel to its person's box centre, in longer sides
+    votes: Float32[
+        np.ndarray, "2 h w"
+    ]  # from this pixel to its person's box centre, in longer sides
 
 
 class BodyOutputs(NamedTuple):
