@@ -67,18 +67,16 @@ def flipped(k: Intrinsics) -> Intrinsics:
     return replace(k, cx=k.width - k.cx)
 
 
-def to_source(
-    points: Float[np.ndarray, "*n 2"], pixel_map: PixelMap
-) -> Float[np.ndarray, "*n 2"]:
+def to_source(points: Float[np.ndarray, "*n 2"], pixel_map: PixelMap) -> Float[np.ndarray, "*n 2"]:
     """From pixels of the network picture to pixels of the source picture."""
-    return points * pixel_map.scale + np.array([pixel_map.offset_x, pixel_map.offset_y])
+    offset = np.array([pixel_map.offset_x, pixel_map.offset_y])
+    return np.asarray(points * pixel_map.scale + offset)
 
 
-def to_network(
-    points: Float[np.ndarray, "*n 2"], pixel_map: PixelMap
-) -> Float[np.ndarray, "*n 2"]:
+def to_network(points: Float[np.ndarray, "*n 2"], pixel_map: PixelMap) -> Float[np.ndarray, "*n 2"]:
     """From pixels of the source picture to pixels of the network picture."""
-    return (points - np.array([pixel_map.offset_x, pixel_map.offset_y])) / pixel_map.scale
+    offset = np.array([pixel_map.offset_x, pixel_map.offset_y])
+    return np.asarray((points - offset) / pixel_map.scale)
 
 
 def turn_to_ray(ray: Float[np.ndarray, "3"]) -> Float64[np.ndarray, "3 3"]:
@@ -93,9 +91,7 @@ def turn_to_ray(ray: Float[np.ndarray, "3"]) -> Float64[np.ndarray, "3 3"]:
         raise ValueError("the ray points backwards: no smallest rotation is unique")
     # Rodrigues with axis (-y, x, 0) and cosine z, written out
     a = 1 / (1 + z)
-    return np.array(
-        [[1 - a * x * x, -a * x * y, x], [-a * x * y, 1 - a * y * y, y], [-x, -y, z]]
-    )
+    return np.array([[1 - a * x * x, -a * x * y, x], [-a * x * y, 1 - a * y * y, y], [-x, -y, z]])
 
 
 class Root(NamedTuple):

@@ -1,0 +1,119 @@
+"""Where to look: the whole frame, or a steady square round a person; and cutting it out.
+
+Regions lie on whole source pixels, so that a cut is one resize of a rectangle (a view of the
+message's bytes) and the `PixelMap` is exact.
+"""
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from thfm_ros.config import RegionConfig
+from thfm_ros.contract import Frame, PixelMap
+
+OUTSIDE = 114
+"""Grey of what lies outside the picture; training pads with the same."""
+
+
+class RegionKind(str, Enum):
+    """What the network is asked about a region."""
+
+    FRAME = "frame"  # who is there
+    PERSON = "person"  # everything about the one in the middle
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A rectangle of the source picture, as the network sees it."""
+
+    map: PixelMap
+    kind: RegionKind
+
+
+def whole_frame(width: int, height: int, size: tuple[int, int]) -> Region:
+    """The whole picture of ``width`` x ``height``, letterboxed to ``size`` (width, height)."""
+    step = math.gcd(*size)
+    units = max(math.ceil(width * step / size[0]), math.ceil(height * step / size[1]))
+    return Region(_snapped(width / 2, height / 2, units, size), RegionKind.FRAME)
+
+
+def around(box: Float[np.ndarray, "4"], size: tuple[int, int], config: RegionConfig) -> Region:
+    """The region that shows the person in ``box`` (x_min, y_min, x_max, y_max, source pixels).
+
+    Its longer side is ``config.margin`` times the box's, so a person fills 1 / margin of it.
+    """
+    x, y, longer = _centre_and_side(box)
+    side = max(config.margin * longer, config.min_person_px)
+    units = max(1, round(side * math.gcd(*size) / max(size)))
+    return Region(_snapped(x, y, units, size), RegionKind.PERSON)
+
+
+def follow(region: Region, box: Float[np.ndarray, "4"], config: RegionConfig) -> Region:
+    """``region`` itself while the person in ``box`` stays well inside it, else a new one.
+
+    A crop that trembles with its person would make the network see a trembling world, and each
+    move costs the stream its memory.
+    """
+    size = (region.map.width, region.map.height)
+    x, y, longer = _centre_and_side(box)
+    side = region.map.scale * max(size)
+    middle_x = region.map.offset_x + region.map.scale * size[0] / 2
+    middle_y = region.map.offset_y + region.map.scale * size[1] / 2
+    near = max(abs(x - middle_x), abs(y - middle_y)) <= config.max_shift * side
+    ratio = max(config.margin * longer, config.min_person_px) / side
+    if near and 1 / config.max_resize <= ratio <= config.max_resize:
+        return region
+    return around(box, size, config)
+
+
+def source_rectangle(pixel_map: PixelMap) -> tuple[int, int, int, int]:
+    """x_min, y_min, x_max, y_max (exclusive) in source pixels; may reach beyond the picture."""
+    x, y = round(pixel_map.offset_x), round(pixel_map.offset_y)
+    width = round(pixel_map.scale * pixel_map.width)
+    height = round(pixel_map.scale * pixel_map.height)
+    return x, y, x + width, y + height
+
+
+def cut(frame: Frame, region: Region) -> UInt8[np.ndarray, "h w 3"]:
+    """The network picture of a region, contiguous RGB; grey where it lies outside the frame."""
+    height, width = frame.rgb.shape[:2]
+    size = (region.map.width, region.map.height)
+    x0, y0, x1, y1 = source_rectangle(region.map)
+    left, top = max(0, -x0), max(0, -y0)
+    right, bottom = max(0, x1 - width), max(0, y1 - height)
+    if left + right >= x1 - x0 or top + bottom >= y1 - y0:
+        return np.full((size[1], size[0], 3), OUTSIDE, np.uint8)
+    view = frame.rgb[y0 + top : y1 - bottom, x0 + left : x1 - right]
+    # A bgr8 message arrives as a view that runs backwards through the channels. OpenCV would
+    # copy all of it first (2.7 instead of 0.5 ms at 768x576): resize it as it lies, turn after.
+    backwards = view.strides[2] < 0
+    if backwards:
+        view = view[..., ::-1]
+    if left or top or right or bottom:
+        grey = (OUTSIDE, OUTSIDE, OUTSIDE)
+        view = cv2.copyMakeBorder(view, top, bottom, left, right, cv2.BORDER_CONSTANT, value=grey)
+    how = cv2.INTER_AREA if region.map.scale > 1 else cv2.INTER_LINEAR
+    picture = cv2.resize(view, size, interpolation=how)
+    return np.ascontiguousarray(picture[..., ::-1] if backwards else picture, dtype=np.uint8)
+
+
+def _centre_and_side(box: Float[np.ndarray, "4"]) -> tuple[float, float, float]:
+    x0, y0, x1, y1 = (float(edge) for edge in box)
+    return (x0 + x1) / 2, (y0 + y1) / 2, max(x1 - x0, y1 - y0)
+
+
+def _snapped(x: float, y: float, units: int, size: tuple[int, int]) -> PixelMap:
+    """``units`` steps of a whole number of source pixels, centred on (x, y) but for rounding."""
+    step = math.gcd(*size)
+    width, height = size[0] // step * units, size[1] // step * units
+    return PixelMap(
+        scale=units / step,
+        offset_x=float(round(x - width / 2)),
+        offset_y=float(round(y - height / 2)),
+        width=size[0],
+        height=size[1],
+    )
