@@ -89,8 +89,8 @@ class BuildWithMessages(build_py):
 
     def run(self) -> None:
         stage = run_cmake()
-        made = [path.parent for path in stage.rglob("thfm_ros/msg") if path.parent.name == "thfm_ros"]
-        made = [path for path in made if (path / "__init__.py").is_file()]
+        laid_out = (path.parent for path in stage.rglob("thfm_ros/msg"))
+        made = [path for path in laid_out if (path / "__init__.py").is_file()]
         if len(made) != 1:
             raise SystemExit(f"CMake laid thfm_ros out in {len(made)} places, expected 1: {made}")
         target = Path(self.build_lib) / "thfm_ros"
