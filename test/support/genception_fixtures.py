@@ -1,0 +1,70 @@
+"""The reference data of the full-size family, and a tiny checkpoint folder made of it."""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+DATA = Path(__file__).resolve().parents[1] / "data"
+TINY = DATA / "genception_tiny_a.npz"
+TINY_BF16 = DATA / "genception_tiny_a_bf16_weights.npz"
+VAE = DATA / "vae_tiny.npz"
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+
+
+@cache
+def arrays(path: Path) -> Arrays:
+    """Everything in a file of reference data."""
+    with np.load(path, allow_pickle=False) as file:
+        return dict(file)
+
+
+def config(path: Path = TINY) -> dict[str, Any]:
+    """The official config that goes with a file of weights."""
+    values: dict[str, Any] = json.loads(str(arrays(path)["config"]))
+    return values
+
+
+def weights(path: Path = TINY) -> Arrays:
+    """The weights alone, by their official keys."""
+    return {key: array for key, array in arrays(path).items() if key.endswith(".value")}
+
+
+def tensor(key: str, path: Path = TINY) -> Tensor:
+    """One reference array."""
+    return torch.from_numpy(arrays(path)[key])
+
+
+def relative_error(got: Tensor, wanted: Tensor) -> float:
+    """Greatest difference, in units of the greatest reference value."""
+    assert got.shape == wanted.shape, (got.shape, wanted.shape)
+    return float((got - wanted).abs().max() / wanted.abs().max())
+
+
+def write_vae(folder: Path) -> None:
+    """A tiny VAE in the form in which the public one is published."""
+    from safetensors.numpy import save_file
+
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(str(arrays(VAE)["config"]))
+    prefix = "weights/"
+    tensors = {k.removeprefix(prefix): v for k, v in arrays(VAE).items() if k.startswith(prefix)}
+    save_file(tensors, str(folder / "diffusion_pytorch_model.safetensors"))
+
+
+def write_checkpoint_folder(folder: Path) -> None:
+    """A folder laid out as the public release is, with tiny weights in it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(folder / "genception_tiny_transformer.npz", **weights(TINY_BF16))
+    (folder / "genception_tiny_config.json").write_text(json.dumps(config()))
+    write_vae(folder / "vae")
+    prompt = arrays(TINY)["input/prompt_embeds"]
+    np.save(folder / "depth.npy", prompt[0])
+    np.save(folder / "normals.npy", prompt * 0.5)
+    np.save(folder / "a man.npy", -prompt)
+    np.save(folder / "negative.npy", prompt * 0)
