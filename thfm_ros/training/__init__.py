@@ -1,0 +1,1 @@
+"""Teaching nano on rendered humans. Never imported by the node."""

@@ -1,0 +1,39 @@
+"""Pictures without people, to stand behind people, in front of them, or alone."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Float32
+
+
+class Backgrounds:
+    """A memory-mapped stack of backgrounds, ``backgrounds.npy`` [n h w 3] uint8."""
+
+    def __init__(self, path: Path) -> None:
+        self._stack = np.load(path, mmap_mode="r")
+
+    def draw(
+        self, rng: np.random.Generator, width: int, height: int
+    ) -> Float32[np.ndarray, "h w 3"]:
+        """A random part of a random picture, sometimes two of them side by side, 0..255."""
+        picture = self._part(rng, width, height)
+        if rng.random() < 0.2:
+            other = self._part(rng, width, height)
+            if rng.random() < 0.5:
+                cut = int(rng.uniform(0.2, 0.8) * width)
+                picture[:, cut:] = other[:, cut:]
+            else:
+                cut = int(rng.uniform(0.2, 0.8) * height)
+                picture[cut:] = other[cut:]
+        tint = rng.uniform(0.6, 1.3) * np.exp(rng.normal(0, 0.08, 3))
+        return np.clip(picture * tint, 0, 255).astype(np.float32)
+
+    def _part(self, rng: np.random.Generator, width: int, height: int) -> np.ndarray:
+        whole = self._stack[rng.integers(len(self._stack))]
+        h, w = whole.shape[:2]
+        scale = min(w / width, h / height) * rng.uniform(0.4, 1.0)
+        ph, pw = max(8, int(height * scale)), max(8, int(width * scale))
+        y, x = rng.integers(0, h - ph + 1), rng.integers(0, w - pw + 1)
+        part = cv2.resize(whole[y : y + ph, x : x + pw], (width, height))
+        return part[:, ::-1].copy() if rng.random() < 0.5 else part

@@ -1,0 +1,72 @@
+"""The stream of batches: step s of a run is made from (seed, s) alone, so a run can resume."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from torch.utils.data import DataLoader, IterableDataset
+
+from thfm_ros.training.backgrounds import Backgrounds
+from thfm_ros.training.frames import frame_sample
+from thfm_ros.training.losses import Batch, to_batch
+from thfm_ros.training.recipe import Recipe, Stage
+from thfm_ros.training.samples import CropStyle, Sample, crop_sample, plain_sample
+from thfm_ros.training.store import FrameRef, Store
+
+REFRESH = 400  # steps between looks for new shards
+
+
+class Batches(IterableDataset[Batch]):
+    """Batches of one run from a step on."""
+
+    def __init__(self, folder: Path, recipe: Recipe, first_step: int) -> None:
+        self._folder, self._recipe, self._first = folder, recipe, first_step
+
+    def __iter__(self) -> Iterator[Batch]:
+        cv2.setNumThreads(1)
+        store = Store(self._folder / "train")
+        backgrounds = Backgrounds(self._folder / "backgrounds.npy")
+        for step in range(self._first, self._recipe.steps):
+            if step % REFRESH == 0:
+                store.refresh()
+            place = self._recipe.stage_of(step)
+            assert place is not None
+            stage = self._recipe.stages[place[0]]
+            rng = np.random.default_rng([self._recipe.seed, step])
+            yield to_batch(draw(store, backgrounds, rng, stage))
+
+
+def draw(
+    store: Store, backgrounds: Backgrounds, rng: np.random.Generator, stage: Stage
+) -> list[Sample]:
+    """The samples of one step: whole frames, still crops, or crops of a short clip."""
+    if rng.random() < stage.frame_share:
+        count = max(1, stage.batch // 2)  # a whole frame holds about twice a crop's pixels
+        return [frame_sample(store, backgrounds, rng, stage.frame_size) for _ in range(count)]
+    style = CropStyle(size=stage.size, ease=stage.ease)
+    if rng.random() < stage.clip_share:
+        long = [clip for clip in store.clips if clip[1] >= 4]
+        picks = [long[rng.integers(len(long))][0] for _ in range(max(1, stage.batch // 4))]
+        clips = [[FrameRef(ref.shard, ref.row + i) for i in range(4)] for ref in picks]
+        clips = [clip[::-1] if rng.random() < 0.5 else clip for clip in clips]
+    else:
+        clips = [[store.frames[rng.integers(len(store))]] for _ in range(stage.batch)]
+    return [crop_sample(store, clip, backgrounds, rng, style) for clip in clips]
+
+
+def stream(folder: Path, recipe: Recipe, first_step: int, workers: int) -> Iterator[Batch]:
+    """Batches made ahead by ``workers`` processes (0: in this one). One worker keeps the order."""
+    batches = Batches(folder, recipe, first_step)
+    ahead = {"prefetch_factor": 8} if workers else {}
+    loader = DataLoader(batches, batch_size=None, num_workers=min(workers, 1), **ahead)
+    return iter(loader)
+
+
+def held_out(folder: Path, size: int, count: int) -> list[Batch]:
+    """Fixed, undisturbed crops of the validation shards: first frames of clips."""
+    store = Store(folder / "val")
+    rng = np.random.default_rng(0)
+    picks = rng.permutation(len(store.clips))[:count]
+    samples = [plain_sample(store, [store.clips[i][0]], size) for i in picks]
+    return [to_batch(samples[i : i + 16]) for i in range(0, len(samples), 16)]

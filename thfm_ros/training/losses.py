@@ -1,0 +1,147 @@
+"""One function per task: how wrong the network is about one batch.
+
+Shapes: ``b`` counts frames (clips are flattened), ``h w`` is half the picture's size.
+"""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from thfm_ros.model.network import NetworkOutputs
+from thfm_ros.model.tokens import cell_centres
+from thfm_ros.training.samples import Sample
+
+CELL_SIGMA = 1.0  # of the target heatmaps, in cells
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """How much each task counts. Found by short runs: see docs/log.md."""
+
+    mask: float = 1.0
+    parts: float = 1.0
+    relief: float = 3.0
+    normals: float = 1.0
+    surface: float = 1.0
+    votes: float = 2.0
+    heatmap: float = 1.0
+    peaks: float = 1.0
+    positions: float = 3.0
+    visibility: float = 0.3
+    log_width: float = 0.3
+    presence: float = 0.3
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples stacked, as tensors; ``shape`` is (clips, frames)."""
+
+    picture: Tensor  # [b t 3 H W] in 0..255
+    instances: Tensor
+    parts: Tensor
+    relief: Tensor
+    relief_known: Tensor
+    normals: Tensor
+    surface: Tensor
+    votes: Tensor
+    peaks: Tensor
+    visibility: Tensor
+    positions: Tensor
+    log_width: Tensor
+    presence: Tensor
+
+
+def to_batch(samples: list[Sample]) -> Batch:
+    """Stack samples of one size and length; labels are flattened over clips and frames."""
+    stacked = [np.stack(values) for values in zip(*samples, strict=True)]
+    picture = torch.from_numpy(stacked[0]).permute(0, 1, 4, 2, 3).float()
+    labels = [torch.from_numpy(np.ascontiguousarray(v)).flatten(0, 1) for v in stacked[1:]]
+    return Batch(picture, *labels)
+
+
+def mean_where(values: Tensor, where: Tensor) -> Tensor:
+    """Mean over the places where ``where`` is positive (it may weigh them); 0 if there are none."""
+    weight = where.to(values.dtype)
+    return (torch.nan_to_num(values) * weight).sum() / weight.sum().clamp(min=1)
+
+
+def mask_loss(logits: Float[Tensor, "b h w"], person: Tensor) -> Tensor:
+    """Binary cross-entropy, and Dice so that small people count as much as large ones."""
+    target = person.float()
+    belief = logits.sigmoid()
+    overlap = 2 * (belief * target).sum((1, 2)) + 1
+    dice = 1 - overlap / (belief.sum((1, 2)) + target.sum((1, 2)) + 1)
+    return F.binary_cross_entropy_with_logits(logits, target) + 0.5 * dice.mean()
+
+
+def heatmap_loss(heatmaps: Float[Tensor, "b k gh gw"], peaks: Tensor, weight: Tensor) -> Tensor:
+    """Cross-entropy against a Gaussian around the joint."""
+    rows, columns = heatmaps.shape[-2:]
+    y, x = cell_centres(rows, columns)
+    down = (y[:, None] - peaks[..., 1, None, None]) * rows
+    right = (x[None, :] - peaks[..., 0, None, None]) * columns
+    target = torch.exp(-0.5 * (down**2 + right**2) / CELL_SIGMA**2).flatten(2)
+    target = target / target.sum(-1, keepdim=True).clamp(min=1e-6)
+    cross = -(target * heatmaps.flatten(2).log_softmax(-1)).sum(-1)
+    return mean_where(cross, weight)
+
+
+def dense_losses(maps: Float[Tensor, "b 27 h w"], batch: Batch) -> dict[str, Tensor]:
+    """Of all dense prompts; the order of channels is that of prompts.READOUT_CHANNELS."""
+    mask, parts, relief, normals, surface, votes = maps.split([1, 17, 1, 3, 3, 2], dim=1)
+    person = batch.instances > 0
+    class_weight = torch.ones(17)
+    class_weight[0] = 0.4
+    facing = F.normalize(batch.normals.permute(0, 3, 1, 2), dim=1, eps=1e-3)
+    angle = 1 - F.cosine_similarity(normals, facing, dim=1, eps=1e-3)
+    far = F.smooth_l1_loss(relief[:, 0], batch.relief, beta=0.1, reduction="none")
+    on_body = (surface - batch.surface.permute(0, 3, 1, 2)).abs().sum(1)
+    to_centre = (votes - batch.votes.permute(0, 3, 1, 2)).abs().sum(1)
+    return {
+        "mask": mask_loss(mask[:, 0], person),
+        "parts": F.cross_entropy(parts, batch.parts.long(), weight=class_weight),
+        "relief": mean_where(far, batch.relief_known),
+        "normals": mean_where(angle, person),
+        "surface": mean_where(on_body, person),
+        "votes": mean_where(to_centre, person),
+    }
+
+
+def body_losses(out: NetworkOutputs, batch: Batch) -> dict[str, Tensor]:
+    """Of the target's joints; hidden joints count half, joints outside the picture not at all."""
+    weight = (batch.visibility == 2).float() + 0.5 * (batch.visibility == 1).float()
+    here = (batch.presence > 0).float()
+    asked = (~batch.presence.isnan()).float()
+    seen = torch.stack([batch.visibility > 0, batch.visibility == 2], -1).float()
+    visibility = F.binary_cross_entropy_with_logits(out.visibility, seen, reduction="none")
+    presence = F.binary_cross_entropy_with_logits(
+        out.presence, torch.nan_to_num(batch.presence), reduction="none"
+    )
+    known = here * (~batch.log_width.isnan()).float()
+    apart = (out.positions - batch.positions).abs().sum(-1).mean(1)
+    return {
+        "heatmap": heatmap_loss(out.heatmaps, batch.peaks, weight),
+        "peaks": mean_where((out.peaks - batch.peaks).abs().sum(-1), weight),
+        "positions": mean_where(apart, known),
+        "visibility": mean_where(visibility.mean((1, 2)), asked),
+        "log_width": mean_where((out.log_width - batch.log_width).abs(), known),
+        "presence": mean_where(presence, asked),
+    }
+
+
+def losses(out: NetworkOutputs, batch: Batch) -> dict[str, Tensor]:
+    """Unweighted losses by name."""
+    found = body_losses(out, batch)
+    if out.dense is not None:
+        found |= dense_losses(out.dense, batch)
+    return found
+
+
+def total(found: dict[str, Tensor], weights: Weights) -> Tensor:
+    """Their weighted sum."""
+    of = {field.name: getattr(weights, field.name) for field in fields(weights)}
+    return sum((of[name] * value for name, value in found.items()), torch.zeros(()))

@@ -1,0 +1,89 @@
+"""Figures as the field defines them: pure functions on numpy arrays.
+
+Each returns per-sample values or counts, NaN where the truth says nothing, so that a caller can
+average over people, limbs or sizes.
+"""
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from thfm_ros.skeleton import Joint
+
+LIMBS: dict[str, tuple[Joint, ...]] = {
+    "head": tuple(Joint(j) for j in range(5)),
+    "shoulders": (Joint.LEFT_SHOULDER, Joint.RIGHT_SHOULDER),
+    "elbows": (Joint.LEFT_ELBOW, Joint.RIGHT_ELBOW),
+    "wrists": (Joint.LEFT_WRIST, Joint.RIGHT_WRIST),
+    "hips": (Joint.LEFT_HIP, Joint.RIGHT_HIP),
+    "knees": (Joint.LEFT_KNEE, Joint.RIGHT_KNEE),
+    "ankles": (Joint.LEFT_ANKLE, Joint.RIGHT_ANKLE),
+    "feet": tuple(Joint(j) for j in range(17, 23)),
+}
+
+
+def iou(predicted: Bool[np.ndarray, "n h w"], truth: Bool[np.ndarray, "n h w"]) -> np.ndarray:
+    """Intersection over union per picture; NaN where both are empty."""
+    both = (predicted & truth).sum((1, 2))
+    either = (predicted | truth).sum((1, 2)).astype(float)
+    return both / np.where(either > 0, either, np.nan)
+
+
+def part_iou(
+    predicted: UInt8[np.ndarray, "n h w"], truth: UInt8[np.ndarray, "n h w"], parts: int
+) -> np.ndarray:
+    """IoU of each part over the whole set, background left out, [parts - 1]."""
+    found = []
+    for part in range(1, parts):
+        p, t = predicted == part, truth == part
+        either = float((p | t).sum())
+        found.append((p & t).sum() / either if either else np.nan)
+    return np.array(found)
+
+
+def box_sides(peaks: Float[np.ndarray, "n k 2"], labelled: Bool[np.ndarray, "n k"]) -> np.ndarray:
+    """Longer side of the box of the labelled joints, in the unit of ``peaks``, [n]."""
+    low = np.where(labelled[..., None], peaks, np.inf).min(1)
+    high = np.where(labelled[..., None], peaks, -np.inf).max(1)
+    return (high - low).max(1)
+
+
+def normalised_errors(
+    predicted: Float[np.ndarray, "n k 2"],
+    truth: Float[np.ndarray, "n k 2"],
+    labelled: Bool[np.ndarray, "n k"],
+) -> np.ndarray:
+    """Distance in longer sides of the person's box, [n k]; NaN where a joint is not labelled
+    or fewer than four COCO joints are."""
+    enough = labelled[:, :17].sum(1) >= 4
+    distance = np.linalg.norm(predicted - truth, axis=-1)
+    distance = distance / np.maximum(box_sides(truth, labelled), 1e-6)[:, None]
+    return np.where(labelled & enough[:, None], distance, np.nan)
+
+
+def pck(errors: np.ndarray, threshold: float) -> float:
+    """Share of the labelled joints nearer than ``threshold`` box sides."""
+    known = errors[~np.isnan(errors)]
+    return float((known < threshold).mean()) if known.size else float("nan")
+
+
+def procrustes(predicted: Float[np.ndarray, "k 3"], truth: Float[np.ndarray, "k 3"]) -> np.ndarray:
+    """Distances per joint after the best similarity transform, in the unit of the input, [k]."""
+    a, b = predicted - predicted.mean(0), truth - truth.mean(0)
+    u, s, vt = np.linalg.svd(a.T @ b)
+    flip = np.array([1, 1, np.sign(np.linalg.det(u @ vt))])
+    turn = (u * flip) @ vt
+    scale = (s * flip).sum() / max((a**2).sum(), 1e-12)
+    return np.linalg.norm(scale * a @ turn - b, axis=1)  # type: ignore[no-any-return]
+
+
+def angles_deg(predicted: Float[np.ndarray, "n 3"], truth: Float[np.ndarray, "n 3"]) -> np.ndarray:
+    """Angle between vectors of any length, degrees, [n]."""
+    lengths = np.linalg.norm(predicted, axis=1) * np.linalg.norm(truth, axis=1)
+    cosine = (predicted * truth).sum(1) / np.maximum(lengths, 1e-9)
+    return np.degrees(np.arccos(cosine.clip(-1, 1)))
+
+
+def relief_rmse(predicted: np.ndarray, truth: np.ndarray) -> float:
+    """Root mean square of the relief's error on one person, its median removed, metres."""
+    error = (predicted - np.median(predicted)) - (truth - np.median(truth))
+    return float(np.sqrt((error**2).mean()))

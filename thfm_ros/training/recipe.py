@@ -1,0 +1,72 @@
+"""A recipe: the stages that make a checkpoint, as a JSON file under runs/."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from thfm_ros.training.losses import Weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One stretch of training with constant settings.
+
+    The rate goes from ``rate`` to ``final_rate`` along half a cosine.
+    """
+
+    name: str
+    steps: int
+    batch: int = 8  # frames per step, clips times frames per clip
+    size: int = 96  # of person crops, pixels
+    frame_size: tuple[int, int] = (160, 128)  # of whole frames, width and height
+    frame_share: float = 0.2  # of the steps that show whole frames
+    clip_share: float = 0.0  # of the crop steps that show clips of several frames
+    ease: float = 0.0  # see samples.CropStyle
+    rate: float = 1e-3
+    final_rate: float = 1e-3
+    lift_only: bool = False  # teach the lifter alone, from skeletons
+    lift_batch: int = 16  # skeletons per step beside the pictures
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides what comes out, the data apart."""
+
+    seed: int = 1
+    stages: tuple[Stage, ...]
+    weights: Weights = Weights()  # noqa: RUF009 (frozen)
+    averaging: float = 0.9995  # of the weights that are kept (EMA)
+    warm_up: int = 300  # steps
+
+    def stage_of(self, step: int) -> tuple[int, int] | None:
+        """(index of the stage, step within it), or None when all are done."""
+        for index, stage in enumerate(self.stages):
+            if step < stage.steps:
+                return index, step
+            step -= stage.steps
+        return None
+
+    @property
+    def steps(self) -> int:
+        """Of all stages together."""
+        return sum(stage.steps for stage in self.stages)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe; unknown keys are refused by name.
+
+    Raises:
+        ValueError: the file is no recipe.
+    """
+    try:
+        values = json.loads(path.read_text())
+        stages = tuple(
+            Stage(**{**stage, "frame_size": tuple(stage.get("frame_size", (160, 128)))})
+            for stage in values.pop("stages")
+        )
+        weights = Weights(**values.pop("weights", {}))
+        return Recipe(stages=stages, weights=weights, **values)
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        known = [field.name for field in dataclasses.fields(Stage)]
+        raise ValueError(f"{path} is no recipe: {error}. A stage knows {known}.") from error

@@ -1,0 +1,315 @@
+"""One training sample: a person crop with every label, moved, turned, mirrored and disturbed.
+
+Labels come at half the picture's size, as the network answers. Arrays lead with the frame.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from thfm_ros.skeleton import PART_TWINS, TWINS, Joint
+from thfm_ros.training.backgrounds import Backgrounds
+from thfm_ros.training.photometric import apply_photometric, draw_photometric
+from thfm_ros.training.store import FrameRef, Store
+
+TWIN = np.array(TWINS)
+PART_TWIN = np.array(PART_TWINS, np.uint8)
+HIPS = [int(Joint.LEFT_HIP), int(Joint.RIGHT_HIP)]
+PADDING = 114  # the grey that the pipeline puts where a crop leaves the picture
+
+
+class Sample(NamedTuple):
+    """A clip of one size; ``h w`` is half the picture's size, ``k`` the joints."""
+
+    picture: np.ndarray  # u8 [t H W 3]
+    instances: np.ndarray  # u8 [t h w], 0 nobody, 1 the target, 2.. others
+    parts: np.ndarray  # u8 [t h w]
+    relief: np.ndarray  # f32 [t h w], metres behind the target's hips
+    relief_known: np.ndarray  # bool [t h w]
+    normals: np.ndarray  # f32 [t h w 3]
+    surface: np.ndarray  # f32 [t h w 3]
+    votes: np.ndarray  # f32 [t h w 2], in longer sides of the picture
+    peaks: np.ndarray  # f32 [t k 2], 0..1 of the picture's width and height
+    visibility: np.ndarray  # u8 [t k], 0 outside, 1 hidden, 2 visible
+    positions: np.ndarray  # f32 [t k 3], metres from the middle of the hips
+    log_width: np.ndarray  # f32 [t]
+    presence: np.ndarray  # f32 [t], 1 somebody in the middle, 0 nobody, NaN not asked
+
+
+@dataclass(frozen=True, slots=True)
+class CropStyle:
+    """How far samples stray from what was rendered."""
+
+    size: int = 128
+    ease: float = 0.0  # 1: early training, few occluders and small turns
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Similarity transform from rendered pixels to the sample's, with or without a mirror."""
+
+    matrix: np.ndarray  # [2 3], pixel-centre convention of OpenCV (the first centre is 0)
+    zoom: float
+    turn: float
+    mirrored: bool
+
+    def half(self) -> np.ndarray:
+        """The same transform onto labels of half the size."""
+        halved = self.matrix * 0.5
+        halved[:, 2] -= 0.25  # centres: 2x + 0.5 in the big picture is x in the small one
+        return halved
+
+
+def draw_move(rng: np.random.Generator, rendered: int, style: CropStyle) -> Move:
+    """Draw the geometric disturbance: what a detector's box does wrong, and what heads tilt."""
+    firm = 1 - style.ease
+    zoom, shift = float(np.exp(rng.normal(0.04, 0.15))), rng.normal(0, 0.06, 2)
+    turn = rng.normal(0, np.radians(10))
+    if rng.random() < 0.1 * firm:
+        turn = rng.uniform(-0.8, 0.8)
+    chance = rng.random()
+    if chance < 0.1 * firm:
+        zoom, shift = rng.uniform(0.45, 0.75), rng.uniform(-0.15, 0.15, 2)
+    elif chance < 0.2 * firm:
+        zoom, shift = rng.uniform(1.2, 1.7), rng.uniform(-0.2, 0.2, 2)
+    mirrored = bool(rng.random() < 0.5)
+    scale = style.size / rendered * zoom
+    cos, sin = np.cos(turn) * scale, np.sin(turn) * scale
+    matrix = np.array([[cos, -sin, 0.0], [sin, cos, 0.0]])
+    if mirrored:
+        matrix = matrix @ np.array([[-1, 0, rendered - 1], [0, 1, 0], [0, 0, 1.0]])
+    middle = np.full(2, (rendered - 1) / 2)
+    target = np.full(2, (style.size - 1) / 2) + shift * style.size
+    matrix[:, 2] += target - (matrix[:, :2] @ middle + matrix[:, 2])
+    return Move(matrix, scale, float(turn), mirrored)
+
+
+@dataclass(frozen=True, slots=True)
+class Occluder:
+    """Something flat in front of the scene that drifts through the clip."""
+
+    outline: np.ndarray  # [n 2], pixels of the first frame
+    drift: np.ndarray  # [2], pixels per frame
+    fill: np.ndarray  # colour [3] or picture [H W 3]
+
+    def covered(self, size: int, frame: int) -> np.ndarray:
+        """u8 [size size], 1 where it hides the scene."""
+        mask = np.zeros((size, size), np.uint8)
+        cv2.fillPoly(mask, [(self.outline + self.drift * frame).astype(np.int32)], 1)
+        return mask
+
+
+def draw_occluders(
+    rng: np.random.Generator, size: int, backgrounds: Backgrounds, share: float
+) -> list[Occluder]:
+    """None for most clips, else one to three ellipses, boxes or shards."""
+    if rng.random() >= share:
+        return []
+    return [_occluder(rng, size, backgrounds) for _ in range(rng.integers(1, 4))]
+
+
+def _occluder(rng: np.random.Generator, size: int, backgrounds: Backgrounds) -> Occluder:
+    axes, centre = rng.uniform(0.06, 0.4, 2) * size / 2, rng.uniform(0, size, 2)
+    kind = rng.integers(3)
+    if kind == 0:
+        angle = np.linspace(0, 2 * np.pi, 20, endpoint=False)
+        outline = np.stack([np.cos(angle), np.sin(angle)], 1) * axes
+    elif kind == 1:
+        outline = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1.0]]) * axes
+    else:
+        outline = rng.normal(0, 1, (6, 2)) * axes
+    angle_of = rng.uniform(0, np.pi)
+    cos, sin = np.cos(angle_of), np.sin(angle_of)
+    outline = outline @ np.array([[cos, sin], [-sin, cos]]) + centre
+    fill = backgrounds.draw(rng, size, size) if rng.random() < 0.5 else rng.uniform(0, 255, 3)
+    return Occluder(outline, rng.normal(0, 0.02, 2) * size, fill)
+
+
+def votes_of(instances: np.ndarray) -> np.ndarray:
+    """For every pixel of a person the way to the centre of that person's box, in longer sides."""
+    h, w = instances.shape
+    votes = np.zeros((h, w, 2), np.float32)
+    y, x = np.mgrid[:h, :w].astype(np.float32)
+    for number in np.unique(instances):
+        if number == 0:
+            continue
+        mine = instances == number
+        rows, columns = np.flatnonzero(mine.any(1)), np.flatnonzero(mine.any(0))
+        centre_x, centre_y = (columns[0] + columns[-1]) / 2, (rows[0] + rows[-1]) / 2
+        votes[mine] = np.stack([centre_x - x[mine], centre_y - y[mine]], -1)
+    return votes / max(h, w)
+
+
+def crop_sample(
+    store: Store,
+    refs: list[FrameRef],
+    backgrounds: Backgrounds,
+    rng: np.random.Generator,
+    style: CropStyle,
+) -> Sample:
+    """Consecutive frames of one clip as one disturbed sample."""
+    rendered = store.read("rgb", refs[0]).shape[0]
+    move = draw_move(rng, rendered, style)
+    photometric = draw_photometric(rng)
+    behind = backgrounds.draw(rng, style.size, style.size)
+    swap, empty = rng.random() < 0.5, rng.random() < 0.06
+    occluders = draw_occluders(rng, style.size, backgrounds, 0.4 * (1 - 0.8 * style.ease))
+    border = _draw_border(rng, style.size)
+    frames = []
+    for t, ref in enumerate(refs):
+        scene = _Scene.read(store, ref, move, style.size)
+        picture = behind.copy() if empty else scene.over(behind, swap)
+        hidden = np.zeros((style.size, style.size), np.uint8)
+        for occluder in occluders:
+            covered = occluder.covered(style.size, t)
+            picture = np.where(covered[..., None] > 0, occluder.fill, picture)
+            hidden |= covered
+        picture = apply_photometric(picture.astype(np.float32), photometric, rng)
+        if border is not None:
+            picture[border] = PADDING
+            hidden[border] = 1
+        frames.append(scene.labelled(picture, hidden, empty))
+    return Sample(*(np.stack(values) for values in zip(*frames, strict=True)))
+
+
+def plain_sample(store: Store, refs: list[FrameRef], size: int) -> Sample:
+    """Consecutive frames as they were rendered, only resized: for evaluation."""
+    rendered = store.read("rgb", refs[0]).shape[0]
+    scale = size / rendered
+    offset = (scale - 1) / 2  # pixel centres stay on pixel centres
+    move = Move(np.array([[scale, 0, offset], [0, scale, offset]]), scale, 0.0, False)
+    nothing = np.zeros((size, size), np.uint8)
+    scenes = [_Scene.read(store, ref, move, size) for ref in refs]
+    frames = [scene.labelled(scene.rgb, nothing, False) for scene in scenes]
+    return Sample(*(np.stack(values) for values in zip(*frames, strict=True)))
+
+
+def _draw_border(rng: np.random.Generator, size: int) -> np.ndarray | None:
+    """Where a crop leaves the camera's picture, for one sample in eight."""
+    if rng.random() > 0.125:
+        return None
+    depth, border = int(rng.uniform(0.04, 0.35) * size), np.zeros((size, size), bool)
+    side = rng.integers(4)
+    if side == 0:
+        border[:depth] = True
+    elif side == 1:
+        border[-depth:] = True
+    elif side == 2:
+        border[:, :depth] = True
+    else:
+        border[:, -depth:] = True
+    return border
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """One rendered frame, moved."""
+
+    rgb: np.ndarray
+    inside: np.ndarray  # 1 where the rendered picture reaches
+    people: np.ndarray  # soft mask at full size
+    instances: np.ndarray
+    parts: np.ndarray
+    depth: np.ndarray
+    normals: np.ndarray
+    surface: np.ndarray
+    peaks: np.ndarray  # pixels of the sample
+    source_visibility: np.ndarray
+    positions: np.ndarray
+    root_depth: float
+    focal_px: float
+
+    @classmethod
+    def read(cls, store: Store, ref: FrameRef, move: Move, size: int) -> "_Scene":
+        matrix, halved = move.matrix, move.half()
+        instances = np.ascontiguousarray(store.read("instances", ref))
+
+        def small(values: np.ndarray) -> np.ndarray:
+            return cv2.warpAffine(
+                np.ascontiguousarray(values), halved, (size // 2, size // 2),
+                flags=cv2.INTER_NEAREST,
+            )  # fmt: skip
+
+        full = (size, size)
+        ones = np.ones(instances.shape, np.float32)
+        soft = cv2.warpAffine((instances > 0).astype(np.float32), matrix, full)
+        pixels = np.array(store.read("keypoints2d", ref)[0]) - 0.5
+        space = np.array(store.read("keypoints3d", ref)[0])
+        root = space[HIPS].mean(0)
+        fx = float(store.read("intrinsics", ref)[0])
+        scene = cls(
+            rgb=cv2.warpAffine(np.ascontiguousarray(store.read("rgb", ref)), matrix, full),
+            inside=cv2.warpAffine(ones, matrix, full),
+            people=cv2.GaussianBlur(soft, (0, 0), 0.6),
+            instances=small(instances),
+            parts=small(store.read("parts", ref)),
+            depth=small(np.asarray(store.read("depth_m", ref), np.float32)),
+            normals=small(store.read("normals", ref).view(np.uint8)).view(np.int8)
+            / np.float32(127),
+            surface=small(store.read("surface", ref).view(np.uint8)).view(np.int8)
+            / np.float32(127),
+            peaks=pixels @ matrix[:, :2].T + matrix[:, 2] + 0.5,
+            source_visibility=np.array(store.read("visibility", ref)[0]),
+            positions=space - root,
+            root_depth=float(root[2]),
+            focal_px=fx * move.zoom,
+        )
+        return scene._turned(move)
+
+    def _turned(self, move: Move) -> "_Scene":
+        """Turn and mirror what is measured along the camera's axes."""
+        positions, normals, surface = self.positions, self.normals, self.surface
+        peaks, visibility, parts = self.peaks, self.source_visibility, self.parts
+        if move.mirrored:
+            positions = positions[TWIN] * np.array([-1, 1, 1])
+            peaks, visibility, parts = peaks[TWIN], visibility[TWIN], PART_TWIN[parts]
+            normals = normals * np.array([-1, 1, 1], np.float32)
+            surface = surface * np.array([1, -1, 1], np.float32)  # round the other way
+        cos, sin = np.cos(move.turn), np.sin(move.turn)
+        turn = np.array([[cos, -sin], [sin, cos]])
+        positions, normals = positions.copy(), normals.copy()
+        positions[:, :2] = positions[:, :2] @ turn.T
+        normals[..., :2] = normals[..., :2] @ turn.T.astype(np.float32)
+        changed = dict(
+            positions=positions, normals=normals, surface=surface,
+            peaks=peaks, source_visibility=visibility, parts=parts,
+        )  # fmt: skip
+        kept = {name: getattr(self, name) for name in self.__slots__ if name not in changed}
+        return _Scene(**kept, **changed)
+
+    def over(self, behind: np.ndarray, swap: bool) -> np.ndarray:
+        """The people, or all that was rendered, in front of a background."""
+        share = (self.people if swap else self.inside)[..., None]
+        return self.rgb * share + behind * (1 - share)
+
+    def labelled(
+        self, picture: np.ndarray, hidden: np.ndarray, empty: bool
+    ) -> tuple[np.ndarray, ...]:
+        """The labels of one frame, in Sample's order."""
+        size = picture.shape[0]
+        gone = (hidden[::2, ::2] > 0) | empty
+        instances = np.where(gone, 0, self.instances)
+        person = instances > 0
+        relief = self.depth - self.root_depth
+        cell = np.floor(self.peaks).astype(int)
+        inside = ((cell >= 0) & (cell < size)).all(1) & (self.source_visibility > 0) & (not empty)
+        at = cell.clip(0, size - 1)
+        covered = hidden[at[:, 1], at[:, 0]] > 0
+        seen = inside & (self.source_visibility == 2) & ~covered
+        return (
+            picture,
+            instances.astype(np.uint8),
+            np.where(person, self.parts, 0).astype(np.uint8),
+            relief.clip(-2, 2).astype(np.float32),
+            person & (self.depth > 0) & (np.abs(relief) < 1.6),
+            self.normals,
+            self.surface,
+            votes_of(instances),
+            (self.peaks / size).astype(np.float32),
+            np.where(seen, 2, inside).astype(np.uint8),
+            self.positions.astype(np.float32),
+            np.float32(np.log(size * max(self.root_depth, 0.1) / self.focal_px)),
+            np.float32(not empty),
+        )

@@ -1,0 +1,93 @@
+"""How good a network is on held-out crops: one row of figures, each beside its baseline."""
+
+import numpy as np
+import torch
+
+from thfm_ros.model.network import NanoNetwork
+from thfm_ros.skeleton import PART_NAMES, TWINS
+from thfm_ros.training import metrics
+from thfm_ros.training.losses import Batch
+
+Scores = dict[str, float]
+
+
+def score(network: NanoNetwork, batches: list[Batch]) -> Scores:
+    """Evaluate on fixed batches of still pictures."""
+    network.eval()
+    collected: dict[str, list[np.ndarray]] = {}
+    with torch.no_grad():
+        for batch in batches:
+            out = network(batch.picture)
+            assert out.dense is not None
+            maps = out.dense.numpy()
+            for name, value in {
+                "mask": maps[:, 0] > 0,
+                "parts": maps[:, 1:18].argmax(1).astype(np.uint8),
+                "relief": maps[:, 18],
+                "normals": maps[:, 19:22].transpose(0, 2, 3, 1),
+                "peaks": out.peaks.numpy(),
+                "positions": out.positions.numpy(),
+                "log_width": out.log_width.numpy(),
+            }.items():
+                collected.setdefault(name, []).append(value)
+    network.train()
+    predicted = {name: np.concatenate(values) for name, values in collected.items()}
+    return {**_dense(predicted, batches), **_body(predicted, batches)}
+
+
+def _joined(batches: list[Batch], name: str) -> np.ndarray:
+    return np.concatenate([getattr(batch, name).numpy() for batch in batches])
+
+
+def _dense(predicted: dict[str, np.ndarray], batches: list[Batch]) -> Scores:
+    person = _joined(batches, "instances") > 0
+    parts = np.where(predicted["mask"], predicted["parts"], 0).astype(np.uint8)
+    known, relief = _joined(batches, "relief_known"), _joined(batches, "relief")
+    target = known & (_joined(batches, "instances") == 1)
+    normals, truth = predicted["normals"][person], _joined(batches, "normals")[person]
+    error, flat = [], []
+    for i in range(len(target)):
+        if target[i].sum() >= 30:
+            mine = target[i]
+            error.append(metrics.relief_rmse(predicted["relief"][i][mine], relief[i][mine]))
+            flat.append(metrics.relief_rmse(np.zeros(mine.sum()), relief[i][mine]))
+    return {
+        "mask_iou": float(np.nanmean(metrics.iou(predicted["mask"], person))),
+        "part_miou": float(
+            np.nanmean(metrics.part_iou(parts, _joined(batches, "parts"), len(PART_NAMES)))
+        ),
+        "normals_deg": float(metrics.angles_deg(normals, truth).mean()),
+        "normals_deg_constant": float(
+            metrics.angles_deg(np.broadcast_to(truth.mean(0), truth.shape), truth).mean()
+        ),
+        "relief_cm": 100 * float(np.mean(error)),
+        "relief_cm_constant": 100 * float(np.mean(flat)),
+    }
+
+
+def _body(predicted: dict[str, np.ndarray], batches: list[Batch]) -> Scores:
+    truth, visible = _joined(batches, "peaks"), _joined(batches, "visibility") == 2
+    errors = metrics.normalised_errors(predicted["peaks"], truth, visible)
+    mirrored = metrics.normalised_errors(predicted["peaks"][:, list(TWINS)], truth, visible)
+    better = np.nansum(mirrored < 0.1, 1) > np.nansum(errors < 0.1, 1) + 2
+    here = _joined(batches, "presence") > 0
+    positions, space = predicted["positions"][here], _joined(batches, "positions")[here]
+    mean_pose = np.broadcast_to(space.mean(0), space.shape)
+    aligned = [metrics.procrustes(p, t).mean() for p, t in zip(positions, space, strict=True)]
+    baseline = [metrics.procrustes(p, t).mean() for p, t in zip(mean_pose, space, strict=True)]
+    row = {
+        "pck10": metrics.pck(errors, 0.1),
+        "pck05": metrics.pck(errors, 0.05),
+        "swapped": float(better.mean()),
+        "mpjpe_mm": 1000 * float(np.linalg.norm(positions - space, axis=-1).mean()),
+        "mpjpe_mm_mean_pose": 1000 * float(np.linalg.norm(mean_pose - space, axis=-1).mean()),
+        "pa_mpjpe_mm": 1000 * float(np.mean(aligned)),
+        "pa_mpjpe_mm_mean_pose": 1000 * float(np.mean(baseline)),
+        "z_error_mm": 1000 * float(np.abs(positions - space)[..., 2].mean()),
+        "log_width_error": float(
+            np.nanmean(np.abs(predicted["log_width"] - _joined(batches, "log_width"))[here])
+        ),
+    }
+    for limb, joints in metrics.LIMBS.items():
+        row[f"pck10_{limb}"] = metrics.pck(errors[:, list(joints)], 0.1)
+    return row

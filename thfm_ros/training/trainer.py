@@ -1,0 +1,176 @@
+"""The training loop: resumable to the step, watched by figures, pictures and plots.
+
+In the run's folder: ``state.pt`` (everything to go on), ``nano.safetensors`` (the averaged
+weights, ready for the node), ``metrics.jsonl`` (one row per evaluation), ``curves.png`` and
+``heldout.png``.
+"""
+
+import copy
+import json
+import logging
+import math
+import os
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from thfm_ros.model.network import NanoNetwork
+from thfm_ros.model.weights import nano_card, save_network
+from thfm_ros.training.batches import held_out, stream
+from thfm_ros.training.lifting import PoseBank, Views
+from thfm_ros.training.losses import Batch, losses, total
+from thfm_ros.training.recipe import Recipe, Stage
+from thfm_ros.training.scoring import score
+from thfm_ros.training.store import Store
+
+logger = logging.getLogger(__name__)
+
+
+class Trainer:
+    """One run. ``step`` counts optimizer steps over all stages."""
+
+    def __init__(self, folder: Path, recipe: Recipe, data: Path, trained_on: str) -> None:
+        self.folder, self.recipe, self.data = folder, recipe, data
+        self.trained_on = trained_on
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.manual_seed(recipe.seed)
+        self.network = NanoNetwork()
+        self.average = copy.deepcopy(self.network)
+        self.optimizer = _optimizer(self.network)
+        self.step = 0
+        self.seconds = 0.0
+        self.smooth: dict[str, float] = {}
+        if (folder / "state.pt").exists():
+            self._resume()
+
+    def _resume(self) -> None:
+        state = torch.load(self.folder / "state.pt", weights_only=False)
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.seconds, self.smooth = state["step"], state["seconds"], state["smooth"]
+        logger.info("resumed %s at step %d", self.folder, self.step)
+
+    def save(self) -> None:
+        """Write the state and the averaged weights; either file is whole at any moment."""
+        state = {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "smooth": self.smooth,
+        }
+        part = self.folder / f".state.{os.getpid()}.part"
+        torch.save(state, part)
+        part.replace(self.folder / "state.pt")
+        card = nano_card("nano", self.average, self.trained_on)
+        save_network(self.average, card, self.folder / "nano.safetensors")
+
+    def run(self, seconds: float, evaluate_every: float, workers: int, heldout: int) -> None:
+        """Train until the recipe or the time is used up."""
+        poses = PoseBank(Store(self.data / "train"))
+        fixed = held_out(self.data, 128, heldout)
+        batches = stream(self.data, self.recipe, self.step, workers)
+        begun = last = time.monotonic()
+        bar = tqdm(total=self.recipe.steps, initial=self.step, unit="step", mininterval=10)
+        for batch in batches:
+            place = self.recipe.stage_of(self.step)
+            assert place is not None
+            self._train(batch, poses, *place)
+            bar.update()
+            now = time.monotonic()
+            if now - last > evaluate_every or self.step == self.recipe.steps:
+                self.seconds += now - last
+                self._evaluate(fixed)
+                last = time.monotonic()
+            if now - begun > seconds:
+                break
+        self.seconds += time.monotonic() - last
+        self.save()
+
+    def _train(self, batch: Batch, poses: PoseBank, index: int, within: int) -> None:
+        stage = self.recipe.stages[index]
+        rng = np.random.default_rng([self.recipe.seed, self.step, 7])
+        rate = rate_of(stage, within) * min(1.0, (self.step + 1) / self.recipe.warm_up)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        found = {}
+        if not stage.lift_only:
+            found = losses(self.network(batch.picture), batch)
+        loss = total(found, self.recipe.weights)
+        if stage.lift_batch:
+            lifted = lift_loss(self.network, poses.draw(rng, stage.lift_batch))
+            loss = loss + self.recipe.weights.positions * lifted
+            found["lift"] = lifted
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), 2.0)
+        if not torch.isfinite(norm):
+            logger.warning("step %d: gradient is %s, left out", self.step, float(norm))
+        else:
+            self.optimizer.step()
+        self.step += 1
+        _average(self.average, self.network, min(self.recipe.averaging, self._warm_average()))
+        for name, value in found.items():
+            before = self.smooth.get(name, value.item())
+            self.smooth[name] = 0.98 * before + 0.02 * value.item()
+
+    def _warm_average(self) -> float:
+        return (1 + self.step) / (10 + self.step)
+
+    def _evaluate(self, fixed: list[Batch]) -> None:
+        """Score the averaged weights, write a row and the run's files."""
+        from thfm_ros.training.plots import draw_curves, draw_heldout
+
+        place = self.recipe.stage_of(self.step - 1)
+        assert place is not None
+        row = {
+            "step": self.step,
+            "seconds": round(self.seconds),
+            "stage": self.recipe.stages[place[0]].name,
+            "loss": {name: round(value, 4) for name, value in self.smooth.items()},
+            **{name: round(value, 4) for name, value in score(self.average, fixed).items()},
+        }
+        with (self.folder / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        self.save()
+        draw_curves(self.folder / "metrics.jsonl", self.folder / "curves.png")
+        draw_heldout(self.average, fixed[0], self.folder / "heldout.png")
+
+
+def rate_of(stage: Stage, within: int) -> float:
+    """Learning rate: half a cosine from ``rate`` to ``final_rate``."""
+    share = within / max(1, stage.steps)
+    return stage.final_rate + (stage.rate - stage.final_rate) * (1 + math.cos(math.pi * share)) / 2
+
+
+def lift_loss(network: NanoNetwork, views: Views) -> torch.Tensor:
+    """How wrong the lifter is about skeletons without pictures, metres (sum of three axes)."""
+    positions, _ = network.lifter(views.peaks, views.mass, views.log_width, 1.0, None)
+    return (positions - views.positions).abs().sum(-1).mean()
+
+
+def _optimizer(network: NanoNetwork) -> torch.optim.Optimizer:
+    """AdamW; norms, biases and scales do not decay."""
+    matrices = [p for p in network.parameters() if p.ndim > 1]
+    others = [p for p in network.parameters() if p.ndim <= 1]
+    groups = [{"params": matrices, "weight_decay": 0.02}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.98), fused=True)
+
+
+@torch.no_grad()
+def _average(average: NanoNetwork, network: NanoNetwork, keep: float) -> None:
+    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - keep)
+    for mine, theirs in zip(average.buffers(), network.buffers(), strict=True):
+        mine.copy_(theirs)
+
+
+def describe(recipe: Recipe) -> str:
+    """The recipe as one line of JSON, for the log."""
+    return json.dumps(asdict(recipe), sort_keys=True)
