@@ -1,1 +1,1 @@
-"""The ROS 2 side: the only folder that imports rclpy or messages."""
+"""The only folder that imports rclpy or messages; the core knows nothing of ROS."""
