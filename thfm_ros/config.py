@@ -113,8 +113,11 @@ class DecodeConfig(_Checked):
     min_presence: float = option(
         0.5, "a crop whose belief in a person is lower is dropped", min=0.0, max=1.0
     )
-    min_joint_score: float = option(
-        0.1, "joints with a lower score are unknown (NaN)", min=0.0, max=1.0
+    keep_presence: float = option(
+        0.3, "the same for somebody who is tracked already", min=0.0, max=1.0
+    )
+    min_joint_belief: float = option(
+        0.1, "joints whose place is believed less are unknown (NaN)", min=0.0, max=1.0
     )
     vote_radius: float = option(
         0.3,

@@ -1,0 +1,198 @@
+"""From what the network says about one crop to a body in the camera's pixels and metres.
+
+Cells of a heatmap are 4 network pixels, cells of a dense map 2; the centre of cell i lies at
+(i + 0.5) cells. Maps of the whole picture are painted from sightings by maps.py.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Float64, Int
+
+from thfm_ros.config import DecodeConfig, RegionConfig
+from thfm_ros.contract import Body, Intrinsics, PixelMap, TrackState
+from thfm_ros.geometry import to_source
+from thfm_ros.joints import find_joints, in_space, place_root, view_of
+from thfm_ros.model.outputs import DenseOutputs, RawOutputs
+from thfm_ros.votes import Cluster, people_from_votes
+
+HEAT_CELL = 4.0
+"""Network pixels per cell of a heatmap."""
+DENSE_CELL = 2.0
+"""Network pixels per cell of a dense map."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One person as one crop shows them, before anybody says who it is.
+
+    ``body`` has no id yet. Without calibration its metric fields are NaN, and ``camera`` is an
+    assumed one of 53 degrees: ``root_m`` then orders people and relates their reliefs, no more.
+    """
+
+    body: Body
+    map: PixelMap
+    camera: Intrinsics  # of the source picture
+    turn: Float64[np.ndarray, "3 3"]  # R_optical_view
+    root_m: Float64[np.ndarray, "3"]  # the pelvis in the optical frame of ``camera``
+    dense: DenseOutputs | None
+    mask: Float32[np.ndarray, "h w"] | None  # probability of "anybody", cells of the dense maps
+    target: Bool[np.ndarray, "h w"] | None  # the cells that belong to this person
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Somebody that a look at the whole frame suspects."""
+
+    box: Float32[np.ndarray, "4"]  # source pixels
+    score: float
+
+
+def decode_person(
+    raw: RawOutputs,
+    pixel_map: PixelMap,
+    picture: tuple[int, int],
+    intrinsics: Intrinsics | None,
+    config: DecodeConfig,
+) -> Sighting | None:
+    """The person in the middle of a crop; None when the crop shows nothing of anybody.
+
+    Args:
+        raw: the network's words about the crop.
+        pixel_map: where the crop lies.
+        picture: width and height of the source picture.
+        intrinsics: of the source picture; None leaves everything metric NaN.
+        config: thresholds and sigmas.
+    """
+    joints = find_joints(raw.body.heatmaps)
+    inside, visible = sigmoid(raw.body.visibility).T
+    known = inside * joints.mass >= config.min_joint_belief
+    mask = target = None
+    if raw.dense is not None:
+        mask = sigmoid(raw.dense.mask)
+        cells = joints.places[known] * (HEAT_CELL / DENSE_CELL)
+        target = target_cells(mask, raw.dense.votes, cells, config)
+    places = to_source(joints.places * HEAT_CELL, pixel_map)
+    places[~known] = np.nan
+    if target is not None and target.sum() < 4:
+        return None
+    box = _box(target, places, pixel_map, picture)
+    if box is None:
+        return None
+    camera = intrinsics or assumed_camera(*picture)
+    sigma_px = joints.sigma * (HEAT_CELL * pixel_map.scale)
+    root, relative = place_root(raw.body, places, sigma_px, pixel_map, camera, config)
+    space = in_space(root, relative, places, sigma_px, camera, config.joint_depth_sigma_m)
+    if intrinsics is None:
+        space = space.unknown()
+    score = float(sigmoid(np.asarray(raw.body.presence)))
+    keypoints = np.column_stack([places, visible * joints.mass * known]).astype(np.float32)
+    return Sighting(
+        body=Body("", TrackState.TENTATIVE, score, box, keypoints, *space),
+        map=pixel_map,
+        camera=camera,
+        turn=view_of(pixel_map, camera).turn,
+        root_m=root.position_m,
+        dense=raw.dense,
+        mask=mask,
+        target=target,
+    )
+
+
+def find_candidates(
+    raw: RawOutputs,
+    pixel_map: PixelMap,
+    picture: tuple[int, int],
+    config: DecodeConfig,
+    regions: RegionConfig,
+) -> list[Candidate]:
+    """The people of the whole frame, largest first; ``raw`` must have dense maps."""
+    assert raw.dense is not None
+    cell_px = DENSE_CELL * pixel_map.scale
+    clusters, _ = people_from_votes(
+        sigmoid(raw.dense.mask),
+        raw.dense.votes,
+        threshold=config.mask_threshold,
+        radius=config.vote_radius,
+        min_side=regions.min_person_px / cell_px,
+    )
+    return [
+        Candidate(_clipped(each.box.reshape(2, 2) * DENSE_CELL, pixel_map, picture), each.score)
+        for each in clusters
+    ]
+
+
+def target_cells(
+    mask: Float32[np.ndarray, "h w"],
+    votes: Float32[np.ndarray, "2 h w"],
+    joints: Float[np.ndarray, "n 2"],
+    config: DecodeConfig,
+) -> Bool[np.ndarray, "h w"]:
+    """Which cells belong to the crop's person and not to a neighbour.
+
+    Of the people that the votes tell apart it is the one who has the most of the target's
+    ``joints`` (in cells), less so the farther from the middle their centre is.
+    """
+    clusters, numbers = people_from_votes(
+        mask, votes, threshold=config.mask_threshold, radius=config.vote_radius, min_side=2
+    )
+    if not clusters:
+        return np.zeros(mask.shape, bool)
+    size = np.array(mask.shape[::-1])
+    cell = np.clip(joints.astype(int), 0, size - 1)
+    owners = numbers[cell[:, 1], cell[:, 0]]
+
+    def claim(number: int, cluster: Cluster) -> float:
+        share = np.count_nonzero(owners == number) / max(len(owners), 1)
+        return float(share - 2 * np.hypot(*(cluster.centre / size - 0.5)))
+
+    best = max(range(len(clusters)), key=lambda number: claim(number, clusters[number]))
+    return np.asarray(numbers == best)
+
+
+def assumed_camera(width: int, height: int) -> Intrinsics:
+    """What stands in for a camera that nobody calibrated: 53 degrees along the longer side."""
+    focal = float(max(width, height))
+    return Intrinsics(focal, focal, width / 2, height / 2, width, height)
+
+
+def sigmoid(logits: Float32[np.ndarray, "*n"]) -> Float32[np.ndarray, "*n"]:
+    """1 / (1 + exp(-logits)), without overflow."""
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)), dtype=np.float32)
+
+
+def _box(
+    target: Bool[np.ndarray, "h w"] | None,
+    keypoints: Float[np.ndarray, "k 2"],
+    pixel_map: PixelMap,
+    picture: tuple[int, int],
+) -> Float32[np.ndarray, "4"] | None:
+    """The person's pixels, or where there is no map their joints and a little more."""
+    if target is not None:
+        x, y = _extent(target.sum(axis=0)), _extent(target.sum(axis=1))
+        corners = np.array([x, y]).T * DENSE_CELL
+        return _clipped(corners, pixel_map, picture)
+    known = keypoints[np.isfinite(keypoints).all(axis=1)]
+    if len(known) < 3:
+        return None
+    low, high = known.min(axis=0), known.max(axis=0)
+    # The body is larger than its joints: by about 1 / 14 over the eyes, less at the sides.
+    longer = float((high - low).max())
+    low, high = low - np.array([0.04, 0.07]) * longer, high + 0.04 * longer
+    size = np.array([*picture, *picture])
+    return np.asarray(np.clip([*low, *high], 0, size), np.float32)
+
+
+def _extent(counts: Int[np.ndarray, " n"]) -> tuple[float, float]:
+    """First and last edge that leave one in a hundred pixels outside: strays do not count."""
+    total = np.cumsum(counts)
+    first, last = np.searchsorted(total, [0.01 * total[-1], 0.99 * total[-1]])
+    return float(first), float(last) + 1
+
+
+def _clipped(
+    corners: Float[np.ndarray, "2 2"], pixel_map: PixelMap, picture: tuple[int, int]
+) -> Float32[np.ndarray, "4"]:
+    """A box in source pixels from two corners in network pixels, inside the picture."""
+    box = to_source(corners, pixel_map).reshape(4)
+    return np.asarray(np.clip(box, 0, [*picture, *picture]), np.float32)

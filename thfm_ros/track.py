@@ -1,0 +1,242 @@
+"""Who is who from frame to frame: ids, states, and light smoothing.
+
+A person whose own crop shows them again needs no matching. Matching is for newcomers: somebody
+who was lost a moment ago comes back under the same id.
+"""
+
+import dataclasses
+import math
+import random
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from thfm_ros.config import TrackConfig
+from thfm_ros.contract import Body, TrackState
+from thfm_ros.decode import Sighting
+
+_BODY_LENGTH_M = 1.7  # speeds in space are counted in body lengths, as those in the picture are
+_WANDER_M_PER_S = 1.0  # how fast somebody who is not seen may have moved
+_SAME_PERSON = 0.6  # two crops whose boxes overlap so much look at the same person
+_DERIVATIVE_HZ = 1.0
+
+
+class Tracked(NamedTuple):
+    """One person of this frame; ``sighting`` is None for somebody who is only remembered."""
+
+    body: Body
+    sighting: Sighting | None
+
+
+class Tracker:
+    """Keeps the people of one stream."""
+
+    def __init__(self, config: TrackConfig) -> None:
+        self._config = config
+        self._random = random.Random(None if config.seed < 0 else config.seed)
+        self._used: set[str] = set()
+        self._tracks: dict[str, _Track] = {}
+
+    @property
+    def present(self) -> dict[str, Body]:
+        """The people who were seen in the newest frame, by id, longest known first."""
+        seen = ((name, track.body) for name, track in self._tracks.items())
+        return {name: body for name, body in seen if body.state is not TrackState.LOST}
+
+    def reset(self) -> None:
+        """Forget everybody; ids that were given stay given."""
+        self._tracks.clear()
+
+    def update(
+        self, stamp_ns: int, seen: Mapping[str, Sighting], newcomers: Sequence[Sighting]
+    ) -> list[Tracked]:
+        """Take in one frame.
+
+        Args:
+            stamp_ns: of the frame.
+            seen: what their own crops showed of people who were present, by id.
+            newcomers: people found elsewhere, surest first.
+
+        Returns:
+            Everybody: first those who are seen, then those who are remembered.
+        """
+        found: dict[str, Sighting] = {}
+        for name, track in self._tracks.items():
+            if name in seen and not _known(seen[name], found):
+                found[name] = seen[name]
+                track.see(seen[name], stamp_ns)
+        for newcomer in newcomers:
+            if _known(newcomer, found):
+                continue
+            name = self._returned(newcomer, stamp_ns, found) or self._new_track()
+            found[name] = newcomer
+            self._tracks[name].see(newcomer, stamp_ns)
+        for name in self._tracks.keys() - found.keys():
+            if not self._tracks[name].miss(stamp_ns):
+                del self._tracks[name]
+        tracked = [Tracked(track.body, found.get(name)) for name, track in self._tracks.items()]
+        return sorted(tracked, key=lambda each: each.sighting is None)
+
+    def _returned(
+        self, newcomer: Sighting, stamp_ns: int, found: Mapping[str, Sighting]
+    ) -> str | None:
+        """Who of the lost this is: the one whose predicted box fits best, if any does."""
+        fits = {}
+        for name, track in self._tracks.items():
+            if name in found or track.body.state is not TrackState.LOST:
+                continue
+            box = track.predicted_box(stamp_ns)
+            overlap, distance = iou(box, newcomer.body.box), _distance(box, newcomer.body.box)
+            if overlap >= self._config.min_iou or distance <= self._config.max_centre_distance:
+                fits[name] = overlap - distance
+        return max(fits, key=lambda name: fits[name], default=None)
+
+    def _new_track(self) -> str:
+        while True:
+            name = "".join(self._random.choices(string.ascii_lowercase, k=5))
+            if name not in self._used:
+                break
+        self._used.add(name)
+        self._tracks[name] = _Track(name, self._config)
+        return name
+
+
+def iou(a: Float[np.ndarray, "4"], b: Float[np.ndarray, "4"]) -> float:
+    """Intersection of two boxes over their union; 0 where one of them is empty."""
+    common = _intersection(a, b)
+    union = _area(a) + _area(b) - common
+    return common / union if union > 0 else 0.0
+
+
+def covered(a: Float[np.ndarray, "4"], b: Float[np.ndarray, "4"]) -> float:
+    """Intersection of two boxes over the smaller one."""
+    smaller = min(_area(a), _area(b))
+    return _intersection(a, b) / smaller if smaller > 0 else 0.0
+
+
+def _intersection(a: Float[np.ndarray, "4"], b: Float[np.ndarray, "4"]) -> float:
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    return float(max(width, 0.0) * max(height, 0.0))
+
+
+def _area(box: Float[np.ndarray, "4"]) -> float:
+    return float(max(box[2] - box[0], 0.0) * max(box[3] - box[1], 0.0))
+
+
+def _distance(a: Float[np.ndarray, "4"], b: Float[np.ndarray, "4"]) -> float:
+    """Between the centres, in longer sides of the larger box."""
+    apart = (a[:2] + a[2:] - b[:2] - b[2:]) / 2
+    longer = max(float((a[2:] - a[:2]).max()), float((b[2:] - b[:2]).max()), 1.0)
+    return float(np.hypot(*apart)) / longer
+
+
+def _known(sighting: Sighting, found: Mapping[str, Sighting]) -> bool:
+    """Whether somebody already found is the same person, seen through another crop."""
+    boxes = (other.body.box for other in found.values())
+    return any(iou(sighting.body.box, box) > _SAME_PERSON for box in boxes)
+
+
+@dataclass
+class _Track:
+    """The memory of one person."""
+
+    name: str
+    config: TrackConfig
+    hits: int = 0
+    seen_ns: int = 0
+
+    def __post_init__(self) -> None:
+        self.body: Body
+        self._raw_box = np.zeros(4)
+        self._box_speed = np.zeros(2)  # pixels per second of the centre
+        self._filters = [_OneEuro(self.config) for _ in range(3)]
+
+    def see(self, sighting: Sighting, stamp_ns: int) -> None:
+        body, dt = sighting.body, (stamp_ns - self.seen_ns) * 1e-9
+        if self.hits:
+            moved = (body.box[:2] + body.box[2:] - self._raw_box[:2] - self._raw_box[2:]) / 2
+            self._box_speed = 0.5 * self._box_speed + 0.5 * moved / max(dt, 1e-3)
+        self.hits, self.seen_ns, self._raw_box = self.hits + 1, stamp_ns, body.box
+        if self.config.smoothing == "one_euro":
+            body = self._smoothed(body, dt)
+        known = self.hits >= self.config.hits_to_confirm
+        state = TrackState.TRACKED if known else TrackState.TENTATIVE
+        self.body = dataclasses.replace(body, id=self.name, state=state)
+
+    def miss(self, stamp_ns: int) -> bool:
+        """Carry on without seeing; False when this person is to be forgotten."""
+        unseen_s = (stamp_ns - self.seen_ns) * 1e-9
+        if self.body.state is TrackState.TENTATIVE or unseen_s > self.config.lost_for_s:
+            return False
+        shift = (self.predicted_box(stamp_ns) - self.body.box).astype(np.float32)
+        keypoints = self.body.keypoints + np.array([*shift[:2], 0], np.float32)
+        blur = np.array([1, 0, 0, 1, 0, 1], np.float32) * (_WANDER_M_PER_S * unseen_s) ** 2
+        fresh = 1 - unseen_s / max(self.config.lost_for_s, 1e-9)
+        self.body = dataclasses.replace(
+            self.body,
+            state=TrackState.LOST,
+            score=self.body.score * max(fresh, 0.0),
+            box=self.body.box + shift,
+            keypoints=keypoints,
+            covariances_m2=self.body.covariances_m2 + blur,
+            root_covariance_m2=self.body.root_covariance_m2 + blur,
+        )
+        return True
+
+    def predicted_box(self, stamp_ns: int) -> Float[np.ndarray, "4"]:
+        """Where the box is if its centre kept its speed, for half a second at most."""
+        ahead_s = min((stamp_ns - self.seen_ns) * 1e-9, 0.5)
+        return np.asarray(self._raw_box + np.tile(self._box_speed * ahead_s, 2))
+
+    def _smoothed(self, body: Body, dt: float) -> Body:
+        longer = max(float((body.box[2:] - body.box[:2]).max()), 1.0)
+        pixels, space, root = self._filters
+        keypoints = body.keypoints.copy()
+        keypoints[:, :2] = pixels.smooth(keypoints[:, :2], dt, longer)
+        return dataclasses.replace(
+            body,
+            keypoints=keypoints,
+            positions_m=space.smooth(body.positions_m, dt, _BODY_LENGTH_M),
+            root_m=root.smooth(body.root_m[None], dt, _BODY_LENGTH_M)[0],
+        )
+
+
+class _OneEuro:
+    """A low-pass whose cut-off rises with speed: still joints stay still, quick ones are not late.
+
+    Casiez et al., CHI 2012; rows are points, and the speed of a point is a length.
+    """
+
+    def __init__(self, config: TrackConfig) -> None:
+        self._config = config
+        self._value: Float[np.ndarray, "n d"] | None = None
+        self._speed: Float[np.ndarray, "n d"] | None = None
+
+    def smooth(
+        self, value: Float[np.ndarray, "n d"], dt: float, length: float
+    ) -> Float[np.ndarray, "n d"]:
+        """Next value, ``dt`` seconds after the one before; speeds count in ``length`` per s.
+
+        A point that was unknown starts afresh, one that is unknown stays so.
+        """
+        if self._value is None or self._speed is None or dt <= 0:
+            self._value, self._speed = value.copy(), np.zeros_like(value)
+            return value
+        before = np.where(np.isfinite(self._value), self._value, value)
+        keep = _share(_DERIVATIVE_HZ, dt)
+        speed = self._speed + keep * ((value - before) / dt - self._speed)
+        self._speed = np.where(np.isfinite(speed), speed, 0).astype(value.dtype)
+        pace = np.linalg.norm(self._speed, axis=1, keepdims=True) / length
+        cutoff = self._config.min_cutoff_hz + self._config.speed_coefficient * pace
+        self._value = (before + _share(cutoff, dt) * (value - before)).astype(value.dtype)
+        return self._value.copy()
+
+
+def _share(cutoff_hz: Float[np.ndarray, "*n"] | float, dt: float) -> Float[np.ndarray, "*n"]:
+    """How much of a new value a first-order low-pass takes."""
+    return np.asarray(1 / (1 + 1 / (2 * math.pi * cutoff_hz * dt)))
