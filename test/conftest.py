@@ -12,8 +12,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from ros_process import Listener
 
 ROOT = Path(__file__).resolve().parents[1]
 CURE = "run ./test.sh, or `pip install .` in an environment with ROS 2"
@@ -91,12 +95,13 @@ def root() -> Path:
 
 
 @pytest.fixture
-def ros_context() -> Iterator[None]:
-    """rclpy is initialised for one test."""
+def listener() -> Iterator["Listener"]:
+    """rclpy is initialised for one test, with a node that collects messages."""
     import rclpy
+    from ros_process import Listener
 
     rclpy.init()
     try:
-        yield
+        yield Listener()
     finally:
         rclpy.try_shutdown()

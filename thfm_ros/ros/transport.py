@@ -10,8 +10,9 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-# Fast DDS 3 (Kilted and later) reads the first name, Fast DDS 2 (Humble, Jazzy) the second.
+# Fast DDS 2 knows the second name only; Fast DDS 3 warns about it, so just one of them is set.
 PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+FAST_DDS_2 = ("humble", "iron", "jazzy")
 
 # The profile's segment is 32 MiB for each process; a demo has three, and rviz makes four. A full
 # /dev/shm does not report an error but kills the writer (SIGBUS), and containers get 64 MiB.
@@ -26,7 +27,7 @@ def prepare() -> None:
 
 
 def share_folder() -> Path:
-    """The installed ``share/thfm_ros`` with launch and configuration files.
+    """The installed ``share/thfm_ros`` with its folders ``launch`` and ``config``.
 
     Raises:
         FileNotFoundError: the package is not installed, or its environment is not sourced.
@@ -50,7 +51,7 @@ def use_shared_memory() -> Path | None:
     if any(os.environ.get(name) for name in PROFILE_VARIABLES):
         return None
     try:
-        profile = share_folder() / "config" / "fastdds.xml"
+        profile = (share_folder() / "config" / "fastdds.xml").resolve(strict=True)
     except FileNotFoundError as error:
         logger.warning("%s Until then large images are lost between processes.", error)
         return None
@@ -63,8 +64,8 @@ def use_shared_memory() -> Path | None:
             SHARED_MEMORY_NEEDED // 2**20,
         )
         return None
-    for name in PROFILE_VARIABLES:
-        os.environ[name] = str(profile)
+    distribution = os.environ.get("ROS_DISTRO", "")
+    os.environ[PROFILE_VARIABLES[distribution in FAST_DDS_2]] = str(profile)
     return profile
 
 

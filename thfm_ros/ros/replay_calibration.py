@@ -1,0 +1,91 @@
+"""CameraInfo for pictures that come without one: from a calibration file, or a plain pinhole.
+
+ROS counts pixels from the centre of the top-left one, so the middle of a picture is (w - 1) / 2.
+"""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import yaml
+from sensor_msgs.msg import CameraInfo
+
+from thfm_ros.contract import PerceptionError
+
+
+class CalibrationError(PerceptionError):
+    """A calibration that cannot be used for these pictures."""
+
+
+def pinhole(width: int, height: int, horizontal_fov_deg: float) -> CameraInfo:
+    """A camera without distortion whose picture spans ``horizontal_fov_deg`` from side to side."""
+    if not 1.0 <= horizontal_fov_deg <= 170.0:
+        raise CalibrationError(
+            f"A horizontal field of view of {horizontal_fov_deg} degrees is no pinhole camera's; "
+            "give 1 to 170, or 0 for no CameraInfo."
+        )
+    focal_px = width / 2 / math.tan(math.radians(horizontal_fov_deg) / 2)
+    matrix = [focal_px, 0.0, (width - 1) / 2, 0.0, focal_px, (height - 1) / 2, 0.0, 0.0, 1.0]
+    return _message(width, height, matrix, "plumb_bob", [0.0] * 5)
+
+
+def calibration_from_file(path: Path) -> CameraInfo:
+    """What ROS's camera calibrator wrote (``ost.yaml``).
+
+    Raises:
+        CalibrationError: the file cannot be read or lacks a field, which is named.
+    """
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CalibrationError(f"The calibration {path} cannot be read: {error}") from error
+    try:
+        info = _message(
+            int(values["image_width"]),
+            int(values["image_height"]),
+            _floats(values["camera_matrix"]["data"], 9),
+            str(values.get("distortion_model", "plumb_bob")),
+            _floats(values["distortion_coefficients"]["data"]),
+        )
+        if "rectification_matrix" in values:
+            info.r = _floats(values["rectification_matrix"]["data"], 9)
+        if "projection_matrix" in values:
+            info.p = _floats(values["projection_matrix"]["data"], 12)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CalibrationError(
+            f"The calibration {path} is not in the format of camera_calibration (image_width, "
+            f"image_height, camera_matrix.data, distortion_coefficients.data): {error!r}"
+        ) from error
+    return info
+
+
+def check_size(info: CameraInfo, width: int, height: int) -> None:
+    """Refuse a calibration that was made for pictures of another size."""
+    if (info.width, info.height) != (width, height):
+        raise CalibrationError(
+            f"The calibration is for {info.width}x{info.height}, but the pictures are "
+            f"{width}x{height}. Calibrate at that size, or leave the calibration out and give "
+            "horizontal_fov_deg."
+        )
+
+
+def _floats(values: Any, count: int | None = None) -> list[float]:
+    floats = [float(value) for value in values]
+    if count is not None and len(floats) != count:
+        raise ValueError(f"{len(floats)} numbers instead of {count}")
+    return floats
+
+
+def _message(
+    width: int, height: int, matrix: list[float], model: str, distortion: list[float]
+) -> CameraInfo:
+    fx, _, cx, _, fy, cy = matrix[:6]
+    return CameraInfo(
+        width=width,
+        height=height,
+        k=matrix,
+        distortion_model=model,
+        d=distortion,
+        r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
+        p=[fx, 0.0, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0],
+    )
