@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Sets everything up (the first time), then plays a video through the perception node over real
+# ROS 2 topics and leaves overlay.mp4, contact.png and summary.json in --out (default: out).
+#   ./demo.sh [--video FILE_OR_FOLDER | --camera N] [--seconds S] [--out DIR]
+#             [--viewer rerun|none]
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/scripts/environment.sh"
+extras=""
+case " $* " in *" --viewer rerun "* | *" --viewer=rerun "*) extras=viewer ;; esac
+case " $* " in *" --help "* | *" -h "*) sed -n '2,5s/^# \{0,1\}//p' "$0" && exit 0 ;; esac
+prepare_environment "$extras"
+exec "$VENV/bin/thfm-demo" "$@"

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Sets everything up (the first time), then checks all there is to check: style, types, and the
+# whole test suite against the installed package. Further arguments go to pytest.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+. scripts/environment.sh
+prepare_environment dev
+export THFM_TESTS_NEED_ROS=1 # missing messages are an error here, not a reason to skip
+
+failed=()
+check() { # NAME SECONDS COMMAND...
+  local name=$1 seconds=$2 began=$SECONDS
+  shift 2
+  say "== $name"
+  timeout --foreground -k 10 "$seconds" "$@" || failed+=("$name")
+  say "== $name: $((SECONDS - began)) s"
+}
+check "ruff check" 120 "$VENV/bin/ruff" check .
+check "ruff format" 120 "$VENV/bin/ruff" format --check .
+check "mypy --strict" 600 "$VENV/bin/mypy" --strict thfm_ros test examples
+check "pytest" 1800 "$VENV/bin/pytest" "$@"
+[ ${#failed[@]} -eq 0 ] || die "failed: ${failed[*]} (everything took $SECONDS s)"
+say "All checks passed in $SECONDS s."
