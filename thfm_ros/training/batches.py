@@ -58,9 +58,18 @@ def draw(
 def stream(folder: Path, recipe: Recipe, first_step: int, workers: int) -> Iterator[Batch]:
     """Batches made ahead by ``workers`` processes (0: in this one). One worker keeps the order."""
     batches = Batches(folder, recipe, first_step)
-    ahead = {"prefetch_factor": 8} if workers else {}
-    loader = DataLoader(batches, batch_size=None, num_workers=min(workers, 1), **ahead)
-    return iter(loader)
+    if workers == 0:
+        return iter(batches)
+    # Not forked: OpenCV's threads would be copied holding their locks.
+    return iter(
+        DataLoader(
+            batches,
+            batch_size=None,
+            num_workers=1,
+            prefetch_factor=8,
+            multiprocessing_context="spawn",
+        )
+    )
 
 
 def held_out(folder: Path, size: int, count: int) -> list[Batch]:

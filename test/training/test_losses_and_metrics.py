@@ -1,0 +1,121 @@
+"""Losses vanish on the truth, metrics on perfect answers, and both grow with the error."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from painted_store import write_data
+from scipy.spatial.transform import Rotation
+
+from thfm_ros.model.network import NetworkOutputs
+from thfm_ros.model.tokens import find_peaks
+from thfm_ros.training import metrics
+from thfm_ros.training.batches import held_out
+from thfm_ros.training.losses import Batch, losses
+
+
+@pytest.fixture(scope="module")
+def batch(tmp_path_factory: pytest.TempPathFactory) -> Batch:
+    return held_out(write_data(tmp_path_factory.mktemp("data")), 64, 4)[0]
+
+
+def perfect(batch: Batch) -> NetworkOutputs:
+    """What a network without any error would say about a batch."""
+    frames, _ = batch.visibility.shape
+    person = (batch.instances > 0).float()
+    parts = torch.nn.functional.one_hot(batch.parts.long(), 17).permute(0, 3, 1, 2) * 40.0
+    dense = torch.cat(
+        [
+            (person * 80 - 40)[:, None],
+            parts,
+            batch.relief[:, None],
+            batch.normals.permute(0, 3, 1, 2),
+            batch.surface.permute(0, 3, 1, 2),
+            batch.votes.permute(0, 3, 1, 2),
+        ],
+        dim=1,
+    )
+    cell = (torch.arange(16) + 0.5) / 16
+    right = (cell[None, :] - batch.peaks[..., 0, None, None]) * 16
+    down = (cell[:, None] - batch.peaks[..., 1, None, None]) * 16
+    seen = torch.stack([batch.visibility > 0, batch.visibility == 2], -1).float() * 80 - 40
+    return NetworkOutputs(
+        heatmaps=-0.5 * (right**2 + down**2),
+        peaks=batch.peaks,
+        positions=batch.positions,
+        visibility=seen,
+        log_width=batch.log_width,
+        presence=torch.full((frames,), 40.0),
+        dense=dense,
+    )
+
+
+def test_the_truth_costs_nothing_but_the_width_of_the_heatmap(batch: Batch) -> None:
+    found = losses(perfect(batch), batch)
+    entropy = found.pop("heatmap")
+    assert max(value.item() for value in found.values()) < 0.02
+    assert entropy.item() == pytest.approx(np.log(2 * np.pi * np.e), abs=0.1)  # of the Gaussian
+
+
+@pytest.mark.parametrize("field", ["positions", "log_width", "peaks", "visibility", "heatmaps"])
+def test_each_loss_sees_its_own_error(batch: Batch, field: str) -> None:
+    good = perfect(batch)
+    name = {"heatmaps": "heatmap"}.get(field, field)
+    before = losses(good, batch)[name].item()
+    value = getattr(good, field)
+    spoilt = {
+        "log_width": value + 0.3,
+        "visibility": -value,
+    }.get(field)
+    worse = good._replace(**{field: value.roll(1, 1) if spoilt is None else spoilt})
+    assert losses(worse, batch)[name].item() > before + 1e-3
+
+
+def test_peaks_of_a_two_peaked_heatmap_lie_on_one_peak_not_between() -> None:
+    heat = torch.full((1, 1, 16, 16), -30.0)
+    heat[0, 0, 4, 2], heat[0, 0, 4, 13] = 5.0, 4.9
+    x, y = find_peaks(heat).peaks[0, 0].tolist()
+    assert x == pytest.approx(2.5 / 16, abs=1e-3)
+    assert y == pytest.approx(4.5 / 16, abs=1e-3)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000), scale=st.floats(0.2, 5))
+def test_procrustes_undoes_any_similarity(seed: int, scale: float) -> None:
+    rng = np.random.default_rng(seed)
+    pose = rng.normal(0, 1, (35, 3))
+    turned = scale * pose @ Rotation.random(random_state=seed).as_matrix() + rng.normal(0, 3, 3)
+    assert metrics.procrustes(turned, pose).max() < 1e-6
+
+
+def test_procrustes_does_not_undo_a_mirror() -> None:
+    pose = np.random.default_rng(0).normal(0, 1, (35, 3))
+    assert metrics.procrustes(pose * [-1, 1, 1], pose).mean() > 0.1
+
+
+def test_iou_and_part_iou_of_known_overlaps() -> None:
+    a, b = np.zeros((1, 4, 4), bool), np.zeros((1, 4, 4), bool)
+    a[0, :2], b[0, 1:3] = True, True
+    assert metrics.iou(a, b)[0] == pytest.approx(1 / 3)
+    assert np.isnan(metrics.iou(a & ~a, b & ~b)[0])
+    parts = metrics.part_iou(a.astype(np.uint8), b.astype(np.uint8), 3)
+    assert parts[0] == pytest.approx(1 / 3) and np.isnan(parts[1])
+
+
+def test_pck_counts_labelled_joints_only() -> None:
+    truth = np.zeros((1, 35, 2))
+    truth[0, :5] = [[0, 0], [1, 0], [0, 1], [1, 1], [0.5, 0.5]]
+    labelled = np.zeros((1, 35), bool)
+    labelled[0, :5] = True
+    moved = truth.copy()
+    moved[0, 0, 0] += 0.2
+    moved[0, 20] += 9  # not labelled
+    errors = metrics.normalised_errors(moved, truth, labelled)
+    assert metrics.pck(errors, 0.1) == pytest.approx(4 / 5)
+
+
+def test_the_angle_between_vectors_does_not_depend_on_their_length() -> None:
+    a, b = np.array([[1.0, 0, 0]]), np.array([[0.0, 7, 0]])
+    assert metrics.angles_deg(a, b)[0] == pytest.approx(90)
+    assert metrics.angles_deg(a * 5, a)[0] == pytest.approx(0, abs=1e-4)

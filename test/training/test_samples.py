@@ -1,0 +1,134 @@
+"""Samples: labels stay on the person whatever is done to the picture."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from painted_store import DISTANCE, FOCAL, SIZE, write_data
+
+from thfm_ros.skeleton import TWINS, Joint
+from thfm_ros.training.backgrounds import Backgrounds
+from thfm_ros.training.frames import frame_sample
+from thfm_ros.training.samples import (
+    HIPS,
+    CropStyle,
+    Move,
+    Sample,
+    _Scene,
+    crop_sample,
+    plain_sample,
+    votes_of,
+)
+from thfm_ros.training.store import Store
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def store(data: Path) -> Store:
+    return Store(data / "train")
+
+
+def test_a_plain_sample_keeps_every_joint_where_it_was_rendered(store: Store) -> None:
+    ref = store.frames[3]
+    sample = plain_sample(store, [ref], 96)
+    np.testing.assert_allclose(sample.peaks[0], store.read("keypoints2d", ref)[0] / SIZE, atol=1e-5)
+    assert sample.log_width[0] == pytest.approx(np.log(SIZE * DISTANCE / FOCAL), abs=1e-4)
+    assert sample.relief[0][sample.instances[0] == 1].mean() == pytest.approx(0.1, abs=0.01)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_visible_joints_lie_on_the_person_after_any_disturbance(data: Path, seed: int) -> None:
+    """The painted joints all lie inside the painted rectangle, so they must stay inside it."""
+    store, backgrounds = Store(data / "train"), Backgrounds(data / "backgrounds.npy")
+    rng = np.random.default_rng(seed)
+    sample = crop_sample(store, [store.frames[seed % len(store)]], backgrounds, rng, CropStyle())
+    mask = sample.instances[0] > 0
+    for (x, y), seen in zip(sample.peaks[0], sample.visibility[0], strict=True):
+        if seen == 2:
+            row, column = int(y * mask.shape[0]), int(x * mask.shape[1])
+            assert mask[max(0, row - 2) : row + 3, max(0, column - 2) : column + 3].any()
+
+
+@settings(max_examples=20, deadline=None)
+@given(zoom=st.floats(0.5, 1.5), turn=st.floats(-0.7, 0.7), mirrored=st.booleans())
+def test_space_and_picture_are_moved_alike(
+    data: Path, zoom: float, turn: float, mirrored: bool
+) -> None:
+    """The moved joints in space, projected by the moved camera, are the moved joints."""
+    store = Store(data / "train")
+    ref = store.frames[0]
+    cos, sin = np.cos(turn) * zoom, np.sin(turn) * zoom
+    matrix = np.array([[cos, -sin, 0.0], [sin, cos, 0.0]])
+    if mirrored:
+        matrix = matrix @ np.array([[-1, 0, SIZE - 1], [0, 1, 0], [0, 0, 1.0]])
+    centre = np.full(2, (SIZE - 1) / 2)
+    matrix[:, 2] += centre - (matrix[:, :2] @ centre + matrix[:, 2])
+    scene = _Scene.read(store, ref, Move(matrix, zoom, turn, mirrored), SIZE)
+    flat = scene.positions[:, :2] * scene.focal_px / (scene.root_depth + scene.positions[:, 2:])
+    hips = scene.peaks[HIPS].mean(0)
+    np.testing.assert_allclose(scene.peaks - hips, flat - flat[HIPS].mean(0), atol=0.05)
+
+
+def test_a_mirror_swaps_sides_and_mirrors_the_normals(store: Store) -> None:
+    ref = store.frames[0]
+    mirror = np.array([[-1.0, 0, SIZE - 1], [0, 1, 0]])
+    plain = _Scene.read(store, ref, Move(np.eye(3)[:2], 1.0, 0.0, False), SIZE)
+    mirrored = _Scene.read(store, ref, Move(mirror, 1.0, 0.0, True), SIZE)
+    np.testing.assert_allclose(
+        mirrored.positions[list(TWINS)], plain.positions * [-1, 1, 1], atol=1e-6
+    )
+    assert mirrored.normals[..., 0].min() == pytest.approx(-0.6, abs=0.01)
+    assert plain.normals[..., 0].max() == pytest.approx(0.6, abs=0.01)
+    left_wrist = Joint.LEFT_WRIST
+    assert mirrored.peaks[left_wrist, 0] == pytest.approx(
+        SIZE - plain.peaks[TWINS[left_wrist], 0], abs=1e-4
+    )
+    assert set(np.unique(mirrored.parts)) == {0, 4, 5}
+    columns = np.flatnonzero((mirrored.parts == 5).any(0))
+    others = np.flatnonzero((mirrored.parts == 4).any(0))
+    assert columns.mean() < others.mean()  # the person's right arm is still on the left
+
+
+def test_votes_of_a_person_end_in_the_middle_of_its_box() -> None:
+    instances = np.zeros((20, 30), np.uint8)
+    instances[2:8, 3:11] = 1
+    instances[10:19, 20:25] = 2
+    votes = votes_of(instances)
+    y, x = np.mgrid[:20, :30]
+    for number, centre in ((1, (6.5, 4.5)), (2, (22, 14))):
+        mine = instances == number
+        ends = np.stack([x[mine], y[mine]], -1) + votes[mine] * 30
+        np.testing.assert_allclose(ends, np.broadcast_to(centre, ends.shape), atol=1e-4)
+    assert not votes[instances == 0].any()
+
+
+def test_a_composed_frame_says_nothing_of_what_it_cannot_know(data: Path) -> None:
+    store, backgrounds = Store(data / "train"), Backgrounds(data / "backgrounds.npy")
+    rng = np.random.default_rng(5)
+    samples = [frame_sample(store, backgrounds, rng, (96, 64)) for _ in range(12)]
+    crowds = [len(np.unique(s.instances)) - 1 for s in samples]
+    assert max(crowds) >= 2 and min(crowds) == 0
+    for sample in samples:
+        assert sample.picture.shape == (1, 64, 96, 3)
+        assert not sample.relief_known.any()
+        assert np.isnan(sample.presence).all() and np.isnan(sample.log_width).all()
+        assert ((sample.parts[0] > 0) == (sample.instances[0] > 0)).all()
+
+
+def test_clips_come_out_with_one_row_per_frame(data: Path) -> None:
+    store, backgrounds = Store(data / "train"), Backgrounds(data / "backgrounds.npy")
+    first, length = store.clips[0]
+    refs = store.frames[first.row : first.row + length]
+    sample: Sample = crop_sample(
+        store, refs, backgrounds, np.random.default_rng(0), CropStyle(size=64)
+    )
+    assert length == 4
+    assert sample.picture.shape == (4, 64, 64, 3)
+    assert sample.votes.shape == (4, 32, 32, 2)

@@ -1,0 +1,112 @@
+"""Training: it learns, it resumes to the step, and what it writes can be loaded."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from painted_store import write_data
+
+from thfm_ros.model.weights import load_network
+from thfm_ros.training.lifting import PoseBank
+from thfm_ros.training.recipe import Recipe, Stage, read_recipe
+from thfm_ros.training.store import Store
+from thfm_ros.training.trainer import Trainer
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_data(tmp_path_factory.mktemp("data"))
+
+
+def recipe(steps: int) -> Recipe:
+    stage = Stage(
+        name="tiny",
+        steps=steps,
+        batch=2,
+        size=32,
+        frame_size=(48, 32),
+        clip_share=0.3,
+        lift_batch=4,
+    )
+    return Recipe(stages=(stage,), warm_up=1)
+
+
+def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(
+    data: Path, tmp_path: Path
+) -> None:
+    whole = Trainer(tmp_path / "whole", recipe(6), data, "test")
+    whole.run(1e9, 1e9, workers=0, heldout=2)
+
+    first = Trainer(tmp_path / "parts", recipe(6), data, "test")
+    first.run(0.0, 1e9, workers=0, heldout=2)  # out of time after one step
+    assert first.step == 1
+    second = Trainer(tmp_path / "parts", recipe(6), data, "test")
+    second.run(1e9, 1e9, workers=0, heldout=2)
+
+    assert second.step == whole.step == 6
+    for a, b in zip(whole.network.parameters(), second.network.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_a_run_writes_loadable_weights_figures_and_pictures(data: Path, tmp_path: Path) -> None:
+    trainer = Trainer(tmp_path, recipe(3), data, "painted people")
+    trainer.run(1e9, 1e9, workers=0, heldout=2)
+    network, card = load_network(tmp_path / "nano.safetensors")
+    assert card.trained_on == "painted people"
+    assert not network.training
+    row = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
+    assert row["step"] == 3 and 0 <= row["mask_iou"] <= 1
+    assert (tmp_path / "curves.png").stat().st_size > 1000
+    assert (tmp_path / "heldout.png").stat().st_size > 1000
+
+
+def test_the_loss_falls_on_painted_people(data: Path, tmp_path: Path) -> None:
+    trainer = Trainer(tmp_path, recipe(40), data, "test")
+    seen: list[float] = []
+    step = trainer._train
+
+    def watched(*args: object) -> None:
+        step(*args)  # type: ignore[arg-type]
+        seen.append(trainer.smooth["mask"])
+
+    trainer._train = watched  # type: ignore[method-assign,assignment]
+    trainer.run(1e9, 1e9, workers=0, heldout=2)
+    assert seen[-1] < 0.9 * seen[2]
+
+
+def test_views_of_poses_are_what_a_camera_would_see(data: Path) -> None:
+    """A pinhole maps the positions onto the peaks, up to one scale and shift per view."""
+    views = PoseBank(Store(data / "train")).draw(np.random.default_rng(0), 16, noise=0.0)
+    for peaks, space in zip(views.peaks.numpy(), views.positions.numpy(), strict=True):
+        # x = s * (X + tx) / (Z + d) + c is linear in (s, s*tx - c*d.., ) once multiplied out:
+        # x*Z = s*X - d*x + c*Z + (s*tx + c*d)
+        x, (big_x, _, z) = peaks[:, 0], space.T
+        table = np.stack([big_x, -x, z, np.ones_like(x)], 1)
+        solved, *_ = np.linalg.lstsq(table, x * z, rcond=None)
+        assert np.abs(table @ solved - x * z).max() < 2e-3
+
+
+def test_a_recipe_with_an_unknown_key_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.json"
+    path.write_text(json.dumps({"stages": [{"name": "a", "steps": 1, "colour": 3}]}))
+    with pytest.raises(ValueError, match="colour"):
+        read_recipe(path)
+
+
+def test_the_shipped_recipes_can_be_read() -> None:
+    runs = sorted((Path(__file__).resolve().parents[2] / "runs").glob("*.json"))
+    assert runs
+    for path in runs:
+        assert read_recipe(path).steps > 0
+
+
+def test_a_damaged_shard_is_named_and_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = write_data(tmp_path) / "train"
+    (folder / "shard_1.npz").write_bytes(b"not a zip file")
+    store = Store(folder)
+    assert len(store) == 24
+    assert "shard_1.npz" in caplog.text
