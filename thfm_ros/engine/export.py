@@ -1,0 +1,75 @@
+"""The step graph as an ONNX file, or as example inputs for whoever else compiles it."""
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor
+
+from thfm_ros.engine.graph_engine import tokens_of
+from thfm_ros.engine.step_graph import StepGraph
+from thfm_ros.engine.stream import HALF, OUTPUTS, Tables
+from thfm_ros.model.card import ModelCard
+from thfm_ros.model.network import NanoNetwork
+
+OPSET = 20
+"""Has Gelu and LayerNormalization as single operations; ONNX Runtime 1.17 and newer know it."""
+
+
+def example_inputs(card: ModelCard, size: tuple[int, int]) -> tuple[Tensor, ...]:
+    """The inputs of the first step of a stream."""
+    tokens = tokens_of(size, card)
+    tables = Tables(tokens, card.window)
+    arrays = 2 * card.network["depth"] * (card.window - 1)
+    shape = (card.network["width"] // (2 * HALF), tokens, 2 * HALF)
+    return (
+        torch.zeros(size[1], size[0], 3, dtype=torch.uint8),
+        torch.from_numpy(tables.time(0)),
+        torch.from_numpy(tables.allowed(0)),
+        *(torch.zeros(shape) for _ in range(arrays)),
+    )
+
+
+def export_onnx(network: NanoNetwork, card: ModelCard, size: tuple[int, int], path: Path) -> None:
+    """Write the dense step graph, weights included; about ten seconds."""
+    example = example_inputs(card, size)
+    past = [f"past_{i}" for i in range(len(example) - 3)]
+    remembered = [f"remembered_{i}" for i in range(2 * card.network["depth"])]
+    with _quietly(), torch.no_grad():
+        program = torch.onnx.export(
+            StepGraph(network, size, dense=True),
+            example,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=["picture", "time", "allowed", *past],
+            output_names=[*OUTPUTS, *remembered],
+            verbose=False,
+        )
+    assert program is not None
+    program.save(str(path), external_data=False)
+
+
+def leave_out_dense(source: Path, path: Path) -> None:
+    """Write the graph of ``source`` without the maps and all that only they need."""
+    graph = onnx.load(source).graph
+    inputs = [value.name for value in graph.input]
+    outputs = [value.name for value in graph.output if value.name != "dense"]
+    onnx.utils.extract_model(str(source), str(path), inputs, outputs)
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    # The exporter tells of optional packages it could have used; nobody can act on that.
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

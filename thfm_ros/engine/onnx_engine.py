@@ -1,0 +1,154 @@
+"""The engine for CPUs: ONNX Runtime, from graphs that are exported once and kept in the cache.
+
+A graph enters the cache only after it said what PyTorch says. Loading it from there needs
+neither PyTorch nor the weights' file beyond its checksum.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnxruntime
+from jaxtyping import Float32, UInt8
+
+from thfm_ros.engine.base import EngineError
+from thfm_ros.engine.cache import EngineCache
+from thfm_ros.engine.checkpoint import Checkpoint
+from thfm_ros.engine.graph_engine import GraphEngine
+from thfm_ros.engine.manifest import EngineKey
+from thfm_ros.engine.stream import OUTPUTS
+from thfm_ros.engine.versions import processor, versions
+from thfm_ros.model.card import ModelCard
+
+if TYPE_CHECKING:
+    from thfm_ros.engine.torch_engine import TorchEngine
+
+log = logging.getLogger(__name__)
+
+Size = tuple[int, int]
+
+
+class OnnxGraph:
+    """One step graph in ONNX Runtime on the CPU."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        """Does not spin: a waiting thread of the network would take a core from other nodes."""
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"]
+        )
+        self._inputs = [value.name for value in self._session.get_inputs()]
+        self._outputs = [value.name for value in self._session.get_outputs()]
+        self._answers = sum(name in OUTPUTS for name in self._outputs)
+
+    def __call__(
+        self,
+        picture: UInt8[np.ndarray, "h w 3"],
+        time: Float32[np.ndarray, "2 1 c"],
+        allowed: Float32[np.ndarray, " m"],
+        memory: Sequence[Any],
+    ) -> tuple[list[Float32[np.ndarray, "..."]], list[Any]]:
+        """See graph_engine.Graph."""
+        given = dict(zip(self._inputs, (picture, time, allowed, *memory), strict=True))
+        said = self._session.run(self._outputs, given)
+        return said[: self._answers], said[self._answers :]
+
+    def zeros(self, shape: tuple[int, ...]) -> Float32[np.ndarray, "..."]:
+        """See graph_engine.Graph."""
+        return np.zeros(shape, np.float32)
+
+
+def load_onnx_engine(
+    checkpoint: Checkpoint, cache: EngineCache, threads: int, judge: "Callable[[], TorchEngine]"
+) -> GraphEngine:
+    """Load the graphs of a nano checkpoint, exporting those that the cache does not have.
+
+    Args:
+        checkpoint: what is to run.
+        cache: where the graphs are kept.
+        threads: of the network.
+        judge: makes the PyTorch engine; called only if something must be exported.
+
+    Raises:
+        EngineError: the exported graph does not say what PyTorch says, or the cache is unusable.
+        Exception: whatever the exporter or ONNX Runtime stumbles over.
+    """
+    card, sha256 = checkpoint.card, checkpoint.sha256()
+    graphs = {}
+    for size in sorted({card.crop_size, card.frame_size}):
+        for dense in (True, False):
+            build = _Export(cache, card, sha256, size, dense, threads, judge)
+            graphs[size, dense] = OnnxGraph(build.path(), threads)
+    return GraphEngine(card, describe(threads), graphs)
+
+
+def describe(threads: int) -> str:
+    """"ONNX Runtime 1.31.1, CPU, 1 thread"."""
+    return f"ONNX Runtime {onnxruntime.__version__}, CPU, {threads} thread{'s' * (threads > 1)}"
+
+
+class _Export:
+    """How one graph gets into the cache."""
+
+    def __init__(
+        self,
+        cache: EngineCache,
+        card: ModelCard,
+        sha256: str,
+        size: Size,
+        dense: bool,
+        threads: int,
+        judge: "Callable[[], TorchEngine]",
+    ) -> None:
+        self._cache, self._card, self._sha256 = cache, card, sha256
+        self._size, self._dense, self._threads, self._judge = size, dense, threads, judge
+
+    def path(self) -> Path:
+        """Of the graph in the cache."""
+        return self._cache.get(self.key(), self._build, needs_bytes=64 << 20)
+
+    def key(self) -> EngineKey:
+        """All that the graph depends on."""
+        return EngineKey(
+            engine="onnx",
+            checkpoint=self._card.name,
+            weights_sha256=self._sha256,
+            profile=f"{self._size[0]}x{self._size[1]}-{'dense' if self._dense else 'body'}",
+            precision="float32",
+            device=processor(),
+            versions=versions("torch", "onnx", "onnxscript", "onnxruntime"),
+        )
+
+    def _build(self, path: Path) -> dict[str, str]:
+        from thfm_ros.engine.export import export_onnx, leave_out_dense
+        from thfm_ros.engine.verify import TOLERANCE, difference
+
+        judge = self._judge()
+        log.info(
+            "Exporting %s for pictures of %s to ONNX, once; this takes about ten seconds.",
+            self._card.name,
+            self._size,
+        )
+        if self._dense:
+            export_onnx(judge.network, self._card, self._size, path)
+        else:
+            whole = _Export(
+                self._cache, self._card, self._sha256, self._size, True, self._threads, self._judge
+            )
+            leave_out_dense(whole.path(), path)
+        graph = OnnxGraph(path, self._threads)
+        engine = GraphEngine(self._card, "", {(self._size, self._dense): graph})
+        off = difference(engine, judge, self._size, dense=self._dense)
+        if not off <= TOLERANCE:
+            raise EngineError(
+                f"The exported graph differs from PyTorch by {off:.1e}, more than {TOLERANCE:.0e}."
+            )
+        return {"difference": f"{off:.1e}", "tolerance": f"{TOLERANCE:.0e}"}

@@ -1,0 +1,137 @@
+"""One streaming step as a plain function of arrays, in the form that compilers like best.
+
+It computes what NanoNetwork.step computes, and a test holds the two together, but differently:
+the memory is one array per block and remembered frame, so that letting it slide moves nothing;
+keys are remembered turned in time as well, by a table that the host makes; queries and keys are
+normalised and turned in one go. That saves a sixth of the step in ONNX Runtime (docs/engines.md).
+"""
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from thfm_ros.engine.stream import HALVES
+from thfm_ros.model.backbone import HEAD_WIDTH, Block, places
+from thfm_ros.model.codec import ResidualBlock
+from thfm_ros.model.network import JOINTS, NanoNetwork, sine_grid
+
+
+class StepBlock(nn.Module):
+    """backbone.Block.step for one stream, ``[n d]`` tokens."""
+
+    scale: Tensor
+    swapped_scale: Tensor
+    ones: Tensor
+
+    def __init__(self, block: Block) -> None:
+        super().__init__()
+        self.heads = block.heads
+        order = torch.tensor(HALVES)
+        width = block.query_key_value.in_features
+        weight = block.query_key_value.weight.view(3, self.heads, HEAD_WIDTH, width).clone()
+        bias = block.query_key_value.bias.view(3, self.heads, HEAD_WIDTH).clone()
+        weight[:2], bias[:2] = weight[:2, :, order], bias[:2, :, order]
+        self.project = nn.Linear(width, 3 * width)
+        self.project.weight.data, self.project.bias.data = weight.view(-1, width), bias.view(-1)
+        # softmax(q k / sqrt(c)): the root goes into the queries' scale, for nothing.
+        scale = torch.stack([block.query_scale[order] * HEAD_WIDTH**-0.5, block.key_scale[order]])
+        self.register_buffer("scale", scale[:, None, None])
+        self.register_buffer("swapped_scale", scale.roll(HEAD_WIDTH // 2, -1)[:, None, None])
+        # Multiplying by it changes nothing, but completes the pattern that ONNX Runtime knows as
+        # "simplified layer normalisation" and runs as one operation.
+        self.register_buffer("ones", torch.ones(HEAD_WIDTH))
+        self.norm_attention, self.norm_feed = block.norm_attention, block.norm_feed
+        self.join, self.widen, self.narrow = block.join, block.widen, block.narrow
+
+    def forward(
+        self,
+        x: Float[Tensor, "n d"],
+        turn: Float[Tensor, "2 n c"],
+        allowed: Float[Tensor, " m"],
+        past_keys: list[Tensor],
+        past_values: list[Tensor],
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns the tokens, and this frame's keys and values ``[heads n c]`` to remember."""
+        n = x.shape[0]
+        parts = self.project(self.norm_attention(x)).view(n, 3, self.heads, HEAD_WIDTH)
+        both, v = parts.permute(1, 2, 0, 3).split([2, 1])
+        both = both / torch.sqrt(both.pow(2).mean(-1, keepdim=True) + 1e-6) * self.ones
+        swapped = torch.cat(both.chunk(2, -1)[::-1], -1)
+        both = both * (turn[0] * self.scale) + swapped * (turn[1] * self.swapped_scale)
+        q, k = both.unbind()
+        keys, values = torch.cat([*past_keys, k], 1), torch.cat([*past_values, v[0]], 1)
+        share = (q @ keys.transpose(1, 2) + allowed).softmax(-1)
+        x = x + self.join((share @ values).transpose(0, 1).reshape(n, -1))
+        x = x + self.narrow(F.gelu(self.widen(self.norm_feed(x)), approximate="tanh"))
+        return x, k, v[0]
+
+
+class StepGraph(nn.Module):
+    """NanoNetwork.step for one stream of pictures of one size.
+
+    Inputs: the picture, `stream.Tables.time` and `.allowed`, then the memory: for each remembered
+    frame, oldest first, the keys and values of each block. Outputs: OUTPUTS (without "dense" if
+    not asked for), then this frame's keys and values of each block.
+    """
+
+    grid: Tensor
+    space: Tensor
+
+    def __init__(self, network: NanoNetwork, size: tuple[int, int], dense: bool) -> None:
+        super().__init__()
+        self.dense = dense
+        self.network = fold_batch_norms(network)
+        self.past = network.backbone.window - 1
+        blocks = [block for block in self.network.backbone.blocks if isinstance(block, Block)]
+        self.blocks = nn.ModuleList([StepBlock(block) for block in blocks])
+        columns, rows = size[0] // 16, size[1] // 16
+        self.register_buffer("grid", sine_grid(rows, columns, network.width))
+        where = places(rows, columns, JOINTS + 1)
+        # Zero where the channels turn in time: there the table of the host is added.
+        still = where.cos.new_zeros(where.cos.shape[0], HEAD_WIDTH // 2 - where.cos.shape[1])
+        cos, sin = torch.cat([still, where.cos], 1), torch.cat([still, where.sin], 1)
+        self.register_buffer(
+            "space", torch.stack([torch.cat([cos, cos], 1), torch.cat([-sin, sin], 1)])
+        )
+
+    def forward(
+        self,
+        picture: UInt8[Tensor, "h w 3"],
+        time: Float[Tensor, "2 1 c"],
+        allowed: Float[Tensor, " m"],
+        *memory: Float[Tensor, "heads n c"],
+    ) -> tuple[Tensor, ...]:
+        """See the class."""
+        net = self.network
+        pyramid = net.encoder(picture.permute(2, 0, 1)[None].to(net.tokens.dtype))
+        x = torch.cat([pyramid.sixteenth.flatten(2)[0].t() + self.grid, net.tokens])
+        turn = self.space + time
+        stride, remembered = 2 * len(self.blocks), []
+        for i, block in enumerate(self.blocks):
+            keys, values = list(memory[2 * i :: stride]), list(memory[2 * i + 1 :: stride])
+            x, k, v = block(x, turn, allowed, keys, values)
+            remembered += [k, v]
+        said = net._read(net.backbone.norm(x)[None], pyramid, self.dense)
+        answers = [said.heatmaps[0], said.positions[0], said.visibility[0]]
+        answers += [said.log_width, said.presence]
+        if said.dense is not None:
+            answers.append(said.dense[0])
+        return (*(answer.float() for answer in answers), *remembered)
+
+
+def fold_batch_norms(network: NanoNetwork) -> NanoNetwork:
+    """A copy whose convolutions contain the batch norms behind them; for inference only."""
+    network = copy.deepcopy(network).eval()
+    for module in network.modules():
+        if isinstance(module, ResidualBlock):
+            module.second = fuse_conv_bn_eval(module.second, module.norm)
+            module.norm = nn.Identity()  # type: ignore[assignment]
+        if isinstance(module, nn.Sequential):
+            for i, (conv, norm) in enumerate(zip(module, list(module)[1:], strict=False)):
+                if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                    module[i], module[i + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
+    return network
