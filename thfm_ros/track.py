@@ -151,7 +151,8 @@ class _Track:
     seen_ns: int = 0
 
     def __post_init__(self) -> None:
-        self.body: Body
+        self.body: Body  # as it is reported
+        self._seen: Body  # as it was last seen
         self._raw_box = np.zeros(4)
         self._box_speed = np.zeros(2)  # pixels per second of the centre
         self._filters = [_OneEuro(self.config) for _ in range(3)]
@@ -166,25 +167,25 @@ class _Track:
             body = self._smoothed(body, dt)
         known = self.hits >= self.config.hits_to_confirm
         state = TrackState.TRACKED if known else TrackState.TENTATIVE
-        self.body = dataclasses.replace(body, id=self.name, state=state)
+        self.body = self._seen = dataclasses.replace(body, id=self.name, state=state)
 
     def miss(self, stamp_ns: int) -> bool:
         """Carry on without seeing; False when this person is to be forgotten."""
         unseen_s = (stamp_ns - self.seen_ns) * 1e-9
         if self.body.state is TrackState.TENTATIVE or unseen_s > self.config.lost_for_s:
             return False
-        shift = (self.predicted_box(stamp_ns) - self.body.box).astype(np.float32)
-        keypoints = self.body.keypoints + np.array([*shift[:2], 0], np.float32)
+        last = self._seen
+        shift = (self.predicted_box(stamp_ns) - last.box).astype(np.float32)
         blur = np.array([1, 0, 0, 1, 0, 1], np.float32) * (_WANDER_M_PER_S * unseen_s) ** 2
         fresh = 1 - unseen_s / max(self.config.lost_for_s, 1e-9)
         self.body = dataclasses.replace(
-            self.body,
+            last,
             state=TrackState.LOST,
-            score=self.body.score * max(fresh, 0.0),
-            box=self.body.box + shift,
-            keypoints=keypoints,
-            covariances_m2=self.body.covariances_m2 + blur,
-            root_covariance_m2=self.body.root_covariance_m2 + blur,
+            score=last.score * max(fresh, 0.0),
+            box=last.box + shift,
+            keypoints=last.keypoints + np.array([*shift[:2], 0], np.float32),
+            covariances_m2=last.covariances_m2 + blur,
+            root_covariance_m2=last.root_covariance_m2 + blur,
         )
         return True
 
@@ -233,8 +234,11 @@ class _OneEuro:
         self._speed = np.where(np.isfinite(speed), speed, 0).astype(value.dtype)
         pace = np.linalg.norm(self._speed, axis=1, keepdims=True) / length
         cutoff = self._config.min_cutoff_hz + self._config.speed_coefficient * pace
-        self._value = (before + _share(cutoff, dt) * (value - before)).astype(value.dtype)
-        return self._value.copy()
+        smooth: Float[np.ndarray, "n d"] = np.asarray(
+            before + _share(cutoff, dt) * (value - before), value.dtype
+        )
+        self._value = smooth
+        return np.array(smooth)
 
 
 def _share(cutoff_hz: Float[np.ndarray, "*n"] | float, dt: float) -> Float[np.ndarray, "*n"]:

@@ -1,0 +1,247 @@
+"""From the newest frames of a stream to everything that is said about the newest of them.
+
+The network looks twice: at the whole frame now and then (who is there?), and at a steady crop
+round each person in every frame (everything else). `PerceptionPipeline.step` is the table of
+contents.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32
+
+from thfm_ros.config import Config
+from thfm_ros.contract import Clip, Frame, Perception, PerceptionError, Task
+from thfm_ros.decode import Candidate, Sighting, decode_person, find_candidates
+from thfm_ros.engine.base import Engine
+from thfm_ros.maps import DENSE_TASKS, Canvas
+from thfm_ros.model.outputs import RawOutputs
+from thfm_ros.region import Region, around, cut, follow, whole_frame
+from thfm_ros.track import Tracked, Tracker, covered, iou
+
+_DENIED_FOR_NS = 1_000_000_000
+"""A place whose own crop shows nobody is not looked at again for so long."""
+
+
+@dataclass(slots=True)
+class _Look:
+    """One region and the engine's memory of it."""
+
+    region: Region
+    state: object | None = None
+
+
+class PerceptionPipeline:
+    """Perception of one camera. Not thread-safe: one worker calls `step`.
+
+    ``last_timings_ms`` holds what the stages of the last step cost: "cut", "network", "decode",
+    "track", "paint" and "total".
+    """
+
+    def __init__(self, engine: Engine, config: Config) -> None:
+        self.engine = engine
+        self.config = config
+        self.last_timings_ms: dict[str, float] = {}
+        self._tracker = Tracker(config.track)
+        self._epoch: int | None = None
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everybody and every stream."""
+        self._tracker.reset()
+        self._looks: dict[str, _Look] = {}
+        self._search: _Look | None = None
+        self._since_search = 0
+        self._denied: list[tuple[int, Float32[np.ndarray, "4"]]] = []
+
+    def step(self, clip: Clip, tasks: frozenset[Task]) -> Perception:
+        """Perceive the newest frame of ``clip``; only what ``tasks`` ask for is computed.
+
+        Raises:
+            PerceptionError: a task that the checkpoint does not have, or intrinsics of another
+                picture size.
+            EngineError: the engine failed; the next step begins anew.
+        """
+        self._begin(clip, tasks)
+        began = time.perf_counter()
+        try:
+            candidates = self._search_frame(clip.newest) if self._search_is_due() else []
+            dense = bool(tasks & DENSE_TASKS)
+            seen = self._look_at_the_known(clip, dense)
+            newcomers = self._look_at_candidates(clip, candidates, dense)
+            people = self._remember(clip.newest, seen, newcomers)
+            perception = self._paint(clip.newest, people, tasks)
+        except Exception:
+            self.reset()
+            raise
+        self.last_timings_ms["total"] = (time.perf_counter() - began) * 1e3
+        return perception
+
+    def _begin(self, clip: Clip, tasks: frozenset[Task]) -> None:
+        """Refuse what cannot be done; forget all when the stream was broken."""
+        card, frame = self.engine.card, clip.newest
+        if missing := tasks - set(card.tasks):
+            names = ", ".join(sorted(task.value for task in missing))
+            able = ", ".join(task.value for task in card.tasks)
+            raise PerceptionError(f"{card.name} cannot estimate {names}; it can: {able}.")
+        k, (height, width) = frame.intrinsics, frame.rgb.shape[:2]
+        if k is not None and (k.width, k.height) != (width, height):
+            raise PerceptionError(
+                f"The calibration is for pictures of {k.width}x{k.height}, the picture has "
+                f"{width}x{height}. Calibrate at this size, or publish a CameraInfo that fits."
+            )
+        self.last_timings_ms = dict.fromkeys(("cut", "network", "decode", "track", "paint"), 0.0)
+        if clip.epoch != self._epoch:
+            self.reset()
+            self._epoch = clip.epoch
+
+    def _search_is_due(self) -> bool:
+        if not self._looks:
+            return True
+        full = len(self._looks) >= self.config.regions.max_people
+        return not full and self._since_search >= self.config.regions.frame_pass_every
+
+    def _search_frame(self, frame: Frame) -> list[Candidate]:
+        """Look at the whole picture: who might be there that is not known yet?"""
+        height, width = frame.rgb.shape[:2]
+        if self._search is None:
+            self._search = _Look(whole_frame(width, height, self.engine.card.frame_size))
+        raw = self._run(frame, self._search, dense=True)
+        self._since_search = 0
+        with self._stage("decode"):
+            found = find_candidates(
+                raw,
+                self._search.region.map,
+                (width, height),
+                self.config.decode,
+                self.config.regions,
+            )
+        self._denied = [each for each in self._denied if each[0] > frame.stamp_ns]
+        present = [body.box for body in self._tracker.present.values()]
+        elsewhere = present + [box for _, box in self._denied]
+        return [each for each in found if not _is_any_of(each.box, elsewhere)]
+
+    def _look_at_the_known(self, clip: Clip, dense: bool) -> dict[str, Sighting]:
+        """Look at everybody who was there in the frame before, in the crop that follows them."""
+        self._since_search += 1
+        seen: dict[str, Sighting] = {}
+        for name in self._tracker.present:
+            sighting = self._sight(clip, self._looks[name], dense)
+            if sighting and sighting.body.score >= self.config.decode.keep_presence:
+                seen[name] = sighting
+        return seen
+
+    def _look_at_candidates(
+        self, clip: Clip, candidates: Sequence[Candidate], dense: bool
+    ) -> list[tuple[Sighting, _Look]]:
+        """A second look decides whether somebody is there."""
+        room = self.config.regions.max_people - len(self._looks)
+        newcomers = []
+        for candidate in candidates[: max(room, 0)]:
+            size = self.engine.card.crop_size
+            look = _Look(around(candidate.box, size, self.config.regions))
+            sighting = self._sight(clip, look, dense)
+            if sighting:
+                better = follow(look.region, sighting.body.box, self.config.regions)
+                if better is not look.region:  # the first look only told where to look
+                    look = _Look(better)
+                    sighting = self._sight(clip, look, dense)
+            if sighting and sighting.body.score >= self.config.decode.min_presence:
+                newcomers.append((sighting, look))
+            else:
+                self._denied.append((clip.newest.stamp_ns + _DENIED_FOR_NS, candidate.box))
+        return sorted(newcomers, key=lambda each: -each[0].body.score)
+
+    def _sight(self, clip: Clip, look: _Look, dense: bool) -> Sighting | None:
+        """The person in the middle of one crop."""
+        if look.state is None and self.config.regions.rewarm:
+            memory = self.engine.card.window
+            for frame in clip.frames[-memory:-1]:
+                self._run(frame, look, dense=False)
+        raw = self._run(clip.newest, look, dense)
+        height, width = clip.newest.rgb.shape[:2]
+        with self._stage("decode"):
+            return decode_person(
+                raw,
+                look.region.map,
+                (width, height),
+                clip.newest.intrinsics,
+                self.config.decode,
+            )
+
+    def _run(self, frame: Frame, look: _Look, dense: bool) -> RawOutputs:
+        with self._stage("cut"):
+            picture = cut(frame, look.region)
+        with self._stage("network"):
+            raw, look.state = self.engine.step(picture, look.state, dense=dense)
+        return raw
+
+    def _remember(
+        self,
+        frame: Frame,
+        seen: dict[str, Sighting],
+        newcomers: Sequence[tuple[Sighting, _Look]],
+    ) -> list[Tracked]:
+        """Give everybody a name, and let each crop follow its person."""
+        with self._stage("track"):
+            known = len(self._looks)
+            people = self._tracker.update(frame.stamp_ns, seen, [each for each, _ in newcomers])
+            looks = {id(sighting): self._looks[name] for name, sighting in seen.items()}
+            looks |= {id(sighting): look for sighting, look in newcomers}
+            self._looks = {
+                body.id: self._followed(looks[id(sighting)], sighting)
+                for body, sighting in people
+                if sighting
+            }
+            if len(self._looks) < known:  # somebody got lost: look for them at once
+                self._since_search = self.config.regions.frame_pass_every
+        return people
+
+    def _followed(self, look: _Look, sighting: Sighting) -> _Look:
+        """The look for the next frame: a crop that moves begins a new stream."""
+        region = follow(look.region, sighting.body.box, self.config.regions)
+        return look if region is look.region else _Look(region)
+
+    def _paint(self, frame: Frame, people: Sequence[Tracked], tasks: frozenset[Task]) -> Perception:
+        with self._stage("paint"):
+            height, width = frame.rgb.shape[:2]
+            metric = frame.intrinsics is not None
+            threshold = self.config.decode.mask_threshold
+            canvas = Canvas(width, height, tasks, metric=metric, threshold=threshold)
+            sightings = ((index, each.sighting) for index, each in enumerate(people))
+            maps = canvas.paint([(index, seen) for index, seen in sightings if seen])
+        return Perception(
+            stamp_ns=frame.stamp_ns,
+            frame_id=frame.frame_id,
+            width=width,
+            height=height,
+            intrinsics=frame.intrinsics,
+            bodies=tuple(each.body for each in people),
+            **maps,
+        )
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        self.last_timings_ms[name] += (time.perf_counter() - began) * 1e3
+
+
+def _is_any_of(box: Float32[np.ndarray, "4"], others: Sequence[Float32[np.ndarray, "4"]]) -> bool:
+    """Whether a rough box of the frame pass means somebody who is known more exactly."""
+    return any(iou(box, other) > 0.3 or covered(box, other) > 0.6 for other in others)
+
+
+def load_pipeline(config: Config) -> PerceptionPipeline:
+    """A pipeline with the engine and the weights that ``config.engine`` names.
+
+    Raises:
+        EngineError, WeightsError: with what to do about it.
+    """
+    # torch and onnxruntime take seconds to import: only who runs a network pays for them.
+    from thfm_ros.engine.select import load_engine
+
+    return PerceptionPipeline(load_engine(config.engine), config)
