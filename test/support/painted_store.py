@@ -16,7 +16,7 @@ def write_data(folder: Path, clips: int = 6) -> Path:
     rng = np.random.default_rng(0)
     for split in ("train", "val"):
         (folder / split).mkdir(parents=True)
-        np.savez(folder / split / "shard_0.npz", **shard(rng, clips))
+        np.savez(folder / split / "shard_0.npz", allow_pickle=False, **shard(rng, clips))
     backgrounds = rng.integers(0, 255, (4, 96, 128, 3), dtype=np.uint8)
     np.save(folder / "backgrounds.npy", backgrounds)
     return folder

@@ -105,7 +105,7 @@ def test_iou_and_part_iou_of_known_overlaps() -> None:
 
 def test_pck_counts_labelled_joints_only() -> None:
     truth = np.zeros((1, 35, 2))
-    truth[0, :5] = [[0, 0], [1, 0], [0, 1], [1, 1], [0.5, 0.5]]
+    truth[0, :5] = np.array([[0, 0], [1, 0], [0, 1], [1, 1], [0.5, 0.5]])
     labelled = np.zeros((1, 35), bool)
     labelled[0, :5] = True
     moved = truth.copy()

@@ -99,7 +99,8 @@ class Block(nn.Module):
     def feed(self, x: Tensor, mixed: Tensor) -> Tensor:
         """Add what attention brought, then the feed-forward part."""
         x = x + self.join(mixed.view(x.shape))
-        return x + self.narrow(F.gelu(self.widen(self.norm_feed(x)), approximate="tanh"))
+        fed: Tensor = x + self.narrow(F.gelu(self.widen(self.norm_feed(x)), approximate="tanh"))
+        return fed
 
     def forward(self, x: Float[Tensor, "b t n d"], where: Places, allowed: Tensor | None) -> Tensor:
         slots = torch.arange(x.shape[1], dtype=torch.float32)

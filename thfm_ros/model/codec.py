@@ -74,4 +74,5 @@ class UpStage(nn.Module):
         self.merge = conv_norm_relu(shuffled + skip, outputs)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        return self.merge(torch.cat([self.shuffle(self.spread(x)), skip], dim=1))
+        merged: Tensor = self.merge(torch.cat([self.shuffle(self.spread(x)), skip], dim=1))
+        return merged

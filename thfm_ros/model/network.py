@@ -89,7 +89,10 @@ class PromptedReadout(nn.Module):
         weight = self.read.weight.flatten(1) * (1 + bend[..., :-1])
         assert self.read.bias is not None
         bias = self.read.bias + bend[..., -1]
-        return (weight @ features.flatten(2) + bias[..., None]).unflatten(2, features.shape[2:])
+        maps: Tensor = (weight @ features.flatten(2) + bias[..., None]).unflatten(
+            2, features.shape[2:]
+        )
+        return maps
 
 
 class NanoNetwork(nn.Module):

@@ -81,8 +81,10 @@ class LiftBlock(nn.Module):
     def forward(self, x: Float[Tensor, "b k d"]) -> Float[Tensor, "b k d"]:
         b, k, _ = x.shape
         parts = self.query_key_value(self.norm_attention(x)).view(b, k, 3, self.heads, -1)
-        x = x + self.join(attend(*parts.permute(2, 0, 3, 1, 4).unbind(0), None))
-        return x + self.feed(x)
+        q, key, v = parts.permute(2, 0, 3, 1, 4).unbind(0)
+        x = x + self.join(attend(q, key, v, None))
+        thought: Tensor = x + self.feed(x)
+        return thought
 
 
 class Lifter(nn.Module):

@@ -36,4 +36,5 @@ class Backgrounds:
         ph, pw = max(8, int(height * scale)), max(8, int(width * scale))
         y, x = rng.integers(0, h - ph + 1), rng.integers(0, w - pw + 1)
         part = cv2.resize(whole[y : y + ph, x : x + pw], (width, height))
-        return part[:, ::-1].copy() if rng.random() < 0.5 else part
+        found: np.ndarray = part[:, ::-1].copy() if rng.random() < 0.5 else part
+        return found

@@ -78,7 +78,8 @@ class _Canvas:
         self.picture = self.picture * (1 - share) + rgb * share
 
         def moved(values: np.ndarray) -> np.ndarray:
-            return cv2.warpAffine(values, matrix, (w, h), flags=cv2.INTER_NEAREST)
+            found: np.ndarray = cv2.warpAffine(values, matrix, (w, h), flags=cv2.INTER_NEAREST)
+            return found
 
         mine = (share[..., 0] > 0.5) & (moved(person.mask) > 0)
         self.instances[mine] = number

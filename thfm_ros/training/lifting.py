@@ -60,7 +60,7 @@ def _turned(rng: np.random.Generator, poses: np.ndarray) -> np.ndarray:
     """Turn each pose about the vertical by any angle, then tilt the camera a little."""
     yaw = rng.uniform(-np.pi, np.pi, len(poses))
     pitch, roll = rng.normal(0.05, 0.15, len(poses)), rng.normal(0, 0.08, len(poses))
-    turned = poses.copy()
+    turned: np.ndarray = poses.copy()
     for first, second, angle in ((0, 2, yaw), (1, 2, pitch), (0, 1, roll)):
         cos, sin = np.cos(angle)[:, None], np.sin(angle)[:, None]
         a, b = turned[..., first].copy(), turned[..., second].copy()

@@ -25,7 +25,8 @@ def iou(predicted: Bool[np.ndarray, "n h w"], truth: Bool[np.ndarray, "n h w"]) 
     """Intersection over union per picture; NaN where both are empty."""
     both = (predicted & truth).sum((1, 2))
     either = (predicted | truth).sum((1, 2)).astype(float)
-    return both / np.where(either > 0, either, np.nan)
+    found: np.ndarray = both / np.where(either > 0, either, np.nan)
+    return found
 
 
 def part_iou(
@@ -44,7 +45,8 @@ def box_sides(peaks: Float[np.ndarray, "n k 2"], labelled: Bool[np.ndarray, "n k
     """Longer side of the box of the labelled joints, in the unit of ``peaks``, [n]."""
     low = np.where(labelled[..., None], peaks, np.inf).min(1)
     high = np.where(labelled[..., None], peaks, -np.inf).max(1)
-    return (high - low).max(1)
+    found: np.ndarray = (high - low).max(1)
+    return found
 
 
 def normalised_errors(
@@ -80,7 +82,8 @@ def angles_deg(predicted: Float[np.ndarray, "n 3"], truth: Float[np.ndarray, "n 
     """Angle between vectors of any length, degrees, [n]."""
     lengths = np.linalg.norm(predicted, axis=1) * np.linalg.norm(truth, axis=1)
     cosine = (predicted * truth).sum(1) / np.maximum(lengths, 1e-9)
-    return np.degrees(np.arccos(cosine.clip(-1, 1)))
+    found: np.ndarray = np.degrees(np.arccos(cosine.clip(-1, 1)))
+    return found
 
 
 def relief_rmse(predicted: np.ndarray, truth: np.ndarray) -> float:

@@ -49,7 +49,8 @@ def _hue(angle: float) -> np.ndarray:
     a = 3**-0.5
     cross = np.array([[0, -a, a], [a, 0, -a], [-a, a, 0]])
     turn = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
-    return turn.T.astype(np.float32)
+    rotation: np.ndarray = turn.T.astype(np.float32)
+    return rotation
 
 
 def _motion(rng: np.random.Generator) -> np.ndarray:
@@ -59,7 +60,8 @@ def _motion(rng: np.random.Generator) -> np.ndarray:
     ends = np.array([np.cos(angle), np.sin(angle)]) * middle
     first, last = (middle - ends).round().astype(int), (middle + ends).round().astype(int)
     cv2.line(kernel, tuple(map(int, first)), tuple(map(int, last)), 1.0)
-    return kernel / kernel.sum()
+    normalised: np.ndarray = kernel / kernel.sum()
+    return normalised
 
 
 def apply_photometric(
@@ -85,8 +87,12 @@ def apply_photometric(
         x = cv2.filter2D(x, -1, p.motion)
     if p.noise > 0:
         x = x + rng.standard_normal(x.shape).astype(np.float32) * p.noise
-    out = np.clip(x * 255, 0, 255).astype(np.uint8)
-    if p.jpeg:
-        encoded = cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, p.jpeg])[1]
-        out = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
-    return out
+    out: np.ndarray = np.clip(x * 255, 0, 255).astype(np.uint8)
+    return _through_jpeg(out, p.jpeg) if p.jpeg else out
+
+
+def _through_jpeg(picture: np.ndarray, quality: int) -> np.ndarray:
+    encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    decoded: np.ndarray | None = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    assert decoded is not None  # it was encoded just now
+    return decoded

@@ -68,18 +68,20 @@ def draw_heldout(network: NanoNetwork, batch: Batch, picture: Path) -> None:
 
 def _unit(normals: np.ndarray) -> np.ndarray:
     normals = normals.transpose(1, 2, 0)
-    return normals / np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-6)
+    found: np.ndarray = normals / np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-6)
+    return found
 
 
 def _tile(picture: np.ndarray) -> np.ndarray:
-    return cv2.resize(picture, (TILE, TILE), interpolation=cv2.INTER_NEAREST)
+    found: np.ndarray = cv2.resize(picture, (TILE, TILE), interpolation=cv2.INTER_NEAREST)
+    return found
 
 
 def skeleton(
     rgb: UInt8[np.ndarray, "h w 3"], peaks: np.ndarray, drawn: np.ndarray
 ) -> UInt8[np.ndarray, "h w 3"]:
     """The bones over the picture, left cold and right warm; ``peaks`` in 0..1."""
-    canvas = _tile(rgb).copy()
+    canvas: np.ndarray = _tile(rgb).copy()
     points = (peaks * TILE).astype(int)
     for parent, child in BONES:
         if drawn[parent] and drawn[child]:

@@ -139,7 +139,8 @@ def votes_of(instances: np.ndarray) -> np.ndarray:
         rows, columns = np.flatnonzero(mine.any(1)), np.flatnonzero(mine.any(0))
         centre_x, centre_y = (columns[0] + columns[-1]) / 2, (rows[0] + rows[-1]) / 2
         votes[mine] = np.stack([centre_x - x[mine], centre_y - y[mine]], -1)
-    return votes / max(h, w)
+    found: np.ndarray = votes / max(h, w)
+    return found
 
 
 def crop_sample(
@@ -227,10 +228,9 @@ class _Scene:
         instances = np.ascontiguousarray(store.read("instances", ref))
 
         def small(values: np.ndarray) -> np.ndarray:
-            return cv2.warpAffine(
-                np.ascontiguousarray(values), halved, (size // 2, size // 2),
-                flags=cv2.INTER_NEAREST,
-            )  # fmt: skip
+            values, half = np.ascontiguousarray(values), (size // 2, size // 2)
+            moved: np.ndarray = cv2.warpAffine(values, halved, half, flags=cv2.INTER_NEAREST)
+            return moved
 
         full = (size, size)
         ones = np.ones(instances.shape, np.float32)
@@ -282,7 +282,8 @@ class _Scene:
     def over(self, behind: np.ndarray, swap: bool) -> np.ndarray:
         """The people, or all that was rendered, in front of a background."""
         share = (self.people if swap else self.inside)[..., None]
-        return self.rgb * share + behind * (1 - share)
+        found: np.ndarray = self.rgb * share + behind * (1 - share)
+        return found
 
     def labelled(
         self, picture: np.ndarray, hidden: np.ndarray, empty: bool

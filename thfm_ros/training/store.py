@@ -79,7 +79,8 @@ class Store:
 
     def read(self, key: str, ref: FrameRef) -> np.ndarray:
         """One array of one frame, still on disk."""
-        return self._shards[ref.shard][key][ref.row]
+        row: np.ndarray = self._shards[ref.shard][key][ref.row]
+        return row
 
     def __len__(self) -> int:
         return len(self.frames)

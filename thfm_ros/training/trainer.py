@@ -109,7 +109,7 @@ class Trainer:
             loss = loss + self.recipe.weights.positions * lifted
             found["lift"] = lifted
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), 2.0)
         if not torch.isfinite(norm):
             logger.warning("step %d: gradient is %s, left out", self.step, float(norm))
@@ -153,7 +153,8 @@ def rate_of(stage: Stage, within: int) -> float:
 def lift_loss(network: NanoNetwork, views: Views) -> torch.Tensor:
     """How wrong the lifter is about skeletons without pictures, metres (sum of three axes)."""
     positions, _ = network.lifter(views.peaks, views.mass, views.log_width, 1.0, None)
-    return (positions - views.positions).abs().sum(-1).mean()
+    loss: torch.Tensor = (positions - views.positions).abs().sum(-1).mean()
+    return loss
 
 
 def _optimizer(network: NanoNetwork) -> torch.optim.Optimizer:
