@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int
 
 _ROUNDS = 3  # what fits nobody is looked at again, so often
-_BLUR = 0.08  # of the person's side: ends of votes nearer than this are one peak
+_BLUR = 0.05  # of the person's side: ends of votes nearer than this are one peak
 _PEAK_DISTANCE = 0.12  # of the side: a peak is the highest so far round
 _PEAK_SHARE = 0.03  # a second peak has at least this share of the first
 _VALLEY = 0.75  # and between them the density falls below this share of the lower
