@@ -131,10 +131,14 @@ def config_from_shapes(shapes: Mapping[str, tuple[int, ...]]) -> GenceptionConfi
     """
     try:
         patch = shapes["patch_embedding.kernel.value"]
-        dim = patch[4]
+        if patch[4] % 128:
+            raise GenceptionError(
+                f"These weights are {patch[4]} wide, of which heads of 128 cannot be made. Put "
+                "their config beside them: the .npz file's name with _config.json at its end."
+            )
         return GenceptionConfig(
-            num_attention_heads=max(1, dim // 128),
-            attention_head_dim=min(dim, 128),
+            num_attention_heads=patch[4] // 128,
+            attention_head_dim=128,
             num_layers=shapes["blocks.adaln_scale_shift_table.value"][0],
             ffn_dim=shapes["blocks.ffn.proj_out.kernel.value"][1],
             in_channels=patch[3],

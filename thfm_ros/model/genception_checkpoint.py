@@ -1,0 +1,95 @@
+"""Open a checkpoint that `thfm import` wrote: the network, the codec, the prompts."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from thfm_ros.contract import Task
+from thfm_ros.model.card import ModelCard
+from thfm_ros.model.genception import GenceptionTransformer, empty_transformer
+from thfm_ros.model.genception_config import GenceptionError, config_from_mapping
+from thfm_ros.model.wan_codec import CodecVariant, WanCodec, empty_vae
+from thfm_ros.model.weights import read_card
+
+
+@dataclass(frozen=True)
+class GenceptionCheckpoint:
+    """Everything that a pass needs, on one device and of one precision."""
+
+    card: ModelCard
+    transformer: GenceptionTransformer
+    codec: WanCodec
+    prompts: dict[Task, Float[Tensor, "1 l d"]]
+
+
+def load_checkpoint(
+    path: Path,
+    *,
+    dtype: torch.dtype = torch.bfloat16,
+    device: torch.device | str = "cpu",
+    codec: CodecVariant | None = None,
+) -> GenceptionCheckpoint:
+    """Load all of it; one tensor at a time goes to ``device``.
+
+    Args:
+        path: written by `thfm import`.
+        dtype: of weights and computation. float32 doubles the memory of the public weights.
+        device: where it is to run.
+        codec: another arithmetic of the VAE than the card asks for.
+
+    Raises:
+        GenceptionError: another family, no VAE in the file, or weights that do not fit the card.
+        CheckpointError: not a whole safetensors file.
+    """
+    card = read_card(path)
+    if card.family != "genception":
+        raise GenceptionError(f"{path} is a checkpoint of the {card.family} family.")
+    if card.network["vae"] is None:
+        raise GenceptionError(
+            f"{path} was imported without the VAE and cannot run. Import it again with --vae."
+        )
+    with _opened(path) as read:
+        transformer = empty_transformer(config_from_mapping(card.network["transformer"]))
+        _fill(transformer, "transformer.", read, dtype, device)
+        vae = empty_vae(card.network["vae"])
+        _fill(vae, "vae.", read, dtype, device)
+        prompts = {
+            Task(task): read(name).to(device, dtype)[None]
+            for task, name in card.network["prompt_tensors"].items()
+        }
+    variant = CodecVariant(card.network["codec"]) if codec is None else codec
+    standardised = transformer.config.normalize_latents
+    codec_module = WanCodec(vae, variant, standardised=standardised).eval()
+    return GenceptionCheckpoint(card, transformer, codec_module.to(device), prompts)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Callable[[str], Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file.get_tensor
+    except (SafetensorError, RuntimeError) as error:
+        raise GenceptionError(
+            f"The weights in {path} do not fit its own model card ({error}). Import it again."
+        ) from error
+
+
+def _fill(
+    module: torch.nn.Module,
+    prefix: str,
+    read: Callable[[str], Tensor],
+    dtype: torch.dtype,
+    device: torch.device | str,
+) -> None:
+    state: dict[str, Any] = {}
+    for name in module.state_dict():
+        state[name] = read(prefix + name).to(device, dtype)
+    module.load_state_dict(state, strict=True, assign=True)
+    module.requires_grad_(False)
