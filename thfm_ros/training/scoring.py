@@ -25,6 +25,7 @@ def score(network: NanoNetwork, batches: list[Batch]) -> Scores:
                 "parts": maps[:, 1:18].argmax(1).astype(np.uint8),
                 "relief": maps[:, 18],
                 "normals": maps[:, 19:22].transpose(0, 2, 3, 1),
+                "surface": maps[:, 22:25].transpose(0, 2, 3, 1),
                 "peaks": out.peaks.numpy(),
                 "positions": out.positions.numpy(),
                 "log_width": out.log_width.numpy(),
@@ -60,6 +61,9 @@ def _dense(predicted: dict[str, np.ndarray], batches: list[Batch]) -> Scores:
         "normals_deg_constant": float(
             metrics.angles_deg(np.broadcast_to(truth.mean(0), truth.shape), truth).mean()
         ),
+        "surface_near": surface_near(
+            predicted["surface"][person], _joined(batches, "surface")[person]
+        ),
         "relief_cm": 100 * float(np.mean(error)),
         "relief_cm_constant": 100 * float(np.mean(flat)),
     }
@@ -91,3 +95,42 @@ def _body(predicted: dict[str, np.ndarray], batches: list[Batch]) -> Scores:
     for limb, joints in metrics.LIMBS.items():
         row[f"pck10_{limb}"] = metrics.pck(errors[:, list(joints)], 0.1)
     return row
+
+
+def surface_near(predicted: np.ndarray, truth: np.ndarray) -> float:
+    """Share of pixels whose place on the part is right to an eighth of a turn and 0.1 along."""
+    turn = metrics.angles_deg(
+        np.pad(predicted[:, :2], ((0, 0), (0, 1))), np.pad(truth[:, :2], ((0, 0), (0, 1)))
+    )
+    return float(((turn < 45) & (np.abs(predicted[:, 2] - truth[:, 2]) < 0.1)).mean())
+
+
+def baselines(batches: list[Batch]) -> Scores:
+    """What needs no network: the mean pose put into the true box, the true box filled.
+
+    They are given the true box, which the network has to find, and the mean of these very
+    people: stronger than any baseline that could be had in the field.
+    """
+    truth, visible = _joined(batches, "peaks"), _joined(batches, "visibility") == 2
+    low = truth.min(1, keepdims=True)
+    side = np.maximum(truth.max(1, keepdims=True) - low, 1e-6)
+    pose = ((truth - low) / side).mean(0)
+    mirrored = pose[list(TWINS)] * [-1, 1] + [1, 0]
+    errors = metrics.normalised_errors(low + (pose + mirrored) / 2 * side, truth, visible)
+    person = _joined(batches, "instances") > 0
+    rows, columns = np.asarray(person.any(2)), np.asarray(person.any(1))
+    boxes = rows[:, :, None] & columns[:, None, :]
+    torso = np.full(person.shape, PART_NAMES.index("torso"), np.uint8) * person
+    found = {
+        "pck10_mean": metrics.pck(errors, 0.1),
+        "pck05_mean": metrics.pck(errors, 0.05),
+        "mask_iou_box": float(np.nanmean(metrics.iou(boxes, person))),
+        "part_miou_torso": float(
+            np.nanmean(
+                metrics.part_iou(torso.astype(np.uint8), _joined(batches, "parts"), len(PART_NAMES))
+            )
+        ),
+    }
+    for limb, joints in metrics.LIMBS.items():
+        found[f"pck10_mean_{limb}"] = metrics.pck(errors[:, list(joints)], 0.1)
+    return found
