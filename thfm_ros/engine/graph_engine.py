@@ -11,6 +11,10 @@ from thfm_ros.engine.stream import HALF, Stream, Tables, raw_outputs, stream_of
 from thfm_ros.model.card import ModelCard
 from thfm_ros.model.outputs import RawOutputs
 
+Profile = tuple[tuple[int, int], bool]
+"""(width, height) of the picture, and whether the maps are asked for."""
+
+
 class Graph(Protocol):
     """One compiled step graph; see step_graph.StepGraph for its inputs and outputs."""
 
@@ -31,13 +35,17 @@ class GraphEngine:
     """Runs the graph that fits the picture's size and what is asked for."""
 
     def __init__(
-        self, card: ModelCard, description: str, graphs: Mapping[tuple[tuple[int, int], bool], Graph]
+        self,
+        card: ModelCard,
+        description: str,
+        graphs: Mapping[tuple[tuple[int, int], bool], Graph],
     ) -> None:
         """``graphs`` by ((width, height), dense). Each runs once here, as its first run is slow."""
         self.card = card
         self.description = description
         self._graphs = dict(graphs)
-        self._tables, self._empty = {}, {}
+        self._tables: dict[tuple[int, int], Tables] = {}
+        self._empty: dict[tuple[int, int], Stream] = {}
         for size, dense in self._graphs:
             tokens = tokens_of(size, card)
             self._tables[size] = Tables(tokens, card.window)

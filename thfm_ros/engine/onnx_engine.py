@@ -4,8 +4,10 @@ A graph enters the cache only after it said what PyTorch says. Loading it from t
 neither PyTorch nor the weights' file beyond its checksum.
 """
 
+import dataclasses
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,68 +87,61 @@ def load_onnx_engine(
     graphs = {}
     for size in sorted({card.crop_size, card.frame_size}):
         for dense in (True, False):
-            build = _Export(cache, card, sha256, size, dense, threads, judge)
-            graphs[size, dense] = OnnxGraph(build.path(), threads)
+            export = OnnxExport(card, sha256, size, dense, threads, judge)
+            graphs[size, dense] = OnnxGraph(export.path(cache), threads)
     return GraphEngine(card, describe(threads), graphs)
 
 
 def describe(threads: int) -> str:
-    """"ONNX Runtime 1.31.1, CPU, 1 thread"."""
+    """ "ONNX Runtime 1.31.1, CPU, 1 thread"."""
     return f"ONNX Runtime {onnxruntime.__version__}, CPU, {threads} thread{'s' * (threads > 1)}"
 
 
-class _Export:
+@dataclass(frozen=True)
+class OnnxExport:
     """How one graph gets into the cache."""
 
-    def __init__(
-        self,
-        cache: EngineCache,
-        card: ModelCard,
-        sha256: str,
-        size: Size,
-        dense: bool,
-        threads: int,
-        judge: "Callable[[], TorchEngine]",
-    ) -> None:
-        self._cache, self._card, self._sha256 = cache, card, sha256
-        self._size, self._dense, self._threads, self._judge = size, dense, threads, judge
+    card: ModelCard
+    weights_sha256: str
+    size: Size
+    dense: bool
+    threads: int
+    judge: "Callable[[], TorchEngine]"
 
-    def path(self) -> Path:
+    def path(self, cache: EngineCache) -> Path:
         """Of the graph in the cache."""
-        return self._cache.get(self.key(), self._build, needs_bytes=64 << 20)
+        return cache.get(self.key(), lambda path: self.build(path, cache), needs_bytes=64 << 20)
 
     def key(self) -> EngineKey:
         """All that the graph depends on."""
         return EngineKey(
             engine="onnx",
-            checkpoint=self._card.name,
-            weights_sha256=self._sha256,
-            profile=f"{self._size[0]}x{self._size[1]}-{'dense' if self._dense else 'body'}",
+            checkpoint=self.card.name,
+            weights_sha256=self.weights_sha256,
+            profile=f"{self.size[0]}x{self.size[1]}-{'dense' if self.dense else 'body'}",
             precision="float32",
             device=processor(),
             versions=versions("torch", "onnx", "onnxscript", "onnxruntime"),
         )
 
-    def _build(self, path: Path) -> dict[str, str]:
+    def build(self, path: Path, cache: EngineCache) -> dict[str, str]:
+        """Write the graph to ``path`` and compare it with PyTorch."""
         from thfm_ros.engine.export import export_onnx, leave_out_dense
         from thfm_ros.engine.verify import TOLERANCE, difference
 
-        judge = self._judge()
-        log.info(
-            "Exporting %s for pictures of %s to ONNX, once; this takes about ten seconds.",
-            self._card.name,
-            self._size,
-        )
-        if self._dense:
-            export_onnx(judge.network, self._card, self._size, path)
-        else:
-            whole = _Export(
-                self._cache, self._card, self._sha256, self._size, True, self._threads, self._judge
+        judge = self.judge()
+        if self.dense:
+            log.info(
+                "Exporting %s for pictures of %s to ONNX, once; this takes about ten seconds.",
+                self.card.name,
+                self.size,
             )
-            leave_out_dense(whole.path(), path)
-        graph = OnnxGraph(path, self._threads)
-        engine = GraphEngine(self._card, "", {(self._size, self._dense): graph})
-        off = difference(engine, judge, self._size, dense=self._dense)
+            export_onnx(judge.network, self.card, self.size, path)
+        else:
+            leave_out_dense(dataclasses.replace(self, dense=True).path(cache), path)
+        graph = OnnxGraph(path, self.threads)
+        engine = GraphEngine(self.card, "", {(self.size, self.dense): graph})
+        off = difference(engine, judge, self.size, dense=self.dense)
         if not off <= TOLERANCE:
             raise EngineError(
                 f"The exported graph differs from PyTorch by {off:.1e}, more than {TOLERANCE:.0e}."

@@ -21,7 +21,7 @@ class TorchEngine:
         """``threads`` holds for the whole process: PyTorch knows no other way."""
         self.card = card
         self._device = torch.device(device)
-        self._network = network.eval().to(self._device)
+        self.network = network.eval().to(self._device)
         where = f"CPU, {threads} thread{'s' * (threads > 1)}"
         if self._device.type == "cuda":
             where = torch.cuda.get_device_name(self._device)
@@ -36,7 +36,7 @@ class TorchEngine:
         """See base.Engine."""
         width, height = check_picture(picture, self.card)
         if state is None:
-            empty = self._network.empty_cache(1, height, width)
+            empty = self.network.empty_cache(1, height, width)
             state = Cache(*(part.to(self._device) for part in empty))
         tokens = (height // 16) * (width // 16) + JOINTS + 1
         if not isinstance(state, Cache) or state.keys.shape[4] != tokens:
@@ -45,7 +45,7 @@ class TorchEngine:
                 "new stream (state=None) when the engine or the size changes."
             )
         rgb = torch.from_numpy(np.ascontiguousarray(picture)).to(self._device)
-        said, cache = self._network.step(rgb.permute(2, 0, 1)[None].float(), state, dense)
+        said, cache = self.network.step(rgb.permute(2, 0, 1)[None].float(), state, dense)
         answers = [said.heatmaps[0], said.positions[0], said.visibility[0]]
         answers += [said.log_width, said.presence]
         if said.dense is not None:
