@@ -1,0 +1,177 @@
+"""What is behind everything: a floor under a sky, a room, or a flat picture."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from thfm_ros.synth.jit import kernel
+from thfm_ros.synth.light import LightMaps
+from thfm_ros.synth.shade import Drawn, Lamps, lit_share, sky_light, surface_colour, texel
+
+OUTDOORS, ROOM, PICTURE = 0, 1, 2
+FADE_START_M, FADE_LENGTH_M = 8.0, 22.0  # where the floor begins to blend into the sky
+
+
+class Backdrop(NamedTuple):
+    """The place, as the kernels take it. The room is centred on the world's z axis."""
+
+    mode: int
+    half: np.ndarray  # float64 [3]: half width, half depth, height of the room, metres
+    floor_texture: int
+    wall_texture: int
+    floor_repeat: float  # textures per metre
+    wall_repeat: float
+    panorama: np.ndarray  # float32 [h, w, 3]
+    picture: np.ndarray  # float32 [h, w, 3], linear; for PICTURE
+    picture_place: np.ndarray  # float64 [3]: left, top, and how much of the picture is seen
+
+
+class Camera(NamedTuple):
+    """One frame's camera at one resolution."""
+
+    rotation: np.ndarray  # float64 [3, 3], camera from world
+    position: np.ndarray  # float64 [3], world
+    lens: np.ndarray  # float64 [4]: fx, fy, cx, cy in pixels
+
+
+@kernel
+def ray(camera: Camera, px: float, py: float) -> tuple[float, float, float]:
+    """World direction through a point of the picture, one metre deep along the optical axis."""
+    x = (px - camera.lens[2]) / camera.lens[0]
+    y = (py - camera.lens[3]) / camera.lens[1]
+    r = camera.rotation
+    return (
+        r[0, 0] * x + r[1, 0] * y + r[2, 0],
+        r[0, 1] * x + r[1, 1] * y + r[2, 1],
+        r[0, 2] * x + r[1, 2] * y + r[2, 2],
+    )
+
+
+@kernel
+def hit(
+    place: Backdrop, eye: np.ndarray, dx: float, dy: float, dz: float
+) -> tuple[int, float, float, float, float]:
+    """What a ray meets: 0 nothing, 1 floor, 2 and 3 walls, 4 ceiling; depth; normal."""
+    kind, depth, nx, ny, nz = 0, 1e9, 0.0, 0.0, 0.0
+    if place.mode == 2:
+        return kind, depth, nx, ny, nz
+    if dz < -1e-6:
+        kind, depth, nz = 1, -eye[2] / dz, 1.0
+    if place.mode == 1:
+        if dz > 1e-6:
+            kind, depth, nz = 4, (place.half[2] - eye[2]) / dz, -1.0
+        if abs(dx) > 1e-6:
+            side = place.half[0] if dx > 0 else -place.half[0]
+            if (side - eye[0]) / dx < depth:
+                kind, depth, nx, nz = 2, (side - eye[0]) / dx, -math.copysign(1.0, dx), 0.0
+        if abs(dy) > 1e-6:
+            side = place.half[1] if dy > 0 else -place.half[1]
+            if (side - eye[1]) / dy < depth:
+                kind, depth, nx, nz = 3, (side - eye[1]) / dy, 0.0, 0.0
+                ny = -math.copysign(1.0, dy)
+    return kind, depth, nx, ny, nz
+
+
+@kernel
+def sky_colour(
+    panorama: np.ndarray, dx: float, dy: float, dz: float
+) -> tuple[float, float, float]:
+    """Bilinear look-up in the panorama."""
+    height, width = panorama.shape[0], panorama.shape[1]
+    inverse = 1.0 / math.sqrt(dx * dx + dy * dy + dz * dz)
+    u = math.atan2(dy, dx) / (2 * math.pi)
+    v = math.acos(min(1.0, max(-1.0, dz * inverse))) / math.pi
+    u = (u - math.floor(u)) * width - 0.5
+    v = min(max(v * height - 0.5, 0.0), height - 1.001)
+    i, j = int(math.floor(u)), int(v)
+    a, b = u - i, v - j
+    i0, i1 = i % width, (i + 1) % width
+    w00, w10, w01, w11 = (1 - a) * (1 - b), a * (1 - b), (1 - a) * b, a * b
+    p, q = panorama[j], panorama[j + 1]
+    return (
+        p[i0, 0] * w00 + p[i1, 0] * w10 + q[i0, 0] * w01 + q[i1, 0] * w11,
+        p[i0, 1] * w00 + p[i1, 1] * w10 + q[i0, 1] * w01 + q[i1, 1] * w11,
+        p[i0, 2] * w00 + p[i1, 2] * w10 + q[i0, 2] * w01 + q[i1, 2] * w11,
+    )
+
+
+@kernel
+def _structure_colour(
+    place: Backdrop, drawn: Drawn, kind: int, x: float, y: float, z: float
+) -> tuple[float, float, float]:
+    """Albedo of floor, walls (with a dark skirting board) and ceiling."""
+    if kind == 1:
+        return texel(drawn.textures, place.floor_texture, x * place.floor_repeat, y * place.floor_repeat)
+    if kind == 4:
+        return 0.85, 0.85, 0.85
+    along = y if kind == 2 else x
+    r, g, b = texel(drawn.textures, place.wall_texture, along * place.wall_repeat, -z * place.wall_repeat)
+    if z < 0.09:
+        return 0.45 * r, 0.45 * g, 0.45 * b
+    return r, g, b
+
+
+@kernel
+def structure(
+    place: Backdrop, drawn: Drawn, lamps: Lamps, maps: LightMaps, camera: Camera, px: float, py: float
+) -> tuple[float, float, float]:
+    """Linear colour of the place under a point of the picture."""
+    dx, dy, dz = ray(camera, px, py)
+    eye = camera.position
+    kind, depth, nx, ny, nz = hit(place, eye, dx, dy, dz)
+    if kind == 0:
+        return sky_colour(place.panorama, dx, dy, dz)
+    x, y, z = eye[0] + dx * depth, eye[1] + dy * depth, eye[2] + dz * depth
+    red, green, blue = _structure_colour(place, drawn, kind, x, y, z)
+    lit = lit_share(maps.key, maps.key_axes, maps, x, y, z, 0.02, 2)
+    seen = 0.0
+    for a in range(maps.sky.shape[0]):
+        seen += lit_share(maps.sky[a], maps.sky_axes[a], maps, x, y, z, 0.02, 1)
+    open_ = 0.3 + 0.7 * seen / maps.sky.shape[0]
+    straight = max(0.0, lamps.direction[0] * nx + lamps.direction[1] * ny + lamps.direction[2] * nz)
+    if place.mode == 1:  # corners of a room are darker
+        edge = min(place.half[0] - abs(x), place.half[1] - abs(y))
+        if kind < 4 and kind > 1:
+            edge = min(z, place.half[2] - z)
+        open_ *= 0.65 + 0.35 * min(1.0, max(edge, 0.0) / 0.6)
+        straight *= 0.7
+    sr, sg, sb = sky_light(lamps.harmonics, nx, ny, nz)
+    key = lamps.colour
+    red *= sr * open_ + key[0] * straight * lit
+    green *= sg * open_ + key[1] * straight * lit
+    blue *= sb * open_ + key[2] * straight * lit
+    if place.mode == 0:
+        fade = min(1.0, max(0.0, (depth - FADE_START_M) / FADE_LENGTH_M))
+        if fade > 0:
+            r, g, b = sky_colour(place.panorama, dx, dy, dz)
+            red, green, blue = red + fade * (r - red), green + fade * (g - green), blue + fade * (b - blue)
+    return red, green, blue
+
+
+@kernel
+def paint(
+    triangles: np.ndarray,
+    drawn: Drawn,
+    lamps: Lamps,
+    maps: LightMaps,
+    place: Backdrop,
+    camera: Camera,
+    out: np.ndarray,
+) -> None:
+    """Colour every pixel of ``out`` float32 [h, w, 3], linear light."""
+    height, width = triangles.shape
+    for y in range(height):
+        for x in range(width):
+            px, py = x + 0.5, y + 0.5
+            f = triangles[y, x]
+            if f >= 0:
+                r, g, b = surface_colour(drawn, lamps, maps, camera.position, f, px, py)
+            elif place.mode == 2:
+                p, q = place.picture, place.picture_place
+                i = min(max(int((q[0] + x / width * q[2]) * p.shape[1]), 0), p.shape[1] - 1)
+                j = min(max(int((q[1] + y / height * q[2]) * p.shape[0]), 0), p.shape[0] - 1)
+                r, g, b = p[j, i, 0], p[j, i, 1], p[j, i, 2]
+            else:
+                r, g, b = structure(place, drawn, lamps, maps, camera, px, py)
+            out[y, x, 0], out[y, x, 1], out[y, x, 2] = r, g, b

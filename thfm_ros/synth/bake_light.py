@@ -1,0 +1,40 @@
+"""Panoramas of light (.exr, linear) for a pack."""
+
+import logging
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from thfm_ros.synth.pack import Light
+
+logger = logging.getLogger(__name__)
+BRIGHTEST = 60.0  # a sun of 30,000 would drown everything else in the spherical harmonics
+SIZE = (512, 256)  # width, height
+
+
+def bake_lights(folder: Path) -> list[Light]:
+    """Every panorama that can be read; DWAB-compressed ones need the OpenEXR package."""
+    try:
+        import OpenEXR
+    except ImportError as error:
+        logger.warning("Left out the panoramas: %s. Type: pip install OpenEXR", error)
+        return []
+    out = []
+    for path in sorted(folder.rglob("*.exr")):
+        try:
+            with OpenEXR.File(str(path)) as file:
+                pixels = np.asarray(file.channels()["RGB"].pixels, np.float32)
+        except Exception as error:  # the binding raises bare exceptions of many kinds
+            logger.warning("Left out %s: %s", path.name, error)
+            continue
+        small = cv2.resize(np.clip(pixels, 0, BRIGHTEST), SIZE, interpolation=cv2.INTER_AREA)
+        out.append(Light(path.stem, encode(small)))
+    return out
+
+
+def encode(linear: Float32[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
+    """To 8 bits per channel with a constant relative step of 4.4 %."""
+    code = np.round(16 * (np.log2(np.maximum(linear, 1e-6)) + 8))
+    return np.where(linear < 2**-8, 0, np.clip(code, 1, 255)).astype(np.uint8)

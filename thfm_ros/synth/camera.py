@@ -1,0 +1,101 @@
+"""Cameras: a person crop as the pipeline cuts it, and the whole frame of a robot or a ceiling."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from thfm_ros.synth.rotation import about, smooth_noise, unit
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A camera over the frames of a clip, at the size of the labels."""
+
+    rotations: Float[np.ndarray, "t 3 3"]  # camera from world
+    positions: Float[np.ndarray, "t 3"]  # world, metres
+    lens: Float[np.ndarray, "4"]  # fx, fy, cx, cy in pixels
+    width: int
+    height: int
+
+    @property
+    def extrinsics(self) -> Float[np.ndarray, "t 3 4"]:
+        """Camera from world."""
+        shift = -(self.rotations @ self.positions[:, :, None])
+        return np.concatenate([self.rotations, shift], axis=2)
+
+
+def look_at(
+    position: Float[np.ndarray, "3"], target: Float[np.ndarray, "3"], roll: float = 0.0
+) -> Float[np.ndarray, "3 3"]:
+    """Camera from world: z towards the target, x right, y down."""
+    forward = unit(target - position)
+    right = unit(np.cross(forward, [0.0, 0.0, 1.0]))
+    axes = np.stack([right, np.cross(forward, right), forward])
+    return about("z", -roll) @ axes
+
+
+def _path(
+    rng: np.random.Generator, frames: int, fps: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """How far position and aim wander: still, shaking, or driving and panning."""
+    moving = rng.random() < 0.5
+    drive = rng.normal(0, 0.2, 3) * [1, 1, 0.4] * moving / fps
+    shake = smooth_noise(rng, frames, 3, 0.015, 3) * (rng.random() < 0.6)
+    pan = smooth_noise(rng, frames, 3, 0.02, 3) * moving
+    steps = drive * np.arange(frames)[:, None]
+    return steps + shake, 0.3 * steps + pan
+
+
+def crop_shot(
+    rng: np.random.Generator,
+    body: Float[np.ndarray, "t v 3"],
+    middle: Float[np.ndarray, "3"],
+    hips: Float[np.ndarray, "3"],
+    size: tuple[int, int],
+    fps: float,
+) -> Shot | None:
+    """A square cut out of a larger picture, steady over the clip, around one person.
+
+    Args:
+        rng: source of chance.
+        body: the person's vertices, world.
+        middle: a point of the trunk in the middle of the clip, world.
+        hips: the middle of the hips then, world.
+        size: width and height of the crop, pixels.
+        fps: frames per second, for how fast the camera moves.
+
+    Returns:
+        None when the person stands behind or around the camera.
+    """
+    frames, (width, height) = len(body), size
+    distance = np.exp(rng.uniform(np.log(1.2), np.log(7)))
+    turn, rise = rng.normal(-np.pi / 2, 0.6), rng.normal(0.08, 0.2)
+    away = np.array([np.cos(turn) * np.cos(rise), np.sin(turn) * np.cos(rise), np.sin(rise)])
+    start = middle + distance * away
+    start[2] = np.clip(start[2], 0.25, 3.2)
+    # The person is not in the middle of the large picture: the crop sees it from the side.
+    aim = middle + distance * 0.3 * rng.standard_normal(3) * [1, 1, 0.4] * (rng.random() < 0.7)
+    roll = rng.normal(0, 0.05)
+    wander, pan = _path(rng, frames, fps)
+    positions = start + wander
+    rotations = np.stack([look_at(p, aim + q, roll) for p, q in zip(positions, pan, strict=True)])
+    half = frames // 2
+    seen = (body[half] - positions[half]) @ rotations[half].T
+    seen = seen[seen[:, 2] > 0.2]
+    if len(seen) < 50:
+        return None
+    points = seen[:, :2] / seen[:, 2:]
+    kind = rng.choice(["body", "upper", "far"], p=[0.62, 0.28, 0.1])
+    if kind == "upper":
+        hip = rotations[half] @ (hips - positions[half])
+        tall = np.ptp(points[:, 1])
+        above = points[points[:, 1] < hip[1] / hip[2] + rng.uniform(-0.15, 0.2) * tall]
+        points = above if len(above) > 0.2 * len(points) else points
+    low, high = points.min(axis=0), points.max(axis=0)
+    fill = rng.uniform(0.25, 0.5) if kind == "far" else rng.uniform(0.55, 1.12)
+    focal = fill * min(width, height) / max(float((high - low).max()), 0.05)
+    centre = np.array([width, height]) / 2 - focal * (low + high) / 2
+    centre += rng.normal(0, 0.06, 2) * width
+    lens = np.array([focal, focal, *centre])
+    return Shot(rotations, positions, lens, width, height)

@@ -1,0 +1,135 @@
+"""Clips: a cast acts, a camera looks, a sensor records; what comes out is what a shard holds."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from thfm_ros.skeleton import JOINT_NAMES, Joint
+from thfm_ros.synth.annotate import VISIBLE
+from thfm_ros.synth.camera import Shot, crop_shot
+from thfm_ros.synth.choices import Choices
+from thfm_ros.synth.render import Rendered, Timings, render_frame
+from thfm_ros.synth.sensor import expose, random_sensor
+from thfm_ros.synth.stage import Cast, Stage, random_stage
+
+PEOPLE = 4  # rows of the keypoint arrays
+CROP, FRAME = 0, 1  # what ``view`` says
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to make a clip."""
+
+    view: int  # CROP or FRAME
+    size: tuple[int, int]  # width, height
+    frames: int
+    samples: int = 2
+    flow: bool = False
+    artefacts: float = 0.5  # share of clips that a bad camera has recorded
+
+
+def crop_clip(
+    rng: np.random.Generator,
+    choices: Choices,
+    cast: Cast,
+    recipe: Recipe,
+    timings: Timings | None = None,
+) -> dict[str, np.ndarray] | None:
+    """A clip cut out around one person; None when too little of that person is to be seen."""
+    timings = timings or Timings()
+    timings.start()
+    fps = float(rng.choice([3, 6, 10, 15]))
+    moments = recipe.frames + recipe.flow
+    stage = random_stage(rng, choices.pack, choices, cast, moments, fps)
+    target = int(rng.integers(len(stage.people)))
+    person, half = stage.people[target], moments // 2
+    joints = person.joints[half]
+    body = stage.vertices[:, person.body][:, ::5]
+    hips = (joints[Joint.LEFT_HIP] + joints[Joint.RIGHT_HIP]) / 2
+    shot = crop_shot(rng, body, joints[Joint.SPINE_MIDDLE], hips, recipe.size, fps)
+    if shot is None:
+        return None
+    _widen_room(stage, shot)
+    timings.lap("body and motion")
+    clip = record(rng, stage, shot, recipe, target, timings)
+    coco = (clip["visibility"][:, 0, :17] == VISIBLE).sum(axis=1).min()
+    return clip if coco >= 3 else None
+
+
+def _widen_room(stage: Stage, shot: Shot) -> None:
+    """A camera is never behind a wall."""
+    room = stage.place.half
+    room[:2] = np.maximum(room[:2], np.abs(shot.positions[:, :2]).max(axis=0) + 0.3)
+    room[2] = max(room[2], shot.positions[:, 2].max() + 0.1)
+
+
+def record(
+    rng: np.random.Generator,
+    stage: Stage,
+    shot: Shot,
+    recipe: Recipe,
+    target: int,
+    timings: Timings,
+) -> dict[str, np.ndarray]:
+    """Draw all frames of a shot and lay them out as a shard does.
+
+    ``target`` is the person who becomes number one; -1 when there is nobody.
+    """
+    exposure = rng.uniform(0.55, 1.5) * np.exp(rng.normal(0, 0.06, 3))
+    frames = [
+        render_frame(stage, shot, frame, recipe.samples, exposure, timings)
+        for frame in range(recipe.frames)
+    ]
+    order = _target_first(len(stage.people), target)
+    out = {"rgb": expose(rng, frames, random_sensor(rng, recipe.artefacts))}
+    timings.lap("sensor")
+    out |= _maps(frames, order, recipe.flow)
+    out |= _skeletons(frames, order)
+    lens = np.tile(shot.lens.astype(np.float32), (recipe.frames, 1))
+    count = np.full(recipe.frames, recipe.frames, np.int16)
+    out |= {
+        "intrinsics": lens,
+        "extrinsics": shot.extrinsics[: recipe.frames].astype(np.float32),
+        "clip_length": count,
+        "frame_index": np.arange(recipe.frames, dtype=np.int16),
+        "view": np.full(recipe.frames, recipe.view, np.uint8),
+    }
+    timings.lap("annotation")
+    return out
+
+
+def _target_first(people: int, target: int) -> list[int]:
+    others = [person for person in range(people) if person != target]
+    return [target, *others] if people else []
+
+
+def _maps(frames: list[Rendered], order: list[int], flow: bool) -> dict[str, np.ndarray]:
+    number = np.zeros(len(order) + 1, np.uint8)
+    number[[person + 1 for person in order]] = np.arange(1, len(order) + 1)
+    labels = [frame.labels for frame in frames]
+    out = {
+        "depth_m": np.stack([one.depth_m for one in labels]).astype(np.float16),
+        "normals": np.stack([one.normals for one in labels]),
+        "parts": np.stack([one.parts for one in labels]),
+        "instances": number[np.stack([one.instances for one in labels])],
+        "surface": np.stack([one.surface for one in labels]),
+    }
+    if flow:
+        motion = np.stack([one.flow for one in labels]).astype(np.float16)
+        out["flow"], out["depth_flow_m"] = motion[..., :2], motion[..., 2]
+    return out
+
+
+def _skeletons(frames: list[Rendered], order: list[int]) -> dict[str, np.ndarray]:
+    count, joints = len(frames), len(JOINT_NAMES)
+    out = {
+        "keypoints2d": np.full((count, PEOPLE, joints, 2), np.nan, np.float32),
+        "keypoints3d": np.full((count, PEOPLE, joints, 3), np.nan, np.float32),
+        "visibility": np.zeros((count, PEOPLE, joints), np.uint8),
+        "people": np.full(count, len(order), np.uint8),
+    }
+    for name in ("keypoints2d", "keypoints3d", "visibility"):
+        for index, frame in enumerate(frames):
+            if order:
+                out[name][index, : len(order)] = getattr(frame, name)[order]
+    return out

@@ -1,0 +1,18 @@
+"""One way to compile a kernel, so that the type checker still sees its signature.
+
+numba has no types of its own; an untyped decorator would make every kernel untyped. Kernels are
+compiled once per machine and cached beside this file (or in NUMBA_CACHE_DIR). ``fastmath`` is
+on: sums may be reordered, but always in the same way, so that a seed gives the same pixels.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+import numba
+
+Kernel = TypeVar("Kernel", bound=Callable[..., object])
+
+
+def kernel(function: Kernel) -> Kernel:
+    """Compile ``function`` to machine code on its first call."""
+    return cast(Kernel, numba.njit(cache=True, fastmath=True)(function))

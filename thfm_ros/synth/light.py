@@ -1,0 +1,163 @@
+"""Where light comes from: a panorama for the sky, one key light, and the maps of what they see."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Float32, UInt8
+
+from thfm_ros.synth.jit import kernel
+from thfm_ros.synth.pack import Light
+from thfm_ros.synth.raster import draw_depth
+from thfm_ros.synth.rotation import unit
+from thfm_ros.synth.texture import any_colour, noise
+
+# From where ambient occlusion is looked at; the share of the sky that a vertex sees follows.
+SKY_DIRECTIONS = np.array([[0.3, -0.8, 0.8], [0.9, 0.3, 0.7], [-0.8, 0.4, 0.8], [-0.2, 0.1, 1.0]])
+DEPTH_SHIFT = 100.0  # metres added to light-map values: zero there means "nothing in between"
+
+
+@dataclass(frozen=True)
+class Lighting:
+    """The light of a scene, before anything stands in it."""
+
+    harmonics: Float32[np.ndarray, "9 3"]  # irradiance / pi of the sky
+    key_direction: Float32[np.ndarray, "3"]  # towards the lamp or the sun
+    key_colour: Float32[np.ndarray, "3"]
+    panorama: Float32[np.ndarray, "h w 3"]  # what is seen where nothing is
+
+
+class LightMaps(NamedTuple):
+    """What the lights see of a scene. Axes are rows: two across, the third towards the light."""
+
+    key: np.ndarray  # float32 [s, s]
+    key_axes: np.ndarray  # [3, 3]
+    sky: np.ndarray  # float32 [n, s, s]
+    sky_axes: np.ndarray  # [n, 3, 3]
+    centre: np.ndarray  # [3]: what lies in the middle of every map
+    extent: float  # metres that a map spans
+
+
+def decode(codes: UInt8[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w 3"]:
+    """Undo ``bake_light.encode``."""
+    return np.where(codes == 0, 0, np.exp2(codes.astype(np.float32) / 16 - 8)).astype(np.float32)
+
+
+def random_lighting(rng: np.random.Generator, lights: tuple[Light, ...]) -> Lighting:
+    """A panorama turned at random (an invented one if there is none), and a key light."""
+    if lights and rng.random() < 0.85:
+        panorama = _decoded(lights[rng.integers(len(lights))])
+    else:
+        panorama = invented_panorama(rng)
+    panorama = np.roll(panorama, int(rng.integers(panorama.shape[1])), axis=1)
+    harmonics, directions = spherical_harmonics(np.minimum(panorama, 20))
+    bright = cv2.GaussianBlur(panorama.mean(axis=2) * (directions[..., 2] > 0.05), (0, 0), 3)
+    key = directions.reshape(-1, 3)[int(np.argmax(bright))].copy()
+    if rng.random() < 0.5:  # a lamp somewhere, whatever the sky says
+        key = np.array([rng.normal(), rng.normal() - 0.6, rng.uniform(0.3, 1.6)])
+    key = unit(key)
+    key[2] = max(key[2], 0.15)
+    ambient = max(float(harmonics[0].mean()) * 0.886, 1e-3)
+    tint = [1, rng.uniform(0.82, 1), rng.uniform(0.65, 1.05)]
+    return Lighting(
+        harmonics=(harmonics / ambient * rng.uniform(0.3, 0.8)).astype(np.float32),
+        key_direction=unit(key).astype(np.float32),
+        key_colour=(rng.uniform(0.1, 1.3) * np.array(tint)).astype(np.float32),
+        panorama=np.ascontiguousarray(panorama / ambient * 0.55, np.float32),
+    )
+
+
+@lru_cache(maxsize=64)
+def _decoded_by_id(key: int, shape: tuple[int, ...], raw: bytes) -> np.ndarray:
+    return decode(np.frombuffer(raw, np.uint8).reshape(shape))
+
+
+def _decoded(light: Light) -> np.ndarray:
+    return _decoded_by_id(id(light), light.codes.shape, light.codes.tobytes())
+
+
+def invented_panorama(rng: np.random.Generator) -> Float32[np.ndarray, "128 256 3"]:
+    """A sky with clouds and a sun over a ground, or a hall with lamps and windows."""
+    height, width = 128, 256
+    up = np.cos((np.arange(height) + 0.5) / height * np.pi)[:, None, None]
+    clouds = cv2.resize(noise(rng, 4, 1.0), (width, height))[..., None]
+    sky, ground = any_colour(rng, 0.4), any_colour(rng, 0.3) * 0.5
+    out = np.where(up > 0, sky * (1.2 - 0.6 * up) + 0.15 * clouds.clip(0), ground * (1 + 0.2 * clouds))
+    for _ in range(rng.integers(1, 7)):  # lamps, windows, a sun
+        x, y = rng.integers(width), int(rng.uniform(0.05, 0.5) * height)
+        w, h = rng.integers(2, 22, 2)
+        glow = any_colour(rng, 0.15) * np.exp(rng.uniform(0.5, 3.5))
+        out[max(y - h, 0) : y + h, max(x - w, 0) : x + w] += glow
+    return np.clip(out, 0.01, 60).astype(np.float32)
+
+
+def spherical_harmonics(
+    panorama: Float32[np.ndarray, "h w 3"],
+) -> tuple[Float[np.ndarray, "9 3"], Float[np.ndarray, "h w 3"]]:
+    """The first nine coefficients of the light over pi, and the direction of every pixel."""
+    directions, basis = _sphere(panorama.shape[:2])
+    return np.tensordot(basis, panorama.astype(np.float64), axes=([1, 2], [0, 1])), directions
+
+
+@lru_cache(maxsize=4)
+def _sphere(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    height, width = shape
+    polar = ((np.arange(height) + 0.5) / height * np.pi)[:, None]
+    turn = ((np.arange(width) + 0.5) / width * 2 * np.pi)[None]
+    x, y = np.sin(polar) * np.cos(turn), np.sin(polar) * np.sin(turn)
+    z = np.broadcast_to(np.cos(polar), x.shape)
+    solid = np.broadcast_to(np.sin(polar) * (np.pi / height) * (2 * np.pi / width), x.shape)
+    basis = [
+        0.282095 + 0 * x, 0.488603 * y, 0.488603 * z, 0.488603 * x, 1.092548 * x * y,
+        1.092548 * y * z, 0.315392 * (3 * z * z - 1), 1.092548 * x * z, 0.546274 * (x * x - y * y),
+    ]  # fmt: skip
+    return np.stack([x, y, z], axis=-1), np.stack(basis) * solid / np.pi
+
+
+def light_maps(
+    vertices: Float32[np.ndarray, "v 3"],
+    faces: np.ndarray,
+    key_direction: Float32[np.ndarray, "3"],
+    centre: Float[np.ndarray, "3"],
+    extent: float,
+    *,
+    key_size: int = 256,
+    sky_size: int = 80,
+) -> LightMaps:
+    """Look at a mesh from the key light and from SKY_DIRECTIONS, orthographically."""
+    centre32 = np.asarray(centre, np.float32)
+    key_axes = _axes_towards(key_direction)
+    sky_axes = np.stack([_axes_towards(direction) for direction in SKY_DIRECTIONS])
+    screen = np.empty_like(vertices)
+    key = np.zeros((key_size, key_size), np.float32)
+    _orthographic(vertices, key_axes, centre32, key_size / extent, 0.5 * key_size, screen)
+    draw_depth(screen, faces, key)
+    sky = np.zeros((len(sky_axes), sky_size, sky_size), np.float32)
+    for axes, picture in zip(sky_axes, sky, strict=True):
+        _orthographic(vertices, axes, centre32, sky_size / extent, 0.5 * sky_size, screen)
+        draw_depth(screen, faces, picture)
+    return LightMaps(key, key_axes, sky, sky_axes, centre32, float(extent))
+
+
+def _axes_towards(direction: np.ndarray) -> Float32[np.ndarray, "3 3"]:
+    forward = unit(np.asarray(direction, float))
+    across = unit(np.cross(forward, [0.3, 0.1, 1.0]))
+    return np.stack([across, np.cross(forward, across), forward]).astype(np.float32)
+
+
+@kernel
+def _orthographic(
+    vertices: np.ndarray,
+    axes: np.ndarray,
+    centre: np.ndarray,
+    scale: float,
+    middle: float,
+    out: np.ndarray,
+) -> None:
+    for v in range(vertices.shape[0]):
+        x, y, z = vertices[v, 0] - centre[0], vertices[v, 1] - centre[1], vertices[v, 2] - centre[2]
+        out[v, 0] = (axes[0, 0] * x + axes[0, 1] * y + axes[0, 2] * z) * scale + middle
+        out[v, 1] = (axes[1, 0] * x + axes[1, 1] * y + axes[1, 2] * z) * scale + middle
+        out[v, 2] = axes[2, 0] * x + axes[2, 1] * y + axes[2, 2] * z + DEPTH_SHIFT

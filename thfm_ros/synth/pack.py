@@ -1,0 +1,171 @@
+"""The asset pack: everything that a generator needs, in one file of some 15 MB.
+
+``bake`` writes it from public sources; nothing else reads those. World axes: x to the left of a
+person who stands in rest pose, -y where that person looks, z up; metres.
+"""
+
+import json
+import zipfile
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from jaxtyping import Float16, Float32, Int16, Int32, UInt8
+
+from thfm_ros.contract import PerceptionError
+
+FORMAT = 1
+QUATERNION_UNIT = 32767.0  # quaternions are stored as int16
+
+Section = TypeVar("Section")
+
+
+class PackError(PerceptionError):
+    """The asset pack is missing, damaged or of another format."""
+
+
+@dataclass(frozen=True)
+class BodyAssets:
+    """A skinned body with a linear shape space. ``v`` vertices, ``b`` bones, ``f`` triangles."""
+
+    faces: Int32[np.ndarray, "f 3"]
+    face_uv: Float32[np.ndarray, "f 3 2"]
+    face_kind: UInt8[np.ndarray, "f"]  # 0 skin, 1 eye, 2 never drawn (inside of the mouth)
+    weights: Float32[np.ndarray, "v 8"]  # skinning weights, sum 1
+    bones: Int32[np.ndarray, "v 8"]  # which bones they belong to
+    parents: Int32[np.ndarray, "b"]  # -1 for the root; a parent comes before its children
+    bone_names: np.ndarray
+    rest: Float32[np.ndarray, "v 3"]  # the average adult in rest pose
+    heads: Float32[np.ndarray, "b 3"]  # where that adult's bones begin
+    parts: UInt8[np.ndarray, "v"]  # skeleton.PART_NAMES
+    surface: Float32[np.ndarray, "v 3"]  # cos 2 pi u, sin 2 pi u, v
+    regressor_vertices: Int32[np.ndarray, "m"]
+    regressor: Float32[np.ndarray, "23 m"]  # skeleton joints 0..22 from those vertices
+    shape_mean: Float32[np.ndarray, "n 3"]  # vertices, then bone heads
+    shape_axes: Float16[np.ndarray, "c n 3"]
+    shape_samples: Float32[np.ndarray, "s c"]  # coefficients of bodies that were seen
+    shape_traits: Float32[np.ndarray, "s 5"]  # gender 0 male..1 female, age, african, asian, cauc.
+    mask_names: np.ndarray
+    masks: UInt8[np.ndarray, "k v"]  # 0..255: where lips, brows, irises, ... are
+    expression_names: np.ndarray
+    expression_vertices: Int32[np.ndarray, "x"]
+    expressions: Float16[np.ndarray, "e x 3"]  # metres to add
+
+
+@dataclass(frozen=True)
+class Garment:
+    """A piece of clothing or hair bound to three body vertices per vertex of its own (``n``)."""
+
+    kind: str  # suit, shoes, hair, hat
+    name: str
+    reference: Int32[np.ndarray, "n 3"]
+    barycentric: Float32[np.ndarray, "n 3"]
+    offset: Float32[np.ndarray, "n 3"]  # in units of the three scales
+    scale_vertices: Int32[np.ndarray, "3 2"]  # per axis x y z: the distance of these two ...
+    scale_rest: Float32[np.ndarray, "3"]  # ... is this on the garment's own body
+    faces: Int32[np.ndarray, "f 3"]
+    face_uv: Float32[np.ndarray, "f 3 2"]
+    weights: Float32[np.ndarray, "n 8"]
+    bones: Int32[np.ndarray, "n 8"]
+    parts: UInt8[np.ndarray, "n"]
+    surface: Float32[np.ndarray, "n 3"]
+    layer: UInt8[np.ndarray, "n"]  # 0 trousers and the like, 1 tops, 2 small pieces
+    hidden: Int32[np.ndarray, "h"]  # body vertices that it replaces
+    covered: Int32[np.ndarray, "p"]  # body vertices just under it
+
+
+@dataclass(frozen=True)
+class MotionClip:
+    """Captured motion: turns of body segments against the rest pose, in world axes."""
+
+    name: str
+    fps: float
+    segments: Int16[np.ndarray, "t s 4"]  # quaternions x y z w, motion.SEGMENTS
+    root: Float32[np.ndarray, "t 3"]  # metres, for legs of one metre
+
+
+@dataclass(frozen=True)
+class Light:
+    """A panorama of linear light, 8 bits per channel: value = exp2(code / 16 - 8), 0 is black."""
+
+    name: str
+    codes: UInt8[np.ndarray, "h w 3"]  # up is the first row
+
+
+@dataclass(frozen=True)
+class AssetPack:
+    """All assets. ``poses`` are still postures as turns of each bone against its parent."""
+
+    about: dict[str, Any]
+    body: BodyAssets
+    garments: tuple[Garment, ...]
+    motions: tuple[MotionClip, ...]
+    pose_names: tuple[str, ...]
+    poses: Int16[np.ndarray, "p b 4"]
+    lights: tuple[Light, ...]
+
+    def save(self, path: Path) -> None:
+        """Write one compressed file, complete or not at all."""
+        arrays = {"about": np.array(json.dumps(self.about | {"format": FORMAT}))}
+        arrays |= _flat("body", self.body)
+        for group in ("garments", "motions", "lights"):
+            for index, item in enumerate(getattr(self, group)):
+                arrays |= _flat(f"{group}/{index:03d}", item)
+        arrays["pose_names"], arrays["poses"] = np.array(self.pose_names), self.poses
+        part = path.with_name(path.name + ".part")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # names, not options
+        part.replace(path)
+
+
+def load_pack(path: Path) -> AssetPack:
+    """Read a pack.
+
+    Raises:
+        PackError: there is none, it is damaged, or it was baked for another format.
+    """
+    bake = "make one with: thfm synth bake --sources DIR --out PACK"
+    if not path.is_file():
+        raise PackError(f"There is no asset pack at {path}; {bake}")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        about = json.loads(str(arrays["about"]))
+    except (ValueError, KeyError, OSError, zipfile.BadZipFile, EOFError) as error:
+        raise PackError(f"{path} is not a readable asset pack ({error}); {bake}") from error
+    if about.get("format") != FORMAT:
+        raise PackError(f"{path} has format {about.get('format')}, not {FORMAT}; {bake}")
+    return AssetPack(
+        about=about,
+        body=_section(BodyAssets, "body", arrays),
+        garments=_sections(Garment, "garments", arrays),
+        motions=_sections(MotionClip, "motions", arrays),
+        pose_names=tuple(str(name) for name in arrays["pose_names"]),
+        poses=arrays["poses"],
+        lights=_sections(Light, "lights", arrays),
+    )
+
+
+def _flat(prefix: str, section: Any) -> dict[str, np.ndarray]:
+    values = {f.name: getattr(section, f.name) for f in fields(section)}
+    return {f"{prefix}/{name}": np.asarray(value) for name, value in values.items()}
+
+
+def _section(kind: type[Section], prefix: str, arrays: dict[str, np.ndarray]) -> Section:
+    values: dict[str, Any] = {}
+    for field in fields(kind):  # type: ignore[arg-type]
+        name = f"{prefix}/{field.name}"
+        if name not in arrays:
+            raise PackError(f"The asset pack lacks {name}: bake it again.")
+        value = arrays[name]
+        values[field.name] = value.item() if value.ndim == 0 else value
+    return kind(**values)
+
+
+def _sections(
+    kind: type[Section], group: str, arrays: dict[str, np.ndarray]
+) -> tuple[Section, ...]:
+    prefixes = sorted({"/".join(n.split("/")[:2]) for n in arrays if n.startswith(group + "/")})
+    return tuple(_section(kind, prefix, arrays) for prefix in prefixes)

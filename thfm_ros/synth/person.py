@@ -1,0 +1,134 @@
+"""One person: a random body with skin, hair and clothes, ready to be posed."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from thfm_ros.synth.appearance import skin_colours
+from thfm_ros.synth.body import Shape, expressed, random_shape
+from thfm_ros.synth.garments import fabric, fitted, garment_mesh, inset, layer_materials
+from thfm_ros.synth.garments import wrinkled
+from thfm_ros.synth.mesh import Mesh, Palette, joined
+from thfm_ros.synth.pack import AssetPack, BodyAssets, Garment
+from thfm_ros.synth.painted import paint_clothes, paint_hair
+from thfm_ros.synth.texture import cloth, hair
+
+_LONG_HAIR = ("long01", "bob01", "bob02", "braid01", "ponytail01", "short02", "afro01")
+_SHORT_HAIR = ("short01", "short02", "short03", "short04", "afro01")
+
+
+@dataclass(frozen=True)
+class Person:
+    """A dressed body in rest pose. The first vertices of ``mesh`` are those of the body."""
+
+    shape: Shape
+    mesh: Mesh
+
+
+def random_person(
+    rng: np.random.Generator,
+    pack: AssetPack,
+    palette: Palette,
+    samples: np.ndarray | None = None,
+) -> Person:
+    """Draw somebody.
+
+    Args:
+        rng: source of chance.
+        pack: the assets.
+        palette: textures and materials are added to it.
+        samples: which bodies of the shape space may be used; None means all.
+    """
+    shape = random_shape(rng, pack.body, samples)
+    body = expressed(rng, pack.body, shape.vertices)
+    texture, colour = hair(rng)
+    colours = skin_colours(rng, pack.body, shape, colour)
+    strands = palette.material(
+        palette.texture(texture), shine=0.12, gloss=14, wrap=0.2, stretch=0.5
+    )
+    materials = _skin_materials(rng, pack.body, palette)
+    parts = pack.body.parts.copy()
+    hidden = np.zeros(len(body), bool)
+    worn: list[Mesh] = []
+    for garment in _choice(rng, pack, shape):
+        if garment.kind == "hair":
+            scalp = pack.body.masks[list(pack.body.mask_names).index("scalp")][:, None] / 255.0
+            colours = (colours * (1 - scalp) + scalp * colour * 1.1).astype(np.float32)
+        worn.append(_worn(rng, garment, body, pack.body, palette, strands))
+        hidden[garment.hidden] = True
+    kinds = {garment.kind for garment in pack.garments}
+    if "suit" not in kinds:
+        body, materials, colours = paint_clothes(
+            rng, pack.body, body, materials, colours, palette
+        )
+    if "hair" not in kinds and rng.random() < 0.93:
+        body, materials, colours, parts = paint_hair(
+            rng, pack.body, body, materials, colours, parts, strands
+        )
+    kept = ~hidden[pack.body.faces].all(axis=1) & (pack.body.face_kind < 2)
+    naked = Mesh(
+        rest=body,
+        bones=pack.body.bones,
+        weights=pack.body.weights,
+        parts=parts,
+        surface=pack.body.surface,
+        colours=colours,
+        faces=pack.body.faces[kept],
+        face_uv=pack.body.face_uv[kept],
+        materials=materials[kept],
+    )
+    return Person(shape, joined([naked, *worn]))
+
+
+def _skin_materials(
+    rng: np.random.Generator, body: BodyAssets, palette: Palette
+) -> np.ndarray:
+    skin = palette.material(shine=rng.uniform(0.03, 0.12), gloss=rng.uniform(8, 30), wrap=0.25)
+    eye = palette.material(shine=0.5, gloss=120)
+    return np.where(body.face_kind == 1, eye, skin).astype(np.int32)
+
+
+def _choice(rng: np.random.Generator, pack: AssetPack, shape: Shape) -> list[Garment]:
+    """What this person wears, of what the pack has."""
+    of_kind: dict[str, list[Garment]] = {}
+    for garment in pack.garments:
+        of_kind.setdefault(garment.kind, []).append(garment)
+    suits = of_kind.get("suit", [])
+    if rng.random() < 0.85:
+        own = "female" if shape.female else "male"
+        suits = [suit for suit in suits if suit.name.startswith(own)] or suits
+    names = _LONG_HAIR if shape.female else _SHORT_HAIR
+    cuts = [cut for cut in of_kind.get("hair", []) if cut.name in names]
+    out = []
+    for pool, share in (
+        (suits, 1.0), (of_kind.get("shoes", []), 0.92), (cuts, 0.93), (of_kind.get("hat", []), 0.06),
+    ):  # fmt: skip
+        if pool and rng.random() < share:
+            out.append(pool[rng.integers(len(pool))])
+    return out
+
+
+def _worn(
+    rng: np.random.Generator,
+    garment: Garment,
+    body: np.ndarray,
+    assets: BodyAssets,
+    palette: Palette,
+    strands: int,
+) -> Mesh:
+    """The garment on this body; covered skin is drawn in (``body`` changes)."""
+    vertices = fitted(garment, body)
+    if garment.kind == "hair":
+        return garment_mesh(garment, vertices, np.full(len(garment.faces), strands))
+    if garment.kind == "suit":
+        vertices = wrinkled(rng, vertices, garment.faces, 0.006, rng.uniform(0, 0.008))
+        inset(body, assets, garment.covered)
+        return garment_mesh(garment, vertices, layer_materials(rng, garment, palette))
+    if garment.kind == "shoes":
+        leather = palette.material(palette.texture(cloth(rng, 0.8) * 0.6), shine=0.15, gloss=25)
+        inset(body, assets, garment.covered)
+        return garment_mesh(garment, vertices, np.full(len(garment.faces), leather))
+    vertices = wrinkled(rng, vertices, garment.faces, 0.0, 0.012)
+    return garment_mesh(garment, vertices, np.full(len(garment.faces), fabric(rng, palette)))
+
+

@@ -1,0 +1,101 @@
+"""Rotations as matrices [..., 3, 3], and smooth noise to vary motion with. Pure functions."""
+
+import numpy as np
+from jaxtyping import Float
+
+Array = Float[np.ndarray, "..."]
+TINY = 1e-9
+
+
+def unit(vectors: Float[np.ndarray, "*b n"]) -> Float[np.ndarray, "*b n"]:
+    """Scale the last axis to length one; a zero vector stays zero."""
+    return vectors / (np.linalg.norm(vectors, axis=-1, keepdims=True) + TINY)
+
+
+def from_axis_angle(vectors: Float[np.ndarray, "*b 3"]) -> Float[np.ndarray, "*b 3 3"]:
+    """Rodrigues: the direction is the axis, the length the angle in radians."""
+    vectors = np.asarray(vectors, dtype=np.float64)
+    angle = np.linalg.norm(vectors, axis=-1)[..., None, None]
+    x, y, z = np.moveaxis(vectors / (angle[..., 0] + TINY), -1, 0)
+    zero = np.zeros_like(x)
+    rows = (zero, -z, y, z, zero, -x, -y, x, zero)
+    cross = np.stack(rows, axis=-1).reshape(*x.shape, 3, 3)
+    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross)
+
+
+def about(axis: str, radians: float | Array) -> Float[np.ndarray, "*b 3 3"]:
+    """Turn about a coordinate axis, "x", "y" or "z"."""
+    vectors = np.zeros((*np.shape(radians), 3))
+    vectors[..., "xyz".index(axis)] = radians
+    return from_axis_angle(vectors)
+
+
+def from_quaternion(quaternions: Float[np.ndarray, "*b 4"]) -> Float[np.ndarray, "*b 3 3"]:
+    """From (x, y, z, w); the length does not matter."""
+    x, y, z, w = np.moveaxis(unit(np.asarray(quaternions, dtype=np.float64)), -1, 0)
+    rows = (
+        1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w),
+        2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w),
+        2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y),
+    )  # fmt: skip
+    return np.stack(rows, axis=-1).reshape(*x.shape, 3, 3)
+
+
+def to_quaternion(matrices: Float[np.ndarray, "*b 3 3"]) -> Float[np.ndarray, "*b 4"]:
+    """To (x, y, z, w) with w >= 0."""
+    m = np.asarray(matrices, dtype=np.float64)
+    xx, yy, zz = m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]
+    # All four candidates, scaled by a different component each; the largest is the accurate one.
+    a, b, c = m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]
+    d, e, f = m[..., 1, 0] + m[..., 0, 1], m[..., 0, 2] + m[..., 2, 0], m[..., 2, 1] + m[..., 1, 2]
+    candidates = np.stack(
+        [
+            np.stack([1 + xx - yy - zz, d, e, a], axis=-1),
+            np.stack([d, 1 - xx + yy - zz, f, b], axis=-1),
+            np.stack([e, f, 1 - xx - yy + zz, c], axis=-1),
+            np.stack([a, b, c, 1 + xx + yy + zz], axis=-1),
+        ],
+        axis=-2,
+    )
+    best = np.argmax(np.einsum("...ii->...i", candidates), axis=-1)
+    picked = np.take_along_axis(candidates, best[..., None, None], axis=-2)[..., 0, :]
+    picked = np.where(picked[..., 3:] < 0, -picked, picked)
+    return unit(picked)
+
+
+def to_axis_angle(matrices: Float[np.ndarray, "*b 3 3"]) -> Float[np.ndarray, "*b 3"]:
+    """The shortest turn, radians times axis."""
+    quaternions = to_quaternion(matrices)
+    sine = np.linalg.norm(quaternions[..., :3], axis=-1, keepdims=True)
+    angle = 2 * np.arctan2(sine, quaternions[..., 3:])
+    return quaternions[..., :3] / (sine + TINY) * angle
+
+
+def between(
+    start: Float[np.ndarray, "*b 3"], end: Float[np.ndarray, "*b 3"]
+) -> Float[np.ndarray, "*b 3 3"]:
+    """The smallest rotation that takes the direction ``start`` to ``end``."""
+    axis = np.cross(unit(np.asarray(start, float)), unit(np.asarray(end, float)))
+    sine = np.linalg.norm(axis, axis=-1, keepdims=True)
+    cosine = np.sum(unit(np.asarray(start, float)) * unit(np.asarray(end, float)), axis=-1)
+    return from_axis_angle(axis / (sine + TINY) * np.arctan2(sine, cosine[..., None]))
+
+
+def frame_of(
+    direction: Float[np.ndarray, "*b 3"], hinge: Float[np.ndarray, "*b 3"]
+) -> Float[np.ndarray, "*b 3 3"]:
+    """Axes as columns: the direction, the hinge made orthogonal to it, and their product."""
+    first = unit(np.asarray(direction, float))
+    second = unit(hinge - first * np.sum(first * hinge, axis=-1, keepdims=True))
+    return np.stack([first, second, np.cross(first, second)], axis=-1)
+
+
+def smooth_noise(
+    rng: np.random.Generator, frames: int, channels: int, scale: float, width: int = 12
+) -> Float[np.ndarray, "frames channels"]:
+    """Gaussian noise of standard deviation ``scale``, smooth over about ``width`` frames."""
+    white = rng.standard_normal((frames + 4 * width, channels))
+    window = np.hanning(2 * width + 1)
+    window /= np.sqrt((window**2).sum())
+    columns = [np.convolve(white[:, c], window, "same") for c in range(channels)]
+    return scale * np.stack(columns, axis=1)[2 * width : 2 * width + frames]

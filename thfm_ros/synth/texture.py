@@ -1,0 +1,137 @@
+"""Procedural pictures that tile: cloth, hair, floors and walls. Linear light, 0..1."""
+
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Float32
+
+SIZE = 128
+Colour = Float[np.ndarray, "3"]
+Texture = Float32[np.ndarray, "128 128 3"]
+_BANK = 12  # noise fields per kind; each is rolled and flipped at random, so they never repeat
+
+# What people wear, linear light: black, greys, white, navy, denim, beige, olive, wine, ...
+_WORN = np.array(
+    [
+        [0.012, 0.012, 0.014], [0.03, 0.03, 0.032], [0.09, 0.09, 0.095], [0.25, 0.25, 0.25],
+        [0.72, 0.71, 0.69], [0.012, 0.018, 0.045], [0.05, 0.085, 0.16], [0.13, 0.2, 0.31],
+        [0.45, 0.36, 0.25], [0.19, 0.13, 0.08], [0.06, 0.07, 0.035], [0.13, 0.012, 0.02],
+        [0.02, 0.07, 0.055], [0.35, 0.05, 0.05], [0.28, 0.42, 0.55], [0.55, 0.35, 0.38],
+    ]
+)  # fmt: skip
+_WORN_SHARE = np.array([4, 3, 2.5, 2, 3, 3, 2.5, 1.5, 1.5, 1, 1, 1, 0.7, 0.8, 1, 0.8])
+
+
+def noise(rng: np.random.Generator, octaves: int, roughness: float) -> Float32[np.ndarray, "n n"]:
+    """A tiling field of mean 0 and deviation 1; the k-th octave has weight 2^(-k roughness)."""
+    field = _noise_bank(octaves, roughness)[rng.integers(_BANK)]
+    field = np.roll(field, tuple(rng.integers(SIZE, size=2)), axis=(0, 1))
+    return field.T if rng.random() < 0.5 else field
+
+
+@lru_cache(maxsize=16)
+def _noise_bank(octaves: int, roughness: float) -> list[np.ndarray]:
+    rng = np.random.default_rng((octaves, round(100 * roughness)))
+    return [_noise(rng, octaves, roughness) for _ in range(_BANK)]
+
+
+def _noise(rng: np.random.Generator, octaves: int, roughness: float) -> np.ndarray:
+    total = np.zeros((SIZE, SIZE))
+    for octave in range(octaves):
+        cells = min(2 ** (octave + 2), SIZE)
+        grid = np.pad(rng.standard_normal((cells, cells)), 2, "wrap")
+        scale = SIZE // cells
+        large = cv2.resize(grid, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+        total += large[2 * scale :, 2 * scale :][:SIZE, :SIZE] * 2.0 ** (-octave * roughness)
+    return ((total - total.mean()) / (total.std() + 1e-6)).astype(np.float32)
+
+
+def any_colour(rng: np.random.Generator, saturation: float | None = None) -> Colour:
+    """Any hue, rather dull than loud."""
+    saturation = rng.beta(1.2, 2.2) if saturation is None else saturation
+    hue, value = rng.random() * 6, rng.beta(1.5, 1.3) * 0.9 + 0.04
+    wheel = np.clip(np.abs((hue + np.array([0.0, 4.0, 2.0])) % 6 - 3) - 1, 0, 1)
+    return (value * (1 - saturation + saturation * wheel)) ** 1.6
+
+
+def worn_colour(rng: np.random.Generator) -> Colour:
+    """A colour that clothes often have; every third is any colour at all."""
+    if rng.random() < 0.33:
+        return any_colour(rng)
+    base = _WORN[rng.choice(len(_WORN), p=_WORN_SHARE / _WORN_SHARE.sum())]
+    return np.clip(base * np.exp(rng.normal(0, 0.25) + rng.normal(0, 0.08, 3)), 0.006, 0.85)
+
+
+def cloth(rng: np.random.Generator, plain: float = 0.55) -> Texture:
+    """A fabric: plain with probability ``plain``, else striped, checked, dotted, blotched."""
+    first, second, third = (worn_colour(rng) for _ in range(3))
+    y, x = np.mgrid[:SIZE, :SIZE] / SIZE
+    out = np.broadcast_to(first, (SIZE, SIZE, 3)).copy()
+    pattern = "plain" if rng.random() < plain else str(rng.choice(_PATTERNS))
+    if pattern == "stripes":
+        along = x if rng.random() < 0.5 else y
+        out[(along * rng.integers(3, 14)) % 1 < rng.uniform(0.12, 0.55)] = second
+    elif pattern == "checks":
+        count = rng.integers(2, 8)
+        bands = ((x * count) % 1 < 0.45, (y * count) % 1 < 0.45)
+        out *= (1 - 0.4 * bands[0][..., None]) * (1 - 0.4 * bands[1][..., None])
+        out[((x * count) % 1 < 0.06) | ((y * count) % 1 < 0.06)] = second
+    elif pattern == "dots":
+        count = rng.integers(4, 12)
+        near = np.hypot((x * count) % 1 - 0.5, (y * count) % 1 - 0.5)
+        out[near < rng.uniform(0.12, 0.35)] = second
+    elif pattern == "blotches":
+        field = noise(rng, 3, 1.0)
+        out[field > 0.4] = second
+        out[field < -0.6] = third
+    elif pattern == "print":  # a block of another colour on the chest
+        low, high = np.sort(rng.uniform(0, 1, 2))
+        out[(y > low) & (y < high) & (np.abs(x - rng.uniform(0.2, 0.8)) < 0.12)] = second
+    out *= 1 + 0.06 * noise(rng, 5, 0.3)[..., None]
+    out *= 1 + rng.uniform(0.03, 0.14) * noise(rng, 3, 1.0)[..., None]
+    return np.clip(out, 0.004, 1).astype(np.float32)
+
+
+_PATTERNS = ("stripes", "checks", "dots", "blotches", "print")
+
+
+def surface(rng: np.random.Generator) -> Texture:
+    """A floor, a wall or a thing: plain, planks, tiles, checks, concrete, carpet."""
+    y, x = np.mgrid[:SIZE, :SIZE] / SIZE
+    colour = np.clip(any_colour(rng, rng.beta(1, 4)) + rng.uniform(0.02, 0.2), 0, 0.9)
+    out = np.broadcast_to(colour, (SIZE, SIZE, 3)).copy()
+    kind = rng.integers(6)
+    if kind == 1:
+        planks = rng.uniform(0.75, 1.25, 8)
+        out *= planks[(y * 8).astype(int)][..., None]
+        out *= (1 - 0.6 * ((y * 8) % 1 < 0.05))[..., None]
+    elif kind == 2:
+        out *= np.where(((x * 4) % 1 < 0.03) | ((y * 4) % 1 < 0.03), 0.55, 1)[..., None]
+    elif kind == 3:
+        odd = ((x * 4).astype(int) + (y * 4).astype(int)) % 2
+        out *= np.where(odd, rng.uniform(0.5, 0.9), 1)[..., None]
+    elif kind == 4:
+        out *= np.exp(0.3 * noise(rng, 4, 1.0))[..., None]
+    elif kind == 5:
+        out = np.where((noise(rng, 4, 0.8) > 0.3)[..., None], out, any_colour(rng))
+    return np.clip(out * (1 + rng.uniform(0.04, 0.18) * noise(rng, 5, 0.5)[..., None]), 0.01, 1).astype(
+        np.float32
+    )
+
+
+_HAIR = np.array(
+    [
+        [0.012, 0.009, 0.007], [0.03, 0.017, 0.01], [0.08, 0.04, 0.02], [0.2, 0.11, 0.045],
+        [0.4, 0.27, 0.12], [0.28, 0.27, 0.26], [0.14, 0.045, 0.018], [0.5, 0.5, 0.5],
+    ]
+)  # fmt: skip
+_HAIR_SHARE = np.array([0.31, 0.22, 0.17, 0.1, 0.08, 0.05, 0.04, 0.03])
+
+
+def hair(rng: np.random.Generator) -> tuple[Texture, Colour]:
+    """Strands along y, and their mean colour."""
+    base = _HAIR[rng.choice(len(_HAIR), p=_HAIR_SHARE)] * np.exp(rng.normal(0, 0.15))
+    strands = cv2.resize(rng.standard_normal((2, SIZE)), (SIZE, SIZE))
+    shade = 0.35 * strands + 0.25 * noise(rng, 3, 1.0)
+    return np.clip(base * np.exp(0.55 * shade)[..., None], 0.003, 1).astype(np.float32), base
