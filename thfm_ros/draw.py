@@ -114,24 +114,50 @@ def dense_pose_colours(surface: Float32[np.ndarray, "h w 3"]) -> UInt8[np.ndarra
     return np.asarray(picture)
 
 
+class DepthScale:
+    """A range of depths for `depth_colours` that follows a video without flicker."""
+
+    def __init__(self) -> None:
+        self._near_far: Float32[np.ndarray, "2"] | None = None
+
+    def follow(self, depth: Float32[np.ndarray, "h w"]) -> tuple[float, float]:
+        """Near and far end, after one more picture was seen."""
+        known = depth[np.isfinite(depth)]
+        if len(known):
+            now = np.quantile(known, [0.02, 0.98]).astype(np.float32)
+            before = now if self._near_far is None else self._near_far
+            self._near_far = np.asarray(0.9 * before + 0.1 * now)
+        near, far = (0.0, 1.0) if self._near_far is None else self._near_far
+        return float(near), float(far)
+
+
 def side_by_side(
     rgb: UInt8[np.ndarray, "h w 3"],
     seen: Perception,
-    depth_range: tuple[float, float] | None = None,
-) -> UInt8[np.ndarray, "h w2 3"]:
-    """Input, overlay and depth (and what else was estimated) in one row, or in two."""
-    near, far = depth_range or (None, None)
+    scale: DepthScale,
+    panel_width: int,
+) -> UInt8[np.ndarray, "h2 w2 3"]:
+    """Input, overlay and whatever maps there are, in rows of three.
+
+    Panels are as large as the picture, or as ``panel_width`` if that is less.
+    """
     panels = [np.asarray(rgb), overlay(rgb, seen)]
     depth = seen.depth_m if seen.depth_m is not None else seen.depth_relative
     if depth is not None:
-        panels.append(depth_colours(depth, near, far))
+        panels.append(depth_colours(depth, *scale.follow(depth)))
     if seen.normals is not None:
         panels.append(normal_colours(seen.normals))
     if seen.parts is not None:
         panels.append(part_colours(seen.parts))
     if seen.dense_pose is not None:
         panels.append(dense_pose_colours(seen.dense_pose))
-    columns = 3 if len(panels) > 2 else len(panels)
+    if seen.width > panel_width:
+        size = panel_width, round(seen.height * panel_width / seen.width)
+        panels = [
+            cv2.resize(np.ascontiguousarray(panel), size, interpolation=cv2.INTER_AREA)
+            for panel in panels
+        ]
+    columns = min(3, len(panels))
     panels += [np.zeros_like(panels[0])] * (-len(panels) % columns)
     rows = [np.hstack(panels[i : i + columns]) for i in range(0, len(panels), columns)]
     return np.vstack(rows)

@@ -1,0 +1,59 @@
+"""`thfm`: everything that is done from the command line.
+
+Each subcommand lives in a module of its own with ``add_arguments(parser)`` and ``run(args)``,
+imported only when it is asked for: `thfm --help` loads no network.
+"""
+
+import argparse
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+
+from thfm_ros import __version__
+from thfm_ros.contract import PerceptionError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "perceive": ("thfm_ros.perceive", "a video or pictures in, depth, masks and skeletons out"),
+    "train": ("thfm_ros.train", "train the embedded network"),
+}
+"""Name: module, what it does."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand; the exit code. Errors that a user can cure are one line, code 2."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
+    name = arguments[0] if arguments else ""
+    if name not in COMMANDS:
+        return _explain(arguments)
+    module = importlib.import_module(COMMANDS[name][0])
+    parser = argparse.ArgumentParser(prog=f"thfm {name}", description=COMMANDS[name][1])
+    module.add_arguments(parser)
+    args = parser.parse_args(arguments[1:])
+    try:
+        return int(module.run(args))
+    except PerceptionError as error:
+        logging.error("%s", error)
+        return 2
+    except KeyboardInterrupt:
+        logging.error("interrupted")
+        return 130
+
+
+def _explain(arguments: Sequence[str]) -> int:
+    """Help, the version, or what was wrong with the command."""
+    lines = "\n".join(f"  {name:<10} {what}" for name, (_, what) in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="thfm",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"commands:\n{lines}\n\n`thfm COMMAND --help` tells more.",
+    )
+    parser.add_argument("--version", action="version", version=f"thfm_ros {__version__}")
+    parser.add_argument("command", choices=tuple(COMMANDS), metavar="COMMAND")
+    parser.parse_args(arguments)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,123 @@
+"""Parameters as text: from the command line, and into docs/parameters.md and config/thfm.yaml.
+
+Both files are generated; after a change of config.py, in the root of the repository:
+
+    python3 -m thfm_ros.config_text
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from thfm_ros.config import Config, ConfigError, Parameter, Value, parameters
+
+_DOCS = Path("docs/parameters.md")
+_YAML = Path("config/thfm.yaml")
+
+
+def settings_from(texts: Sequence[str]) -> dict[str, Value]:
+    """Values by parameter name from texts like "window.length=6" or "tasks=depth,bodies"."""
+    defaults = {parameter.name: parameter.default for parameter in parameters()}
+    settings: dict[str, Value] = {}
+    for name, _, text in (each.partition("=") for each in texts):
+        wanted = type(defaults.get(name, ""))
+        try:
+            if wanted is bool:
+                settings[name] = {"true": True, "false": False}[text.lower()]
+            elif wanted is tuple:
+                settings[name] = tuple(text.split(","))
+            else:
+                settings[name] = wanted(text)  # int, float or str
+        except (ValueError, KeyError) as error:
+            raise ConfigError(f"{name}={text} is not of type {wanted.__name__}.") from error
+    return settings
+
+
+def as_markdown() -> str:
+    """All parameters as docs/parameters.md."""
+    lines = [
+        "# Parameters",
+        "",
+        "<!-- Generated from thfm_ros/config.py by `python3 -m thfm_ros.config_text`. -->",
+        "",
+        "ROS parameters of the node; `config/thfm.yaml` holds them all with their defaults. On",
+        "the command line: `thfm perceive ... --set NAME=VALUE`. A value that a parameter cannot",
+        "take is refused with the reason.",
+    ]
+    groups = {
+        parameter.group: type(getattr(Config(), parameter.group)) for parameter in parameters()
+    }
+    for group, kind in groups.items():
+        lines += ["", f"## {group}", "", (kind.__doc__ or "").strip(), ""]
+        lines += ["| name | default | accepts | |", "|---|---|---|---|"]
+        lines += [
+            f"| `{each.name}` | {_shown(each.default)} | {_accepted(each)} | {each.doc} |"
+            for each in parameters()
+            if each.group == group
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def as_yaml() -> str:
+    """All parameters with their defaults as a ROS parameter file, for a node of any name."""
+    lines = [
+        "# Generated from thfm_ros/config.py by `python3 -m thfm_ros.config_text`.",
+        "# Everything here is the default; keep what you change. See docs/parameters.md.",
+        "/**:",
+        "  ros__parameters:",
+    ]
+    group = ""
+    for each in parameters():
+        *prefix, name = each.name.split(".")
+        if prefix and prefix[0] != group:
+            group = prefix[0]
+            lines.append(f"    {group}:")
+        indent = "      " if prefix else "    "
+        lines.append(f"{indent}{name}: {_in_yaml(each.default)}  # {each.doc}{_unit(each)}")
+    return "\n".join(lines) + "\n"
+
+
+def _unit(parameter: Parameter) -> str:
+    return f" [{parameter.unit}]" if parameter.unit else ""
+
+
+def _shown(value: Value) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(f"`{item}`" for item in value)
+    return f"`{_in_yaml(value)}`"
+
+
+def _accepted(parameter: Parameter) -> str:
+    """Which values are good, and their unit."""
+    if parameter.choices:
+        several = "any of " if isinstance(parameter.default, tuple) else ""
+        return several + ", ".join(f"`{choice}`" for choice in parameter.choices)
+    if isinstance(parameter.default, bool):
+        return "`true`, `false`"
+    low, high = parameter.min, parameter.max
+    if low is None and high is None:
+        return "text" if isinstance(parameter.default, str) else "a number"
+    limits = f"from {low:g}" + ("" if high is None else f" to {high:g}")
+    return limits + (f" {parameter.unit}" if parameter.unit else "")
+
+
+def _in_yaml(value: Value) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return "[" + ", ".join(value) + "]"
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def main() -> int:
+    """Write both files, from the root of the repository."""
+    if not Path("thfm_ros/config.py").is_file():
+        sys.exit("Run this in the root of the repository, where thfm_ros/config.py is.")
+    for path, text in ((_DOCS, as_markdown()), (_YAML, as_yaml())):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
