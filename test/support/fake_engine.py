@@ -44,8 +44,8 @@ class Person:
         down = ((index // 5) / 6 - 0.5) * 0.9 * self.height_m
         ahead = 0.2 * np.sin(index)
         joints = np.stack([across, down, ahead], 1)
-        joints -= joints[[Joint.LEFT_HIP, Joint.RIGHT_HIP]].mean(0)
-        return joints + self.root_m
+        middle = joints[[Joint.LEFT_HIP, Joint.RIGHT_HIP]].mean(0)
+        return np.asarray(joints - middle + self.root_m)
 
     @property
     def root_m(self) -> np.ndarray:
@@ -116,7 +116,8 @@ class FakeEngine:
     ) -> tuple[RawOutputs, object]:
         self.steps.append((cut.shape[1], cut.shape[0]))
         self.states.append(state)
-        return perfect(map_seen_in(cut, self.k), self.k, self.scene(), dense), (state or 0) + 1
+        age = state + 1 if isinstance(state, int) else 1
+        return perfect(map_seen_in(cut, self.k), self.k, self.scene(), dense), age
 
 
 def perfect(
