@@ -27,6 +27,7 @@ class Source(Protocol):
 
     description: str
     rate_hz: float  # the source's own rate; 0 when it has none
+    count: int  # pictures from beginning to end; 0 when nobody knows
 
     def read(self, into: Picture | None) -> Picture | None:
         """The next picture, or None at the end.
@@ -54,6 +55,7 @@ class VideoSource:
             )
         rate_hz = float(self._capture.get(cv2.CAP_PROP_FPS))
         self.rate_hz = rate_hz if 0.1 <= rate_hz <= 1000.0 else 0.0
+        self.count = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
 
     def read(self, into: Picture | None) -> Picture | None:
         """The next frame; None at the end of the file or of what can be decoded."""
@@ -78,6 +80,7 @@ class FolderSource:
         self.description = f"pictures in {folder}"
         self._paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in EXTENSIONS)
         self._next = 0
+        self.count = len(self._paths)
         if not self._paths:
             raise SourceError(f"{folder} holds no picture; looked for {', '.join(EXTENSIONS)}.")
 
@@ -107,6 +110,8 @@ class FolderSource:
 
 class CameraSource:
     """A camera of this machine, /dev/videoN."""
+
+    count = 0
 
     def __init__(self, number: int) -> None:
         self.description = f"camera /dev/video{number}"

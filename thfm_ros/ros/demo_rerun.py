@@ -1,0 +1,65 @@
+"""The demo in Rerun: pictures, masks, depth and 3D skeletons on one timeline."""
+
+import logging
+import os
+
+import numpy as np
+
+from thfm_ros.contract import Body, PerceptionError
+from thfm_ros.draw import colour_of
+from thfm_ros.ros.demo_draw import Moment
+from thfm_ros.skeleton import BONES
+
+logger = logging.getLogger("demo")
+
+
+class Viewer:
+    """A window where there is a screen, else a page for a browser."""
+
+    def __init__(self) -> None:
+        try:
+            import rerun
+        except ImportError as error:
+            raise PerceptionError(
+                "The viewer Rerun is not installed (some 600 MB): pip install 'rerun-sdk>=0.24', "
+                "or let ./demo.sh --viewer rerun do it."
+            ) from error
+        self._rerun = rerun
+        rerun.init("thfm_ros")
+        if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+            rerun.spawn(memory_limit="1GB")
+        else:
+            server = rerun.serve_grpc(server_memory_limit="1GB")
+            rerun.serve_web_viewer(open_browser=False, connect_to=server)
+            logger.info("No screen here: see Rerun at http://localhost:9090?url=%s", server)
+        rerun.log("camera", rerun.ViewCoordinates.RDF, static=True)  # REP-103's optical frame
+        names = [rerun.AnnotationInfo(id=1, label="person", color=(40, 220, 200))]
+        rerun.log("camera/mask", rerun.AnnotationContext(names), static=True)
+
+    def show(self, moment: Moment) -> None:
+        """Log one moment at the time of its picture."""
+        rerun = self._rerun
+        rerun.set_time("picture", timestamp=moment.stamp_ns / 1e9)
+        rerun.log("camera/picture", rerun.Image(moment.rgb))
+        rerun.log("camera/mask", rerun.SegmentationImage(moment.labels))
+        rerun.log("depth", rerun.DepthImage(moment.depth.astype(np.float32), meter=1.0))
+        rerun.log("latency_ms", rerun.Scalars(moment.latency_ms))
+        rerun.log("people", rerun.Clear(recursive=True))
+        rerun.log("camera/picture/people", rerun.Clear(recursive=True))
+        for body in moment.bodies:
+            self._body(body)
+
+    def _body(self, body: Body) -> None:
+        rerun, colour = self._rerun, colour_of(body.id)
+        flat, places = body.keypoints[:, :2], body.positions_m
+        path = f"camera/picture/people/{body.id}"
+        rerun.log(path, rerun.LineStrips2D(_strips(flat), colors=colour, labels=[body.id]))
+        if np.isfinite(places).any():
+            path = f"people/{body.id}"
+            rerun.log(path, rerun.LineStrips3D(_strips(places), colors=colour, radii=0.015))
+
+
+def _strips(places: np.ndarray) -> list[np.ndarray]:
+    """Bones whose both ends are known, each as a line."""
+    known = np.isfinite(places).all(axis=1)
+    return [places[[a, b]] for a, b in BONES if known[a] and known[b]]
