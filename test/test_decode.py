@@ -1,0 +1,323 @@
+import dataclasses
+import math
+
+import numpy as np
+import property_tests  # noqa: F401
+import pytest
+from fake_engine import Person, box_of, camera, perfect, pixels_of, view_turn
+from hypothesis import given
+from hypothesis import strategies as st
+
+from thfm_ros.config import DecodeConfig, RegionConfig
+from thfm_ros.contract import Intrinsics, PixelMap, Task
+from thfm_ros.decode import Sighting, decode_person, find_candidates, sigmoid
+from thfm_ros.joints import find_joints, view_of
+from thfm_ros.maps import NOBODY, Canvas
+from thfm_ros.region import around, whole_frame
+
+K = camera()
+SIZE = (K.width, K.height)
+CONFIG = DecodeConfig()
+
+
+def crop_of(person: Person, k: Intrinsics = K) -> PixelMap:
+    return around(box_of(person, k).astype(np.float32), (128, 128), RegionConfig()).map
+
+
+def sight(person: Person, *others: Person, calibrated: bool = True, dense: bool = True) -> Sighting:
+    pixel_map = crop_of(person)
+    raw = perfect(pixel_map, K, [person, *others], dense)
+    sighting = decode_person(raw, pixel_map, SIZE, K if calibrated else None, CONFIG)
+    assert sighting is not None
+    return sighting
+
+
+def paint(
+    *sightings: Sighting, tasks: frozenset[Task] = frozenset(Task), metric: bool = True
+) -> dict[str, np.ndarray]:
+    canvas = Canvas(*SIZE, tasks, metric=metric, threshold=0.5)
+    return canvas.paint(list(enumerate(sightings)))
+
+
+people_in_view = st.builds(
+    lambda x, y, z: Person(x * z, y * z, z),
+    st.floats(-0.35, 0.35),
+    st.floats(-0.1, 0.1),
+    st.floats(3, 8),
+)
+
+
+def test_a_peak_between_cells_is_found_between_cells() -> None:
+    y, x = np.mgrid[:32, :32] + 0.5
+    for place in ((10.5, 7.5), (11.0, 20.3), (16.25, 3.9)):
+        far = (x - place[0]) ** 2 + (y - place[1]) ** 2
+        found = find_joints((-far / (2 * 0.7**2)).astype(np.float32)[None])
+        np.testing.assert_allclose(found.places[0], place, atol=0.02)
+        assert found.mass[0] > 0.98
+        assert found.sigma[0] == pytest.approx(0.7, rel=0.05)
+
+
+def test_of_two_peaks_the_higher_one_is_the_joint_and_the_other_one_is_doubt() -> None:
+    heat = np.full((1, 32, 32), -20, np.float32)
+    heat[0, 5, 6], heat[0, 25, 26] = 1.0, 0.5
+    found = find_joints(heat)
+    # the mean over the whole map would be near (15, 14), where nothing is
+    np.testing.assert_allclose(found.places[0], [6.5, 5.5], atol=1e-3)
+    assert found.mass[0] == pytest.approx(1 / (1 + math.exp(-0.5)), abs=0.01)
+    assert found.sigma[0] > 8
+
+
+def test_the_windowed_mean_equals_its_plain_twin() -> None:
+    heat = np.random.default_rng(3).normal(0, 3, (35, 32, 32)).astype(np.float32)
+    found = find_joints(heat)
+    for joint in range(35):
+        belief = np.exp(heat[joint].astype(float))
+        belief /= belief.sum()
+        row, column = np.unravel_index(belief.argmax(), belief.shape)
+        x = y = mass = 0.0
+        for r in range(max(row - 2, 0), min(row + 3, 32)):
+            for c in range(max(column - 2, 0), min(column + 3, 32)):
+                mass += belief[r, c]
+                x += belief[r, c] * (c + 0.5)
+                y += belief[r, c] * (r + 0.5)
+        np.testing.assert_allclose(found.places[joint], [x / mass, y / mass], rtol=1e-4)
+        assert found.mass[joint] == pytest.approx(mass, rel=1e-4)
+
+
+@given(people_in_view)
+def test_known_joints_come_back_in_pixels_and_metres(person: Person) -> None:
+    body = sight(person).body
+    joints = person.joints_m()
+    uv = pixels_of(joints, K)
+    inside = (uv > 0).all(1) & (uv < SIZE).all(1)
+    side = crop_of(person).scale * 128
+    np.testing.assert_allclose(body.keypoints[inside, :2], uv[inside], atol=0.004 * side)
+    assert (body.keypoints[inside, 2] > 0.9).all()
+    np.testing.assert_allclose(body.positions_m[inside], joints[inside], atol=0.01 * person.z)
+    np.testing.assert_allclose(body.root_m, person.root_m, atol=0.01 * person.z)
+    assert body.score > 0.99
+
+
+@given(people_in_view)
+def test_the_box_is_that_of_the_pixels(person: Person) -> None:
+    box = np.clip(box_of(person, K), 0, [*SIZE, *SIZE])
+    cell = 2 * crop_of(person).scale
+    np.testing.assert_allclose(sight(person).body.box, box, atol=1.1 * cell)
+
+
+def test_without_maps_the_box_comes_from_the_joints() -> None:
+    person = Person(0.2, 0, 4)
+    box = box_of(person, K)
+    found = sight(person, dense=False)
+    assert found.dense is None and found.target is None
+    np.testing.assert_allclose(found.body.box, box, atol=0.04 * (box[3] - box[1]))
+
+
+def test_without_calibration_nothing_is_metric_but_the_picture_is() -> None:
+    with_k, without = sight(Person(0.2, 0, 4)).body, sight(Person(0.2, 0, 4), calibrated=False).body
+    np.testing.assert_array_equal(with_k.keypoints, without.keypoints)
+    np.testing.assert_array_equal(with_k.box, without.box)
+    for name in ("positions_m", "covariances_m2", "root_m", "root_covariance_m2"):
+        assert np.isfinite(getattr(with_k, name)).all()
+        assert np.isnan(getattr(without, name)).all()
+
+
+def test_joints_outside_the_crop_are_unknown() -> None:
+    person = Person(0, 0, 3)
+    x0, y0, x1, y1 = box_of(person, K)
+    middle_only = PixelMap(1.0, round((x0 + x1) / 2) - 64, round((y0 + y1) / 2) - 64, 128, 128)
+    body_map = crop_of(person)
+    raw = perfect(body_map, K, [person])
+    raw = raw._replace(body=perfect(middle_only, K, [person]).body)
+    found = decode_person(raw, body_map, SIZE, K, CONFIG)
+    assert found is not None
+    outside = raw.body.visibility[:, 0] < 0
+    assert 0 < outside.sum() < 35
+    assert np.isnan(found.body.keypoints[outside, :2]).all()
+    assert (found.body.keypoints[outside, 2] == 0).all()
+    assert np.isnan(found.body.positions_m[outside]).all()
+    assert np.isnan(found.body.covariances_m2[outside]).all()
+    assert np.isfinite(found.body.keypoints[~outside]).all()
+
+
+def test_hidden_joints_keep_their_place_and_lose_their_score() -> None:
+    person = Person(0, 0, 3)
+    raw = perfect(crop_of(person), K, [person])
+    visibility = raw.body.visibility.copy()
+    visibility[9, 1] = -8
+    hidden = raw._replace(body=raw.body._replace(visibility=visibility))
+    found = decode_person(hidden, crop_of(person), SIZE, K, CONFIG)
+    assert found is not None and np.isfinite(found.body.keypoints[9]).all()
+    assert found.body.keypoints[9, 2] < 0.01 < found.body.keypoints[8, 2]
+
+
+def test_a_vague_joint_is_less_certain_and_says_so_across_the_view() -> None:
+    person = Person(0, 0, 3)
+    raw = perfect(crop_of(person), K, [person])
+    heat = raw.body.heatmaps.copy()
+    heat[9] *= 0.05  # 4.5 times as wide
+    vague = raw._replace(body=raw.body._replace(heatmaps=heat))
+    sharp = sight(person).body
+    found = decode_person(vague, crop_of(person), SIZE, K, CONFIG)
+    assert found is not None
+    assert found.body.covariances_m2[9, 0] > 5 * sharp.covariances_m2[9, 0]
+    assert found.body.keypoints[9, 2] < sharp.keypoints[9, 2]
+    # along the view a joint is never better known than the configuration says
+    assert (sharp.covariances_m2[:, 5] >= 0.8 * CONFIG.joint_depth_sigma_m**2).all()
+
+
+def test_a_crop_without_anybody_is_no_sighting() -> None:
+    person = Person(0, 0, 3)
+    assert decode_person(perfect(crop_of(person), K, []), crop_of(person), SIZE, K, CONFIG) is None
+
+
+def test_a_neighbour_in_the_crop_is_not_the_target() -> None:
+    person, neighbour = Person(0, 0, 4), Person(0.65, 0, 4.5)
+    found = sight(person, neighbour)
+    assert found.target is not None and found.mask is not None
+    assert (found.mask > 0.5).sum() > 1.2 * found.target.sum()
+    np.testing.assert_allclose(found.body.box, box_of(person, K), atol=8)
+    maps = paint(found)
+    assert (maps["mask"] > 0.5).sum() > 1.2 * (maps["instances"] == 0).sum()
+    beyond = slice(int(box_of(person, K)[2]) + 8, int(box_of(neighbour, K)[2]))
+    assert np.isnan(maps["depth_m"][:, beyond]).all()
+
+
+def test_everything_is_painted_where_the_person_is_and_unknown_elsewhere() -> None:
+    person = Person(-0.4, 0.05, 3.5)
+    maps = paint(sight(person))
+    x0, y0, x1, y1 = box_of(person, K)
+    truth = np.zeros((480, 640), bool)
+    truth[round(y0) : round(y1), round(x0) : round(x1)] = True
+    here = maps["instances"] == 0
+    overlap = (here & truth).sum() / (here | truth).sum()
+    assert overlap > 0.95  # cells are 6 pixels wide
+    np.testing.assert_array_equal(here, maps["mask"] > 0.5)
+    for name in ("depth_m", "normals", "dense_pose"):
+        known = np.isfinite(maps[name]).reshape(480, 640, -1).all(-1)
+        np.testing.assert_array_equal(known, here)
+    assert (maps["instances"][~here] == NOBODY).all() and (maps["parts"][~here] == 0).all()
+    assert (maps["parts"][here] > 0).all()
+    assert {name: each.dtype.name for name, each in maps.items()} == {
+        "mask": "float32",
+        "depth_m": "float32",
+        "normals": "float32",
+        "parts": "uint8",
+        "dense_pose": "float32",
+        "instances": "uint16",
+    }
+
+
+@given(people_in_view)
+def test_the_depth_of_a_wall_across_the_axis_is_the_same_everywhere(person: Person) -> None:
+    # Off the axis this needs the turn from the crop's view into the camera's frame: without it
+    # the edges of a person at 30 degrees would be 0.15 m off.
+    maps = paint(sight(person))
+    depth = maps["depth_m"][np.isfinite(maps["depth_m"])]
+    np.testing.assert_allclose(depth, person.z, rtol=0.005)
+
+
+@given(people_in_view)
+def test_normals_are_unit_vectors_of_the_optical_frame(person: Person) -> None:
+    normals = paint(sight(person), tasks=frozenset([Task.NORMALS]))["normals"]
+    known = np.isfinite(normals[..., 0])
+    np.testing.assert_allclose(np.linalg.norm(normals[known], axis=1), 1, atol=1e-5)
+    expected = np.broadcast_to([0, 0, -1], normals[known].shape)
+    np.testing.assert_allclose(normals[known], expected, atol=0.01)
+
+
+def test_parts_and_surface_follow_the_person() -> None:
+    person = Person(0, 0, 3)
+    maps = paint(sight(person))
+    x0, y0, x1, y1 = (round(edge) for edge in box_of(person, K))
+    middle, x = (y0 + y1) // 2, (x0 + x1) // 2
+    assert set(np.unique(maps["parts"][y0 + 8 : middle - 8, x])) == {3}  # torso
+    assert set(np.unique(maps["parts"][middle + 8 : y1 - 8, x])) == {10}  # left_upper_leg
+    np.testing.assert_allclose(maps["dense_pose"][middle - 20, x], [3, 0.25, 0.5], atol=1e-3)
+
+
+def test_the_nearer_person_covers_the_farther_one() -> None:
+    near, far = Person(0.0, 0, 3), Person(0.8, 0, 5)
+    for order in ((near, far), (far, near)):
+        sightings = [sight(near, far) if each is near else sight(far, near) for each in order]
+        maps = paint(*sightings)
+        x0, y0, x1, y1 = (int(edge) for edge in box_of(near, K))
+        here = maps["instances"][y0 + 12 : y1 - 12, x0 + 12 : x1 - 12]
+        assert (here == order.index(near)).mean() > 0.99
+        assert (maps["instances"] == order.index(far)).sum() > 1000
+
+
+def test_without_calibration_depth_counts_in_distances_of_the_nearest_person() -> None:
+    near, far = Person(-0.6, 0, 3), Person(1.0, 0, 6)
+    sightings = [sight(each, calibrated=False) for each in (far, near)]
+    maps = paint(*sightings, metric=False)
+    assert "depth_m" not in maps
+    for index, ratio in ((0, 2.0), (1, 1.0)):
+        depth = maps["depth_relative"][maps["instances"] == index]
+        assert np.median(depth) == pytest.approx(ratio, rel=0.03)
+
+
+def test_only_what_was_asked_for_is_painted() -> None:
+    found = sight(Person(0, 0, 3))
+    assert paint(found, tasks=frozenset([Task.BODIES])) == {}
+    assert paint(found, tasks=frozenset([Task.DEPTH, Task.BODIES])).keys() == {"depth_m"}
+    assert paint(found, tasks=frozenset([Task.SEGMENTATION])).keys() == {"mask"}
+
+
+def test_an_empty_room_has_maps_without_anybody() -> None:
+    maps = paint()
+    assert np.isnan(maps["depth_m"]).all() and not maps["mask"].any()
+    assert (maps["instances"] == NOBODY).all() and not maps["parts"].any()
+
+
+def test_a_person_of_unknown_distance_is_painted_behind_the_others() -> None:
+    known = sight(Person(0, 0, 3))
+    nowhere = dataclasses.replace(sight(Person(0.3, 0, 3)), root_m=np.full(3, np.nan))
+    instances = paint(nowhere, known)["instances"]
+    x0, y0, x1, y1 = (int(edge) for edge in box_of(Person(0, 0, 3), K))
+    assert (instances[y0 + 12 : y1 - 12, x0 + 12 : x1 - 12] == 1).mean() > 0.99
+
+
+def test_the_frame_pass_finds_everybody_with_their_boxes() -> None:
+    people = [Person(-1.5, 0, 5), Person(-0.9, 0.1, 5), Person(0.8, 0, 4), Person(3.0, 0, 9)]
+    region = whole_frame(*SIZE, (192, 144)).map
+    raw = perfect(region, K, people)
+    found = find_candidates(raw, region, SIZE, CONFIG, RegionConfig())
+    boxes = sorted([each.box.tolist() for each in found])
+    truth = sorted([np.clip(box_of(each, K), 0, [*SIZE, *SIZE]).tolist() for each in people])
+    np.testing.assert_allclose(boxes, truth, atol=2.2 * region.scale)
+    assert all(each.score > 0.9 for each in found)
+
+
+def test_people_who_are_too_small_are_no_candidates() -> None:
+    region = whole_frame(*SIZE, (192, 144)).map
+    raw = perfect(region, K, [Person(0, 0, 12)])  # 80 pixels tall
+    for min_px, count in ((60.0, 1), (120.0, 0)):
+        regions = RegionConfig(min_person_px=min_px)
+        assert len(find_candidates(raw, region, SIZE, CONFIG, regions)) == count
+
+
+@pytest.mark.parametrize("direction", [(0.0, 0.0), (0.6, 0.0), (-0.5, 0.3)])
+def test_a_view_is_stretched_as_much_as_small_things_at_its_middle(
+    direction: tuple[float, float],
+) -> None:
+    centre = np.array([K.cx + direction[0] * K.fx, K.cy + direction[1] * K.fy])
+    pixel_map = PixelMap(1.0, centre[0] - 64, centre[1] - 64, 128, 128)
+    view = view_of(pixel_map, K)
+    turn, _ = view_turn(pixel_map, K)
+    np.testing.assert_allclose(view.turn, turn, atol=1e-9)
+    # a millimetre along each axis of the view, 3 m away: how many pixels does it cover?
+    middle = 3.0 * view.turn[:, 2]
+    ends = [middle + 1e-3 * view.turn[:, axis] for axis in (0, 1)]
+    spans = pixels_of(np.array(ends), K) - pixels_of(middle[None], K)
+    area_px = abs(np.linalg.det(spans))
+    assert view.focal_px == pytest.approx(math.sqrt(area_px) / 1e-3 * 3.0, rel=1e-3)
+
+
+@given(st.floats(-500, 500))
+def test_the_sigmoid_neither_overflows_nor_leaves_its_range(logit: float) -> None:
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        value = float(sigmoid(np.array([logit], np.float32))[0])
+    assert 0 <= value <= 1
+    if abs(logit) < 30:
+        assert value == pytest.approx(1 / (1 + math.exp(-logit)), abs=1e-6)
