@@ -32,9 +32,9 @@ def test_a_letterbox_shows_the_whole_picture_in_the_middle(
     width: int, height: int, size: tuple[int, int]
 ) -> None:
     box = letterbox(width, height, size)
-    covered = (box.scale * size[0], box.scale * size[1])
-    assert covered[0] == round(covered[0])
-    assert covered[1] == round(covered[1])
+    exact = (box.scale * size[0], box.scale * size[1])
+    covered = (round(exact[0]), round(exact[1]))
+    assert exact == pytest.approx(covered, abs=1e-6)  # whole source pixels
     left, top = -box.offset_x, -box.offset_y
     right, below = covered[0] - left - width, covered[1] - top - height
     assert min(left, top, right, below) >= 0

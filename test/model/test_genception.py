@@ -169,10 +169,13 @@ def test_a_weight_of_another_type_is_refused() -> None:
         load_transformer(odd, reference.config())
 
 
-@pytest.mark.parametrize("setting", ["qk_norm", "cross_attn_norm", "token1_num_per_frame"])
-def test_a_config_of_another_network_is_refused(setting: str) -> None:
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("qk_norm", "layer"), ("token1_num_per_frame", 2), ("diffusion_single_step", 49)],
+)
+def test_a_config_of_another_network_is_refused(setting: str, value: object) -> None:
     with pytest.raises(GenceptionError, match=setting):
-        config_from_mapping({**reference.config(), setting: "other"})
+        config_from_mapping({**reference.config(), setting: value})
 
 
 @pytest.mark.parametrize(

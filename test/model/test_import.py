@@ -74,12 +74,12 @@ def test_the_card_claims_what_the_release_can_do_and_no_more(folder: Path) -> No
     assert card.family == "genception"
     assert set(card.tasks) == {Task.DEPTH, Task.NORMALS, Task.SEGMENTATION}
     assert card.prompts["depth"] == "Input: RGB. Output: Depth."
-    assert card.prompts["segmentation"] == "a man"
+    assert card.prompts["segmentation"] == "a man."
     assert card.joint_names == ()  # there are 33 points, but nobody has said which
     assert card.network["unnamed_tokens"]["tokens2"] == [33, 3]
     assert card.network["codec"] == "stock"
     (folder / "normals.npy").unlink()
-    (folder / "a man.npy").unlink()
+    (folder / "ride_cap_a_man..npy").unlink()
     poorer = import_release(find_release(folder), folder / "poorer.safetensors")
     assert poorer.tasks == (Task.DEPTH,)
 

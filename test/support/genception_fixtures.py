@@ -72,5 +72,5 @@ def write_checkpoint_folder(folder: Path) -> None:
     prompt = arrays(TINY)["input/prompt_embeds"]
     np.save(folder / "depth.npy", prompt[0])
     np.save(folder / "normals.npy", prompt * 0.5)
-    np.save(folder / "a man.npy", -prompt)
+    np.save(folder / "ride_cap_a_man..npy", -prompt)
     np.save(folder / "negative.npy", prompt * 0)

@@ -116,7 +116,7 @@ def as_released(
     check_size(*size)
     count = len(video)
     if count > length:
-        chosen = np.linspace(0, count - 1, length).round().astype(int)
+        chosen = np.linspace(0, count - 1, length, dtype=int)  # rounded down, as theirs
     else:
         chosen = np.minimum(np.arange(length), count - 1)
     frames = torch.from_numpy(np.ascontiguousarray(video[chosen])).permute(0, 3, 1, 2).float()

@@ -94,6 +94,7 @@ _FIXED: dict[str, Any] = {
 # (the official code trusts these, and a wrong one silently moves its output).
 _IGNORED = {
     "attention",
+    "diffusion_single_step",
     "rope_max_seq_len",
     "token_att_num_layers",
     "token1_num_frames",
@@ -115,6 +116,12 @@ def config_from_mapping(values: Mapping[str, Any]) -> GenceptionConfig:
                 f"The config says {name} = {values[name]!r}; only {wanted!r} is supported. "
                 "This is not one of the public GenCeption checkpoints."
             )
+    timestep = values.get("diffusion_single_step", 0)
+    if timestep is not None and timestep > 0:  # the official code takes -1 for 0
+        raise GenceptionError(
+            f"The config says diffusion_single_step = {timestep}; only 0, a clean input, is "
+            "supported. The first public code had 49 by mistake: take the present config."
+        )
     unknown = sorted(set(values) - known - set(_FIXED) - _IGNORED)
     if unknown:
         _log.warning("The config has settings that are not known here, ignored: %s", unknown)

@@ -169,7 +169,7 @@ def _check_vae(stored: StoredFile, settings: dict[str, Any]) -> None:
 
 
 def _prompts(folder: Path, config: GenceptionConfig) -> tuple[dict[str, Path], int]:
-    found = {path.stem: path for path in sorted(folder.rglob("*.npy"))}
+    found = {_sentence(path): path for path in sorted(folder.rglob("*.npy"), reverse=True)}
     found.pop(UNUSED_PROMPT, None)
     lengths = {}
     for name, path in found.items():
@@ -180,3 +180,9 @@ def _prompts(folder: Path, config: GenceptionConfig) -> tuple[dict[str, Path], i
             "prompt (there is no mask): make them again with one --length."
         )
     return found, next(iter(lengths.values()), 0)
+
+
+def _sentence(path: Path) -> str:
+    """The published expressions are in files such as ``bike-packing_cap_a_man..npy``."""
+    _, marker, expression = path.stem.rpartition("_cap_")
+    return expression.replace("_", " ") if marker else path.stem
