@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from thfm_ros.synth.jit import kernel
+from thfm_ros.synth.jit import inlined, kernel
 from thfm_ros.synth.light import LightMaps
 from thfm_ros.synth.shade import Drawn, Lamps, lit_share, sky_light, surface_colour, texel
 
@@ -22,7 +22,9 @@ class Backdrop(NamedTuple):
     wall_texture: int
     floor_repeat: float  # textures per metre
     wall_repeat: float
-    panorama: np.ndarray  # float32 [h, w, 3]
+    panorama: np.ndarray  # float32 [h, w, 3], linear light
+    turn: float  # of the panorama, share of a circle
+    gain: float  # on the panorama
     picture: np.ndarray  # float32 [h, w, 3], linear; for PICTURE
     picture_place: np.ndarray  # float64 [3]: left, top, and how much of the picture is seen
 
@@ -35,7 +37,7 @@ class Camera(NamedTuple):
     lens: np.ndarray  # float64 [4]: fx, fy, cx, cy in pixels
 
 
-@kernel
+@inlined
 def ray(camera: Camera, px: float, py: float) -> tuple[float, float, float]:
     """World direction through a point of the picture, one metre deep along the optical axis."""
     x = (px - camera.lens[2]) / camera.lens[0]
@@ -48,7 +50,7 @@ def ray(camera: Camera, px: float, py: float) -> tuple[float, float, float]:
     )
 
 
-@kernel
+@inlined
 def hit(
     place: Backdrop, eye: np.ndarray, dx: float, dy: float, dz: float
 ) -> tuple[int, float, float, float, float]:
@@ -73,30 +75,32 @@ def hit(
     return kind, depth, nx, ny, nz
 
 
-@kernel
+@inlined
 def sky_colour(
-    panorama: np.ndarray, dx: float, dy: float, dz: float
+    place: Backdrop, dx: float, dy: float, dz: float
 ) -> tuple[float, float, float]:
     """Bilinear look-up in the panorama."""
-    height, width = panorama.shape[0], panorama.shape[1]
+    p = place.panorama
+    height, width = p.shape[0], p.shape[1]
     inverse = 1.0 / math.sqrt(dx * dx + dy * dy + dz * dz)
-    u = math.atan2(dy, dx) / (2 * math.pi)
+    u = math.atan2(dy, dx) / (2 * math.pi) + place.turn
     v = math.acos(min(1.0, max(-1.0, dz * inverse))) / math.pi
     u = (u - math.floor(u)) * width - 0.5
     v = min(max(v * height - 0.5, 0.0), height - 1.001)
     i, j = int(math.floor(u)), int(v)
-    a, b = u - i, v - j
+    a, b, gain = u - i, v - j, place.gain
     i0, i1 = i % width, (i + 1) % width
-    w00, w10, w01, w11 = (1 - a) * (1 - b), a * (1 - b), (1 - a) * b, a * b
-    p, q = panorama[j], panorama[j + 1]
+    k, a = j + 1, a * gain
+    w10, w11 = a * (1 - b), a * b
+    w00, w01 = gain * (1 - b) - w10, gain * b - w11
     return (
-        p[i0, 0] * w00 + p[i1, 0] * w10 + q[i0, 0] * w01 + q[i1, 0] * w11,
-        p[i0, 1] * w00 + p[i1, 1] * w10 + q[i0, 1] * w01 + q[i1, 1] * w11,
-        p[i0, 2] * w00 + p[i1, 2] * w10 + q[i0, 2] * w01 + q[i1, 2] * w11,
+        p[j, i0, 0] * w00 + p[j, i1, 0] * w10 + p[k, i0, 0] * w01 + p[k, i1, 0] * w11,
+        p[j, i0, 1] * w00 + p[j, i1, 1] * w10 + p[k, i0, 1] * w01 + p[k, i1, 1] * w11,
+        p[j, i0, 2] * w00 + p[j, i1, 2] * w10 + p[k, i0, 2] * w01 + p[k, i1, 2] * w11,
     )
 
 
-@kernel
+@inlined
 def _structure_colour(
     place: Backdrop, drawn: Drawn, kind: int, x: float, y: float, z: float
 ) -> tuple[float, float, float]:
@@ -113,22 +117,50 @@ def _structure_colour(
 
 
 @kernel
+def ground_light(
+    place: Backdrop, maps: LightMaps, camera: Camera, step: int, out: np.ndarray
+) -> None:
+    """Contact shadows on the place, once per ``step`` x ``step`` samples.
+
+    ``out`` is float32 [h, w, 2]: share of the sky that is seen, and of the key light that arrives.
+    """
+    key, key_matrix, sky, sky_matrix = maps.key, maps.key_matrix, maps.sky, maps.sky_matrix
+    for row in range(out.shape[0]):
+        for column in range(out.shape[1]):
+            dx, dy, dz = ray(camera, (column + 0.5) * step, (row + 0.5) * step)
+            kind, depth, _, _, _ = hit(place, camera.position, dx, dy, dz)
+            out[row, column, 0], out[row, column, 1] = 1.0, 1.0
+            if kind == 0:
+                continue
+            x = camera.position[0] + dx * depth
+            y = camera.position[1] + dy * depth
+            z = camera.position[2] + dz * depth
+            out[row, column, 1] = lit_share(key, key_matrix, 0, x, y, z, 0.02, 2)
+            seen = 0.0
+            for n in range(sky.shape[0]):
+                seen += lit_share(sky, sky_matrix, n, x, y, z, 0.02, 1)
+            out[row, column, 0] = 0.3 + 0.7 * seen / sky.shape[0]
+
+
+@inlined
 def structure(
-    place: Backdrop, drawn: Drawn, lamps: Lamps, maps: LightMaps, camera: Camera, px: float, py: float
+    place: Backdrop,
+    drawn: Drawn,
+    lamps: Lamps,
+    camera: Camera,
+    px: float,
+    py: float,
+    open_: float,
+    lit: float,
 ) -> tuple[float, float, float]:
     """Linear colour of the place under a point of the picture."""
     dx, dy, dz = ray(camera, px, py)
     eye = camera.position
     kind, depth, nx, ny, nz = hit(place, eye, dx, dy, dz)
     if kind == 0:
-        return sky_colour(place.panorama, dx, dy, dz)
+        return sky_colour(place, dx, dy, dz)
     x, y, z = eye[0] + dx * depth, eye[1] + dy * depth, eye[2] + dz * depth
     red, green, blue = _structure_colour(place, drawn, kind, x, y, z)
-    lit = lit_share(maps.key, maps.key_axes, maps, x, y, z, 0.02, 2)
-    seen = 0.0
-    for a in range(maps.sky.shape[0]):
-        seen += lit_share(maps.sky[a], maps.sky_axes[a], maps, x, y, z, 0.02, 1)
-    open_ = 0.3 + 0.7 * seen / maps.sky.shape[0]
     straight = max(0.0, lamps.direction[0] * nx + lamps.direction[1] * ny + lamps.direction[2] * nz)
     if place.mode == 1:  # corners of a room are darker
         edge = min(place.half[0] - abs(x), place.half[1] - abs(y))
@@ -144,7 +176,7 @@ def structure(
     if place.mode == 0:
         fade = min(1.0, max(0.0, (depth - FADE_START_M) / FADE_LENGTH_M))
         if fade > 0:
-            r, g, b = sky_colour(place.panorama, dx, dy, dz)
+            r, g, b = sky_colour(place, dx, dy, dz)
             red, green, blue = red + fade * (r - red), green + fade * (g - green), blue + fade * (b - blue)
     return red, green, blue
 
@@ -157,10 +189,15 @@ def paint(
     maps: LightMaps,
     place: Backdrop,
     camera: Camera,
+    ground: np.ndarray,
     out: np.ndarray,
 ) -> None:
-    """Colour every pixel of ``out`` float32 [h, w, 3], linear light."""
+    """Colour every pixel of ``out`` float32 [h, w, 3], linear light.
+
+    ``ground`` comes from ``ground_light``, at a whole fraction of the size.
+    """
     height, width = triangles.shape
+    step = height // ground.shape[0]
     for y in range(height):
         for x in range(width):
             px, py = x + 0.5, y + 0.5
@@ -173,5 +210,6 @@ def paint(
                 j = min(max(int((q[1] + y / height * q[2]) * p.shape[0]), 0), p.shape[0] - 1)
                 r, g, b = p[j, i, 0], p[j, i, 1], p[j, i, 2]
             else:
-                r, g, b = structure(place, drawn, lamps, maps, camera, px, py)
+                open_, lit = ground[y // step, x // step, 0], ground[y // step, x // step, 1]
+                r, g, b = structure(place, drawn, lamps, camera, px, py, open_, lit)
             out[y, x, 0], out[y, x, 1], out[y, x, 2] = r, g, b

@@ -99,3 +99,38 @@ def crop_shot(
     centre += rng.normal(0, 0.06, 2) * width
     lens = np.array([focal, focal, *centre])
     return Shot(rotations, positions, lens, width, height)
+
+
+def frame_shot(
+    rng: np.random.Generator,
+    middles: Float[np.ndarray, "p 3"],
+    frames: int,
+    size: tuple[int, int],
+    fps: float,
+) -> Shot:
+    """The whole picture of a robot's, a phone's, a desk's or a ceiling's camera.
+
+    Args:
+        rng: source of chance.
+        middles: a point in the trunk of each person, world; may be empty.
+        frames: how many.
+        size: width and height of the picture, pixels.
+        fps: frames per second.
+    """
+    width, height = size
+    focal = 0.5 * width / np.tan(np.radians(rng.uniform(42, 105)) / 2)
+    middle = middles.mean(axis=0) if len(middles) else np.array([0, 0, rng.uniform(0.6, 1.4)])
+    altitude = rng.choice([rng.uniform(0.25, 0.7), rng.uniform(0.7, 1.7), rng.uniform(1.7, 3.0)],
+                          p=[0.25, 0.5, 0.25])  # fmt: skip
+    distance = np.exp(rng.uniform(np.log(0.9), np.log(8.5)))
+    turn = rng.normal(-np.pi / 2, 0.8)
+    start = np.array([*(middle[:2] + distance * np.array([np.cos(turn), np.sin(turn)])), altitude])
+    aim = middle + distance * 0.35 * rng.standard_normal(3) * [1, 1, 0.45]
+    if altitude < 1.7 and rng.random() < 0.5:
+        aim[2] = altitude + rng.normal(0, 0.12) * distance  # robots look ahead, not at faces
+    wander, pan = _path(rng, frames, fps)
+    positions = start + wander
+    roll = rng.normal(0, 0.03)
+    rotations = np.stack([look_at(p, aim + q, roll) for p, q in zip(positions, pan, strict=True)])
+    centre = np.array([width, height]) / 2 + rng.normal(0, 0.01, 2) * width
+    return Shot(rotations, positions, np.array([focal, focal, *centre]), width, height)

@@ -6,7 +6,7 @@ import numpy as np
 
 from thfm_ros.skeleton import JOINT_NAMES, Joint
 from thfm_ros.synth.annotate import VISIBLE
-from thfm_ros.synth.camera import Shot, crop_shot
+from thfm_ros.synth.camera import Shot, crop_shot, frame_shot
 from thfm_ros.synth.choices import Choices
 from thfm_ros.synth.render import Rendered, Timings, render_frame
 from thfm_ros.synth.sensor import expose, random_sensor
@@ -14,6 +14,7 @@ from thfm_ros.synth.stage import Cast, Stage, random_stage
 
 PEOPLE = 4  # rows of the keypoint arrays
 CROP, FRAME = 0, 1  # what ``view`` says
+LEAST_JOINTS, LEAST_AREA = 4, 0.01  # of a crop's person, in every frame, to be worth keeping
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,32 @@ def crop_clip(
     _widen_room(stage, shot)
     timings.lap("body and motion")
     clip = record(rng, stage, shot, recipe, target, timings)
-    coco = (clip["visibility"][:, 0, :17] == VISIBLE).sum(axis=1).min()
-    return clip if coco >= 3 else None
+    joints_seen = (clip["visibility"][:, 0, :17] == VISIBLE).sum(axis=1).min()
+    area = (clip["instances"] == 1).mean(axis=(1, 2)).min()
+    return clip if joints_seen >= LEAST_JOINTS and area > LEAST_AREA else None
+
+
+def frame_clip(
+    rng: np.random.Generator,
+    choices: Choices,
+    cast: Cast,
+    recipe: Recipe,
+    timings: Timings | None = None,
+) -> dict[str, np.ndarray]:
+    """A clip of a whole picture, with anybody or nobody in it; number one is the nearest person."""
+    timings = timings or Timings()
+    timings.start()
+    fps = float(rng.choice([3, 6, 10, 15]))
+    moments = recipe.frames + recipe.flow
+    spread = float(rng.choice([0.6, 1.0, 1.8]))
+    stage = random_stage(rng, choices.pack, choices, cast, moments, fps, spread)
+    middles = np.array([p.joints[0, Joint.SPINE_MIDDLE] for p in stage.people]).reshape(-1, 3)
+    shot = frame_shot(rng, middles, moments, recipe.size, fps)
+    _widen_room(stage, shot)
+    timings.lap("body and motion")
+    distance = np.linalg.norm(middles - shot.positions[0], axis=1)
+    target = int(np.argmin(distance)) if len(distance) else -1
+    return record(rng, stage, shot, recipe, target, timings)
 
 
 def _widen_room(stage: Stage, shot: Shot) -> None:

@@ -15,7 +15,7 @@ from thfm_ros.synth.rotation import unit
 from thfm_ros.synth.texture import any_colour, noise
 
 # From where ambient occlusion is looked at; the share of the sky that a vertex sees follows.
-SKY_DIRECTIONS = np.array([[0.3, -0.8, 0.8], [0.9, 0.3, 0.7], [-0.8, 0.4, 0.8], [-0.2, 0.1, 1.0]])
+SKY_DIRECTIONS = unit(np.array([[0.3, -0.8, 0.8], [0.9, 0.3, 0.7], [-0.8, 0.4, 0.8], [-0.2, 0.1, 1]]))
 DEPTH_SHIFT = 100.0  # metres added to light-map values: zero there means "nothing in between"
 
 
@@ -26,18 +26,18 @@ class Lighting:
     harmonics: Float32[np.ndarray, "9 3"]  # irradiance / pi of the sky
     key_direction: Float32[np.ndarray, "3"]  # towards the lamp or the sun
     key_colour: Float32[np.ndarray, "3"]
-    panorama: Float32[np.ndarray, "h w 3"]  # what is seen where nothing is
+    panorama: Float32[np.ndarray, "h w 3"]  # what is seen where nothing is, times ``gain``
+    turn: float  # of the panorama about z, as a share of a full circle
+    gain: float
 
 
 class LightMaps(NamedTuple):
-    """What the lights see of a scene. Axes are rows: two across, the third towards the light."""
+    """What the lights see of a scene. A matrix takes a world point to column, row and nearness."""
 
-    key: np.ndarray  # float32 [s, s]
-    key_axes: np.ndarray  # [3, 3]
+    key: np.ndarray  # float32 [1, s, s]
+    key_matrix: np.ndarray  # float32 [1, 3, 4]
     sky: np.ndarray  # float32 [n, s, s]
-    sky_axes: np.ndarray  # [n, 3, 3]
-    centre: np.ndarray  # [3]: what lies in the middle of every map
-    extent: float  # metres that a map spans
+    sky_matrix: np.ndarray  # float32 [n, 3, 4]
 
 
 def decode(codes: UInt8[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w 3"]:
@@ -48,12 +48,13 @@ def decode(codes: UInt8[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w 3"]:
 def random_lighting(rng: np.random.Generator, lights: tuple[Light, ...]) -> Lighting:
     """A panorama turned at random (an invented one if there is none), and a key light."""
     if lights and rng.random() < 0.85:
-        panorama = _decoded(lights[rng.integers(len(lights))])
+        panorama, small = _decoded(lights[rng.integers(len(lights))])
     else:
-        panorama = invented_panorama(rng)
-    panorama = np.roll(panorama, int(rng.integers(panorama.shape[1])), axis=1)
-    harmonics, directions = spherical_harmonics(np.minimum(panorama, 20))
-    bright = cv2.GaussianBlur(panorama.mean(axis=2) * (directions[..., 2] > 0.05), (0, 0), 3)
+        panorama = small = invented_panorama(rng)
+    turn = rng.random()
+    small = np.roll(small, -int(turn * small.shape[1]), axis=1)
+    harmonics, directions = spherical_harmonics(np.minimum(small, 20))
+    bright = cv2.GaussianBlur(small.mean(axis=2) * (directions[..., 2] > 0.05), (0, 0), 1)
     key = directions.reshape(-1, 3)[int(np.argmax(bright))].copy()
     if rng.random() < 0.5:  # a lamp somewhere, whatever the sky says
         key = np.array([rng.normal(), rng.normal() - 0.6, rng.uniform(0.3, 1.6)])
@@ -65,17 +66,21 @@ def random_lighting(rng: np.random.Generator, lights: tuple[Light, ...]) -> Ligh
         harmonics=(harmonics / ambient * rng.uniform(0.3, 0.8)).astype(np.float32),
         key_direction=unit(key).astype(np.float32),
         key_colour=(rng.uniform(0.1, 1.3) * np.array(tint)).astype(np.float32),
-        panorama=np.ascontiguousarray(panorama / ambient * 0.55, np.float32),
+        panorama=panorama,
+        turn=turn,
+        gain=0.55 / ambient,
     )
 
 
-@lru_cache(maxsize=64)
-def _decoded_by_id(key: int, shape: tuple[int, ...], raw: bytes) -> np.ndarray:
-    return decode(np.frombuffer(raw, np.uint8).reshape(shape))
+_DECODED: dict[int, tuple[Light, np.ndarray, np.ndarray]] = {}
 
 
-def _decoded(light: Light) -> np.ndarray:
-    return _decoded_by_id(id(light), light.codes.shape, light.codes.tobytes())
+def _decoded(light: Light) -> tuple[np.ndarray, np.ndarray]:
+    """Linear light, whole and small; decoded once per process."""
+    if id(light) not in _DECODED:  # the light is kept, so that its id stays its own
+        linear = decode(light.codes)
+        _DECODED[id(light)] = (light, linear, cv2.resize(linear, (128, 64), interpolation=cv2.INTER_AREA))
+    return _DECODED[id(light)][1:]
 
 
 def invented_panorama(rng: np.random.Generator) -> Float32[np.ndarray, "128 256 3"]:
@@ -127,37 +132,32 @@ def light_maps(
     sky_size: int = 80,
 ) -> LightMaps:
     """Look at a mesh from the key light and from SKY_DIRECTIONS, orthographically."""
-    centre32 = np.asarray(centre, np.float32)
-    key_axes = _axes_towards(key_direction)
-    sky_axes = np.stack([_axes_towards(direction) for direction in SKY_DIRECTIONS])
+    key_matrix = _towards(key_direction, centre, extent, key_size)[None]
+    sky_matrix = np.stack([_towards(way, centre, extent, sky_size) for way in SKY_DIRECTIONS])
+    key = np.zeros((1, key_size, key_size), np.float32)
+    sky = np.zeros((len(sky_matrix), sky_size, sky_size), np.float32)
     screen = np.empty_like(vertices)
-    key = np.zeros((key_size, key_size), np.float32)
-    _orthographic(vertices, key_axes, centre32, key_size / extent, 0.5 * key_size, screen)
-    draw_depth(screen, faces, key)
-    sky = np.zeros((len(sky_axes), sky_size, sky_size), np.float32)
-    for axes, picture in zip(sky_axes, sky, strict=True):
-        _orthographic(vertices, axes, centre32, sky_size / extent, 0.5 * sky_size, screen)
+    for matrix, picture in zip((*key_matrix, *sky_matrix), (*key, *sky), strict=True):
+        _transform(vertices, matrix, screen)
         draw_depth(screen, faces, picture)
-    return LightMaps(key, key_axes, sky, sky_axes, centre32, float(extent))
+    return LightMaps(key, key_matrix, sky, sky_matrix)
 
 
-def _axes_towards(direction: np.ndarray) -> Float32[np.ndarray, "3 3"]:
+def _towards(
+    direction: np.ndarray, centre: np.ndarray, extent: float, size: int
+) -> Float32[np.ndarray, "3 4"]:
+    """World to the pixels of an orthographic map, and to nearness (+ DEPTH_SHIFT) in metres."""
     forward = unit(np.asarray(direction, float))
     across = unit(np.cross(forward, [0.3, 0.1, 1.0]))
-    return np.stack([across, np.cross(forward, across), forward]).astype(np.float32)
+    axes = np.stack([across, np.cross(forward, across), forward])
+    axes[:2] *= size / extent
+    shift = np.array([size / 2, size / 2, DEPTH_SHIFT]) - axes @ np.asarray(centre, float)
+    return np.concatenate([axes, shift[:, None]], axis=1).astype(np.float32)
 
 
 @kernel
-def _orthographic(
-    vertices: np.ndarray,
-    axes: np.ndarray,
-    centre: np.ndarray,
-    scale: float,
-    middle: float,
-    out: np.ndarray,
-) -> None:
+def _transform(vertices: np.ndarray, m: np.ndarray, out: np.ndarray) -> None:
     for v in range(vertices.shape[0]):
-        x, y, z = vertices[v, 0] - centre[0], vertices[v, 1] - centre[1], vertices[v, 2] - centre[2]
-        out[v, 0] = (axes[0, 0] * x + axes[0, 1] * y + axes[0, 2] * z) * scale + middle
-        out[v, 1] = (axes[1, 0] * x + axes[1, 1] * y + axes[1, 2] * z) * scale + middle
-        out[v, 2] = axes[2, 0] * x + axes[2, 1] * y + axes[2, 2] * z + DEPTH_SHIFT
+        x, y, z = vertices[v, 0], vertices[v, 1], vertices[v, 2]
+        for row in range(3):
+            out[v, row] = m[row, 0] * x + m[row, 1] * y + m[row, 2] * z + m[row, 3]

@@ -9,7 +9,7 @@ import math
 import numpy as np
 from jaxtyping import Float32, Int32
 
-from thfm_ros.synth.jit import kernel
+from thfm_ros.synth.jit import inlined, kernel
 
 
 @kernel
@@ -81,7 +81,7 @@ def draw_depth(screen: np.ndarray, faces: np.ndarray, nearness: np.ndarray) -> N
                         nearness[y, x] = w
 
 
-@kernel
+@inlined
 def barycentric(
     screen: np.ndarray, i: int, j: int, k: int, px: float, py: float
 ) -> tuple[float, float, float, float]:
@@ -98,7 +98,7 @@ def barycentric(
     return a * depth, b * depth, c * depth, depth
 
 
-@kernel
+@inlined
 def mixed(
     values: np.ndarray, i: int, j: int, k: int, a: float, b: float, c: float
 ) -> tuple[float, float, float]:

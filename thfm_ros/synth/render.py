@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
 from thfm_ros.synth.annotate import Labels, joints_in_camera, label, visibility
-from thfm_ros.synth.backdrop import Camera, paint
+from thfm_ros.synth.backdrop import PICTURE, Camera, ground_light, paint
 from thfm_ros.synth.camera import Shot
-from thfm_ros.synth.light import light_maps
+from thfm_ros.synth.light import SKY_DIRECTIONS, light_maps
 from thfm_ros.synth.raster import visible
 from thfm_ros.synth.shade import Drawn, Lamps, sky_openness
 from thfm_ros.synth.skin import project, vertex_normals
@@ -77,7 +77,7 @@ def render_frame(
     centre, extent = _surroundings(stage, frame)
     maps = light_maps(vertices, stage.faces, stage.lighting.key_direction, centre, extent)
     openness = np.empty(len(vertices), np.float32)
-    sky_openness(vertices, normals, maps, openness)
+    sky_openness(vertices, normals, maps.sky, maps.sky_matrix, SKY_DIRECTIONS, openness)
     timings.lap("light")
     screen = _projected(stage, shot, frame, samples)
     triangles = visible(screen, stage.faces, shot.width * samples, shot.height * samples)
@@ -91,7 +91,10 @@ def render_frame(
     )
     camera = Camera(shot.rotations[frame], shot.positions[frame], shot.lens * samples)
     linear = np.empty((shot.height * samples, shot.width * samples, 3), np.float32)
-    paint(triangles, drawn, lamps, maps, stage.place, camera, linear)
+    ground = np.ones((shot.height, shot.width, 2), np.float32)
+    if stage.place.mode != PICTURE:
+        ground_light(stage.place, maps, camera, samples, ground)
+    paint(triangles, drawn, lamps, maps, stage.place, camera, ground, linear)
     linear = _toned(linear * exposure.astype(np.float32))
     if samples > 1:
         linear = cv2.resize(linear, (shot.width, shot.height), interpolation=cv2.INTER_AREA)

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from thfm_ros.synth.jit import kernel
-from thfm_ros.synth.light import DEPTH_SHIFT, LightMaps
+from thfm_ros.synth.jit import inlined, kernel
+from thfm_ros.synth.light import LightMaps
 from thfm_ros.synth.raster import barycentric, mixed
 
 OPEN_BIAS_M = 0.03  # how far a vertex is lifted before it looks at the sky
@@ -35,70 +35,79 @@ class Lamps(NamedTuple):
     colour: np.ndarray  # float32 [3]
 
 
-@kernel
-def texel(textures: np.ndarray, number: int, u: float, v: float) -> tuple[float, float, float]:
-    """Bilinear look-up in a tiling texture."""
-    size = textures.shape[1]
-    u, v = (u - math.floor(u)) * size, (v - math.floor(v)) * size
-    i, j = int(u) % size, int(v) % size
-    i2, j2 = (i + 1) % size, (j + 1) % size
-    a, b = u - int(u), v - int(v)
-    t = textures[number]
+@inlined
+def texel(t: np.ndarray, n: int, u: float, v: float) -> tuple[float, float, float]:
+    """Bilinear look-up in the n-th of the tiling textures float32 [k, s, s, 3]."""
+    last = t.shape[1] - 1  # the size is a power of two
+    u, v = (u - math.floor(u)) * (last + 1), (v - math.floor(v)) * (last + 1)
+    i, j = int(u) & last, int(v) & last
+    i2, j2 = (i + 1) & last, (j + 1) & last
+    a, b = u - math.floor(u), v - math.floor(v)
     w00, w10, w01, w11 = (1 - a) * (1 - b), a * (1 - b), (1 - a) * b, a * b
     return (
-        t[j, i, 0] * w00 + t[j, i2, 0] * w10 + t[j2, i, 0] * w01 + t[j2, i2, 0] * w11,
-        t[j, i, 1] * w00 + t[j, i2, 1] * w10 + t[j2, i, 1] * w01 + t[j2, i2, 1] * w11,
-        t[j, i, 2] * w00 + t[j, i2, 2] * w10 + t[j2, i, 2] * w01 + t[j2, i2, 2] * w11,
+        t[n, j, i, 0] * w00 + t[n, j, i2, 0] * w10 + t[n, j2, i, 0] * w01 + t[n, j2, i2, 0] * w11,
+        t[n, j, i, 1] * w00 + t[n, j, i2, 1] * w10 + t[n, j2, i, 1] * w01 + t[n, j2, i2, 1] * w11,
+        t[n, j, i, 2] * w00 + t[n, j, i2, 2] * w10 + t[n, j2, i, 2] * w01 + t[n, j2, i2, 2] * w11,
     )
 
 
-@kernel
+@inlined
 def lit_share(
     depths: np.ndarray,
-    axes: np.ndarray,
-    maps: LightMaps,
+    matrices: np.ndarray,
+    n: int,
     x: float,
     y: float,
     z: float,
     bias: float,
     soft: int,
 ) -> float:
-    """Share of a (2 soft + 1)^2 window of a light map in which nothing is before the point."""
-    size = depths.shape[0]
-    scale = size / maps.extent
-    x, y, z = x - maps.centre[0], y - maps.centre[1], z - maps.centre[2]
-    column = int((axes[0, 0] * x + axes[0, 1] * y + axes[0, 2] * z) * scale + 0.5 * size)
-    row = int((axes[1, 0] * x + axes[1, 1] * y + axes[1, 2] * z) * scale + 0.5 * size)
-    depth = axes[2, 0] * x + axes[2, 1] * y + axes[2, 2] * z + DEPTH_SHIFT + bias
+    """Share of a (2 soft + 1)^2 window of the n-th light map in which nothing is before a point.
+
+    ``depths`` is float32 [n, s, s], ``matrices`` [n, 3, 4]; outside of the map all is lit.
+    """
+    size = depths.shape[1]
+    m = matrices
+    column = int(m[n, 0, 0] * x + m[n, 0, 1] * y + m[n, 0, 2] * z + m[n, 0, 3])
+    row = int(m[n, 1, 0] * x + m[n, 1, 1] * y + m[n, 1, 2] * z + m[n, 1, 3])
     if column < soft or row < soft or column >= size - soft or row >= size - soft:
         return 1.0
+    near = np.float32(m[n, 2, 0] * x + m[n, 2, 1] * y + m[n, 2, 2] * z + m[n, 2, 3] + bias)
     lit = 0
     for j in range(row - soft, row + soft + 1):
         for i in range(column - soft, column + soft + 1):
-            if depth >= depths[j, i]:
+            if near >= depths[n, j, i]:
                 lit += 1
     return lit / ((2 * soft + 1) * (2 * soft + 1))
 
 
 @kernel
 def sky_openness(
-    vertices: np.ndarray, normals: np.ndarray, maps: LightMaps, out: np.ndarray
+    vertices: np.ndarray,
+    normals: np.ndarray,
+    sky: np.ndarray,
+    matrices: np.ndarray,
+    directions: np.ndarray,
+    out: np.ndarray,
 ) -> None:
-    """How open each vertex is to the sky, 0.25..1, into ``out`` float32 [v]."""
-    lift = np.float32(OPEN_BIAS_M)
+    """How open each vertex is to the sky, 0.25..1, into ``out`` float32 [v].
+
+    ``directions`` [n, 3] are the unit directions from which the maps look.
+    """
+    lift = OPEN_BIAS_M
     for v in range(vertices.shape[0]):
         nx, ny, nz = normals[v, 0], normals[v, 1], normals[v, 2]
         x, y, z = vertices[v, 0] + nx * lift, vertices[v, 1] + ny * lift, vertices[v, 2] + nz * lift
         seen, total = 0.0, 1e-6
-        for a in range(maps.sky.shape[0]):
-            axes = maps.sky_axes[a]
-            facing = max(0.0, axes[2, 0] * nx + axes[2, 1] * ny + axes[2, 2] * nz) + 0.05
-            seen += facing * lit_share(maps.sky[a], axes, maps, x, y, z, 0.02, 0)
+        for n in range(sky.shape[0]):
+            d0, d1, d2 = directions[n, 0], directions[n, 1], directions[n, 2]
+            facing = max(0.0, d0 * nx + d1 * ny + d2 * nz) + 0.05
+            seen += facing * lit_share(sky, matrices, n, x, y, z, 0.02, 0)
             total += facing
         out[v] = 0.25 + 0.75 * seen / total
 
 
-@kernel
+@inlined
 def sky_light(h: np.ndarray, x: float, y: float, z: float) -> tuple[float, float, float]:
     """Light that arrives from the whole sky on a surface with this normal, per channel."""
     xy, yz, xz = 0.858086 * x * y, 0.858086 * y * z, 0.858086 * x * z
@@ -114,7 +123,7 @@ def sky_light(h: np.ndarray, x: float, y: float, z: float) -> tuple[float, float
     )  # fmt: skip
 
 
-@kernel
+@inlined
 def towards(
     x: float, y: float, z: float, to: np.ndarray
 ) -> tuple[float, float, float]:
@@ -124,7 +133,7 @@ def towards(
     return dx * inverse, dy * inverse, dz * inverse
 
 
-@kernel
+@inlined
 def facing_normal(
     nx: float, ny: float, nz: float, vx: float, vy: float, vz: float
 ) -> tuple[float, float, float]:
@@ -135,7 +144,7 @@ def facing_normal(
     return nx * inverse, ny * inverse, nz * inverse
 
 
-@kernel
+@inlined
 def surface_colour(
     drawn: Drawn, lamps: Lamps, maps: LightMaps, eye: np.ndarray, f: int, px: float, py: float
 ) -> tuple[float, float, float]:
@@ -161,9 +170,8 @@ def surface_colour(
     shine, lit = 0.0, 0.0
     if diffuse > 0:
         lift = 0.012
-        lit = lit_share(
-            maps.key, maps.key_axes, maps, x + nx * lift, y + ny * lift, z + nz * lift, 0.012, 1
-        )
+        lx, ly, lz = x + nx * lift, y + ny * lift, z + nz * lift
+        lit = lit_share(maps.key, maps.key_matrix, 0, lx, ly, lz, 0.012, 1)
         hx, hy, hz = d[0] + vx, d[1] + vy, d[2] + vz
         half = max(0.0, (nx * hx + ny * hy + nz * hz)) / math.sqrt(hx * hx + hy * hy + hz * hz + 1e-9)
         shine = row[2] * half ** row[3] * lit

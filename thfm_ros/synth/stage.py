@@ -193,6 +193,8 @@ def _place(
         floor_repeat=float(rng.uniform(0.2, 1.0)),
         wall_repeat=float(rng.uniform(0.15, 0.7)),
         panorama=lighting.panorama,
+        turn=lighting.turn,
+        gain=lighting.gain,
         picture=picture,
         picture_place=np.array([*rng.uniform(0, 0.4, 2), rng.uniform(0.4, 0.6)]),
     )

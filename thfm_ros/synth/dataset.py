@@ -1,0 +1,181 @@
+"""Shards on disk: clips with all their labels in one checked file.
+
+A shard is an .npz. Small arrays lie in it as they are; the maps are stored picture by picture as
+PNG (lossless) or, for ``rgb``, as JPEG, because whole clips must fit by the thousand on a laptop.
+``about`` holds a JSON text with the format, the recipe and a SHA-256 of everything else.
+"""
+
+import hashlib
+import json
+import logging
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from thfm_ros.contract import PerceptionError
+
+logger = logging.getLogger(__name__)
+FORMAT = 1
+JPEG_QUALITY = 95
+_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 3, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_FILTERED]
+
+# How each map is seen by the picture codecs: bytes or 16-bit words, 1 or 3 channels.
+_WORDS = ("depth_m", "flow", "depth_flow_m")
+MAPS = ("rgb", "depth_m", "normals", "parts", "instances", "surface", "flow", "depth_flow_m")
+_TYPES = {
+    "rgb": np.uint8, "depth_m": np.float16, "normals": np.int8, "parts": np.uint8,
+    "instances": np.uint8, "surface": np.int8, "flow": np.float16, "depth_flow_m": np.float16,
+}  # fmt: skip
+
+
+class ShardError(PerceptionError):
+    """A shard that is damaged, of another format, or cannot be written."""
+
+
+def write_shard(
+    path: Path, arrays: dict[str, np.ndarray], about: dict[str, Any], *, lossless: bool = False
+) -> None:
+    """Write a shard, complete or not at all.
+
+    Args:
+        path: ends in .npz; its folder must exist.
+        arrays: the arrays of the shard format, [n, ...] each.
+        about: what the header says besides format, sizes and checksum.
+        lossless: store ``rgb`` as PNG (about twice the size of the file) instead of JPEG.
+
+    Raises:
+        ShardError: the disk is full or the folder cannot be written.
+    """
+    stored: dict[str, np.ndarray] = {}
+    for name, values in arrays.items():
+        if name in MAPS:
+            codes = [_encoded(name, picture, lossless) for picture in values]
+            stored[f"{name}.codes"] = np.concatenate(codes)
+            stored[f"{name}.ends"] = np.cumsum([len(code) for code in codes]).astype(np.int64)
+        else:
+            stored[name] = values
+    header = {**about, "format": FORMAT, "shards_of": list(arrays), "sha256": _checksum(stored)}
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("wb") as file:
+            np.savez(file, about=np.array(json.dumps(header)), **stored)  # type: ignore[arg-type]
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise ShardError(
+            f"{path} cannot be written ({error.strerror or error}). Make room or choose another "
+            "--out; what is written already stays, and the same command goes on from there."
+        ) from error
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """The header of a shard.
+
+    Raises:
+        ShardError: it is no shard, or of another format.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            about: dict[str, Any] = json.loads(str(archive["about"]))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ShardError(f"{path} is damaged or no shard ({error}). Delete it and render again.") from error
+    if about.get("format") != FORMAT:
+        raise ShardError(f"{path} has format {about.get('format')}, not {FORMAT}. Render it again.")
+    return about
+
+
+def read_shard(path: Path, names: tuple[str, ...] | None = None) -> dict[str, np.ndarray]:
+    """All arrays of a shard (or those that are named), checked and decoded.
+
+    Raises:
+        ShardError: it is damaged or of another format.
+    """
+    about = read_about(path)
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            stored = {name: archive[name] for name in archive.files if name != "about"}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ShardError(f"{path} is damaged ({error}). Delete it and render again.") from error
+    if _checksum(stored) != about["sha256"]:
+        raise ShardError(f"{path} is damaged (checksum). Delete it and render again.")
+    wanted = about["shards_of"] if names is None else names
+    out = {}
+    for name in wanted:
+        if name not in MAPS:
+            out[name] = stored[name]
+            continue
+        codes, ends = stored[f"{name}.codes"], stored[f"{name}.ends"]
+        starts = np.concatenate([[0], ends[:-1]])
+        pictures = [_decoded(name, codes[a:b]) for a, b in zip(starts, ends, strict=True)]
+        out[name] = np.stack(pictures)
+    return out
+
+
+def shard_paths(folder: Path) -> list[Path]:
+    """The shards of a folder, in order."""
+    return sorted(folder.glob("*.npz"))
+
+
+def read_shards(
+    folder: Path, names: tuple[str, ...] | None = None
+) -> Iterator[tuple[Path, dict[str, np.ndarray]]]:
+    """Every good shard of a folder; damaged ones are named in the log and left out."""
+    for path in shard_paths(folder):
+        try:
+            yield path, read_shard(path, names)
+        except ShardError as error:
+            logger.warning("Left out: %s", error)
+
+
+def _checksum(stored: dict[str, np.ndarray]) -> str:
+    total = hashlib.sha256()
+    for name in sorted(stored):
+        values = np.ascontiguousarray(stored[name])
+        total.update(f"{name} {values.dtype.str} {values.shape}".encode())
+        total.update(values.tobytes() if values.ndim == 0 else values.view(np.uint8).data)
+    return total.hexdigest()
+
+
+def _encoded(name: str, picture: np.ndarray, lossless: bool) -> np.ndarray:
+    if name == "rgb" and not lossless:
+        options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+        sampling = getattr(cv2, "IMWRITE_JPEG_SAMPLING_FACTOR", None)
+        if sampling is not None:
+            options += [sampling, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+        ok, code = cv2.imencode(".jpg", picture, options)
+    else:
+        ok, code = cv2.imencode(".png", _as_picture(name, picture), _PNG)
+    if not ok:
+        raise ShardError(f"a picture of {name} could not be encoded")
+    return np.asarray(code, np.uint8).ravel()
+
+
+def _as_picture(name: str, values: np.ndarray) -> np.ndarray:
+    """A view that PNG can hold. Signed bytes are shifted, so that neighbours stay neighbours."""
+    if name in _WORDS:
+        words = np.ascontiguousarray(values.astype(np.float16)).view(np.uint16)
+        if words.ndim == 2:
+            return words
+        return np.concatenate([words, np.zeros((*words.shape[:2], 1), np.uint16)], axis=2)
+    if values.dtype == np.int8:
+        return values.view(np.uint8) ^ 128
+    return np.ascontiguousarray(values)
+
+
+def _decoded(name: str, code: np.ndarray) -> np.ndarray:
+    picture = cv2.imdecode(code, cv2.IMREAD_UNCHANGED)
+    if picture is None:
+        raise ShardError(f"a picture of {name} could not be decoded")
+    if name == "flow":
+        return np.ascontiguousarray(picture[..., :2]).view(np.float16)
+    if name in _WORDS:
+        return picture.view(np.float16)
+    if _TYPES[name] is np.int8:
+        return (picture ^ 128).view(np.int8)
+    return picture
+
+

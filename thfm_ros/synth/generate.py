@@ -1,0 +1,190 @@
+"""Render many clips into shards: a plan that can be taken up again, worked off by processes."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from thfm_ros import __version__
+from thfm_ros.skeleton import JOINT_NAMES, PART_NAMES
+from thfm_ros.synth.choices import Choices, choose
+from thfm_ros.synth.clip import CROP, FRAME, Recipe, crop_clip, frame_clip
+from thfm_ros.synth.dataset import ShardError, read_about, read_shard, write_shard
+from thfm_ros.synth.pack import load_pack
+from thfm_ros.synth.stage import Cast, random_cast
+
+ATTEMPTS = 20  # how often a clip in which nobody can be seen is drawn anew
+VIEWS = {"crop": CROP, "frame": FRAME}
+
+
+@dataclass(frozen=True)
+class Order:
+    """All that decides about the pixels of a data set."""
+
+    pack: str
+    seed: int
+    split: str  # train, val, all
+    view: str  # crop, frame
+    clips: int
+    shard: int  # clips per shard
+    frames: tuple[int, ...]  # lengths of clips, in turn
+    size: int  # of a crop; a whole frame is 1.5 times as wide and 1.125 times as high
+    samples: int = 2
+    flow: bool = False
+    artefacts: float = 0.5
+    reuse: int = 7  # clips in which the same people act
+
+    @property
+    def picture(self) -> tuple[int, int]:
+        """Width and height."""
+        if self.view == "crop":
+            return self.size, self.size
+        return self.size * 3 // 2, self.size * 9 // 8
+
+    @property
+    def shards(self) -> int:
+        """How many files there will be."""
+        return -(-self.clips // self.shard)
+
+    def path(self, folder: Path, number: int) -> Path:
+        """Where a shard goes."""
+        return folder / f"{self.view}-{self.split}-{self.seed}-{number:05d}.npz"
+
+
+def render_shard(order: Order, choices: Choices, folder: Path, number: int) -> int:
+    """Make one shard; returns its frames."""
+    first = number * order.shard
+    clips = list(make_clips(order, choices, range(first, min(first + order.shard, order.clips))))
+    arrays = {name: np.concatenate([clip[name] for clip in clips]) for name in clips[0]}
+    about = {
+        **{name: value for name, value in asdict(order).items() if name != "pack"},
+        "generator": __version__,
+        "number": number,
+        "frames_total": len(arrays["rgb"]),
+        "picture": list(order.picture),
+        "joint_names": list(JOINT_NAMES),
+        "part_names": list(PART_NAMES),
+        "assets": choices.pack.about,
+    }
+    write_shard(order.path(folder, number), arrays, about)
+    return len(arrays["rgb"])
+
+
+def make_clips(
+    order: Order, choices: Choices, numbers: range
+) -> Iterator[dict[str, np.ndarray]]:
+    """The clips with these numbers; each depends on the seed and its number alone."""
+    cast: Cast | None = None
+    troupe = -1
+    for number in numbers:
+        if number // order.reuse != troupe:
+            troupe = number // order.reuse
+            cast = None
+        frames = order.frames[number % len(order.frames)]
+        recipe = Recipe(
+            VIEWS[order.view], order.picture, frames, order.samples, order.flow, order.artefacts
+        )
+        if cast is None:
+            cast = _cast(order, choices, troupe)
+        clip = _clip(order, choices, cast, recipe, number)
+        clip["scene"] = np.full(frames, troupe, np.int32)
+        yield clip
+
+
+def _cast(order: Order, choices: Choices, troupe: int) -> Cast:
+    rng = np.random.default_rng((order.seed, VIEWS[order.view], 0, troupe))
+    share = {"crop": [0, 0.72, 0.2, 0.06, 0.02], "frame": [0.08, 0.36, 0.3, 0.16, 0.1]}
+    return random_cast(rng, choices.pack, choices, int(rng.choice(5, p=share[order.view])))
+
+
+def _clip(
+    order: Order, choices: Choices, cast: Cast, recipe: Recipe, number: int
+) -> dict[str, np.ndarray]:
+    make = crop_clip if recipe.view == CROP else frame_clip
+    for attempt in range(ATTEMPTS):
+        rng = np.random.default_rng((order.seed, recipe.view, 1, number, attempt))
+        clip = make(rng, choices, cast, recipe)
+        if clip is not None:
+            return clip
+    raise ShardError(f"clip {number} shows nobody after {ATTEMPTS} attempts; use another --seed")
+
+
+def missing(order: Order, folder: Path) -> list[int]:
+    """Numbers of the shards that are not there yet; damaged ones are deleted and count as such.
+
+    Raises:
+        ShardError: the folder holds shards of the same name made by another recipe.
+    """
+    out = []
+    for number in range(order.shards):
+        path = order.path(folder, number)
+        if not path.exists():
+            out.append(number)
+            continue
+        try:
+            about = read_about(path)
+            read_shard(path, names=())
+        except ShardError:
+            path.unlink()
+            out.append(number)
+            continue
+        different = _differences(order, about)
+        if different:
+            raise ShardError(
+                f"{path} was made with another {', '.join(different)}. "
+                "Take another --out or --seed, or delete it."
+            )
+    return out
+
+
+def _differences(order: Order, about: dict[str, Any]) -> list[str]:
+    names = ("size", "samples", "flow", "artefacts", "reuse", "shard", "frames")
+    wanted = {name: value for name, value in asdict(order).items() if name in names}
+    wanted["frames"] = list(order.frames)
+    return [name for name, value in wanted.items() if about.get(name) != value]
+
+
+def render_all(order: Order, folder: Path, workers: int) -> Iterator[tuple[int, int]]:
+    """Make every missing shard; yields (number, frames) as each is finished."""
+    folder.mkdir(parents=True, exist_ok=True)
+    todo = missing(order, folder)
+    if workers <= 1:
+        _prepare(order)
+        for number in todo:
+            yield number, _work(folder, number)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, _prepare_worker, (order,)) as pool:
+        jobs = {pool.submit(_work, folder, number): number for number in todo}
+        try:
+            for job in as_completed(jobs):
+                yield jobs[job], job.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+_STATE: dict[str, Any] = {}
+
+
+def _prepare(order: Order) -> None:
+    cv2.setNumThreads(1)
+    _STATE["order"] = order
+    _STATE["choices"] = choose(load_pack(Path(order.pack)), order.split)
+
+
+def _prepare_worker(order: Order) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
+    os.nice(1)
+    _prepare(order)
+
+
+def _work(folder: Path, number: int) -> int:
+    return render_shard(_STATE["order"], _STATE["choices"], folder, number)
