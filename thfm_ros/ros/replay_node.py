@@ -60,8 +60,8 @@ class ReplayNode(Node):
     def __init__(self) -> None:
         super().__init__("replay")
         for name, setting in SETTINGS.items():
-            # ROS reads `source:=0` as a number; it is a camera's all the same.
-            loose = name == "source"
+            # ROS reads `source:=0` as a number, and `rate_hz:=5` as one that is not 5.0.
+            loose = name == "source" or isinstance(setting.default, float)
             about = ParameterDescriptor(
                 description=setting.doc, read_only=True, dynamic_typing=loose
             )
@@ -82,13 +82,19 @@ class ReplayNode(Node):
         qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
         self._images = self.create_publisher(Image, "image", qos)
         self._infos = self.create_publisher(CameraInfo, "camera_info", qos)
-        rate_hz = float(self._value("rate_hz")) or self._source.rate_hz or FOLDER_RATE_HZ
+        rate_hz = self._number("rate_hz", 1000.0) or self._source.rate_hz or FOLDER_RATE_HZ
         self.get_logger().info(f"Playing {self._source.description} at {rate_hz:g} Hz")
         self._timer = self.create_timer(1.0 / rate_hz, self._tick)
 
     def _value(self, name: str) -> bool | int | float | str:
         value: bool | int | float | str = self.get_parameter(name).value
         return value
+
+    def _number(self, name: str, most: float) -> float:
+        value = self._value(name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
+            raise SourceError(f"{name} is {value!r}; give a number from 0 to {most:g}.")
+        return float(value)
 
     def _fixed_info(self) -> CameraInfo | None:
         path = str(self._value("calibration"))
@@ -140,8 +146,8 @@ class ReplayNode(Node):
         if self._value("calibration"):
             assert self._info is not None
             check_size(self._info, width, height)
-        elif self._value("horizontal_fov_deg"):
-            self._info = pinhole(width, height, float(self._value("horizontal_fov_deg")))
+        elif fov_deg := self._number("horizontal_fov_deg", 180.0):
+            self._info = pinhole(width, height, fov_deg)
         self._image = Image(
             height=height, width=width, encoding=self._encoding, step=3 * width, is_bigendian=0
         )

@@ -1,0 +1,149 @@
+"""Launch files and configurations, checked where there is no launch: by running them on mocks."""
+
+import ast
+import re
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+from unittest.mock import MagicMock
+
+import pytest
+import yaml
+
+from thfm_ros.config import parameters
+
+MOCKED = (
+    "launch",
+    "launch.actions",
+    "launch.conditions",
+    "launch.launch_description_sources",
+    "launch.substitutions",
+    "launch_ros",
+    "launch_ros.actions",
+    "launch_ros.parameter_descriptions",
+    "ament_index_python",
+    "ament_index_python.packages",
+)
+
+
+@pytest.fixture
+def mocks(monkeypatch: pytest.MonkeyPatch, root: Path) -> dict[str, Any]:
+    """Everything of launch that the files import; the share folder is the source tree."""
+    modules = {name: MagicMock(name=name) for name in MOCKED}
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    modules["ament_index_python.packages"].get_package_share_directory.return_value = str(root)
+    return modules
+
+
+def launch_file(root: Path, name: str) -> dict[str, Any]:
+    return runpy.run_path(str(root / "launch" / name))
+
+
+def setting_names(root: Path) -> set[str]:
+    """Parameters of the replay node, read as text: the module itself needs rclpy."""
+    tree = ast.parse((root / "thfm_ros" / "ros" / "replay_node.py").read_text())
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "SETTINGS":
+            assert isinstance(node.value, ast.Dict)
+            return {ast.literal_eval(key) for key in node.value.keys if key is not None}
+    raise AssertionError("SETTINGS is not in replay_node.py")
+
+
+@pytest.mark.parametrize("name", ["thfm.launch.py", "demo.launch.py"])
+def test_every_argument_is_declared_with_a_description(
+    mocks: dict[str, Any], root: Path, name: str
+) -> None:
+    launch_file(root, name)["generate_launch_description"]()
+    calls = mocks["launch.actions"].DeclareLaunchArgument.call_args_list
+    assert calls
+    for call in calls:
+        assert len(call.kwargs["description"]) > 8, call.args
+        assert isinstance(call.kwargs["default_value"], str), call.args
+
+
+def test_the_node_s_arguments_set_parameters_that_it_has(root: Path, mocks: dict[str, Any]) -> None:
+    launched = launch_file(root, "thfm.launch.py")
+    known = {parameter.name for parameter in parameters()} | {"use_sim_time"}
+    assert set(launched["PARAMETERS"].values()) <= known
+    assert set(launched["PARAMETERS"]) <= set(launched["ARGUMENTS"])
+    assert set(launched["TEXTS"]) <= set(launched["PARAMETERS"])
+
+
+def test_the_demo_s_arguments_are_parameters_of_the_replay_node(
+    root: Path, mocks: dict[str, Any]
+) -> None:
+    assert set(launch_file(root, "demo.launch.py")["REPLAY_ARGUMENTS"]) <= setting_names(root)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, {"use_sim_time": False}),
+        ({"autostart": "false"}, {"use_sim_time": False, "autostart": False}),
+        ({"checkpoint": "007"}, {"use_sim_time": False, "engine.checkpoint": "007"}),
+        ({"engine": "onnx"}, {"use_sim_time": False, "engine.kind": "onnx"}),
+    ],
+)
+def test_only_given_arguments_override_the_parameter_file(
+    root: Path, mocks: dict[str, Any], given: dict[str, str], expected: dict[str, object]
+) -> None:
+    launched = launch_file(root, "thfm.launch.py")
+    defaults = {name: default for name, (default, _) in launched["ARGUMENTS"].items()}
+    values = {**defaults, **given}
+    mocks["launch.substitutions"].LaunchConfiguration.side_effect = lambda name: MagicMock(
+        perform=lambda context: values[name]
+    )
+    launched["start_node"](None)
+    call = mocks["launch_ros.actions"].Node.call_args
+    config, overrides = call.kwargs["parameters"]
+    assert config == str(root / "config" / "thfm.yaml") and Path(config).is_file()
+    assert overrides == expected
+    assert [old for old, _ in call.kwargs["remappings"]] == ["image", "camera_info"]
+
+
+@pytest.mark.parametrize("name", ["thfm.launch.py", "demo.launch.py"])
+def test_executables_and_files_that_are_named_exist(
+    root: Path, mocks: dict[str, Any], name: str
+) -> None:
+    launched = launch_file(root, name)
+    launched["generate_launch_description"]()
+    if "start_node" in launched:
+        mocks["launch.substitutions"].LaunchConfiguration.side_effect = lambda _: MagicMock(
+            perform=lambda context: "1"
+        )
+        launched["start_node"](None)
+    nodes = mocks["launch_ros.actions"].Node.call_args_list
+    ours = [c.kwargs["executable"] for c in nodes if c.kwargs["package"] == "thfm_ros"]
+    assert ours and all((root / "scripts" / executable).is_file() for executable in ours)
+    for call in mocks["launch.launch_description_sources"].PythonLaunchDescriptionSource.mock_calls:
+        assert Path(call.args[0]).is_file()
+    if name == "demo.launch.py":
+        assert Path(launched["shipped_clip"]()).is_file()
+
+
+def topics_of(text: str) -> set[str]:
+    return set(re.findall(r"/thfm/[a-z_/]+", text))
+
+
+def known_topics(root: Path) -> set[str]:
+    """Names in the node's table of topics, read as text."""
+    tree = ast.parse((root / "thfm_ros" / "ros" / "topics.py").read_text())
+    return {
+        "/thfm/" + str(ast.literal_eval(call.args[0]))
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "Topic"
+    }
+
+
+def test_the_viewers_show_topics_that_the_node_has(root: Path) -> None:
+    for name in ("thfm.rviz", "thfm.foxglove.json"):
+        shown = topics_of((root / "config" / name).read_text())
+        assert shown and shown <= known_topics(root), name
+
+
+def test_the_rviz_file_is_yaml_with_displays(root: Path) -> None:
+    config = yaml.safe_load((root / "config" / "thfm.rviz").read_text())
+    displays = config["Visualization Manager"]["Displays"]
+    assert {display["Class"].partition("/")[0] for display in displays} == {"rviz_default_plugins"}
