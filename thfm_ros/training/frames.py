@@ -20,6 +20,9 @@ PART_TWIN = np.array(PART_TWINS, np.uint8)
 CROWD = (0.10, 0.24, 0.22, 0.16, 0.10, 0.08, 0.06, 0.04)
 """How likely it is that 0, 1, 2 ... people are in the picture."""
 
+CLOSE = 0.3
+"""Share of pictures that show one or two people from near, often cut off by the picture's edge."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cutout:
@@ -106,9 +109,7 @@ def frame_sample(
     """One composed picture of ``size`` (width, height) as a clip of one frame."""
     width, height = size
     canvas = _Canvas(backgrounds.draw(rng, width, height))
-    people = rng.choice(len(CROWD), p=CROWD)
-    tall = np.exp(rng.uniform(np.log(0.12), np.log(1.05)))  # share of the picture's height
-    heights = np.sort(np.clip(tall * np.exp(rng.normal(0, 0.25, people)), 0.07, 1.3)) * height
+    heights = _draw_heights(rng) * height
     for number, pixels in enumerate(heights, start=1):
         _place(canvas, store, rng, number, float(pixels))
     if rng.random() < 0.3:
@@ -117,6 +118,15 @@ def frame_sample(
     if rng.random() < 0.3:
         _letterbox(rng, canvas, picture)
     return _labelled(canvas, picture)
+
+
+def _draw_heights(rng: np.random.Generator) -> np.ndarray:
+    """How tall each person is, in heights of the picture, farthest first."""
+    if rng.random() < CLOSE:
+        return np.sort(rng.uniform(0.6, 1.8, rng.integers(1, 3)))
+    people = rng.choice(len(CROWD), p=CROWD)
+    tall = np.exp(rng.uniform(np.log(0.12), np.log(1.05)))
+    return np.sort(np.clip(tall * np.exp(rng.normal(0, 0.25, people)), 0.07, 1.3))
 
 
 def _place(
