@@ -46,8 +46,11 @@ class Canvas:
         """Paint people, the farthest first; the maps by their names in contract.Perception.
 
         Args:
-            sightings: each with its index into Perception.bodies; all with dense maps.
+            sightings: each with its index into Perception.bodies; all with dense maps, unless
+                no task needs one.
         """
+        if not self._maps:
+            return {}
         # Somebody whose distance is unknown counts as farthest, and covers nobody.
         depths = [float(np.nan_to_num(seen.root_m[2], nan=np.inf)) for _, seen in sightings]
         unit_m = 1.0 if self._depth_name == "depth_m" else min(depths, default=np.inf)
