@@ -25,15 +25,16 @@ class Announcer:
         self._log = log
         self._clock = clock
         self._lock = threading.Lock()
-        self._state: dict[str, str] = {}
+        self._state: dict[str, tuple[str, Level]] = {}
         self._said: dict[tuple[str, str], float] = {}
 
     def say(self, part: str, level: Level, key: str, text: str) -> None:
         """``part`` is now in the state ``key``; ``text`` says it to people."""
         with self._lock:
-            before, self._state[part] = self._state.get(part), key
+            before, was = self._state.get(part, ("", Level.OK))
+            self._state[part] = key, level
             now = self._clock()
-            if before == key or (before is None and level is Level.OK):
+            if before == key or level is was is Level.OK:  # good news is that trouble is over
                 return
             if now - self._said.get((part, key), -REPEAT_S) < REPEAT_S:
                 return

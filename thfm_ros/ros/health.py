@@ -82,7 +82,7 @@ class Health:
 
     def __init__(self, image_timeout_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._timeout_s = image_timeout_s
+        self.image_timeout_s = image_timeout_s
         self._lock = threading.Lock()
         self._drops: Counter[str] = Counter()
         self._failure = ""
@@ -181,7 +181,9 @@ class Health:
                 self._latency(now, situation) if active else _resting("latency", situation)
             )
             found.append(self._engine(situation))
-            found.append(_calibration(situation) if active else _resting("calibration", situation))
+            # Before the first image nobody misses a calibration.
+            started = active and self._last_image is not None
+            found.append(_calibration(situation) if started else _resting("calibration", situation))
             found.append(self._window(now, situation) if active else _resting("window", situation))
             level = Level.WARN if situation.bodies_trouble else Level.OK
             text = situation.bodies_trouble or "published"
@@ -200,8 +202,8 @@ class Health:
         }
         if not situation.enabled:
             return Finding("input", Level.OK, "off", "switched off by ~/enable", values)
-        if silent_s > self._timeout_s:
-            level = Level.ERROR if silent_s > 5 * self._timeout_s else Level.WARN
+        if silent_s > self.image_timeout_s:
+            level = Level.ERROR if silent_s > 5 * self.image_timeout_s else Level.WARN
             never = "no image yet" if self._last_image is None else "no image any more"
             text = f"{never}, for {silent_s:.0f} s. {situation.image_source}"
             return Finding("input", level, f"silent {level}", text, values)
@@ -212,7 +214,7 @@ class Health:
             key = "clock" if "clock" in self._stamp_trouble else "stamp"
             return Finding("input", Level.WARN, key, self._stamp_trouble, values)
         if self._last_image is not None and now - (self._last_accepted or self._since) > max(
-            self._timeout_s, 1.0
+            self.image_timeout_s, 1.0
         ):
             text = "image stamps stand still: the camera repeats one frame, or never sets its stamp"
             return Finding("input", Level.WARN, "frozen", text, values)

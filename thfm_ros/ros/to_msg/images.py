@@ -6,7 +6,6 @@ changes. Nothing is copied here but what changes its type on the way out.
 
 import sys
 
-import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8, UInt16
 from sensor_msgs.msg import Image
@@ -62,38 +61,3 @@ def person_labels(mask: Float32[np.ndarray, "h w"], threshold: float) -> UInt8[n
     if np.isnan(mask.sum()):  # one pass instead of two where nothing is unknown
         labels[np.isnan(mask)] = UNLABELLED
     return labels
-
-
-def normals_rgb(normals: Float32[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
-    """(n + 1) / 2 as a colour; unknown is black. For viewers, which cannot show 32FC3."""
-    flat = np.ascontiguousarray(normals).reshape(len(normals), -1)
-    # OpenCV saturates NaN to 0; a test holds it to that.
-    return np.asarray(cv2.convertScaleAbs(flat, None, 127.5, 127.5)).reshape(normals.shape)
-
-
-def _surface_colours() -> UInt8[np.ndarray, "17 16 16 3"]:
-    """Colour of a body part at 16 x 16 places of its surface: hue by part, u and v by shade."""
-    parts = np.arange(17)
-    hue = (parts * 180 * 0.381966) % 180  # the golden section keeps neighbours apart
-    u, v = np.meshgrid(np.linspace(0, 1, 16), np.linspace(0, 1, 16), indexing="ij")
-    hsv = np.empty((17, 16, 16, 3), np.uint8)
-    hsv[..., 0] = hue[:, None, None]
-    hsv[..., 1] = 255 - 150 * v  # pale towards the far end
-    hsv[..., 2] = 125 + 130 * np.abs(2 * u - 1)  # u is 0 in front and 0.5 at the back
-    rgb = cv2.cvtColor(hsv.reshape(1, -1, 3), cv2.COLOR_HSV2RGB)
-    return np.asarray(rgb).reshape(17, 16, 16, 3)
-
-
-_SURFACE = _surface_colours()
-
-
-def dense_pose_rgb(dense_pose: Float32[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
-    """Hue by part, brightness by u (bright in front), saturation by v; black off people."""
-    height, width = dense_pose.shape[:2]
-    flat = np.ascontiguousarray(dense_pose).reshape(-1, 3)
-    rgb = np.zeros((height * width, 3), np.uint8)
-    seen = np.flatnonzero(flat[:, 0] > 0)  # False for NaN
-    part, u, v = flat[seen].T
-    place = np.clip((u * 16).astype(np.intp), 0, 15), np.clip((v * 16).astype(np.intp), 0, 15)
-    rgb[seen] = _SURFACE[part.astype(np.intp), place[0], place[1]]
-    return rgb.reshape(height, width, 3)

@@ -1,0 +1,57 @@
+"""Where images come from: names, quality of service, and what to say when none come."""
+
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+
+# Of a camera only the newest image matters, and best effort takes from reliable writers too.
+INPUT_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+
+def input_topics(node: Node, transport: str) -> tuple[str, str]:
+    """Full names of the image and the camera_info topic.
+
+    Who remaps ``image`` alone gets the camera_info beside it, as in image_pipeline. Compressed
+    images lie below the raw ones, as image_transport has it.
+    """
+    image = node.resolve_topic_name("image")
+    info = node.resolve_topic_name("camera_info")
+    if info == node.get_namespace().rstrip("/") + "/camera_info":
+        info = image.rpartition("/")[0] + "/camera_info"
+    return (f"{image}/compressed" if transport == "compressed" else image), info
+
+
+def subscribe_to_images(
+    node: Node,
+    kind: type,
+    topic: str,
+    receive: Callable[[Any], None],
+    lost: Callable[[int], None],
+) -> Any:
+    """Subscribe; ``lost`` gets the number of images that the middleware lost, if it tells."""
+    events = SubscriptionEventCallbacks(message_lost=lambda seen: lost(seen.total_count_change))
+    try:
+        return node.create_subscription(kind, topic, receive, INPUT_QOS, event_callbacks=events)
+    except UnsupportedEventTypeError:
+        return node.create_subscription(kind, topic, receive, INPUT_QOS)
+
+
+def image_source(node: Node, topic: str, kind: type) -> str:
+    """Who publishes the images; and what to do if nobody does, or something else."""
+    wanted = f"sensor_msgs/msg/{kind.__name__}"
+    sources = node.get_publishers_info_by_topic(topic)
+    if not sources:
+        return (
+            f"Nobody publishes {topic}: start the camera, or remap image (`ros2 topic list` shows "
+            "what there is)."
+        )
+    others = sorted({each.topic_type for each in sources} - {wanted})
+    if others:
+        return (
+            f"{topic} is published as {', '.join(others)}, but {wanted} is expected: remap image, "
+            "or set image_transport."
+        )
+    return f"{topic} is published by {', '.join(each.node_name for each in sources)}."
