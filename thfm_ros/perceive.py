@@ -94,6 +94,13 @@ class Lens:
     hfov_deg: float | None = None
     fx: float | None = None  # pixels
 
+    def __post_init__(self) -> None:
+        """Refuse what no lens has."""
+        if self.hfov_deg is not None and not 1 <= self.hfov_deg <= 170:
+            raise PerceptionError(f"--hfov {self.hfov_deg:g}: give 1 to 170 degrees.")
+        if self.fx is not None and not self.fx > 0:
+            raise PerceptionError(f"--fx {self.fx:g}: a focal length is more than 0 pixels.")
+
     def camera(self, width: int, height: int) -> Intrinsics | None:
         """Intrinsics of a picture of this size, its axis in the middle."""
         if self.fx is not None:
@@ -175,8 +182,9 @@ def run(args: argparse.Namespace) -> int:
     """Perceive ``args.input`` into ``args.out``."""
     settings = {"engine.checkpoint": args.checkpoint, **settings_from(args.set)}
     config = config_from(settings)
-    source = source_of(args.input)
     lens = Lens(args.hfov, args.fx)
+    asked = tasks_from(args.tasks) if args.tasks else None
+    source = source_of(args.input)
     if lens == Lens():
         log.warning(
             "No focal length: nothing is metric, so depth_m and keypoints3d will be NaN. "
@@ -185,12 +193,11 @@ def run(args: argparse.Namespace) -> int:
     pipeline = load_pipeline(config)
     card = pipeline.engine.card
     log.info("%s, %s", card.name, pipeline.engine.description)
-    tasks = tasks_from(args.tasks) if args.tasks else frozenset(card.tasks)
     count = perceive(
         pipeline,
         source,
         args.out,
-        tasks,
+        asked or frozenset(card.tasks),
         lens=lens,
         overlay=args.overlay,
         max_frames=args.max_frames,
