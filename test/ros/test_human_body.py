@@ -2,6 +2,7 @@
 
 import math
 import xml.etree.ElementTree as ET
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,38 +69,37 @@ def limb_errors_rad(positions: np.ndarray) -> dict[str, float]:
 
 def from_urdf(text: str, angles: dict[str, float]) -> dict[str, np.ndarray]:
     """Forward kinematics of URDF text, written without a look at the package's own."""
-    placed: dict[str, np.ndarray] = {}
-    robot = ET.fromstring(text)
+    robot: Any = ET.fromstring(text)
     joints = robot.findall("joint")
-    children = {j.find("child").get("link") for j in joints}  # type: ignore[union-attr]
-    root = next(
-        name for link in robot.findall("link") if (name := link.get("name")) not in children
-    )
-    placed[root] = np.eye(4)
+    children = {joint.find("child").get("link") for joint in joints}
+    links = [link.get("name") for link in robot.findall("link")]
+    placed = {name: np.eye(4) for name in links if name not in children}
+    assert len(placed) == 1  # one root
     while joints:
-        joint = next(j for j in joints if j.find("parent").get("link") in placed)  # type: ignore[union-attr]
+        joint = next(j for j in joints if j.find("parent").get("link") in placed)
         joints.remove(joint)
         step = np.eye(4)
-        step[:3, 3] = [float(v) for v in joint.find("origin").get("xyz").split()]  # type: ignore[union-attr]
+        step[:3, 3] = [float(v) for v in joint.find("origin").get("xyz").split()]
         if joint.get("type") == "revolute":
-            axis = tuple(float(v) for v in joint.find("axis").get("xyz").split())  # type: ignore[union-attr]
-            step[:3, :3] = about(axis, angles[joint.get("name")])  # type: ignore[arg-type,index]
-        parent = joint.find("parent").get("link")  # type: ignore[union-attr]
-        placed[joint.find("child").get("link")] = placed[parent] @ step  # type: ignore[union-attr,index]
+            x, y, z = (float(v) for v in joint.find("axis").get("xyz").split())
+            step[:3, :3] = about((x, y, z), angles[joint.get("name")])
+        parent = joint.find("parent").get("link")
+        placed[joint.find("child").get("link")] = placed[parent] @ step
     return placed
 
 
 def test_the_urdf_has_the_links_and_joints_of_rep155() -> None:
-    robot = ET.fromstring(urdf("abcde", SIZE))
+    robot: Any = ET.fromstring(urdf("abcde", SIZE))
     links = [link.get("name") for link in robot.findall("link")]
-    joints = [joint.get("name") for joint in robot.findall("joint")]
-    assert sorted(links) == sorted(f"{name}_abcde" for name in LINKS)  # type: ignore[type-var]
-    assert len(joints) == 26 and len(set(joints)) == 26
-    moving = [j.get("name") for j in robot.findall("joint") if j.get("type") == "revolute"]
-    assert sorted(moving) == sorted(f"{name}_abcde" for name in MOVING)  # type: ignore[type-var]
+    joints = robot.findall("joint")
+    names = [joint.get("name") for joint in joints]
+    assert sorted(links) == sorted(f"{name}_abcde" for name in LINKS)
+    assert len(names) == 26 and len(set(names)) == 26
+    moving = [joint.get("name") for joint in joints if joint.get("type") == "revolute"]
+    assert sorted(moving) == sorted(f"{name}_abcde" for name in MOVING)
     parents = {
-        j.find("child").get("link"): j.find("parent").get("link") for j in robot.findall("joint")
-    }  # type: ignore[union-attr]
+        joint.find("child").get("link"): joint.find("parent").get("link") for joint in joints
+    }
     assert parents["l_y_shoulder_abcde"] == "torso_abcde"
     assert parents["r_y_hip_abcde"] == "body_abcde"
 

@@ -56,8 +56,9 @@ def intrinsics_from_info(
     )
     if (published.width, published.height) == (width, height):
         return published
-    # Rounding a side to whole pixels makes up to one pixel of difference between the factors.
-    if abs(published.width * height - published.height * width) > max(width, height):
+    # Each side may have been rounded to whole pixels, by up to one.
+    twist = abs(published.width * height - published.height * width)
+    if twist > published.width + published.height:
         raise CalibrationError(
             f"camera_info is of {published.width}x{published.height} pixels, images have "
             f"{width}x{height}, which is another shape: this calibration is not theirs. Remap "
