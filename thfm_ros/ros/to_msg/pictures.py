@@ -34,14 +34,15 @@ def dense_pose_colours(surface: Float32[np.ndarray, "h w 3"]) -> UInt8[np.ndarra
     rgb = np.zeros(surface.shape, np.uint8)
     part = cv2.extractChannel(surface, 0)
     rows, columns = _filled(cv2.compare(part, 0.5, cv2.CMP_GT))  # NaN is not greater
+    if rows.start == rows.stop:
+        return rgb
     _, u, v = cv2.split(np.ascontiguousarray(surface[rows, columns]))
     place = np.minimum(np.floor(u * _STEPS), _STEPS - 1) * _STEPS
     place += np.minimum(np.floor(v * _STEPS), _STEPS - 1)
     place += part[rows, columns] * (_STEPS * _STEPS)
     np.nan_to_num(place, copy=False)
     colours = _SURFACE.take(place.astype(np.int32)).view(np.uint8).reshape(*place.shape, 4)
-    if colours.size:
-        rgb[rows, columns] = cv2.cvtColor(colours, cv2.COLOR_RGBA2RGB)
+    rgb[rows, columns] = cv2.cvtColor(colours, cv2.COLOR_RGBA2RGB)
     return rgb
 
 

@@ -1,0 +1,155 @@
+"""People as messages and markers, and the latched messages that explain them."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from fake_engine import CARD
+from perceived import HEIGHT, WIDTH, a_body, a_perception
+from rclpy.serialization import deserialize_message, serialize_message
+from std_msgs.msg import Header
+from visualization_msgs.msg import Marker, MarkerArray
+
+from thfm_ros.contract import Task, TrackState
+from thfm_ros.msg import Body as BodyMsg
+from thfm_ros.msg import BodyArray
+from thfm_ros.ros.to_msg.bodies import body_array
+from thfm_ros.ros.to_msg.labels import label_info, label_map, skeleton_info
+from thfm_ros.ros.to_msg.markers import BodyMarkers
+from thfm_ros.skeleton import BONES, JOINT_NAMES, PART_NAMES, TWINS, Joint
+
+pytestmark = pytest.mark.ros
+
+HEADER = Header(frame_id="camera")
+
+
+def sent(msg: BodyArray) -> BodyArray:
+    """The message as a subscriber gets it."""
+    return deserialize_message(serialize_message(msg), BodyArray)
+
+
+def test_every_number_of_a_body_arrives() -> None:
+    body = a_body()
+    array = sent(body_array(a_perception(body), HEADER))
+    assert (array.image_width, array.image_height, array.metric) == (WIDTH, HEIGHT, True)
+    (msg,) = array.bodies
+    assert (msg.id, msg.state, msg.score) == ("abcde", BodyMsg.TRACKED, pytest.approx(0.9))
+    np.testing.assert_array_equal(msg.box, body.box)
+    np.testing.assert_allclose([msg.root.x, msg.root.y, msg.root.z], body.root_m)
+    np.testing.assert_array_equal(msg.root_covariance, body.root_covariance_m2)
+    assert len(msg.joints) == len(JOINT_NAMES)
+    for index, joint in enumerate(msg.joints):
+        np.testing.assert_array_equal([joint.x, joint.y, joint.score], body.keypoints[index])
+        place = [joint.position.x, joint.position.y, joint.position.z]
+        np.testing.assert_allclose(place, body.positions_m[index])
+        np.testing.assert_array_equal(joint.covariance, body.covariances_m2[index])
+
+
+@pytest.mark.parametrize("state", TrackState)
+def test_states_have_their_number(state: TrackState) -> None:
+    (msg,) = body_array(a_perception(a_body(state=state)), HEADER).bodies
+    assert msg.state == getattr(BodyMsg, state.name)
+
+
+def test_unknown_joints_arrive_as_nan() -> None:
+    body = a_body()
+    body.positions_m[3] = np.nan
+    body.keypoints[4, :2] = np.nan
+    (msg,) = sent(body_array(a_perception(body, calibrated=False), HEADER)).bodies
+    assert np.isnan(msg.joints[3].position.z)
+    assert np.isnan(msg.joints[4].x)
+
+
+def test_nobody_is_an_empty_list() -> None:
+    array = sent(body_array(a_perception(calibrated=False), HEADER))
+    assert list(array.bodies) == []
+    assert array.metric is False
+
+
+def by_id(markers: MarkerArray) -> dict[tuple[str, int], Marker]:
+    return {(marker.ns, marker.id): marker for marker in markers.markers}
+
+
+def test_a_body_is_drawn_as_spheres_lines_and_its_id() -> None:
+    body = a_body()
+    drawn = by_id(BodyMarkers().markers(a_perception(body), HEADER))
+    assert set(drawn) == {("body_abcde", number) for number in range(3)}
+    spheres, lines, text = (drawn["body_abcde", number] for number in range(3))
+    assert spheres.type == Marker.SPHERE_LIST and len(spheres.points) == len(JOINT_NAMES)
+    assert lines.type == Marker.LINE_LIST and len(lines.points) == 2 * len(BONES)
+    parent, child = BONES[5]
+    for point, joint in zip(lines.points[10:12], (parent, child), strict=True):
+        np.testing.assert_allclose([point.x, point.y, point.z], body.positions_m[joint])
+    assert text.type == Marker.TEXT_VIEW_FACING and text.text == "abcde"
+    assert text.pose.position.y < body.positions_m[Joint.HEAD, 1]  # above: y is down
+    assert all(m.header.frame_id == "camera" and m.lifetime.nanosec for m in drawn.values())
+
+
+def test_joints_that_are_unknown_or_doubtful_are_left_out_of_spheres_and_lines() -> None:
+    body = a_body()
+    body.positions_m[Joint.LEFT_WRIST] = np.nan
+    body.keypoints[Joint.RIGHT_WRIST, 2] = 0.05
+    drawn = by_id(BodyMarkers().markers(a_perception(body), HEADER, min_score=0.1))
+    assert len(drawn["body_abcde", 0].points) == len(JOINT_NAMES) - 2
+    assert len(drawn["body_abcde", 1].points) == 2 * (len(BONES) - 4)  # elbow-wrist, wrist-hand
+
+
+def test_whoever_is_gone_is_deleted_once() -> None:
+    markers = BodyMarkers()
+    markers.markers(a_perception(a_body("abcde"), a_body("fghij")), HEADER)
+    second = by_id(markers.markers(a_perception(a_body("fghij")), HEADER))
+    gone = {key for key, marker in second.items() if marker.action == Marker.DELETE}
+    assert gone == {("body_abcde", number) for number in range(3)}
+    third = markers.markers(a_perception(a_body("fghij")), HEADER).markers
+    assert all(marker.action == Marker.ADD for marker in third)
+
+
+def test_without_a_scale_nobody_is_drawn() -> None:
+    body = replace(a_body(), positions_m=np.full((len(JOINT_NAMES), 3), np.nan, np.float32))
+    assert BodyMarkers().markers(a_perception(body, calibrated=False), HEADER).markers == []
+
+
+def test_what_is_only_predicted_is_paler() -> None:
+    seen = by_id(BodyMarkers().markers(a_perception(a_body()), HEADER))
+    lost = by_id(BodyMarkers().markers(a_perception(a_body(state=TrackState.LOST)), HEADER))
+    assert lost["body_abcde", 0].color.a < seen["body_abcde", 0].color.a
+
+
+def test_clearing_deletes_everything() -> None:
+    (marker,) = BodyMarkers().clear(HEADER).markers
+    assert marker.action == Marker.DELETEALL
+
+
+def test_the_label_maps_name_every_value() -> None:
+    people = label_map(Task.SEGMENTATION, CARD, 0.4, HEADER)
+    assert dict(zip(people.ids, people.names, strict=True)) == {0: "background", 1: "person"}
+    assert people.unlabelled == 255 and people.threshold == pytest.approx(0.4)
+    parts = label_map(Task.PARTS, CARD, 0.5, HEADER)
+    assert list(parts.ids) == list(range(len(PART_NAMES)))
+    assert tuple(parts.names) == PART_NAMES
+
+
+def test_the_twin_of_vision_msgs_says_the_same() -> None:
+    """vision_msgs is on no Python index: a stand-in with its fields takes its place here."""
+    stand_in = SimpleNamespace(
+        LabelInfo=lambda **fields: SimpleNamespace(**fields),
+        VisionClass=lambda **fields: SimpleNamespace(**fields),
+    )
+    info = label_info(Task.PARTS, CARD, 0.5, HEADER, stand_in)
+    assert [(c.class_id, c.class_name) for c in info.class_map] == list(enumerate(PART_NAMES))
+
+
+def test_the_skeleton_describes_itself() -> None:
+    info = skeleton_info(CARD, HEADER)
+    assert tuple(info.joint_names) == JOINT_NAMES
+    bones = list(zip(info.bone_parents, info.bone_children, strict=True))
+    assert bones == [(int(a), int(b)) for a, b in BONES]
+    assert [int(twin) for twin in info.twins] == [int(twin) for twin in TWINS]
+    assert info.joint_names[info.twins[Joint.LEFT_KNEE]] == "right_knee"
+
+
+def test_a_checkpoint_with_other_joints_claims_no_bones() -> None:
+    info = skeleton_info(replace(CARD, joint_names=("head", "tail")), HEADER)
+    assert list(info.joint_names) == ["head", "tail"]
+    assert list(info.bone_parents) == []
