@@ -77,7 +77,23 @@ def label(
                 vx, vy, vz = towards(wx, wy, wz, camera.position)
                 nx, ny, nz = mixed(normals, i, j, k, a, b, c)
                 nx, ny, nz = facing_normal(nx, ny, nz, vx, vy, vz)
-                _person(f, i, j, k, a, b, c, x, y, surface, parts, owners, part_out, owner_out, surface_out)
+                _person(
+                    f,
+                    i,
+                    j,
+                    k,
+                    a,
+                    b,
+                    c,
+                    x,
+                    y,
+                    surface,
+                    parts,
+                    owners,
+                    part_out,
+                    owner_out,
+                    surface_out,
+                )
                 if next_screen[i, 2] > 0 and next_screen[j, 2] > 0 and next_screen[k, 2] > 0:
                     _flow(next_screen, i, j, k, a, b, c, px, py, depth, flow_out[y, x])
             depth_out[y, x] = depth

@@ -48,4 +48,5 @@ def _painted(
     paint: Float[np.ndarray, "3"],
 ) -> Float[np.ndarray, "v 3"]:
     share = strength[:, None]
-    return colours * (1 - share) + share * paint
+    out: np.ndarray = colours * (1 - share) + share * paint
+    return out

@@ -76,9 +76,7 @@ def hit(
 
 
 @inlined
-def sky_colour(
-    place: Backdrop, dx: float, dy: float, dz: float
-) -> tuple[float, float, float]:
+def sky_colour(place: Backdrop, dx: float, dy: float, dz: float) -> tuple[float, float, float]:
     """Bilinear look-up in the panorama."""
     p = place.panorama
     height, width = p.shape[0], p.shape[1]
@@ -87,7 +85,7 @@ def sky_colour(
     v = math.acos(min(1.0, max(-1.0, dz * inverse))) / math.pi
     u = (u - math.floor(u)) * width - 0.5
     v = min(max(v * height - 0.5, 0.0), height - 1.001)
-    i, j = int(math.floor(u)), int(v)
+    i, j = math.floor(u), int(v)
     a, b, gain = u - i, v - j, place.gain
     i0, i1 = i % width, (i + 1) % width
     k, a = j + 1, a * gain
@@ -106,11 +104,15 @@ def _structure_colour(
 ) -> tuple[float, float, float]:
     """Albedo of floor, walls (with a dark skirting board) and ceiling."""
     if kind == 1:
-        return texel(drawn.textures, place.floor_texture, x * place.floor_repeat, y * place.floor_repeat)
+        return texel(
+            drawn.textures, place.floor_texture, x * place.floor_repeat, y * place.floor_repeat
+        )
     if kind == 4:
         return 0.85, 0.85, 0.85
     along = y if kind == 2 else x
-    r, g, b = texel(drawn.textures, place.wall_texture, along * place.wall_repeat, -z * place.wall_repeat)
+    r, g, b = texel(
+        drawn.textures, place.wall_texture, along * place.wall_repeat, -z * place.wall_repeat
+    )
     if z < 0.09:
         return 0.45 * r, 0.45 * g, 0.45 * b
     return r, g, b
@@ -177,7 +179,11 @@ def structure(
         fade = min(1.0, max(0.0, (depth - FADE_START_M) / FADE_LENGTH_M))
         if fade > 0:
             r, g, b = sky_colour(place, dx, dy, dz)
-            red, green, blue = red + fade * (r - red), green + fade * (g - green), blue + fade * (b - blue)
+            red, green, blue = (
+                red + fade * (r - red),
+                green + fade * (g - green),
+                blue + fade * (b - blue),
+            )
     return red, green, blue
 
 

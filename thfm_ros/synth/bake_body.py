@@ -170,9 +170,7 @@ def _expressions(model: Any) -> tuple[np.ndarray, np.ndarray]:
     return moved.astype(np.int32), delta[:, moved].astype(np.float16)
 
 
-def _shape_space(
-    model: Any, seed: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _shape_space(model: Any, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Mean, principal axes, coefficients and traits of SHAPES random bodies above toddler age."""
     rng = np.random.default_rng(seed)
     gender = rng.random(SHAPES)
@@ -195,12 +193,12 @@ def _shape_space(
     }
     chunks = [slice(start, start + 60) for start in range(0, SHAPES, 60)]
     bodies = [_bodies(model, {k: v[chunk] for k, v in traits.items()}) for chunk in chunks]
-    flat = np.concatenate([np.concatenate(body, axis=1).reshape(len(body[0]), -1) for body in bodies])
+    flat = np.concatenate(
+        [np.concatenate(body, axis=1).reshape(len(body[0]), -1) for body in bodies]
+    )
     mean = flat.mean(axis=0)
     _, _, rows = np.linalg.svd(flat - mean, full_matrices=False)
     axes = rows[:AXES].astype(np.float16)
     samples = ((flat - mean) @ axes.astype(np.float32).T).astype(np.float32)
     columns = np.stack([gender, age, *race.T], axis=1).astype(np.float32)
     return (mean.reshape(-1, 3).astype(np.float32), axes.reshape(AXES, -1, 3), samples, columns)
-
-

@@ -103,7 +103,8 @@ def _place(binding: Binding, body: np.ndarray) -> np.ndarray:
         first, second, rest = binding.scales[letter]
         size = abs(body[first, axis] - body[second, axis]) / rest
         placed[:, axis] += binding.offset[:, column] * size * sign
-    return placed
+    out: np.ndarray = placed
+    return out
 
 
 def _inherited_weights(
@@ -145,7 +146,12 @@ def _covered(placed: np.ndarray, faces: np.ndarray, body: BareBody, kind: str) -
     if kind in ("hair", "hat"):
         return np.zeros(0, np.int32)
     corners = placed[faces]
-    points = [placed, corners.mean(axis=1), corners[:, :2].mean(axis=1), corners[:, 1:].mean(axis=1)]
+    points = [
+        placed,
+        corners.mean(axis=1),
+        corners[:, :2].mean(axis=1),
+        corners[:, 1:].mean(axis=1),
+    ]
     rest = body.assets.rest[body.skin_vertices]
     distance, _ = cKDTree(np.concatenate(points)).query(rest)
     return body.skin_vertices[distance < 0.03].astype(np.int32)
@@ -208,4 +214,9 @@ def read_obj(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray
                 face_points.append([uv[0], uv[k], uv[k + 1]])
     if not faces:
         raise SourceError(f"no triangles in {path.name}")
-    return np.array(vertices), np.array(points or [[0.0, 0.0]]), np.array(faces), np.array(face_points)
+    return (
+        np.array(vertices),
+        np.array(points or [[0.0, 0.0]]),
+        np.array(faces),
+        np.array(face_points),
+    )

@@ -13,8 +13,14 @@ import numpy as np
 
 from thfm_ros.synth.bake_body import SourceError
 from thfm_ros.synth.pack import QUATERNION_UNIT, BodyAssets, MotionClip
-from thfm_ros.synth.rotation import about, between, from_axis_angle, from_quaternion, to_axis_angle
-from thfm_ros.synth.rotation import to_quaternion
+from thfm_ros.synth.rotation import (
+    about,
+    between,
+    from_axis_angle,
+    from_quaternion,
+    to_axis_angle,
+    to_quaternion,
+)
 from thfm_ros.synth.segments import SEGMENTS, rest_directions
 
 logger = logging.getLogger(__name__)
@@ -121,7 +127,9 @@ def read_pose(path: Path, body: BodyAssets) -> np.ndarray:
         above = body.parents[bone]
         inherited = out[above] if above >= 0 else np.eye(3)
         out[bone] = Y_UP @ turned[name] @ Y_UP.T if name in turned else inherited
-    local = np.stack([out[p].T @ own if p >= 0 else own for p, own in zip(body.parents, out, strict=True)])
+    local = np.stack(
+        [out[p].T @ own if p >= 0 else own for p, own in zip(body.parents, out, strict=True)]
+    )
     return _packed(local)
 
 
@@ -176,10 +184,12 @@ def _packed(turns: np.ndarray) -> np.ndarray:
 
 
 def _halfway(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    return start @ from_axis_angle(0.5 * to_axis_angle(start.transpose(0, 2, 1) @ end))
+    out: np.ndarray = start @ from_axis_angle(0.5 * to_axis_angle(start.transpose(0, 2, 1) @ end))
+    return out
 
 
 def _resampled(rows: np.ndarray, fps: float) -> np.ndarray:
     """Nearest frames at FPS: linear mixing of quaternions could pass through zero."""
     count = max(2, int(len(rows) * FPS / fps))
-    return rows[np.round(np.linspace(0, len(rows) - 1, count)).astype(int)]
+    out: np.ndarray = rows[np.round(np.linspace(0, len(rows) - 1, count)).astype(int)]
+    return out

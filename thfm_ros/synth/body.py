@@ -78,7 +78,7 @@ def expressed(
     rng: np.random.Generator, body: BodyAssets, vertices: Float32[np.ndarray, "v 3"]
 ) -> Float32[np.ndarray, "v 3"]:
     """A copy with a random facial expression, neutral in a third of the cases."""
-    out = vertices.copy()
+    out: np.ndarray = vertices.copy()
     if not len(body.expressions) or rng.random() < 0.33:
         return out
     strength = np.clip(rng.normal(0, 0.45, len(body.expressions)), 0, 1).astype(np.float32)
@@ -102,7 +102,7 @@ def bone_positions(
     parents: np.ndarray,
 ) -> Float[np.ndarray, "t b 3"]:
     """Walk down the bones: where each begins when its parent is turned (world axes, metres)."""
-    out = np.zeros(turns.shape[:2] + (3,))
+    out = np.zeros((*turns.shape[:2], 3))
     for bone, parent in enumerate(parents):
         if parent < 0:
             out[:, bone] = root

@@ -32,12 +32,11 @@ def look_at(
     forward = unit(target - position)
     right = unit(np.cross(forward, [0.0, 0.0, 1.0]))
     axes = np.stack([right, np.cross(forward, right), forward])
-    return about("z", -roll) @ axes
+    out: np.ndarray = about("z", -roll) @ axes
+    return out
 
 
-def _path(
-    rng: np.random.Generator, frames: int, fps: float
-) -> tuple[np.ndarray, np.ndarray]:
+def _path(rng: np.random.Generator, frames: int, fps: float) -> tuple[np.ndarray, np.ndarray]:
     """How far position and aim wander: still, shaking, or driving and panning."""
     moving = rng.random() < 0.5
     drive = rng.normal(0, 0.2, 3) * [1, 1, 0.4] * moving / fps

@@ -36,7 +36,8 @@ def choose(pack: AssetPack, split: str) -> Choices:
         if split == "all" or count < every:
             return numbers
         held_out = numbers % every == every - 1
-        return numbers[held_out if split == "val" else ~held_out]
+        out: np.ndarray = numbers[held_out if split == "val" else ~held_out]
+        return out
 
     return Choices(
         pack=pack,
@@ -48,12 +49,10 @@ def choose(pack: AssetPack, split: str) -> Choices:
     )
 
 
-def random_motion(
-    rng: np.random.Generator, choices: Choices, frames: int, fps: float
-) -> Motion:
+def random_motion(rng: np.random.Generator, choices: Choices, frames: int, fps: float) -> Motion:
     """A gesture made by rule, a capture or a posture; two thirds of the latter are varied."""
     kind = rng.random()
-    if kind < 0.4 or not len(choices.captures) and not len(choices.postures):
+    if kind < 0.4 or (not len(choices.captures) and not len(choices.postures)):
         return gesture(rng, choices.rig, frames, fps)
     if kind < 0.85 and len(choices.captures):
         which = int(rng.choice(choices.captures))

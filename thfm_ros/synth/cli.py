@@ -6,8 +6,12 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from thfm_ros.contract import PerceptionError
+
+if TYPE_CHECKING:  # numba is only loaded by those who render
+    from thfm_ros.synth.generate import Order
 
 DEFAULT_PACK = Path.home() / ".cache" / "thfm_ros" / "synth_pack.npz"
 
@@ -33,6 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     render.add_argument("--out", type=Path, required=True, help="folder of the shards")
     render.add_argument("--workers", type=int, default=1, help="processes (%(default)s)")
     render.add_argument("--shard", type=int, default=64, help="clips per file (%(default)s)")
+    render.add_argument(
+        "--store", choices=("small", "lossless", "plain"), default="small",
+        help="JPEG + PNG in the file, PNG alone, or bare arrays of six times the size (%(default)s)",
+    )  # fmt: skip
     render.add_argument("--flow", action="store_true", help="also store motion to the next frame")
 
 
@@ -75,11 +83,11 @@ def _bake(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     started = time.monotonic()
     pack = bake(args.sources, args.out, args.seed)
-    contents = ", ".join(f"{count} {name}" for name, count in pack.about.items() if name not in ("body", "seed"))
-    size = args.out.stat().st_size / 1e6
-    sys.stdout.write(
-        f"{args.out}: {size:.1f} MB, {contents}; {time.monotonic() - started:.0f} s\n"
+    contents = ", ".join(
+        f"{count} {name}" for name, count in pack.about.items() if name not in ("body", "seed")
     )
+    size = args.out.stat().st_size / 1e6
+    sys.stdout.write(f"{args.out}: {size:.1f} MB, {contents}; {time.monotonic() - started:.0f} s\n")
     return 0
 
 
@@ -100,7 +108,9 @@ def _render(args: argparse.Namespace) -> int:
     try:
         frames = tuple(int(word) for word in args.frames.split(","))
     except ValueError:
-        raise PerceptionError(f"--frames {args.frames} is no list of numbers; try 8 or 4,2,1") from None
+        raise PerceptionError(
+            f"--frames {args.frames} is no list of numbers; try 8 or 4,2,1"
+        ) from None
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     for view, order in _orders(args, frames, args.shard):
         total, started = 0, time.monotonic()
@@ -117,7 +127,7 @@ def _render(args: argparse.Namespace) -> int:
 
 def _orders(
     args: argparse.Namespace, frames: tuple[int, ...], shard: int
-) -> list[tuple[str, "Order"]]:  # noqa: F821
+) -> list[tuple[str, "Order"]]:
     from thfm_ros.synth.generate import Order
 
     if args.clips < 1 or args.size < 16 or args.samples < 1 or min(frames) < 1:
@@ -137,6 +147,7 @@ def _orders(
             size=args.size,
             samples=args.samples,
             flow=getattr(args, "flow", False),
+            store=getattr(args, "store", "small"),
             artefacts=args.artefacts,
         )
         out.append((view, order))

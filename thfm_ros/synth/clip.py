@@ -147,7 +147,7 @@ def _maps(frames: list[Rendered], order: list[int], flow: bool) -> dict[str, np.
 
 def _skeletons(frames: list[Rendered], order: list[int]) -> dict[str, np.ndarray]:
     count, joints = len(frames), len(JOINT_NAMES)
-    out = {
+    out: dict[str, np.ndarray] = {
         "keypoints2d": np.full((count, PEOPLE, joints, 2), np.nan, np.float32),
         "keypoints3d": np.full((count, PEOPLE, joints, 3), np.nan, np.float32),
         "visibility": np.zeros((count, PEOPLE, joints), np.uint8),

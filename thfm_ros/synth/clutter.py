@@ -34,7 +34,8 @@ class Thing:
 
 def box(size: tuple[float, float, float], at: tuple[float, float, float], material: int) -> Thing:
     """A box of a size, its bottom's middle at ``at``."""
-    vertices, faces, uv = [], [], []
+    vertices: list[np.ndarray] = []
+    faces, uv = [], []
     scale = np.array([size[0] / 2, size[1] / 2, size[2]])
     for quad in _CUBE_FACES:
         start = len(vertices)
@@ -57,7 +58,10 @@ def lathe(profile: list[tuple[float, float]], material: int) -> Thing:
             low, high = ring / (len(profile) - 1), (ring + 1) / (len(profile) - 1)
             left, right = 3 * side / SIDES, 3 * (side + 1) / SIDES
             faces += [[a, b, d], [a, d, c]]
-            uv += [[[left, low], [right, low], [right, high]], [[left, low], [right, high], [left, high]]]
+            uv += [
+                [[left, low], [right, low], [right, high]],
+                [[left, low], [right, high], [left, high]],
+            ]
     return _thing(vertices, faces, uv, material)
 
 
@@ -80,7 +84,9 @@ def merged(things: list[Thing]) -> Thing:
     starts = np.cumsum([0, *(len(thing.vertices) for thing in things)])
     return Thing(
         np.concatenate([thing.vertices for thing in things]),
-        np.concatenate([t.faces + s for t, s in zip(things, starts, strict=False)]).astype(np.int32),
+        np.concatenate([t.faces + s for t, s in zip(things, starts, strict=False)]).astype(
+            np.int32
+        ),
         np.concatenate([thing.face_uv for thing in things]),
         np.concatenate([thing.materials for thing in things]),
         np.concatenate([thing.colours for thing in things]),
@@ -100,7 +106,9 @@ def _thing(vertices: np.ndarray, faces: list, uv: list, material: int) -> Thing:
 def stuff(rng: np.random.Generator, palette: Palette) -> int:
     """A material for a thing."""
     picture = surface(rng) if rng.random() < 0.75 else cloth(rng)
-    return palette.material(palette.texture(picture), shine=float(rng.choice([0.02, 0.1, 0.3])), gloss=20)
+    return palette.material(
+        palette.texture(picture), shine=float(rng.choice([0.02, 0.1, 0.3])), gloss=20
+    )
 
 
 def table(rng: np.random.Generator, palette: Palette, height_m: float | None = None) -> Thing:
@@ -111,7 +119,9 @@ def table(rng: np.random.Generator, palette: Palette, height_m: float | None = N
     parts = [box((width, depth, 0.04), (0, 0, height - 0.04), wood)]
     x, y = width / 2 - 0.05, depth / 2 - 0.05
     if rng.random() < 0.6:
-        parts += [box((0.05, 0.05, height), (i * x, j * y, 0), wood) for i in (-1, 1) for j in (-1, 1)]
+        parts += [
+            box((0.05, 0.05, height), (i * x, j * y, 0), wood) for i in (-1, 1) for j in (-1, 1)
+        ]
     else:
         parts += [box((0.04, depth, height), (i * x, 0, 0), wood) for i in (-1, 1)]
     return merged(parts)
@@ -181,9 +191,13 @@ def flag(rng: np.random.Generator, palette: Palette) -> Thing:
 
 def plant(rng: np.random.Generator, palette: Palette) -> Thing:
     """Leaves on all sides of a stem, in a pot."""
-    green = palette.material(palette.texture(surface(rng) * np.float32([0.35, 0.8, 0.25])), wrap=0.3)
+    leaf = surface(rng) * np.array([0.35, 0.8, 0.25], np.float32)
+    green = palette.material(palette.texture(leaf), wrap=0.3)
     height = rng.uniform(0.4, 1.7)
-    parts = [lathe([(0.1, 0), (0.16, 0.25)], stuff(rng, palette)), lathe([(0.02, 0.2), (0.01, height)], green)]
+    parts = [
+        lathe([(0.1, 0), (0.16, 0.25)], stuff(rng, palette)),
+        lathe([(0.02, 0.2), (0.01, height)], green),
+    ]
     for _ in range(rng.integers(8, 30)):
         turn, z = rng.uniform(0, 6.28), rng.uniform(0.3, 1.0) * height
         length, width = rng.uniform(0.15, 0.45), rng.uniform(0.02, 0.1)
@@ -203,9 +217,13 @@ def lump(rng: np.random.Generator, palette: Palette) -> Thing:
     if kind == 0:
         return box((width, depth, height), (0, 0, 0), stuff(rng, palette))
     if kind == 1:
-        return lathe([(0.01, 0), (width / 2, 0), (width / 2, height), (0.01, height)], stuff(rng, palette))
+        return lathe(
+            [(0.01, 0), (width / 2, 0), (width / 2, height), (0.01, height)], stuff(rng, palette)
+        )
     arc = np.linspace(0, np.pi, 9)
-    profile = [(width / 2 * float(np.sin(a)) + 0.01, height / 2 * float(1 - np.cos(a))) for a in arc]
+    profile = [
+        (width / 2 * float(np.sin(a)) + 0.01, height / 2 * float(1 - np.cos(a))) for a in arc
+    ]
     return lathe(profile, stuff(rng, palette))
 
 

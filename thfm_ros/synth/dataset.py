@@ -37,7 +37,7 @@ class ShardError(PerceptionError):
 
 
 def write_shard(
-    path: Path, arrays: dict[str, np.ndarray], about: dict[str, Any], *, lossless: bool = False
+    path: Path, arrays: dict[str, np.ndarray], about: dict[str, Any], *, store: str = "small"
 ) -> None:
     """Write a shard, complete or not at all.
 
@@ -45,15 +45,16 @@ def write_shard(
         path: ends in .npz; its folder must exist.
         arrays: the arrays of the shard format, [n, ...] each.
         about: what the header says besides format, sizes and checksum.
-        lossless: store ``rgb`` as PNG (about twice the size of the file) instead of JPEG.
+        store: "small": rgb as JPEG, other maps as PNG (34 kB per 128-pixel frame); "lossless": all
+            as PNG; "plain": arrays as they are, which ``np.load`` reads too (213 kB).
 
     Raises:
         ShardError: the disk is full or the folder cannot be written.
     """
     stored: dict[str, np.ndarray] = {}
     for name, values in arrays.items():
-        if name in MAPS:
-            codes = [_encoded(name, picture, lossless) for picture in values]
+        if name in MAPS and store != "plain":
+            codes = [_encoded(name, picture, store == "lossless") for picture in values]
             stored[f"{name}.codes"] = np.concatenate(codes)
             stored[f"{name}.ends"] = np.cumsum([len(code) for code in codes]).astype(np.int64)
         else:
@@ -82,7 +83,9 @@ def read_about(path: Path) -> dict[str, Any]:
         with np.load(path, allow_pickle=False) as archive:
             about: dict[str, Any] = json.loads(str(archive["about"]))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise ShardError(f"{path} is damaged or no shard ({error}). Delete it and render again.") from error
+        raise ShardError(
+            f"{path} is damaged or no shard ({error}). Delete it and render again."
+        ) from error
     if about.get("format") != FORMAT:
         raise ShardError(f"{path} has format {about.get('format')}, not {FORMAT}. Render it again.")
     return about
@@ -105,7 +108,7 @@ def read_shard(path: Path, names: tuple[str, ...] | None = None) -> dict[str, np
     wanted = about["shards_of"] if names is None else names
     out = {}
     for name in wanted:
-        if name not in MAPS:
+        if name in stored:
             out[name] = stored[name]
             continue
         codes, ends = stored[f"{name}.codes"], stored[f"{name}.ends"]
@@ -170,12 +173,11 @@ def _decoded(name: str, code: np.ndarray) -> np.ndarray:
     picture = cv2.imdecode(code, cv2.IMREAD_UNCHANGED)
     if picture is None:
         raise ShardError(f"a picture of {name} could not be decoded")
+    out: np.ndarray = picture
     if name == "flow":
-        return np.ascontiguousarray(picture[..., :2]).view(np.float16)
-    if name in _WORDS:
-        return picture.view(np.float16)
-    if _TYPES[name] is np.int8:
-        return (picture ^ 128).view(np.int8)
-    return picture
-
-
+        out = np.ascontiguousarray(picture[..., :2]).view(np.float16)
+    elif name in _WORDS:
+        out = picture.view(np.float16)
+    elif _TYPES[name] is np.int8:
+        out = (picture ^ 128).view(np.int8)
+    return out

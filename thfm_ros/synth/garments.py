@@ -13,25 +13,22 @@ SKIN_INSET_M = 0.012  # how far covered skin is drawn in, so that it does not po
 HAIR = PART_NAMES.index("hair")
 
 
-def normals_of(
-    vertices: Float[np.ndarray, "v 3"], faces: np.ndarray
-) -> Float32[np.ndarray, "v 3"]:
+def normals_of(vertices: Float[np.ndarray, "v 3"], faces: np.ndarray) -> Float32[np.ndarray, "v 3"]:
     """Vertex normals of a mesh."""
     out = np.zeros(vertices.shape, np.float32)
     vertex_normals(np.ascontiguousarray(vertices, np.float32), faces, out)
     return out
 
 
-def fitted(
-    garment: Garment, body: Float32[np.ndarray, "v 3"]
-) -> Float[np.ndarray, "n 3"]:
+def fitted(garment: Garment, body: Float32[np.ndarray, "v 3"]) -> Float[np.ndarray, "n 3"]:
     """The garment's vertices on a body of any shape, in rest pose, metres."""
     placed = (garment.barycentric[:, :, None] * body[garment.reference]).sum(axis=1)
     for column, (axis, sign) in enumerate(((0, 1.0), (2, 1.0), (1, -1.0))):
         first, second = garment.scale_vertices[column]
         size = abs(body[first, axis] - body[second, axis]) / garment.scale_rest[column]
         placed[:, axis] += garment.offset[:, column] * size * sign
-    return placed
+    out: np.ndarray = placed
+    return out
 
 
 def wrinkled(
@@ -87,9 +84,7 @@ def fabric(rng: np.random.Generator, palette: Palette, plain: float = 0.55) -> i
     )
 
 
-def inset(
-    vertices: Float32[np.ndarray, "v 3"], body: BodyAssets, covered: np.ndarray
-) -> None:
+def inset(vertices: Float32[np.ndarray, "v 3"], body: BodyAssets, covered: np.ndarray) -> None:
     """Draw the covered skin in, in place."""
     if len(covered):
         vertices[covered] -= SKIN_INSET_M * normals_of(vertices, body.faces)[covered]

@@ -40,6 +40,7 @@ class Order:
     flow: bool = False
     artefacts: float = 0.5
     reuse: int = 7  # clips in which the same people act
+    store: str = "small"  # see dataset.write_shard
 
     @property
     def picture(self) -> tuple[int, int]:
@@ -73,13 +74,11 @@ def render_shard(order: Order, choices: Choices, folder: Path, number: int) -> i
         "part_names": list(PART_NAMES),
         "assets": choices.pack.about,
     }
-    write_shard(order.path(folder, number), arrays, about)
+    write_shard(order.path(folder, number), arrays, about, store=order.store)
     return len(arrays["rgb"])
 
 
-def make_clips(
-    order: Order, choices: Choices, numbers: range
-) -> Iterator[dict[str, np.ndarray]]:
+def make_clips(order: Order, choices: Choices, numbers: range) -> Iterator[dict[str, np.ndarray]]:
     """The clips with these numbers; each depends on the seed and its number alone."""
     cast: Cast | None = None
     troupe = -1

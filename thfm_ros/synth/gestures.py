@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from thfm_ros.synth.limbs import Limbs, bend_fingers, solve_arm, solve_leg
 from thfm_ros.synth.motion import Motion
-from thfm_ros.synth.occupations import OCCUPATIONS, SEATED, STANDING, Hands
+from thfm_ros.synth.occupations import OCCUPATIONS, SEATED, STANDING, Hands, occupied_hands
 from thfm_ros.synth.rig import Rig
 from thfm_ros.synth.rotation import about, from_axis_angle, smooth_noise
 
@@ -63,7 +63,8 @@ def _bend_trunk(
 ) -> None:
     """Share a lean, a twist and a sway between three places of the spine, in place."""
     sway = smooth_noise(rng, len(turns), 3, 0.04)
-    total = sway + [lean + rng.normal(0.02, 0.07), rng.normal(0, 0.06), rng.normal(0, 0.12)]
+    bend = [lean + rng.normal(0.02, 0.07), rng.normal(0, 0.06), rng.normal(0, 0.12)]
+    total = sway + np.array(bend)
     step = from_axis_angle(total / 3)
     for bone in ("spine04", "spine03", "spine02"):
         if bone in rig.index:
@@ -137,4 +138,4 @@ def _occupation(rng: np.random.Generator, seated: bool) -> tuple[str, Hands]:
     axes: outwards is +x for the left hand), where the elbow points, and the twist of the hand."""
     names = SEATED if seated else STANDING
     name = str(rng.choice(list(names), p=np.array(list(names.values())) / sum(names.values())))
-    return name, OCCUPATIONS[name](rng)
+    return name, occupied_hands(rng, OCCUPATIONS[name])

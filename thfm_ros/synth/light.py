@@ -15,7 +15,9 @@ from thfm_ros.synth.rotation import unit
 from thfm_ros.synth.texture import any_colour, noise
 
 # From where ambient occlusion is looked at; the share of the sky that a vertex sees follows.
-SKY_DIRECTIONS = unit(np.array([[0.3, -0.8, 0.8], [0.9, 0.3, 0.7], [-0.8, 0.4, 0.8], [-0.2, 0.1, 1]]))
+SKY_DIRECTIONS = unit(
+    np.array([[0.3, -0.8, 0.8], [0.9, 0.3, 0.7], [-0.8, 0.4, 0.8], [-0.2, 0.1, 1]])
+)
 DEPTH_SHIFT = 100.0  # metres added to light-map values: zero there means "nothing in between"
 
 
@@ -79,7 +81,11 @@ def _decoded(light: Light) -> tuple[np.ndarray, np.ndarray]:
     """Linear light, whole and small; decoded once per process."""
     if id(light) not in _DECODED:  # the light is kept, so that its id stays its own
         linear = decode(light.codes)
-        _DECODED[id(light)] = (light, linear, cv2.resize(linear, (128, 64), interpolation=cv2.INTER_AREA))
+        _DECODED[id(light)] = (
+            light,
+            linear,
+            cv2.resize(linear, (128, 64), interpolation=cv2.INTER_AREA),
+        )
     return _DECODED[id(light)][1:]
 
 
@@ -89,13 +95,16 @@ def invented_panorama(rng: np.random.Generator) -> Float32[np.ndarray, "128 256 
     up = np.cos((np.arange(height) + 0.5) / height * np.pi)[:, None, None]
     clouds = cv2.resize(noise(rng, 4, 1.0), (width, height))[..., None]
     sky, ground = any_colour(rng, 0.4), any_colour(rng, 0.3) * 0.5
-    out = np.where(up > 0, sky * (1.2 - 0.6 * up) + 0.15 * clouds.clip(0), ground * (1 + 0.2 * clouds))
+    out = np.where(
+        up > 0, sky * (1.2 - 0.6 * up) + 0.15 * clouds.clip(0), ground * (1 + 0.2 * clouds)
+    )
     for _ in range(rng.integers(1, 7)):  # lamps, windows, a sun
         x, y = rng.integers(width), int(rng.uniform(0.05, 0.5) * height)
         w, h = rng.integers(2, 22, 2)
         glow = any_colour(rng, 0.15) * np.exp(rng.uniform(0.5, 3.5))
         out[max(y - h, 0) : y + h, max(x - w, 0) : x + w] += glow
-    return np.clip(out, 0.01, 60).astype(np.float32)
+    result: np.ndarray = np.clip(out, 0.01, 60).astype(np.float32)
+    return result
 
 
 def spherical_harmonics(

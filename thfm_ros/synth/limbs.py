@@ -1,4 +1,4 @@
-"""Two-bone limbs: where shoulder and elbow, hip and knee must turn for a hand or foot to be there."""
+"""Two-bone limbs: how shoulder and elbow, hip and knee turn for a hand or a foot to be there."""
 
 from dataclasses import dataclass
 
@@ -36,9 +36,7 @@ class Limbs:
         return cls(unit_m, float(sum(lengths)) / unit_m, pelvis / unit_m, ankle / unit_m)
 
 
-def two_bones(
-    target: Path, pole: Path, first: float, second: float
-) -> tuple[Path, Path, Path]:
+def two_bones(target: Path, pole: Path, first: float, second: float) -> tuple[Path, Path, Path]:
     """Directions of two bones that reach ``target`` from the origin, and the axis of their hinge.
 
     Args:
@@ -71,7 +69,7 @@ def solve_arm(
     elbow: Float[np.ndarray, "3"],
     twist: float,
 ) -> None:
-    """Bring a wrist to ``target`` (from the shoulder, in arm lengths and the chest's axes), in place.
+    """Bring a wrist to ``target`` (from the shoulder, arm lengths, chest axes), in place.
 
     ``elbow`` is where the elbow points; ``twist`` turns the hand about the forearm, radians.
     """
@@ -97,7 +95,7 @@ def solve_arm(
 def solve_leg(
     rig: Rig, limbs: Limbs, turns: Turns, root: Path, side: str, foot: Path, sign: float
 ) -> None:
-    """Bring an ankle to ``foot`` (world axes, legs of one metre) from the pelvis' place, in place."""
+    """Bring an ankle to ``foot`` (world axes, for legs of one metre), in place."""
     names = [f"{bone}.{side}" for bone in ("upperleg01", "lowerleg01", "foot")]
     hip, knee, ankle = (rig.head(name) for name in names)
     lengths = np.linalg.norm(knee - hip), np.linalg.norm(ankle - knee)
@@ -123,9 +121,7 @@ def frame_yaw(frame: Float[np.ndarray, "t 3 3"]) -> Float[np.ndarray, "t 3 3"]:
     return from_axis_angle(vectors)
 
 
-def bend_fingers(
-    rig: Rig, turns: Turns, side: str, amount: Float[np.ndarray, "t"]
-) -> None:
+def bend_fingers(rig: Rig, turns: Turns, side: str, amount: Float[np.ndarray, "t"]) -> None:
     """Curl fingers two to five by ``amount`` radians per joint, in place."""
     if f"finger5-1.{side}" not in rig.index:
         return

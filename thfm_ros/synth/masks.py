@@ -34,9 +34,13 @@ def skin_masks(
     bump = _bump(rest)
     masks = {name: texture(name, len(rest)) for name in TEXTURES}
     lips = masks["lips"]
-    masks["cheeks"] = np.maximum(*(bump(eye + [0, 0, -0.04], 0.025) for eye in (left, right)))
+    masks["cheeks"] = np.maximum(
+        *(bump(eye + np.array([0, 0, -0.04]), 0.025) for eye in (left, right))
+    )
     masks["sockets"] = np.maximum(*(bump(eye, 0.022) for eye in (left, right)))
-    masks["stubble"] = np.clip(1.5 * bump(nose + [0, 0.02, -0.09], 0.035), 0, 1) * head * (1 - lips)
+    masks["stubble"] = (
+        np.clip(1.5 * bump(nose + np.array([0, 0.02, -0.09]), 0.035), 0, 1) * head * (1 - lips)
+    )
     masks["brows"] = np.maximum(*(_brow(rest, eye) for eye in (left, right))) * head
     masks["scalp"] = _scalp(rest, (left + right) / 2) * head
     masks["sclera"], masks["iris"], masks["pupil"] = (np.zeros(len(rest)) for _ in range(3))
@@ -55,7 +59,8 @@ def skin_masks(
 
 def _bump(rest: np.ndarray) -> Callable[[np.ndarray, float], np.ndarray]:
     def bump(centre: np.ndarray, width_m: float) -> np.ndarray:
-        return np.exp(-((rest - centre) ** 2).sum(axis=1) / (2 * width_m**2))
+        out: np.ndarray = np.exp(-((rest - centre) ** 2).sum(axis=1) / (2 * width_m**2))
+        return out
 
     return bump
 
@@ -64,11 +69,15 @@ def _brow(rest: np.ndarray, eye: np.ndarray) -> np.ndarray:
     """A bar 4 cm wide and 1 cm high, 2 cm above the eye."""
     across = np.abs(rest[:, 0] - eye[0] * 1.05) / 0.024
     above = np.abs(rest[:, 2] - eye[2] - 0.021) / 0.007
-    return np.clip(1.6 - np.maximum(across, above), 0, 1) * (rest[:, 1] < eye[1] + 0.03)
+    out: np.ndarray = np.clip(1.6 - np.maximum(across, above), 0, 1) * (rest[:, 1] < eye[1] + 0.03)
+    return out
 
 
 def _scalp(rest: np.ndarray, between_eyes: np.ndarray) -> np.ndarray:
     """Above a hairline that falls from the forehead past the ears to the nape."""
     behind = rest[:, 1] - between_eyes[1]  # +y is towards the back of the head
-    hairline = between_eyes[2] + np.interp(behind, [0.0, 0.05, 0.1, 0.15], [0.062, 0.05, 0.0, -0.06])
-    return np.clip((rest[:, 2] - hairline) / 0.012 + 0.5, 0, 1)
+    hairline = between_eyes[2] + np.interp(
+        behind, [0.0, 0.05, 0.1, 0.15], [0.062, 0.05, 0.0, -0.06]
+    )
+    out: np.ndarray = np.clip((rest[:, 2] - hairline) / 0.012 + 0.5, 0, 1)
+    return out

@@ -20,7 +20,9 @@ class Motion:
     seat_m: float | None = None  # height of the seat, for legs of one metre; None when not seated
 
 
-def captured(rng: np.random.Generator, pack: AssetPack, which: int, frames: int, fps: float) -> Motion:
+def captured(
+    rng: np.random.Generator, pack: AssetPack, which: int, frames: int, fps: float
+) -> Motion:
     """A stretch of the captured clip ``which``, sampled at ``fps``, linearly between frames."""
     clip = pack.motions[which]
     last = len(clip.root) - 2
@@ -40,10 +42,11 @@ def captured(rng: np.random.Generator, pack: AssetPack, which: int, frames: int,
 
 
 def _between(start: np.ndarray, end: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Mix neighbouring quaternions [..., 4] (int16); they are close, so straight is round enough."""
+    """Mix neighbouring quaternions [..., 4] (int16) straight: they are close to each other."""
     first, second = start / QUATERNION_UNIT, end / QUATERNION_UNIT
     same = np.sum(first * second, axis=-1, keepdims=True) >= 0
-    return (1 - share) * first + share * np.where(same, second, -second)
+    out: np.ndarray = (1 - share) * first + share * np.where(same, second, -second)
+    return out
 
 
 def posture(

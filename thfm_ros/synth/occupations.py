@@ -5,6 +5,7 @@ written for the left hand; the right one is mirrored.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float
@@ -28,39 +29,76 @@ SEATED = {
 
 
 def _around(
-    place: Float[np.ndarray, "3"], size: Float[np.ndarray, "3"], hertz: float, phase: float,
+    place: Float[np.ndarray, "3"],
+    size: Float[np.ndarray, "3"],
+    hertz: float,
+    phase: float,
 ) -> Callable[[Times], Path]:
     """A Lissajous path about a place."""
 
     def path(times: Times) -> Path:
         angle = 2 * np.pi * hertz * times[:, None] * [1.0, 1.31, 0.77] + phase + [0.0, 1.3, 2.1]
-        return place + np.sin(angle) * size
+        out: np.ndarray = place + np.sin(angle) * size
+        return out
 
     return path
 
 
-def _both(
-    rng: np.random.Generator,
-    place: tuple[float, float, float],
-    spread: float,
-    *,
-    elbow: Float[np.ndarray, "3"] = DOWN,
-    moves: float = 0.03,
-    hertz: float = 0.5,
-    twist: float = 0.0,
-    share: float = 0.5,
-) -> Hands:
-    """Both hands near mirrored places, with probability ``share``; else one of them hangs."""
-    both, busy = rng.random() < share, "L" if rng.random() < 0.5 else "R"
-    hertz = hertz * rng.uniform(0.6, 1.5)
+ELBOW_OUT = np.array([1.0, 0.4, 0.0])
+ELBOW_BACK = np.array([0.9, 0.7, -0.2])
+
+
+@dataclass(frozen=True)
+class Occupation:
+    """Where busy wrists are, how they move, and whether one hand is busy or both."""
+
+    place: tuple[float, float, float]
+    spread: float  # of the place from person to person
+    moves: float = 0.03  # how far the wrist travels
+    hertz: float = 0.5
+    twist: float = 0.0  # of the hand about the forearm, radians
+    both: float = 0.5  # probability that both hands are busy
+    elbow: Float[np.ndarray, "3"] = field(default_factory=lambda: DOWN)
+
+
+OCCUPATIONS: dict[str, Occupation] = {
+    "rest": Occupation((0.12, -0.1, -0.92), 0.06, both=1, elbow=DOWN_BACK),
+    "talk": Occupation((0.0, -0.5, -0.3), 0.14, moves=0.12, hertz=0.9, twist=0.5, both=0.7),
+    "wave": Occupation((0.3, -0.25, 0.5), 0.15, moves=0.15, hertz=1.6, both=0.15, elbow=OUT),
+    "reach": Occupation((0.05, -0.8, 0.0), 0.25, moves=0.08, hertz=0.4, both=0.4),
+    "point": Occupation((0.15, -0.93, 0.05), 0.22, both=0.05),
+    "phone": Occupation((-0.12, -0.5, -0.2), 0.07, moves=0.01, twist=0.9, both=0.4),
+    "hips": Occupation((0.1, 0.05, -0.68), 0.04, both=0.75, elbow=ELBOW_OUT),
+    "crossed": Occupation((-0.42, -0.36, -0.33), 0.05, moves=0.005, both=1),
+    "carry": Occupation((-0.05, -0.5, -0.45), 0.09, moves=0.015, both=0.8),
+    "drink": Occupation((-0.2, -0.35, 0.05), 0.08, moves=0.06, hertz=0.3, both=0.0),
+    "clap": Occupation((-0.28, -0.5, -0.1), 0.04, moves=0.07, hertz=2.0, both=1),
+    "call": Occupation((-0.1, -0.08, 0.22), 0.05, moves=0.01, both=0.0, elbow=OUT),
+    "head": Occupation((-0.15, -0.05, 0.42), 0.07, elbow=OUT),
+    "stop": Occupation((0.05, -0.75, 0.15), 0.1, twist=-0.8, both=0.4),
+    "raise": Occupation((0.15, -0.15, 0.9), 0.15, moves=0.08, elbow=OUT),
+    "work": Occupation((-0.1, -0.55, -0.5), 0.1, moves=0.06, hertz=0.8, both=0.9),
+    "fists": Occupation((-0.15, -0.4, 0.0), 0.1, moves=0.1, hertz=1.5, both=1),
+    "pockets": Occupation((0.12, -0.02, -0.8), 0.03, both=0.8, elbow=ELBOW_BACK),
+    "behind": Occupation((-0.25, 0.3, -0.8), 0.05, both=1, elbow=ELBOW_BACK),
+    "lap": Occupation((-0.05, -0.42, -0.68), 0.08, moves=0.01, both=0.9),
+    "chin": Occupation((-0.22, -0.28, 0.08), 0.05, moves=0.01, both=0.2),
+    "read": Occupation((-0.1, -0.52, -0.25), 0.06, moves=0.01, twist=0.8, both=0.95),
+}
+
+
+def occupied_hands(rng: np.random.Generator, what: Occupation) -> Hands:
+    """The paths of both wrists for an occupation; a hand that is not busy hangs."""
+    both, busy = rng.random() < what.both, "L" if rng.random() < 0.5 else "R"
+    hertz = what.hertz * rng.uniform(0.6, 1.5)
     plans = {}
     for side in "LR":
         active = both or side == busy
-        base = np.array(place) if active else np.array([0.1, -0.08, -0.93])
-        base = base + rng.normal(0, spread if active else 0.05, 3)
-        size = np.abs(rng.normal(0, moves if active else 0.01, 3))
-        bend = (elbow if active else DOWN_BACK) + rng.normal(0, 0.15, 3)
-        turn = twist + rng.normal(0, 0.35) if active else rng.normal(0, 0.25)
+        base = np.array(what.place if active else OCCUPATIONS["rest"].place)
+        base = base + rng.normal(0, what.spread if active else 0.05, 3)
+        size = np.abs(rng.normal(0, what.moves if active else 0.01, 3))
+        bend = (what.elbow if active else DOWN_BACK) + rng.normal(0, 0.15, 3)
+        turn = what.twist + rng.normal(0, 0.35) if active else rng.normal(0, 0.25)
         plans[side] = (_around(base, size, hertz, rng.uniform(0, 6.28)), bend, turn)
 
     def hands(side: str, sign: float, times: Times) -> tuple[Path, np.ndarray, float]:
@@ -69,31 +107,3 @@ def _both(
         return path(times) * mirror, bend * mirror, turn
 
     return hands
-
-
-Maker = Callable[[np.random.Generator], Hands]
-OCCUPATIONS: dict[str, Maker] = {
-    "rest": lambda r: _both(r, (0.12, -0.1, -0.92), 0.06, elbow=DOWN_BACK, share=1),
-    "talk": lambda r: _both(r, (0.0, -0.5, -0.3), 0.14, moves=0.12, hertz=0.9, twist=0.5, share=0.7),
-    "wave": lambda r: _both(r, (0.3, -0.25, 0.5), 0.15, elbow=OUT, moves=0.15, hertz=1.6, share=0.15),
-    "reach": lambda r: _both(r, (0.05, -0.8, 0.0), 0.25, moves=0.08, hertz=0.4, share=0.4),
-    "point": lambda r: _both(r, (0.15, -0.93, 0.05), 0.22, moves=0.03, share=0.05),
-    "phone": lambda r: _both(r, (-0.12, -0.5, -0.2), 0.07, moves=0.01, twist=0.9, share=0.4),
-    "hips": lambda r: _both(r, (0.1, 0.05, -0.68), 0.04, elbow=np.array([1.0, 0.4, 0.0]), share=0.75),
-    "crossed": lambda r: _both(r, (-0.42, -0.36, -0.33), 0.05, elbow=DOWN, moves=0.005, share=1),
-    "carry": lambda r: _both(r, (-0.05, -0.5, -0.45), 0.09, moves=0.015, share=0.8),
-    "drink": lambda r: _both(r, (-0.2, -0.35, 0.05), 0.08, moves=0.06, hertz=0.3, share=0.0),
-    "clap": lambda r: _both(r, (-0.28, -0.5, -0.1), 0.04, moves=0.07, hertz=2.0, share=1),
-    "call": lambda r: _both(r, (-0.1, -0.08, 0.22), 0.05, elbow=OUT, moves=0.01, share=0.0),
-    "head": lambda r: _both(r, (-0.15, -0.05, 0.42), 0.07, elbow=OUT, moves=0.03, share=0.5),
-    "stop": lambda r: _both(r, (0.05, -0.75, 0.15), 0.1, moves=0.03, twist=-0.8, share=0.4),
-    "raise": lambda r: _both(r, (0.15, -0.15, 0.9), 0.15, elbow=OUT, moves=0.08, share=0.5),
-    "work": lambda r: _both(r, (-0.1, -0.55, -0.5), 0.1, moves=0.06, hertz=0.8, share=0.9),
-    "fists": lambda r: _both(r, (-0.15, -0.4, 0.0), 0.1, moves=0.1, hertz=1.5, share=1),
-    "pockets": lambda r: _both(r, (0.12, -0.02, -0.8), 0.03, elbow=np.array([1.0, 0.6, -0.2]), share=0.8),
-    "behind": lambda r: _both(r, (-0.25, 0.3, -0.8), 0.05, elbow=np.array([0.8, 0.8, -0.2]), share=1),
-    "lap": lambda r: _both(r, (-0.05, -0.42, -0.68), 0.08, moves=0.01, share=0.9),
-    "chin": lambda r: _both(r, (-0.22, -0.28, 0.08), 0.05, moves=0.01, share=0.2),
-    "read": lambda r: _both(r, (-0.1, -0.52, -0.25), 0.06, moves=0.01, twist=0.8, share=0.95),
-}  # fmt: skip
-"""A maker of paths for each name in STANDING and SEATED."""

@@ -94,7 +94,8 @@ def _regions(
     upper_leg, lower_leg = LEGS[str(rng.choice(list(LEGS), p=[0.05, 0.2, 0.1, 0.65]))]
 
     def pair(part: str) -> np.ndarray:
-        return label["left_" + part] | label["right_" + part]
+        out: np.ndarray = label["left_" + part] | label["right_" + part]
+        return out
 
     waist = body.heads[list(body.bone_names).index("spine04"), 2] + rng.uniform(-0.08, 0.05)
     neckline = rng.uniform(0.86, 1.1)

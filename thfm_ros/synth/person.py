@@ -6,8 +6,7 @@ import numpy as np
 
 from thfm_ros.synth.appearance import skin_colours
 from thfm_ros.synth.body import Shape, expressed, random_shape
-from thfm_ros.synth.garments import fabric, fitted, garment_mesh, inset, layer_materials
-from thfm_ros.synth.garments import wrinkled
+from thfm_ros.synth.garments import fabric, fitted, garment_mesh, inset, layer_materials, wrinkled
 from thfm_ros.synth.mesh import Mesh, Palette, joined
 from thfm_ros.synth.pack import AssetPack, BodyAssets, Garment
 from thfm_ros.synth.painted import paint_clothes, paint_hair
@@ -58,9 +57,7 @@ def random_person(
         hidden[garment.hidden] = True
     kinds = {garment.kind for garment in pack.garments}
     if "suit" not in kinds:
-        body, materials, colours = paint_clothes(
-            rng, pack.body, body, materials, colours, palette
-        )
+        body, materials, colours = paint_clothes(rng, pack.body, body, materials, colours, palette)
     if "hair" not in kinds and rng.random() < 0.93:
         body, materials, colours, parts = paint_hair(
             rng, pack.body, body, materials, colours, parts, strands
@@ -80,9 +77,7 @@ def random_person(
     return Person(shape, joined([naked, *worn]))
 
 
-def _skin_materials(
-    rng: np.random.Generator, body: BodyAssets, palette: Palette
-) -> np.ndarray:
+def _skin_materials(rng: np.random.Generator, body: BodyAssets, palette: Palette) -> np.ndarray:
     skin = palette.material(shine=rng.uniform(0.03, 0.12), gloss=rng.uniform(8, 30), wrap=0.25)
     eye = palette.material(shine=0.5, gloss=120)
     return np.where(body.face_kind == 1, eye, skin).astype(np.int32)
@@ -99,13 +94,13 @@ def _choice(rng: np.random.Generator, pack: AssetPack, shape: Shape) -> list[Gar
         suits = [suit for suit in suits if suit.name.startswith(own)] or suits
     names = _LONG_HAIR if shape.female else _SHORT_HAIR
     cuts = [cut for cut in of_kind.get("hair", []) if cut.name in names]
-    out = []
-    for pool, share in (
-        (suits, 1.0), (of_kind.get("shoes", []), 0.92), (cuts, 0.93), (of_kind.get("hat", []), 0.06),
-    ):  # fmt: skip
-        if pool and rng.random() < share:
-            out.append(pool[rng.integers(len(pool))])
-    return out
+    pools = [
+        (suits, 1.0),
+        (of_kind.get("shoes", []), 0.92),
+        (cuts, 0.93),
+        (of_kind.get("hat", []), 0.06),
+    ]
+    return [pool[rng.integers(len(pool))] for pool, share in pools if pool and rng.random() < share]
 
 
 def _worn(
@@ -130,5 +125,3 @@ def _worn(
         return garment_mesh(garment, vertices, np.full(len(garment.faces), leather))
     vertices = wrinkled(rng, vertices, garment.faces, 0.0, 0.012)
     return garment_mesh(garment, vertices, np.full(len(garment.faces), fabric(rng, palette)))
-
-

@@ -24,9 +24,7 @@ def random_picture(rng: np.random.Generator, lights: tuple[Light, ...]) -> Pictu
     return dead_leaves(rng, panorama)
 
 
-def perspective(
-    rng: np.random.Generator, panorama: Picture, height: int, width: int
-) -> Picture:
+def perspective(rng: np.random.Generator, panorama: Picture, height: int, width: int) -> Picture:
     """What a camera sees of a panorama, any direction near the horizon, exposed to 0..1."""
     half = np.tan(np.radians(rng.uniform(25, 80)) / 2)
     y, x = np.mgrid[:height, :width]
@@ -40,7 +38,10 @@ def perspective(
     v = (np.arccos(np.clip(up / length, -1, 1)) / np.pi * rows).astype(np.float32)
     seen = cv2.remap(panorama, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
     seen = seen / max(float(np.median(seen)), 1e-3) * 0.3 * rng.uniform(0.4, 1.6)
-    return np.clip(seen * (2.51 * seen + 0.03) / (seen * (2.43 * seen + 0.59) + 0.14), 0, 1)
+    out: np.ndarray = np.clip(
+        seen * (2.51 * seen + 0.03) / (seen * (2.43 * seen + 0.59) + 0.14), 0, 1
+    )
+    return out
 
 
 def dead_leaves(
@@ -61,13 +62,15 @@ def dead_leaves(
             fill = _tiled(rng, h, w) * np.clip(any_colour(rng, rng.beta(1, 4)) * 1.6 + 0.1, 0, 1)
         else:
             fill = perspective(rng, panorama, h, w)
-        shade = np.linspace(*rng.uniform(0.6, 1.2, 2), w)[None, :, None]
-        shade = shade * np.linspace(*rng.uniform(0.7, 1.2, 2), h)[:, None, None]
+        across = np.linspace(rng.uniform(0.6, 1.2), rng.uniform(0.6, 1.2), w)
+        down = np.linspace(rng.uniform(0.7, 1.2), rng.uniform(0.7, 1.2), h)
+        shade = down[:, None, None] * across[:, None]
         window = out[y : y + h, x : x + w]
         window[:] = np.where(mask[y : y + h, x : x + w, None] > 0, fill * shade, window)
     if rng.random() < 0.4:
         out = cv2.GaussianBlur(out, (0, 0), rng.uniform(0.5, 4) * height / 480)
-    return np.clip(out, 0, 1).astype(np.float32)
+    result: np.ndarray = np.clip(out, 0, 1).astype(np.float32)
+    return result
 
 
 def _leaf(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
@@ -102,6 +105,11 @@ def _tiled(rng: np.random.Generator, height: int, width: int) -> Float[np.ndarra
     size = len(texture)
     u = (x * np.cos(turn) - y * np.sin(turn) + rng.uniform(0, size)) % size
     v = (x * np.sin(turn) + y * np.cos(turn) + rng.uniform(0, size)) % size
-    return cv2.remap(texture, u.astype(np.float32), v.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-
-
+    out: np.ndarray = cv2.remap(
+        texture,
+        u.astype(np.float32),
+        v.astype(np.float32),
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_WRAP,
+    )
+    return out

@@ -15,7 +15,7 @@ from thfm_ros.synth.jit import inlined, kernel
 @kernel
 def _first(low: float) -> int:
     """Index of the first pixel whose centre is at or after ``low``."""
-    return max(int(math.ceil(low - 0.5)), 0)
+    return max(math.ceil(low - 0.5), 0)
 
 
 @kernel
@@ -35,8 +35,14 @@ def draw(
             continue
         x0, y0, x1, y1 = screen[i, 0], screen[i, 1], screen[j, 0], screen[j, 1]
         x2, y2 = screen[k, 0], screen[k, 1]
-        left, right = _first(min(x0, x1, x2)), min(int(math.floor(max(x0, x1, x2) - 0.5)), width - 1)
-        top, bottom = _first(min(y0, y1, y2)), min(int(math.floor(max(y0, y1, y2) - 0.5)), height - 1)
+        left, right = (
+            _first(min(x0, x1, x2)),
+            min(math.floor(max(x0, x1, x2) - 0.5), width - 1),
+        )
+        top, bottom = (
+            _first(min(y0, y1, y2)),
+            min(math.floor(max(y0, y1, y2) - 0.5), height - 1),
+        )
         area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
         if left > right or top > bottom or abs(area) < 1e-9:
             continue
@@ -63,8 +69,14 @@ def draw_depth(screen: np.ndarray, faces: np.ndarray, nearness: np.ndarray) -> N
         i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
         x0, y0, x1, y1 = screen[i, 0], screen[i, 1], screen[j, 0], screen[j, 1]
         x2, y2 = screen[k, 0], screen[k, 1]
-        left, right = _first(min(x0, x1, x2)), min(int(math.floor(max(x0, x1, x2) - 0.5)), width - 1)
-        top, bottom = _first(min(y0, y1, y2)), min(int(math.floor(max(y0, y1, y2) - 0.5)), height - 1)
+        left, right = (
+            _first(min(x0, x1, x2)),
+            min(math.floor(max(x0, x1, x2) - 0.5), width - 1),
+        )
+        top, bottom = (
+            _first(min(y0, y1, y2)),
+            min(math.floor(max(y0, y1, y2) - 0.5), height - 1),
+        )
         area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
         if left > right or top > bottom or abs(area) < 1e-9:
             continue

@@ -86,9 +86,7 @@ def render_frame(
         screen, vertices, normals, openness, stage.colours, stage.faces, stage.face_uv,
         stage.materials, stage.table, stage.textures,
     )  # fmt: skip
-    lamps = Lamps(
-        stage.lighting.harmonics, stage.lighting.key_direction, stage.lighting.key_colour
-    )
+    lamps = Lamps(stage.lighting.harmonics, stage.lighting.key_direction, stage.lighting.key_colour)
     camera = Camera(shot.rotations[frame], shot.positions[frame], shot.lens * samples)
     linear = np.empty((shot.height * samples, shot.width * samples, 3), np.float32)
     ground = np.ones((shot.height, shot.width, 2), np.float32)
@@ -100,9 +98,7 @@ def render_frame(
         linear = cv2.resize(linear, (shot.width, shot.height), interpolation=cv2.INTER_AREA)
     timings.lap("shading")
     labels = _labels(stage, shot, frame, normals)
-    joints = [
-        joints_in_camera(person.joints[frame], shot, frame) for person in stage.people
-    ]
+    joints = [joints_in_camera(person.joints[frame], shot, frame) for person in stage.people]
     seen = [visibility(p, q, labels, n + 1) for n, (p, q) in enumerate(joints)]
     timings.lap("annotation")
     return Rendered(
@@ -133,7 +129,8 @@ def _labels(stage: Stage, shot: Shot, frame: int, normals: np.ndarray) -> Labels
 
 
 def _signed(values: Float32[np.ndarray, "h w 3"]) -> np.ndarray:
-    return np.round(np.clip(values, -1, 1) * 127).astype(np.int8)
+    out: np.ndarray = np.round(np.clip(values, -1, 1) * 127).astype(np.int8)
+    return out
 
 
 def _projected(stage: Stage, shot: Shot, frame: int, samples: int) -> Float32[np.ndarray, "v 3"]:
@@ -141,7 +138,8 @@ def _projected(stage: Stage, shot: Shot, frame: int, samples: int) -> Float32[np
     rotation = shot.rotations[frame]
     shift = -rotation @ shot.positions[frame]
     project(stage.vertices[frame], rotation, shift, shot.lens * samples, screen)
-    return screen
+    out: np.ndarray = screen
+    return out
 
 
 def _surroundings(stage: Stage, frame: int) -> tuple[np.ndarray, float]:

@@ -42,7 +42,8 @@ class Rig:
 
     def head(self, bone: str) -> Float[np.ndarray, "3"]:
         """Where the bone begins at rest, metres."""
-        return self.body.heads[self.index[bone]].astype(float)
+        out: np.ndarray = self.body.heads[self.index[bone]].astype(float)
+        return out
 
     def direction(self, near: str, far: str) -> Float[np.ndarray, "3"]:
         """Unit vector from one bone's beginning to another's, at rest."""
@@ -52,9 +53,9 @@ class Rig:
         self, turns: Float[np.ndarray, "t b 3 3"], bone: str, by: Float[np.ndarray, "*t 3 3"]
     ) -> None:
         """Turn a bone and all below by ``by`` (world axes), in place."""
-        turns[:, self.below(bone)] = np.broadcast_to(by, (len(turns), 3, 3))[:, None] @ turns[
-            :, self.below(bone)
-        ]
+        turns[:, self.below(bone)] = (
+            np.broadcast_to(by, (len(turns), 3, 3))[:, None] @ turns[:, self.below(bone)]
+        )
 
     def set_below(
         self, turns: Float[np.ndarray, "t b 3 3"], bone: str, to: Float[np.ndarray, "*t 3 3"]
@@ -70,4 +71,5 @@ def hinged(
     hinge: Float[np.ndarray, "*t 3"],
 ) -> Float[np.ndarray, "*t 3 3"]:
     """The turn that brings a bone's direction and the axis of its joint where they should be."""
-    return frame_of(direction, hinge) @ frame_of(rest, rest_hinge).T
+    out: np.ndarray = frame_of(direction, hinge) @ frame_of(rest, rest_hinge).T
+    return out

@@ -9,10 +9,13 @@ TINY = 1e-9
 
 def unit(vectors: Float[np.ndarray, "*b n"]) -> Float[np.ndarray, "*b n"]:
     """Scale the last axis to length one; a zero vector stays zero."""
-    return vectors / (np.linalg.norm(vectors, axis=-1, keepdims=True) + TINY)
+    out: np.ndarray = vectors / (np.linalg.norm(vectors, axis=-1, keepdims=True) + TINY)
+    return out
 
 
-def from_axis_angle(vectors: Float[np.ndarray, "*b 3"]) -> Float[np.ndarray, "*b 3 3"]:
+def from_axis_angle(
+    vectors: Float[np.ndarray, "*b 3"] | list[float],
+) -> Float[np.ndarray, "*b 3 3"]:
     """Rodrigues: the direction is the axis, the length the angle in radians."""
     vectors = np.asarray(vectors, dtype=np.float64)
     angle = np.linalg.norm(vectors, axis=-1)[..., None, None]
@@ -20,7 +23,8 @@ def from_axis_angle(vectors: Float[np.ndarray, "*b 3"]) -> Float[np.ndarray, "*b
     zero = np.zeros_like(x)
     rows = (zero, -z, y, z, zero, -x, -y, x, zero)
     cross = np.stack(rows, axis=-1).reshape(*x.shape, 3, 3)
-    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross)
+    out: np.ndarray = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross)
+    return out
 
 
 def about(axis: str, radians: float | Array) -> Float[np.ndarray, "*b 3 3"]:
@@ -68,7 +72,8 @@ def to_axis_angle(matrices: Float[np.ndarray, "*b 3 3"]) -> Float[np.ndarray, "*
     quaternions = to_quaternion(matrices)
     sine = np.linalg.norm(quaternions[..., :3], axis=-1, keepdims=True)
     angle = 2 * np.arctan2(sine, quaternions[..., 3:])
-    return quaternions[..., :3] / (sine + TINY) * angle
+    out: np.ndarray = quaternions[..., :3] / (sine + TINY) * angle
+    return out
 
 
 def between(

@@ -1,4 +1,4 @@
-"""What a real camera does to a picture: blur, motion blur, noise, flicker, JPEG and video codecs."""
+"""What a real camera does to a picture: blur, motion blur, noise, flicker, JPEG, video codecs."""
 
 from dataclasses import dataclass
 
@@ -47,7 +47,7 @@ def expose(
     """Record a clip: linear pictures 0..1 to sRGB bytes."""
     phase, gain = rng.uniform(0, 6.28), 1.0
     previous: np.ndarray | None = None
-    out = []
+    out: list[np.ndarray] = []
     for index, frame in enumerate(frames):
         picture = frame.linear
         if sensor.shutter > 0:
@@ -104,7 +104,8 @@ def _resampled(pixels: UInt8[np.ndarray, "h w 3"], coarse: float) -> UInt8[np.nd
     height, width = pixels.shape[:2]
     small = (max(16, int(width * coarse)), max(16, int(height * coarse)))
     shrunk = cv2.resize(pixels, small, interpolation=cv2.INTER_AREA)
-    return cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_LINEAR)
+    out: np.ndarray = cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_LINEAR)
+    return out
 
 
 def _compressed(
@@ -116,11 +117,11 @@ def _compressed(
     """
     if previous is None or quality % 2:
         return _jpeg(pixels, quality)
-    change = pixels.astype(np.int16) - previous
+    change = pixels.astype(np.int16) - previous.astype(np.int16)
     coded = _jpeg(np.clip(change // 2 + 128, 0, 255).astype(np.uint8), quality)
     return np.clip(previous + (coded.astype(np.int16) - 128) * 2, 0, 255).astype(np.uint8)
 
 
 def _jpeg(pixels: UInt8[np.ndarray, "h w 3"], quality: int) -> UInt8[np.ndarray, "h w 3"]:
     _, code = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.ascontiguousarray(cv2.imdecode(code, cv2.IMREAD_COLOR)[..., ::-1])
+    return np.ascontiguousarray(np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR))[..., ::-1])

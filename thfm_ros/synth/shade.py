@@ -1,4 +1,4 @@
-"""Kernels that give a surface point its colour: texture, sky light, key light, shadow, highlight."""
+"""Kernels that give a surface point its colour: texture, sky, key light, shadow, highlight."""
 
 import math
 from typing import NamedTuple
@@ -124,9 +124,7 @@ def sky_light(h: np.ndarray, x: float, y: float, z: float) -> tuple[float, float
 
 
 @inlined
-def towards(
-    x: float, y: float, z: float, to: np.ndarray
-) -> tuple[float, float, float]:
+def towards(x: float, y: float, z: float, to: np.ndarray) -> tuple[float, float, float]:
     """Unit vector from a point to ``to``."""
     dx, dy, dz = to[0] - x, to[1] - y, to[2] - z
     inverse = 1.0 / (math.sqrt(dx * dx + dy * dy + dz * dz) + 1e-9)
@@ -173,7 +171,9 @@ def surface_colour(
         lx, ly, lz = x + nx * lift, y + ny * lift, z + nz * lift
         lit = lit_share(maps.key, maps.key_matrix, 0, lx, ly, lz, 0.012, 1)
         hx, hy, hz = d[0] + vx, d[1] + vy, d[2] + vz
-        half = max(0.0, (nx * hx + ny * hy + nz * hz)) / math.sqrt(hx * hx + hy * hy + hz * hz + 1e-9)
+        half = max(0.0, (nx * hx + ny * hy + nz * hz)) / math.sqrt(
+            hx * hx + hy * hy + hz * hz + 1e-9
+        )
         shine = row[2] * half ** row[3] * lit
     away = 1.0 - max(0.0, nx * vx + ny * vy + nz * vz)
     rim = row[2] * 0.6 * away * away * away * away * open_

@@ -40,7 +40,9 @@ def row(clip: dict[str, np.ndarray]) -> Picture:
     columns = [
         *moments,
         depth_picture(clip["depth_m"][middle].astype(np.float32)),
-        (clip["normals"][middle].astype(np.int16) * [1, -1, -1] + 127).clip(0, 255).astype(np.uint8),
+        (clip["normals"][middle].astype(np.int16) * [1, -1, -1] + 127)
+        .clip(0, 255)
+        .astype(np.uint8),
         _COLOURS[clip["parts"][middle]],
         surface,
         _COLOURS[clip["instances"][middle] % len(_COLOURS)],

@@ -58,9 +58,7 @@ class Stage:
     lighting: Lighting
 
 
-def random_cast(
-    rng: np.random.Generator, pack: AssetPack, choices: Choices, count: int
-) -> Cast:
+def random_cast(rng: np.random.Generator, pack: AssetPack, choices: Choices, count: int) -> Cast:
     """Draw ``count`` people."""
     palette = Palette()
     people = [random_person(rng, pack, palette, choices.bodies) for _ in range(count)]
@@ -153,13 +151,13 @@ def _furniture(
     if rng.random() < 0.45:
         height = seat + rng.uniform(0.2, 0.32)
         desk = table(rng, palette, height)
-        things.append(desk.moved(np.array([*pelvis[:2], 0]) + forward * rng.uniform(0.5, 0.75), yaw))
+        things.append(
+            desk.moved(np.array([*pelvis[:2], 0]) + forward * rng.uniform(0.5, 0.75), yaw)
+        )
     return things
 
 
-def _clutter(
-    rng: np.random.Generator, palette: Palette, spots: list[np.ndarray]
-) -> list[Thing]:
+def _clutter(rng: np.random.Generator, palette: Palette, spots: list[np.ndarray]) -> list[Thing]:
     things = []
     for _ in range(rng.choice([0, 1, 2, 3, 5], p=[0.3, 0.22, 0.22, 0.16, 0.1])):
         thing = random_thing(rng, palette)
@@ -181,7 +179,9 @@ def _place(
 ) -> Backdrop:
     mode = int(rng.choice([OUTDOORS, ROOM, PICTURE], p=[0.4, 0.35, 0.25]))
     tallest = max((float(p.vertices[..., 2].max()) for p in people), default=1.7)
-    half = np.array([rng.uniform(2.2, 5), rng.uniform(2, 5), max(rng.uniform(2.3, 3.5), tallest + 0.2)])
+    half = np.array(
+        [rng.uniform(2.2, 5), rng.uniform(2, 5), max(rng.uniform(2.3, 3.5), tallest + 0.2)]
+    )
     picture = np.zeros((2, 2, 3), np.float32)
     if mode == PICTURE:
         picture = random_picture(rng, choices.lights)

@@ -50,7 +50,8 @@ def vertex_parts(
     pull = np.zeros((len(bones), len(PART_NAMES)), np.float32)
     for slot in range(bones.shape[1]):
         np.add.at(pull, (np.arange(len(bones)), part_of[bones[:, slot]]), weights[:, slot])
-    return pull.argmax(axis=1).astype(np.uint8)
+    out: np.ndarray = pull.argmax(axis=1).astype(np.uint8)
+    return out
 
 
 def cylinder_coordinates(
@@ -80,9 +81,7 @@ def cylinder_coordinates(
     return out
 
 
-def _cylinder(
-    part: str, place: dict[str, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _cylinder(part: str, place: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Origin, axis and front direction of a part on the rest pose."""
     front, up = np.array([0.0, -1.0, 0.0]), np.array([0.0, 0.0, 1.0])
     if part in _UPRIGHT:

@@ -44,7 +44,8 @@ def _noise(rng: np.random.Generator, octaves: int, roughness: float) -> np.ndarr
         scale = SIZE // cells
         large = cv2.resize(grid, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
         total += large[2 * scale :, 2 * scale :][:SIZE, :SIZE] * 2.0 ** (-octave * roughness)
-    return ((total - total.mean()) / (total.std() + 1e-6)).astype(np.float32)
+    out: np.ndarray = ((total - total.mean()) / (total.std() + 1e-6)).astype(np.float32)
+    return out
 
 
 def any_colour(rng: np.random.Generator, saturation: float | None = None) -> Colour:
@@ -52,7 +53,8 @@ def any_colour(rng: np.random.Generator, saturation: float | None = None) -> Col
     saturation = rng.beta(1.2, 2.2) if saturation is None else saturation
     hue, value = rng.random() * 6, rng.beta(1.5, 1.3) * 0.9 + 0.04
     wheel = np.clip(np.abs((hue + np.array([0.0, 4.0, 2.0])) % 6 - 3) - 1, 0, 1)
-    return (value * (1 - saturation + saturation * wheel)) ** 1.6
+    out: np.ndarray = (value * (1 - saturation + saturation * wheel)) ** 1.6
+    return out
 
 
 def worn_colour(rng: np.random.Generator) -> Colour:
@@ -60,7 +62,10 @@ def worn_colour(rng: np.random.Generator) -> Colour:
     if rng.random() < 0.33:
         return any_colour(rng)
     base = _WORN[rng.choice(len(_WORN), p=_WORN_SHARE / _WORN_SHARE.sum())]
-    return np.clip(base * np.exp(rng.normal(0, 0.25) + rng.normal(0, 0.08, 3)), 0.006, 0.85)
+    out: np.ndarray = np.clip(
+        base * np.exp(rng.normal(0, 0.25) + rng.normal(0, 0.08, 3)), 0.006, 0.85
+    )
+    return out
 
 
 def cloth(rng: np.random.Generator, plain: float = 0.55) -> Texture:
@@ -90,7 +95,8 @@ def cloth(rng: np.random.Generator, plain: float = 0.55) -> Texture:
         out[(y > low) & (y < high) & (np.abs(x - rng.uniform(0.2, 0.8)) < 0.12)] = second
     out *= 1 + 0.06 * noise(rng, 5, 0.3)[..., None]
     out *= 1 + rng.uniform(0.03, 0.14) * noise(rng, 3, 1.0)[..., None]
-    return np.clip(out, 0.004, 1).astype(np.float32)
+    result: np.ndarray = np.clip(out, 0.004, 1).astype(np.float32)
+    return result
 
 
 _PATTERNS = ("stripes", "checks", "dots", "blotches", "print")
@@ -115,9 +121,10 @@ def surface(rng: np.random.Generator) -> Texture:
         out *= np.exp(0.3 * noise(rng, 4, 1.0))[..., None]
     elif kind == 5:
         out = np.where((noise(rng, 4, 0.8) > 0.3)[..., None], out, any_colour(rng))
-    return np.clip(out * (1 + rng.uniform(0.04, 0.18) * noise(rng, 5, 0.5)[..., None]), 0.01, 1).astype(
-        np.float32
-    )
+    result: np.ndarray = np.clip(
+        out * (1 + rng.uniform(0.04, 0.18) * noise(rng, 5, 0.5)[..., None]), 0.01, 1
+    ).astype(np.float32)
+    return result
 
 
 _HAIR = np.array(

@@ -36,7 +36,8 @@ def varied(rng: np.random.Generator, motion: Motion, rig: Rig) -> Motion:
 
 def _seen_from(frame: Float[np.ndarray, "t 3 3"], turn: Float[np.ndarray, "3 3"]) -> np.ndarray:
     """A turn given in a body part's axes, in world axes."""
-    return frame @ turn @ frame.transpose(0, 2, 1)
+    out: np.ndarray = frame @ turn @ frame.transpose(0, 2, 1)
+    return out
 
 
 def _throw_arm(
@@ -47,7 +48,7 @@ def _throw_arm(
     fore = rig.direction(f"lowerarm01.{side}", f"wrist.{side}")
     aim = _arm_direction(rng, sign)
     bend = min(abs(rng.normal(0, 0.9)), 2.4)
-    away = rng.standard_normal(3) + [-sign * 0.6, -1.0, 0.4]
+    away = rng.standard_normal(3) + np.array([-sign * 0.6, -1.0, 0.4])
     away = unit(away - aim * (away @ aim))
     forearm = np.cos(bend) * aim + np.sin(bend) * away
     raised = from_axis_angle(aim * rng.normal(0, 0.5)) @ between(upper, aim)
@@ -60,7 +61,7 @@ def _throw_arm(
 
 def _arm_direction(rng: np.random.Generator, sign: float) -> Float[np.ndarray, "3"]:
     while True:
-        aim = unit(rng.standard_normal(3) + [sign * 0.5, -0.35, -0.2])
+        aim = unit(rng.standard_normal(3) + np.array([sign * 0.5, -0.35, -0.2]))
         if aim[0] * sign > -0.35 and aim[1] < 0.55:
             return aim
 
