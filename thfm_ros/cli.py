@@ -16,6 +16,8 @@ from thfm_ros.contract import PerceptionError
 COMMANDS: dict[str, tuple[str, str]] = {
     "perceive": ("thfm_ros.perceive", "a video or pictures in, depth, masks and skeletons out"),
     "train": ("thfm_ros.train", "train the embedded network"),
+    "evaluate": ("thfm_ros.evaluate", "how right a checkpoint is, beside trivial baselines"),
+    "benchmark": ("thfm_ros.benchmark", "what it costs: the node under load, the network, ..."),
 }
 """Name: module, what it does."""
 
