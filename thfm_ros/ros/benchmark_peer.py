@@ -1,0 +1,89 @@
+"""What users would take instead: MediaPipe's pose (33 points and a mask) as a ROS node.
+
+This file stands alone: it is run by another Python than the rest, since mediapipe wants NumPy 1
+and this package does not mind which. To make that Python:
+
+    python3 -m venv peer && peer/bin/pip install mediapipe==0.10.21 -r requirements-ros.txt
+    thfm benchmark node --peer-python peer/bin/python
+
+It subscribes to ``image`` (the newest only, as every node that must not lag) and publishes
+``skeleton`` (a MarkerArray with the 33 points in metres, as such nodes do) and ``mask``.
+"""
+
+import argparse
+import array
+import contextlib
+import os
+import sys
+
+# MediaPipe and TensorFlow write dozens of lines; they read these when they are imported.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("GLOG_minloglevel", "3")
+os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)
+
+import mediapipe  # type: ignore[import-not-found,unused-ignore]
+import numpy as np
+import rclpy
+from geometry_msgs.msg import Point
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+from visualization_msgs.msg import Marker, MarkerArray
+
+RADIUS_M = 0.04
+
+
+class MediaPipePose(Node):
+    """One image in, one skeleton and one mask out, in the subscription's callback."""
+
+    def __init__(self, complexity: int) -> None:
+        super().__init__("mediapipe_pose")
+        self._pose = mediapipe.solutions.pose.Pose(
+            static_image_mode=False, model_complexity=complexity, enable_segmentation=True
+        )
+        self._pose.process(np.zeros((480, 640, 3), np.uint8))  # builds the graph before it counts
+        self._skeletons = self.create_publisher(MarkerArray, "skeleton", 5)
+        self._masks = self.create_publisher(Image, "mask", 5)
+        newest = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+        self.create_subscription(Image, "image", self._on_image, newest)
+
+    def _on_image(self, image: Image) -> None:
+        rgb = np.frombuffer(image.data, np.uint8).reshape(image.height, image.width, 3)
+        found = self._pose.process(rgb)
+        skeleton = Marker(header=image.header, type=Marker.SPHERE_LIST)
+        skeleton.scale.x = skeleton.scale.y = skeleton.scale.z = RADIUS_M
+        skeleton.color.a = skeleton.color.g = 1.0
+        if found.pose_world_landmarks:
+            skeleton.points = [
+                Point(x=point.x, y=point.y, z=point.z)
+                for point in found.pose_world_landmarks.landmark
+            ]
+        self._skeletons.publish(MarkerArray(markers=[skeleton]))
+        if found.segmentation_mask is None:
+            mask = np.zeros(rgb.shape[:2], np.uint8)
+        else:
+            mask = (found.segmentation_mask * 255).astype(np.uint8)
+        self._masks.publish(_mono8(image, mask))
+
+
+def _mono8(image: Image, mask: np.ndarray) -> Image:
+    height, width = mask.shape
+    message = Image(header=image.header, height=height, width=width, encoding="mono8", step=width)
+    message.data = array.array("B", mask.tobytes())  # the setter looks at each byte of a `bytes`
+    return message
+
+
+def main() -> None:
+    """Run until stopped."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--complexity", type=int, default=1, choices=(0, 1, 2))
+    args, ros = parser.parse_known_args()
+    rclpy.init(args=ros)
+    node = MediaPipePose(args.complexity)
+    with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
+        rclpy.spin(node)
+
+
+if __name__ == "__main__":
+    main()

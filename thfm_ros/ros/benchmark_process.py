@@ -1,0 +1,88 @@
+"""What processes cost: CPU time, memory, and what the rest of the machine did meanwhile."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from thfm_ros.contract import PerceptionError
+
+try:
+    import psutil
+except ModuleNotFoundError as missing:
+    raise PerceptionError("The benchmark counts with psutil: pip install psutil") from missing
+
+RSS_EVERY_S = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """Of a span of time. ``cores``: 1.0 is one core fully used."""
+
+    seconds: float
+    cores: dict[str, float]  # of each process by its name
+    rss_mb: dict[str, float]  # at the end
+    peak_rss_mb: dict[str, float]  # the most that was seen
+    others_cores: float  # everything else on this machine: what spoils the figures
+    stolen_cores: float  # the hypervisor's share; 0 on bare metal
+
+
+class Meter:
+    """Counts from `begin` to `end`; `look` in between keeps the peak of memory."""
+
+    def __init__(self, pids: Mapping[str, int]) -> None:
+        self._processes = {name: psutil.Process(pid) for name, pid in pids.items()}
+        self._peak = dict.fromkeys(pids, 0.0)
+        self._looked = 0.0
+
+    def begin(self) -> None:
+        """Start counting."""
+        self._began = time.perf_counter()
+        self._cpu = {name: _cpu_s(process) for name, process in self._processes.items()}
+        self._machine = _machine_s()
+        self._looked = 0.0
+        self.look()
+
+    def look(self) -> None:
+        """Note the memory, now and then."""
+        now = time.perf_counter()
+        if now - self._looked < RSS_EVERY_S:
+            return
+        self._looked = now
+        for name, process in self._processes.items():
+            self._peak[name] = max(self._peak[name], process.memory_info().rss / 1e6)
+
+    def end(self) -> Usage:
+        """What it was since `begin`."""
+        seconds = time.perf_counter() - self._began
+        cores = {
+            name: (_cpu_s(process) - self._cpu[name]) / seconds
+            for name, process in self._processes.items()
+        }
+        busy, stolen = (
+            (after - before) / seconds
+            for after, before in zip(_machine_s(), self._machine, strict=True)
+        )
+        rss = {name: p.memory_info().rss / 1e6 for name, p in self._processes.items()}
+        return Usage(
+            seconds=seconds,
+            cores=cores,
+            rss_mb=rss,
+            peak_rss_mb={name: max(self._peak[name], rss[name]) for name in rss},
+            others_cores=max(0.0, busy - sum(cores.values())),
+            stolen_cores=stolen,
+        )
+
+
+def _cpu_s(process: "psutil.Process") -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def _machine_s() -> tuple[float, float]:
+    """Seconds of all cores together that were busy, and that were stolen."""
+    times = psutil.cpu_times()
+    idle = times.idle + getattr(times, "iowait", 0.0)
+    stolen = getattr(times, "steal", 0.0)
+    # Linux counts a guest's time in user as well.
+    guests = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)
+    return float(sum(times) - idle - stolen - guests), float(stolen)
