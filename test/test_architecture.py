@@ -1,0 +1,177 @@
+"""The shape of the house: which way imports point, how long a file may be, what is not there."""
+
+import ast
+import functools
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "thfm_ros"
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent.name not in {"msg", "srv"})
+
+LAYERS: tuple[frozenset[str], ...] = (
+    frozenset({"contract", "skeleton"}),
+    frozenset({"config", "config_text", "geometry", "draw"}),
+    frozenset({"model", "tasks", "window", "region", "video"}),
+    frozenset({"engine", "votes", "joints", "decode", "maps", "track", "archive", "recording"}),
+    frozenset({"pipeline"}),
+    frozenset(
+        {
+            "ros",
+            "synth",
+            "training",
+            "losses",
+            "train",
+            "evaluate",
+            "benchmark",
+            "prompt_embeddings",
+        }
+    ),
+    frozenset({"perceive", "cli"}),
+)
+"""From the bottom up; a module imports only from its own layer and those below."""
+
+TRAINING_SIDE = frozenset({"synth", "training", "losses", "train", "evaluate"})
+ROS = frozenset(
+    {"rclpy", "rcl_interfaces", "builtin_interfaces", "std_msgs", "std_srvs", "sensor_msgs"}
+    | {"geometry_msgs", "diagnostic_msgs", "visualization_msgs", "lifecycle_msgs", "tf2_ros"}
+    | {"tf2_msgs", "hri_msgs", "vision_msgs", "cv_bridge", "sensor_msgs_py"}
+    | {"ament_index_python", "launch", "launch_ros"}
+)
+HEAVY = frozenset({"torch", "onnx", "onnxruntime", "diffusers", "transformers"})
+
+
+NETWORKS = frozenset({"model", "engine", "ros", "prompt_embeddings"}) | TRAINING_SIDE
+"""Who may use them; the rest of the core is numpy and OpenCV."""
+VAGUE = frozenset({"utils", "util", "helpers", "common", "misc", "registry", "factory"})
+PROGRAMS = frozenset({"cli.py", "demo.py", "benchmark.py", "evaluate.py"})
+
+
+def name_of(path: Path) -> str:
+    """The part of the package that a file belongs to: "engine", "pipeline" ..."""
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+@functools.cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Full names of all modules that a file imports, anywhere in it."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0 and node.module, f"{path.name}: imports are absolute"
+            yield node.module
+            if node.module == "thfm_ros":
+                yield from (f"thfm_ros.{alias.name}" for alias in node.names)
+
+
+def outer_imports(path: Path) -> set[str]:
+    return {name.partition(".")[0] for name in imports(path)}
+
+
+def own_imports(path: Path) -> set[str]:
+    names = (name.split(".") for name in imports(path))
+    return {parts[1] for parts in names if parts[0] == "thfm_ros" and len(parts) > 1}
+
+
+def broken_by(rule: Callable[[Path], object]) -> dict[str, object]:
+    """What is wrong, by file; empty if nothing is."""
+    found = {str(path.relative_to(PACKAGE)): rule(path) for path in MODULES}
+    return {name: wrong for name, wrong in found.items() if wrong}
+
+
+def test_every_module_has_a_layer() -> None:
+    placed = frozenset().union(*LAYERS)
+    assert {name_of(path) for path in MODULES} - placed - {"__init__"} == set()
+
+
+def test_imports_point_downwards() -> None:
+    def upward(path: Path) -> set[str]:
+        name = name_of(path)
+        below = [number for number, names in enumerate(LAYERS) if name in names] or [-1]
+        allowed = frozenset().union(*LAYERS[: below[0] + 1])
+        return own_imports(path) - allowed - {"__version__", "msg", "srv"}
+
+    assert broken_by(upward) == {}
+
+
+def test_only_the_ros_folder_knows_ros() -> None:
+    def ros(path: Path) -> set[str]:
+        if name_of(path) == "ros":
+            return set()
+        return outer_imports(path) & ROS | own_imports(path) & {"msg", "srv"}
+
+    assert broken_by(ros) == {}, "move it into thfm_ros/ros/"
+
+
+def test_ros_and_the_training_side_never_import_each_other() -> None:
+    def across(path: Path) -> set[str]:
+        name = name_of(path)
+        others = TRAINING_SIDE if name == "ros" else {"ros"} if name in TRAINING_SIDE else set()
+        return own_imports(path) & others
+
+    assert broken_by(across) == {}
+
+
+def test_the_core_needs_no_network_library() -> None:
+    assert broken_by(lambda p: name_of(p) not in NETWORKS and HEAVY & outer_imports(p)) == {}
+
+
+def test_every_module_can_be_read_in_one_sitting() -> None:
+    def too_long(path: Path) -> int:
+        lines = len(path.read_text(encoding="utf-8").splitlines())
+        return lines if lines > 300 else 0
+
+    assert broken_by(too_long) == {}, "split by what changes together"
+
+
+def test_every_function_fits_on_a_screen() -> None:
+    def too_long(path: Path) -> dict[str, int]:
+        functions = [
+            node
+            for node in ast.walk(tree(path))
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        ]
+        lengths = {node.name: _body_lines(node) for node in functions}
+        return {name: lines for name, lines in lengths.items() if lines > 40}
+
+    assert broken_by(too_long) == {}
+
+
+def _body_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines without signature and docstring: those tell, they do not do."""
+    body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+    return (node.end_lineno or 0) - body[0].lineno + 1 if body else 0
+
+
+def test_every_module_begins_with_its_reason() -> None:
+    assert broken_by(lambda path: ast.get_docstring(tree(path)) is None) == {}
+
+
+def test_no_module_is_called_after_nothing_or_after_a_standard_one() -> None:
+    def badly_named(path: Path) -> bool:
+        # Imports are absolute, so only the names right under the package could be confusing.
+        standard = path.parent == PACKAGE and path.stem in sys.stdlib_module_names
+        return path.stem in VAGUE or standard
+
+    assert broken_by(badly_named) == {}
+
+
+def test_modules_log_and_only_programs_print() -> None:
+    def prints(path: Path) -> bool:
+        calls = (node.func for node in ast.walk(tree(path)) if isinstance(node, ast.Call))
+        names = {call.id for call in calls if isinstance(call, ast.Name)}
+        return "print" in names and path.name not in PROGRAMS
+
+    assert broken_by(prints) == {}
+
+
+def test_no_path_of_one_machine_is_written_down() -> None:
+    pattern = re.compile(r"[\"'](/home/|/root/|/work/|/tmp/)")
+    assert broken_by(lambda path: pattern.findall(path.read_text(encoding="utf-8"))) == {}
