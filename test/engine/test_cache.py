@@ -101,7 +101,7 @@ def test_a_damaged_engine_is_built_anew(tmp_path: Path, damage: Callable[[Path],
     cache, build = EngineCache(tmp_path), Builder()
     path = cache.get(KEY, build)
     damage(path)
-    assert cache.problem(KEY.stem) is not None
+    assert cache.problem(KEY) is not None
     assert cache.get(KEY, build).read_bytes() == b"engine"
     assert build.calls == 2
 
@@ -113,7 +113,7 @@ def test_a_damaged_manifest_means_a_new_build(tmp_path: Path, text: str) -> None
     path.with_suffix(".json").write_text(text)
     cache.get(KEY, build)
     assert build.calls == 2
-    assert cache.problem(KEY.stem) is None
+    assert cache.problem(KEY) is None
 
 
 def test_a_manifest_of_another_engine_under_this_name_is_not_believed(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_a_disk_that_fills_during_the_build_says_what_to_do(tmp_path: Path) -> N
     with pytest.raises(CacheError, match=r"full.*thfm engine clear.*engine\.cache_dir"):
         EngineCache(tmp_path).get(KEY, build)
     assert not EngineCache(tmp_path).entries()
-    assert not list(tmp_path.glob("*.tmp"))
+    assert not list(tmp_path.glob("*.tmp*"))
 
 
 def test_a_full_disk_that_pytorch_reports_in_its_own_way_is_recognised(
@@ -185,6 +185,22 @@ def test_a_file_where_the_folder_should_be_says_what_to_do(tmp_path: Path) -> No
         EngineCache(tmp_path / "engines" / "deeper").get(KEY, Builder())
 
 
+def test_a_folder_that_was_filled_and_is_now_read_only_serves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, build = EngineCache(tmp_path), Builder()
+    cache.get(KEY, build)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    for name in ("mkdir", "write_text", "write_bytes", "unlink", "replace"):
+        monkeypatch.setattr(Path, name, refuse)
+    monkeypatch.setattr(os, "utime", refuse)
+    assert cache.get(KEY, build).exists()
+    assert build.calls == 1
+
+
 # A second process that builds KEY slowly, telling through files how far it is.
 SLOW = """
 import sys, time
@@ -223,7 +239,7 @@ def test_of_two_processes_one_builds_and_both_have_it(tmp_path: Path) -> None:
     assert len(begun) == 1, "both built"
     (manifest,) = EngineCache(folder).entries()
     assert manifest.notes["by"] == begun[0].name.removeprefix("begun-")
-    assert EngineCache(folder).problem(KEY.stem) is None
+    assert EngineCache(folder).problem(KEY) is None
 
 
 def test_a_killed_build_leaves_no_engine_and_no_lock(tmp_path: Path) -> None:
@@ -238,7 +254,7 @@ def test_a_killed_build_leaves_no_engine_and_no_lock(tmp_path: Path) -> None:
     process.wait(timeout=30)
     assert not cache.entries()
     assert cache.get(KEY, build).read_bytes() == b"engine"
-    assert not list(folder.glob("*.tmp"))
+    assert not list(folder.glob("*.tmp*"))
 
 
 def test_yesterdays_engines_do_not_fill_the_disk(tmp_path: Path) -> None:
@@ -258,7 +274,7 @@ def test_yesterdays_engines_do_not_fill_the_disk(tmp_path: Path) -> None:
 def test_clear_removes_all_engines(tmp_path: Path) -> None:
     cache = EngineCache(tmp_path)
     path = cache.get(KEY, Builder())
-    (tmp_path / f"{KEY.stem}.123.tmp").write_bytes(b"left over")
+    (tmp_path / f"{KEY.stem}.123.tmp.onnx").write_bytes(b"left over")
     assert cache.clear() >= len(b"engine") + len(b"left over")
     assert not path.exists()
     assert not cache.entries()

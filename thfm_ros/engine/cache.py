@@ -76,48 +76,50 @@ class EngineCache:
                 somebody else has been building for longer than the time limit.
             Exception: whatever ``build`` raised; then there is no entry.
         """
+        if self.problem(key) is None:
+            with contextlib.suppress(OSError):  # a folder that was filled and is now read-only
+                os.utime(self._manifest(key.stem))  # "used last", for _forget_oldest
+            return self.path(key)
         with self._errors(), self._locked(key):
             found = self.find(key)
             if found is None:
                 self._check_room(needs_bytes)
                 found = self._build(key, build)
                 self._forget_oldest(key)
-            else:
-                os.utime(self._manifest(key.stem))  # "used last", for _forget_oldest
             return found
 
     def find(self, key: EngineKey) -> Path | None:
         """Return the artefact of ``key`` if it is there and sound; log why it is not used."""
-        problem = self.problem(key.stem)
-        if problem is None and self._read(key.stem).key != key:
-            problem = "its manifest describes another engine"
+        problem = self.problem(key)
         if problem is None:
-            return self.path(key.stem)
-        if self._manifest(key.stem).exists() or self.path(key.stem).exists():
+            return self.path(key)
+        if self._manifest(key.stem).exists() or self.path(key).exists():
             log.warning("Cached engine %s is not used and built anew: %s", key.stem, problem)
         return None
 
-    def problem(self, stem: str) -> str | None:
+    def problem(self, key: EngineKey) -> str | None:
         """Say what is wrong with an entry; None when it is sound. Reads the whole artefact."""
         try:
-            manifest = self._read(stem)
+            manifest = manifest_from_json(self._manifest(key.stem).read_text())
         except FileNotFoundError:
             return "it was never finished"
         except (ValueError, OSError) as error:
             return f"its manifest cannot be read ({error})"
+        if manifest.key != key:
+            return "its manifest describes another engine"
         try:
-            size = self.path(stem).stat().st_size
+            size = self.path(key).stat().st_size
             if size != manifest.bytes:
                 return f"it has {size} bytes instead of {manifest.bytes}"
-            if sha256_of(self.path(stem)) != manifest.sha256:
+            if sha256_of(self.path(key)) != manifest.sha256:
                 return "its checksum differs, the file is damaged"
         except OSError as error:
             return f"its file cannot be read ({error})"
         return None
 
-    def path(self, stem: str) -> Path:
+    def path(self, key: EngineKey) -> Path:
         """Where the artefact of an entry lies."""
-        return self.folder / f"{stem}.engine"
+        return self.folder / key.file_name
 
     def entries(self) -> list[Manifest]:
         """All finished entries, newest first; unreadable manifests are left out."""
@@ -130,28 +132,33 @@ class EngineCache:
     def remove(self, stem: str) -> None:
         """Remove an entry, manifest first: half an entry is none."""
         self._manifest(stem).unlink(missing_ok=True)
-        self.path(stem).unlink(missing_ok=True)
+        for path in self._files(stem):
+            path.unlink(missing_ok=True)
 
     def clear(self) -> int:
         """Remove everything that is not being built this moment; return the bytes freed."""
         freed = 0
-        for path in sorted(self.folder.glob("*.*")):
-            if path.suffix in (".json", ".engine", ".tmp") and not self._is_building(path):
-                freed += path.stat().st_size
-                path.unlink(missing_ok=True)
+        for stem in {
+            path.stem for kind in ("json", "lock") for path in self.folder.glob(f"*.{kind}")
+        }:
+            with self._errors(), self._lock(stem).open("w") as file:
+                if _try_lock(file.fileno()):
+                    freed += sum(path.stat().st_size for path in self._files(stem))
+                    self.remove(stem)
         return freed
 
     def _manifest(self, stem: str) -> Path:
         return self.folder / f"{stem}.json"
 
-    def _read(self, stem: str) -> Manifest:
-        return manifest_from_json(self._manifest(stem).read_text())
+    def _lock(self, stem: str) -> Path:
+        return self.folder / f"{stem}.lock"
+
+    def _files(self, stem: str) -> list[Path]:
+        return [path for path in self.folder.glob(f"{stem}.*") if path.suffix != ".lock"]
 
     def _build(self, key: EngineKey, build: Build) -> Path:
-        self.remove(key.stem)
-        for leftover in self.folder.glob(f"{key.stem}.*.tmp"):
-            leftover.unlink()
-        temporary = self.folder / f"{key.stem}.{os.getpid()}.tmp"
+        self.remove(key.stem)  # also what an earlier build left behind when it was killed
+        temporary = self.folder / f"{key.stem}.{os.getpid()}.tmp{self.path(key).suffix}"
         try:
             begin = time.monotonic()
             notes = build(temporary)
@@ -163,12 +170,12 @@ class EngineCache:
                 sha256=sha256_of(temporary),
                 notes=notes,
             )
-            _rename_to_disk(temporary, self.path(key.stem))
+            _rename_to_disk(temporary, self.path(key))
             temporary.write_text(manifest.to_json())
             _rename_to_disk(temporary, self._manifest(key.stem))
         finally:
             temporary.unlink(missing_ok=True)
-        return self.path(key.stem)
+        return self.path(key)
 
     def _forget_oldest(self, key: EngineKey) -> None:
         same = [
@@ -209,13 +216,10 @@ class EngineCache:
                 raise CacheError(f"The disk of {self.folder} is full. {_CURE}") from error
             raise
 
-    def _lock_file(self, stem: str) -> Path:
-        return self.folder / f"{stem}.lock"
-
     @contextlib.contextmanager
     def _locked(self, key: EngineKey) -> Iterator[None]:
         # The kernel drops this lock when its process dies, however it dies: no stale locks.
-        with self._lock_file(key.stem).open("w") as file:
+        with self._lock(key.stem).open("w") as file:
             deadline = time.monotonic() + self._lock_timeout_s
             waited = False
             while not _try_lock(file.fileno()):
@@ -230,14 +234,6 @@ class EngineCache:
                     )
                 time.sleep(0.1)
             yield
-
-    def _is_building(self, path: Path) -> bool:
-        stem = path.name.rsplit(".", 2)[0] if path.suffix == ".tmp" else path.stem
-        lock = self._lock_file(stem)
-        if not lock.exists():
-            return False
-        with lock.open("w") as file:
-            return not _try_lock(file.fileno())
 
 
 _CURE = (

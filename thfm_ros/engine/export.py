@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-import onnx
 import torch
 from torch import Tensor
 
@@ -15,6 +14,8 @@ from thfm_ros.engine.step_graph import StepGraph
 from thfm_ros.engine.stream import HALF, OUTPUTS, Tables
 from thfm_ros.model.card import ModelCard
 from thfm_ros.model.network import NanoNetwork
+
+log = logging.getLogger(__name__)
 
 OPSET = 20
 """Has Gelu and LayerNormalization as single operations; ONNX Runtime 1.17 and newer know it."""
@@ -34,31 +35,37 @@ def example_inputs(card: ModelCard, size: tuple[int, int]) -> tuple[Tensor, ...]
     )
 
 
-def export_onnx(network: NanoNetwork, card: ModelCard, size: tuple[int, int], path: Path) -> None:
-    """Write the dense step graph, weights included; about ten seconds."""
-    example = example_inputs(card, size)
-    past = [f"past_{i}" for i in range(len(example) - 3)]
-    remembered = [f"remembered_{i}" for i in range(2 * card.network["depth"])]
+def export_onnx(
+    network: NanoNetwork, card: ModelCard, size: tuple[int, int], dense: bool, path: Path
+) -> None:
+    """Write a step graph, weights included.
+
+    By tracing, in a second. PyTorch means to give that up one day for an exporter that needs ten
+    seconds and more packages for the same graph: it is the second choice as long as it is that.
+    """
+    graph, example = StepGraph(network, size, dense), example_inputs(card, size)
     with _quietly(), torch.no_grad():
-        program = torch.onnx.export(
-            StepGraph(network, size, dense=True),
-            example,
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=["picture", "time", "allowed", *past],
-            output_names=[*OUTPUTS, *remembered],
-            verbose=False,
-        )
-    assert program is not None
-    program.save(str(path), external_data=False)
+        try:
+            _export(graph, example, path, dynamo=False)
+        except Exception as error:
+            log.info("PyTorch does not export by tracing (%s), trying its other exporter.", error)
+            _export(graph, example, path, dynamo=True)
 
 
-def leave_out_dense(source: Path, path: Path) -> None:
-    """Write the graph of ``source`` without the maps and all that only they need."""
-    graph = onnx.load(source).graph
-    inputs = [value.name for value in graph.input]
-    outputs = [value.name for value in graph.output if value.name != "dense"]
-    onnx.utils.extract_model(str(source), str(path), inputs, outputs)
+def _export(graph: StepGraph, example: tuple[Tensor, ...], path: Path, *, dynamo: bool) -> None:
+    past = [f"past_{i}" for i in range(len(example) - 3)]
+    remembered = [f"remembered_{i}" for i in range(2 * len(graph.blocks))]
+    torch.onnx.export(
+        graph,
+        example,
+        str(path),
+        dynamo=dynamo,
+        external_data=False,
+        opset_version=OPSET,
+        input_names=["picture", "time", "allowed", *past],
+        output_names=[*(OUTPUTS if graph.dense else OUTPUTS[:-1]), *remembered],
+        verbose=False,
+    )
 
 
 @contextlib.contextmanager

@@ -7,12 +7,15 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+SUFFIXES = {"onnx": ".onnx", "tensorrt": ".pt2"}
+"""Of the files: other tools know them by these, and PyTorch is going to insist on its own."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class EngineKey:
     """All that an artefact depends on; another value anywhere means another artefact."""
 
-    engine: str  # "onnx", "tensorrt"
+    engine: str  # one of SUFFIXES
     checkpoint: str  # the card's name, for people
     weights_sha256: str
     profile: str  # picture size and outputs: "128x128-dense"
@@ -31,6 +34,11 @@ class EngineKey:
         """File name without suffix: the purpose, and a digest of the whole key."""
         text = json.dumps(dataclasses.asdict(self), sort_keys=True)
         return f"{self.purpose}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+    @property
+    def file_name(self) -> str:
+        """Of the artefact."""
+        return self.stem + SUFFIXES[self.engine]
 
 
 @dataclass(frozen=True, kw_only=True)

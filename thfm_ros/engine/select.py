@@ -1,5 +1,6 @@
 """Which engine it is going to be. Falls back to PyTorch, never silently."""
 
+import functools
 import logging
 from collections.abc import Callable
 from importlib import util
@@ -26,8 +27,8 @@ _GPU_DEVICES = ("/dev/nvidiactl", "/dev/nvmap", "/dev/dxg")  # a PC, a Jetson, W
 def load_engine(config: EngineConfig) -> Engine:
     """The engine that ``config`` asks for, or PyTorch, with the reason in its description.
 
-    The first load of a checkpoint builds its engines: ten seconds per picture size for ONNX,
-    minutes for TensorRT. They are kept in the cache, so do this before there is work to do.
+    The first load of a checkpoint builds its engines, in seconds for ONNX and in minutes for
+    TensorRT. They are kept in the cache; still, do this before there is work to do.
 
     Raises:
         EngineError: there is no such checkpoint, or no engine for its family.
@@ -86,7 +87,8 @@ def _tensorrt(checkpoint: Checkpoint, cache: EngineCache) -> Engine:
         raise EngineError(
             "TensorRT needs an NVIDIA GPU, and PyTorch finds none. Set engine.kind to auto or onnx."
         )
-    from thfm_ros.engine.tensorrt_engine import TorchTensorRt, load_tensorrt_engine
+    from thfm_ros.engine.tensorrt_compiler import TorchTensorRt
+    from thfm_ros.engine.tensorrt_engine import load_tensorrt_engine
 
     judge = _judge(checkpoint, "cuda", 1)
     return load_tensorrt_engine(checkpoint, cache, TorchTensorRt(cache.folder), judge)
@@ -97,6 +99,7 @@ def _torch(checkpoint: Checkpoint, threads: int) -> Engine:
 
 
 def _judge(checkpoint: Checkpoint, device: str, threads: int) -> "Callable[[], TorchEngine]":
+    @functools.cache
     def load() -> "TorchEngine":
         from thfm_ros.engine.torch_engine import TorchEngine
         from thfm_ros.model.weights import load_network

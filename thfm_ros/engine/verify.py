@@ -1,6 +1,7 @@
 """Is this engine the network? Both see the same fixed clip and must say the same."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -8,8 +9,20 @@ from jaxtyping import Float32, UInt8
 from thfm_ros.engine.base import Engine
 from thfm_ros.model.outputs import RawOutputs
 
-TOLERANCE = 1e-4
-"""Largest difference in single precision, as a share of the output's own size; see `difference`."""
+
+class Tolerance(NamedTuple):
+    """How far from PyTorch an engine may be; see `difference`."""
+
+    largest: float
+    quantile: float
+
+
+TOLERANCES = {
+    "float32": Tolerance(1e-4, 1.0),
+    # A trained nano in half precision, computed on a CPU, was within 2.4e-3 (bfloat16: 0.16,
+    # which is why that is not used).
+    "float16": Tolerance(2e-2, 0.99),
+}
 
 
 def fixed_clip(size: tuple[int, int], frames: int) -> list[UInt8[np.ndarray, "h w 3"]]:
