@@ -15,6 +15,9 @@ from thfm_ros.contract import PerceptionError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "perceive": ("thfm_ros.perceive", "a video or pictures in, depth, masks and skeletons out"),
+    "import": ("thfm_ros.model.genception_import", "convert public checkpoints of the large sizes"),
+    "prompt": ("thfm_ros.prompt_embeddings", "embed new prompts for the large sizes"),
+    "synth": ("thfm_ros.synth.cli", "render annotated synthetic humans"),
     "train": ("thfm_ros.train", "train the embedded network"),
     "evaluate": ("thfm_ros.evaluate", "how right a checkpoint is, beside trivial baselines"),
     "benchmark": ("thfm_ros.benchmark", "what it costs: the node under load, the network, ..."),
