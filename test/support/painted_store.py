@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from thfm_ros.skeleton import Joint
+from thfm_ros.synth.dataset import write_shard
 
 SIZE = 128
 FOCAL = 200.0
@@ -16,7 +17,7 @@ def write_data(folder: Path, clips: int = 6) -> Path:
     rng = np.random.default_rng(0)
     for split in ("train", "val"):
         (folder / split).mkdir(parents=True)
-        np.savez(folder / split / "shard_0.npz", allow_pickle=False, **shard(rng, clips))
+        write_shard(folder / split / "shard_0.npz", shard(rng, clips), {}, store="plain")
     backgrounds = rng.integers(0, 255, (4, 96, 128, 3), dtype=np.uint8)
     np.save(folder / "backgrounds.npy", backgrounds)
     return folder

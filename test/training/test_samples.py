@@ -10,7 +10,7 @@ from painted_store import DISTANCE, FOCAL, SIZE, write_data
 
 from thfm_ros.skeleton import TWINS, Joint
 from thfm_ros.training.backgrounds import Backgrounds
-from thfm_ros.training.frames import frame_sample
+from thfm_ros.training.frames import frame_sample, rendered_sample
 from thfm_ros.training.samples import (
     HIPS,
     CropStyle,
@@ -132,3 +132,15 @@ def test_clips_come_out_with_one_row_per_frame(data: Path) -> None:
     assert length == 4
     assert sample.picture.shape == (4, 64, 64, 3)
     assert sample.votes.shape == (4, 32, 32, 2)
+
+
+def test_a_rendered_frame_keeps_parts_and_outline_together(store: Store) -> None:
+    for seed in range(12):
+        sample = rendered_sample(store, np.random.default_rng(seed), (96, 64))
+        person = sample.instances[0] > 0
+        assert person.any()
+        assert ((sample.parts[0] > 0) == person).all()
+        assert sample.normals[0][person][:, 2].mean() == pytest.approx(-0.8, abs=0.02)
+        # The right arm (5) is painted on the left; a mirror moves and renames it.
+        columns = [np.flatnonzero((sample.parts[0] == part).any(0)).mean() for part in (5, 4)]
+        assert columns[0] < columns[1]

@@ -8,11 +8,14 @@ import numpy as np
 from torch.utils.data import DataLoader, IterableDataset
 
 from thfm_ros.training.backgrounds import Backgrounds
-from thfm_ros.training.frames import frame_sample
+from thfm_ros.training.frames import frame_sample, rendered_sample
 from thfm_ros.training.losses import Batch, to_batch
 from thfm_ros.training.recipe import Recipe, Stage
 from thfm_ros.training.samples import CropStyle, Sample, crop_sample, plain_sample
 from thfm_ros.training.store import FrameRef, Store
+
+RENDERED = 0.5
+"""Share of the whole frames that were rendered as such; the others are composed."""
 
 REFRESH = 400  # steps between looks for new shards
 
@@ -25,25 +28,41 @@ class Batches(IterableDataset[Batch]):
 
     def __iter__(self) -> Iterator[Batch]:
         cv2.setNumThreads(1)
-        store = Store(self._folder / "train")
+        store, frames = Store(self._folder / "train"), _whole_frames(self._folder)
         backgrounds = Backgrounds(self._folder / "backgrounds.npy")
         for step in range(self._first, self._recipe.steps):
             if step % REFRESH == 0:
                 store.refresh()
+                if frames is not None:
+                    frames.refresh()
             place = self._recipe.stage_of(step)
             assert place is not None
             stage = self._recipe.stages[place[0]]
             rng = np.random.default_rng([self._recipe.seed, step])
-            yield to_batch(draw(store, backgrounds, rng, stage))
+            yield to_batch(draw(store, frames, backgrounds, rng, stage))
+
+
+def _whole_frames(folder: Path) -> Store | None:
+    """Rendered whole frames, where there are any."""
+    return Store(folder / "frames") if (folder / "frames").exists() else None
 
 
 def draw(
-    store: Store, backgrounds: Backgrounds, rng: np.random.Generator, stage: Stage
+    store: Store,
+    frames: Store | None,
+    backgrounds: Backgrounds,
+    rng: np.random.Generator,
+    stage: Stage,
 ) -> list[Sample]:
     """The samples of one step: whole frames, still crops, or crops of a short clip."""
     if rng.random() < stage.frame_share:
         count = max(1, stage.batch // 2)  # a whole frame holds about twice a crop's pixels
-        return [frame_sample(store, backgrounds, rng, stage.frame_size) for _ in range(count)]
+        return [
+            rendered_sample(frames, rng, stage.frame_size)
+            if frames is not None and rng.random() < RENDERED
+            else frame_sample(store, backgrounds, rng, stage.frame_size)
+            for _ in range(count)
+        ]
     style = CropStyle(size=stage.size, ease=stage.ease)
     if rng.random() < stage.clip_share:
         long = [clip for clip in store.clips if clip[1] >= 4]

@@ -1,4 +1,4 @@
-"""Whole-frame samples: several people from different renders put into one picture.
+"""Whole-frame samples: rendered ones, and several people from different renders in one picture.
 
 A person whose whole outline was rendered can be set anywhere at any smaller size with exact
 labels. Light and ground do not match; finding people must not depend on that anyway. What hangs
@@ -101,6 +101,40 @@ class _Canvas:
         self.picture[box] = fill
         for values in (self.instances, self.parts, self.normals, self.surface):
             values[box] = 0
+
+
+def rendered_sample(store: Store, rng: np.random.Generator, size: tuple[int, int]) -> Sample:
+    """One rendered whole frame, zoomed, shifted and mirrored, as a clip of one frame."""
+    height = size[1]
+    ref = store.frames[rng.integers(len(store))]
+    rgb = store.read("rgb", ref)
+    mirrored = rng.random() < 0.5
+    zoom = height / rgb.shape[0] * float(np.exp(rng.uniform(-0.25, 0.5)))
+    shift = rng.normal(0, 0.08, 2) * size
+    matrix = np.array([[zoom, 0, 0.0], [0, zoom, 0.0]])
+    if mirrored:
+        matrix = matrix @ np.array([[-1, 0, rgb.shape[1] - 1], [0, 1, 0], [0, 0, 1.0]])
+    middle = np.array([rgb.shape[1] - 1, rgb.shape[0] - 1]) / 2
+    target = (np.array(size) - 1) / 2 + shift
+    matrix[:, 2] += target - (matrix[:, :2] @ middle + matrix[:, 2])
+    picture = cv2.warpAffine(
+        np.ascontiguousarray(rgb), matrix, size, borderValue=(PADDING, PADDING, PADDING)
+    )
+
+    def moved(key: str) -> np.ndarray:
+        values: np.ndarray = np.ascontiguousarray(store.read(key, ref)).view(np.uint8)
+        found: np.ndarray = cv2.warpAffine(values, matrix, size, flags=cv2.INTER_NEAREST)
+        return found
+
+    canvas = _Canvas(picture)
+    canvas.instances, parts = moved("instances"), moved("parts")
+    canvas.parts = PART_TWIN[parts] if mirrored else parts
+    side = (-1 if mirrored else 1) / 127
+    one = 1 / 127
+    canvas.normals = moved("normals").view(np.int8) * np.array([side, one, one], np.float32)
+    canvas.surface = moved("surface").view(np.int8) * np.array([one, side, one], np.float32)
+    strength = draw_photometric(rng, 0.8)
+    return _labelled(canvas, apply_photometric(picture.astype(np.float32), strength, rng))
 
 
 def frame_sample(

@@ -1,15 +1,17 @@
 """Rendered frames on disk, opened so that a random frame costs one page fault, not one file.
 
-A shard (an .npz of synth.dataset) is unpacked once into plain arrays beside it and then mapped
-into memory; shards that appear while training runs are picked up by `refresh`.
+A shard of synth.dataset is decoded once into plain arrays beside it and then mapped into memory;
+shards that appear while training runs are picked up by `refresh`.
 """
 
 import logging
-import zipfile
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from thfm_ros.synth.dataset import ShardError, read_shard, shard_paths
 
 logger = logging.getLogger(__name__)
 
@@ -57,14 +59,14 @@ class Store:
 
     def refresh(self) -> None:
         """Take in the shards that have appeared since; a damaged one is named and left out."""
-        for path in sorted(self._folder.glob("*.npz")):
+        for path in shard_paths(self._folder):
             if path.name in self._known:
                 continue
             self._known.add(path.name)
             try:
                 arrays = _unpacked(path)
-            except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-                logger.warning("%s is left out: %s", path, error)
+            except (ShardError, OSError) as error:
+                logger.warning("left out: %s", error)
                 continue
             self._add(arrays)
 
@@ -89,9 +91,10 @@ class Store:
 def _unpacked(path: Path) -> dict[str, np.ndarray]:
     folder = path.with_suffix(".arrays")
     if not (folder / "complete").exists():
-        folder.mkdir(exist_ok=True)
-        with np.load(path) as shard:
-            for key in KEYS:
-                np.save(folder / f"{key}.npy", shard[key])
+        shutil.rmtree(folder, ignore_errors=True)
+        arrays = read_shard(path, KEYS)
+        folder.mkdir()
+        for key in KEYS:
+            np.save(folder / f"{key}.npy", arrays[key])
         (folder / "complete").touch()
     return {key: np.load(folder / f"{key}.npy", mmap_mode="r") for key in KEYS}
