@@ -129,10 +129,11 @@ def rendered_sample(store: Store, rng: np.random.Generator, size: tuple[int, int
     canvas = _Canvas(picture)
     canvas.instances, parts = moved("instances"), moved("parts")
     canvas.parts = PART_TWIN[parts] if mirrored else parts
-    side = (-1 if mirrored else 1) / 127
-    one = 1 / 127
-    canvas.normals = moved("normals").view(np.int8) * np.array([side, one, one], np.float32)
-    canvas.surface = moved("surface").view(np.int8) * np.array([one, side, one], np.float32)
+    side = -1 if mirrored else 1
+    facing = moved("normals").view(np.int8).astype(np.float32) / 127
+    on_part = moved("surface").view(np.int8).astype(np.float32) / 127
+    canvas.normals = facing * np.array([side, 1, 1], np.float32)
+    canvas.surface = on_part * np.array([1, side, 1], np.float32)
     strength = draw_photometric(rng, 0.8)
     return _labelled(canvas, apply_photometric(picture.astype(np.float32), strength, rng))
 
