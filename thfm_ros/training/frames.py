@@ -62,10 +62,10 @@ class _Canvas:
     def __init__(self, picture: np.ndarray) -> None:
         self.picture = picture
         h, w = picture.shape[:2]
-        self.instances = np.zeros((h, w), np.uint8)
+        self.instances: np.ndarray = np.zeros((h, w), np.uint8)
         self.parts = np.zeros((h, w), np.uint8)
-        self.normals = np.zeros((h, w, 3), np.float32)
-        self.surface = np.zeros((h, w, 3), np.float32)
+        self.normals: np.ndarray = np.zeros((h, w, 3), np.float32)
+        self.surface: np.ndarray = np.zeros((h, w, 3), np.float32)
 
     def paste(self, person: Cutout, number: int, height: float, left: float, top: float) -> None:
         """Set a person of ``height`` pixels at (left, top); what lies outside is cut off."""
