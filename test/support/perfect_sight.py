@@ -1,0 +1,25 @@
+"""One person, seen by a perfect network, for tests of decoding and painting."""
+
+import numpy as np
+from fake_engine import Person, box_of, camera, perfect
+
+from thfm_ros.config import DecodeConfig, RegionConfig
+from thfm_ros.contract import Intrinsics, PixelMap
+from thfm_ros.decode import Sighting, decode_person
+from thfm_ros.region import around
+
+K = camera()
+SIZE = (K.width, K.height)
+CONFIG = DecodeConfig()
+
+
+def crop_of(person: Person, k: Intrinsics = K) -> PixelMap:
+    return around(box_of(person, k).astype(np.float32), (128, 128), RegionConfig()).map
+
+
+def sight(person: Person, *others: Person, calibrated: bool = True, dense: bool = True) -> Sighting:
+    pixel_map = crop_of(person)
+    raw = perfect(pixel_map, K, [person, *others], dense)
+    sighting = decode_person(raw, pixel_map, SIZE, K if calibrated else None, CONFIG)
+    assert sighting is not None
+    return sighting
