@@ -50,7 +50,7 @@ def share_bytes(msg: object, values: np.ndarray) -> None:
 
 def depth_millimetres(depth_m: Float32[np.ndarray, "h w"]) -> UInt16[np.ndarray, "h w"]:
     """REP-118's other form: millimetres, 0 unknown or out of range."""
-    mm = np.minimum(depth_m, np.float32(100)) * np.float32(1000)  # 100 m is out of range too
+    mm = np.clip(depth_m, 0, 100) * np.float32(1000)  # 100 m is out of range too
     mm[~((mm >= 0.5) & (mm < 65535))] = 0  # NaN fails both
     return np.asarray(np.rint(mm, out=mm).astype(np.uint16))
 

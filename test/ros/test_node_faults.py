@@ -1,0 +1,185 @@
+"""Over real DDS: bad input and broken engines are told once, and kill nothing."""
+
+import array
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from fake_node import HEIGHT, WIDTH
+from node_client import Client, fake_node
+from ros_process import Listener, NodeProcess
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+
+from thfm_ros.msg import BodyArray
+
+pytestmark = pytest.mark.ros
+
+WARN, ERROR = 1, 2
+
+
+@pytest.fixture(scope="module")
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
+    log = tmp_path_factory.mktemp("node") / "log"
+    with fake_node(log, {"image_timeout_s": 0.5}) as running:
+        yield running
+
+
+@pytest.fixture
+def client(listener: Listener, process: NodeProcess) -> Client:
+    made = Client(listener, process)
+    made.wait_for_subscription()
+    return made
+
+
+def expect_recovery(client: Client, bodies: list[BodyArray]) -> None:
+    """Good images give results again, and diagnostics are content with the input."""
+    count = len(bodies)
+    client.stream(
+        lambda: len(bodies) > count + 3 and client.status("input")[0] == 0, "results again"
+    )
+
+
+def test_without_calibration_only_relative_results_come_and_the_node_says_so(
+    client: Client,
+) -> None:
+    """Must be the first in this file: later tests publish a CameraInfo, which is kept."""
+    metric = [client.listen(Image, "depth/image"), client.listen(PointCloud2, "points")]
+    metric.append(client.listen(CameraInfo, "depth/camera_info"))
+    relative, bodies = (
+        client.listen(Image, "depth_relative/image"),
+        client.listen(BodyArray, "bodies"),
+    )
+
+    def send() -> None:
+        client.publish(calibrated=False)
+
+    client.stream(lambda: len(relative) > 3 and len(bodies) > 3, "relative depth", send=send)
+    client.stream(lambda: client.status("calibration")[0] == WARN, "a warning", send=send)
+    assert "No CameraInfo on /camera_info" in client.status("calibration")[1]
+    assert not any(metric)
+    assert not bodies[-1].metric
+    assert all(np.isnan(body.root.z) for body in bodies[-1].bodies)
+    assert np.nanmin(np.frombuffer(relative[-1].data, np.float32)) > 0
+
+
+def test_a_zero_calibration_is_none_and_a_real_one_is_taken_at_once(client: Client) -> None:
+    bodies = client.listen(BodyArray, "bodies")
+    zero = CameraInfo(width=WIDTH, height=HEIGHT)
+    zero.header.frame_id = "camera"
+    publisher = client.node.create_publisher(CameraInfo, "camera_info", 1)
+
+    def send_zero() -> None:
+        publisher.publish(zero)
+        client.publish(calibrated=False)
+
+    client.stream(
+        lambda: bodies and "K is zero" in client.status("calibration")[1], "told", send=send_zero
+    )
+    assert not bodies[-1].metric
+    client.stream(lambda: bodies[-1].metric, "metric bodies")
+    client.stream(lambda: client.status("calibration")[0] == 0, "a content calibration")
+    client.node.destroy_publisher(publisher)
+
+
+BAD: dict[str, Callable[[Client], Any]] = {
+    "16UC1": lambda client: client.publish(encoding="16UC1"),
+    "nothing in it": lambda client: client.publish(width=0, height=0),
+    "step=17": lambda client: client.publish(step=17),
+    "is cut": lambda client: client.publish(data=array.array("B", bytes(100))),
+}
+SAID = {"is cut": "100 bytes"}
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_an_image_that_cannot_be_used_is_told_once_and_the_next_good_one_counts(
+    client: Client, bad: str
+) -> None:
+    bodies = client.listen(BodyArray, "bodies")
+    expect_recovery(client, bodies)
+    said = SAID.get(bad, bad)
+    lines = client.process.text().count(said)
+    client.stream(
+        lambda: client.status("input")[0] == ERROR and said in client.status("input")[1],
+        f"an error with {said!r}",
+        send=lambda: BAD[bad](client),
+    )
+    end = time.monotonic() + 0.5
+    client.stream(lambda: time.monotonic() > end, "half a second", send=lambda: BAD[bad](client))
+    assert client.process.text().count(said) == lines + 1, client.process.text()
+    assert int(next(v for k, v in client.status("input")[2].items() if "dropped: bad" in k)) > 1
+    expect_recovery(client, bodies)
+    assert client.process.running()
+
+
+def test_stamps_that_go_backwards_begin_a_new_stream(client: Client) -> None:
+    bodies = client.listen(BodyArray, "bodies")
+    expect_recovery(client, bodies)
+    streams = int(client.status("window")[2]["stream"])
+    past = time.time_ns() - 10_000_000_000
+    times = iter(range(past, past + 10_000_000_000, 50_000_000))
+    client.stream(
+        lambda: (
+            int(client.status("window")[2]["stream"]) > streams
+            and "backwards" in client.status("window")[2]["began"]
+        ),
+        "a new stream",
+        send=lambda: client.publish(stamp_ns=next(times)),
+    )
+    count = len(bodies)
+    client.stream(
+        lambda: len(bodies) > count + 2,
+        "results of the past",
+        send=lambda: client.publish(stamp_ns=next(times)),
+    )
+    assert bodies[-1].header.stamp.sec < time.time() - 5
+    expect_recovery(client, bodies)
+
+
+def test_stamps_that_stand_still_give_no_results_and_a_warning(client: Client) -> None:
+    bodies = client.listen(BodyArray, "bodies")
+    expect_recovery(client, bodies)
+    stamp = client.publish()
+    client.stream(
+        lambda: "stand still" in client.status("input")[1],
+        "a warning",
+        send=lambda: client.publish(stamp_ns=stamp),
+    )
+    assert client.status("input")[0] == WARN
+    assert int(client.status("input")[2]["dropped: repeated stamp"]) > 1
+    expect_recovery(client, bodies)
+
+
+def test_images_without_a_stamp_are_told(client: Client) -> None:
+    client.stream(
+        lambda: "no stamp" in client.status("input")[1],
+        "a warning",
+        send=lambda: client.publish(stamp_ns=0),
+    )
+    assert client.status("input")[0] == WARN
+    expect_recovery(client, client.listen(BodyArray, "bodies"))
+
+
+def test_images_that_stay_away_are_a_warning_then_an_error(client: Client) -> None:
+    expect_recovery(client, client.listen(BodyArray, "bodies"))
+    client.wait(lambda: client.status("input")[0] == WARN, "a warning")
+    assert "no image any more" in client.status("input")[1]
+    assert "/image is published by listener" in client.status("input")[1]
+    client.wait(lambda: client.status("input")[0] == ERROR, "an error")
+    assert "stale" not in client.status("latency")[1]  # nothing to be late with
+
+
+def test_an_engine_that_fails_is_an_error_until_it_works_again(client: Client) -> None:
+    bodies = client.listen(BodyArray, "bodies")
+    expect_recovery(client, bodies)
+    black = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    client.stream(
+        lambda: client.status("engine")[0] == ERROR,
+        "an error",
+        send=lambda: client.publish(black),
+    )
+    assert "saw black" in client.status("engine")[1]
+    assert client.process.text().count("saw black") == 1, client.process.text()
+    expect_recovery(client, bodies)
+    client.stream(lambda: client.status("engine")[0] == 0, "a content engine")

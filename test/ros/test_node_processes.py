@@ -1,0 +1,157 @@
+"""Over real DDS: how the node starts, ends, and behaves when it is alone with one difficulty.
+
+Each test has a node of its own, and no other file's node may run beside it.
+"""
+
+import os
+import signal
+import time
+from importlib import util
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from fake_engine import picture
+from fake_node import CAMERA, HEIGHT, STEP_S_VARIABLE, WIDTH
+from node_client import Client, fake_node
+from ros_process import Listener, ros_arguments, started
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image
+
+from thfm_ros.msg import BodyArray
+
+pytestmark = pytest.mark.ros
+
+ERROR = 2
+
+
+def test_under_overload_results_stay_young_and_what_is_dropped_is_counted(
+    listener: Listener, tmp_path: Path
+) -> None:
+    """Ten times more images than the engine can take; one step costs 0.1 s or a little more."""
+    with fake_node(
+        tmp_path / "log", {"regions.max_people": 1}, **{STEP_S_VARIABLE: "0.05"}
+    ) as node:
+        client = Client(listener, node)
+        client.wait_for_subscription()
+        bodies = client.listen(BodyArray, "bodies")
+        ages: list[float] = []
+
+        def send() -> None:
+            client.publish()
+            while len(ages) < len(bodies):
+                stamp = bodies[len(ages)].header.stamp
+                ages.append(time.time() - stamp.sec - stamp.nanosec * 1e-9)
+
+        client.stream(lambda: len(bodies) > 30, "results", send=send, rate_hz=100.0)
+        steps = [float(client.status("latency")[2]["step p50 (ms)"])]
+        assert np.quantile(ages[5:], 0.9) < 2.5 * steps[0] / 1e3 + 0.1, (ages, steps)
+        dropped = int(client.status("input")[2]["dropped: overtaken by a newer image"])
+        assert dropped > 2 * len(bodies)
+
+
+def test_compressed_images_come_by_image_transport_and_broken_ones_are_told(
+    listener: Listener, tmp_path: Path
+) -> None:
+    with fake_node(tmp_path / "log", {"image_transport": "compressed"}) as process:
+        client = Client(listener, process)
+        client.wait(lambda: client._compressed.get_subscription_count(), "the node subscribes")
+        overlay = client.listen(Image, "overlay")
+        good = cv2.imencode(".png", picture(CAMERA)[..., ::-1])[1].tobytes()
+        client.stream(
+            lambda: len(overlay) > 2, "overlays", send=lambda: client.publish_compressed(good)
+        )
+        assert (overlay[-1].width, overlay[-1].height) == (WIDTH, HEIGHT)
+        client.stream(
+            lambda: "cannot be decoded" in client.status("input")[1],
+            "an error",
+            send=lambda: client.publish_compressed(good[:100]),
+        )
+
+
+def test_a_broken_checkpoint_fails_to_configure_and_the_node_lives_on(
+    listener: Listener, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(b"\x40\x00\x00\x00\x00\x00\x00\x00{}")
+    settings = {"engine.checkpoint": str(broken), "diagnostics_period_s": 0.2}
+    with started("thfm_ros.ros.node", ros_arguments(settings), tmp_path / "log") as process:
+        client = Client(listener, process)
+        client.wait(lambda: client.status("engine")[0] == ERROR, "an error")
+        assert str(broken) in client.status("engine")[1]
+        assert client.state() == "unconfigured"
+        assert process.text().count("cannot be configured") == 1
+        assert not client.change_state("configure")
+        assert client.set_parameter("engine.checkpoint", "nano") == (True, "")
+        assert process.running()
+
+
+def test_a_target_frame_without_tf2_is_refused_at_configure(
+    listener: Listener, tmp_path: Path
+) -> None:
+    if util.find_spec("tf2_ros"):
+        pytest.skip("tf2_ros is installed here")
+    with fake_node(tmp_path / "log", {"target_frame": "map"}) as process:
+        client = Client(listener, process)
+        client.wait(lambda: client.status("engine")[0] == ERROR, "an error")
+        assert "needs tf2_ros" in client.status("engine")[1]
+        assert client.state() == "unconfigured"
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ({"window.length": 0}, "window.length is a int from 1 to 64"),
+        ({"track.smoothing": "kalman"}, "choose from none, one_euro"),
+        ({"engine.threads": "many"}, "engine.threads"),
+    ],
+)
+def test_a_bad_parameter_at_the_start_is_one_clear_line_and_exit_code_2(
+    tmp_path: Path, setting: dict[str, object], said: str
+) -> None:
+    with fake_node(tmp_path / "log", setting) as process:
+        assert process.exit_code(30) == 2
+        assert said in process.text()
+        assert "Traceback" not in process.text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_node_quickly_and_cleanly(
+    listener: Listener, tmp_path: Path, number: signal.Signals
+) -> None:
+    with fake_node(tmp_path / "log") as process:
+        client = Client(listener, process)
+        client.wait_for_subscription()
+        bodies = client.listen(BodyArray, "bodies")
+        client.stream(lambda: bodies, "bodies")
+        began = time.monotonic()
+        os.kill(process.pid, number)
+        assert process.exit_code(10) == 0, process.text()
+        assert time.monotonic() - began < 4
+        assert "Traceback" not in process.text(), process.text()
+
+
+def test_without_autostart_the_node_waits_and_simulated_time_is_its_clock(
+    listener: Listener, tmp_path: Path
+) -> None:
+    with fake_node(tmp_path / "log", {"autostart": False, "use_sim_time": True}) as process:
+        client = Client(listener, process)
+        assert client.state() == "unconfigured"
+        assert client.change_state("configure") and client.change_state("activate")
+        client.wait_for_subscription()
+        clock = client.node.create_publisher(Clock, "/clock", 1)
+        bodies = client.listen(BodyArray, "bodies")
+        now_ns = [1_000_000_000]
+
+        def send() -> None:
+            now_ns[0] += 50_000_000
+            tick = Clock()
+            tick.clock.sec, tick.clock.nanosec = divmod(now_ns[0], 1_000_000_000)
+            clock.publish(tick)
+            client.publish(stamp_ns=now_ns[0])
+
+        client.stream(lambda: len(bodies) > 10, "bodies", send=send)
+        client.stream(lambda: client.status("input")[0] == 0, "stamps fit the clock", send=send)
+        assert abs(float(client.status("input")[2]["age on arrival p50 (ms)"])) < 500
+        assert bodies[-1].header.stamp.sec < 1000

@@ -1,0 +1,215 @@
+"""Over real DDS, between processes: an image goes in, every topic comes out."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from fake_node import CAMERA, HEIGHT, PEOPLE, WIDTH
+from geometry_msgs.msg import PointStamped
+from node_client import Client, fake_node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from ros_process import Listener, NodeProcess
+from sensor_msgs.msg import CameraInfo, Image, JointState, PointCloud2
+from std_msgs.msg import String
+from visualization_msgs.msg import Marker, MarkerArray
+
+from thfm_ros.msg import BodyArray, LabelMap, SkeletonInfo
+from thfm_ros.skeleton import JOINT_NAMES, PART_NAMES, Joint
+
+pytestmark = pytest.mark.ros
+
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+IMAGES = {  # topic: encoding, bytes of a pixel
+    "depth/image": ("32FC1", 4),
+    "depth_relative/image": ("32FC1", 4),
+    "segmentation/image": ("mono8", 1),
+    "parts/image": ("mono8", 1),
+    "instances/image": ("16UC1", 2),
+    "normals/image": ("32FC3", 12),
+    "normals/color": ("rgb8", 3),
+    "dense_pose/image": ("32FC3", 12),
+    "dense_pose/color": ("rgb8", 3),
+    "overlay": ("rgb8", 3),
+}
+OTHERS = {
+    "depth/camera_info": CameraInfo,
+    "points": PointCloud2,
+    "bodies": BodyArray,
+    "markers": MarkerArray,
+}
+
+
+@pytest.fixture(scope="module")
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
+    with fake_node(tmp_path_factory.mktemp("node") / "log") as running:
+        yield running
+
+
+@pytest.fixture
+def client(listener: Listener, process: NodeProcess) -> Client:
+    made = Client(listener, process)
+    made.wait_for_subscription()
+    return made
+
+
+def stamp_ns(msg: Any) -> int:
+    header = msg.markers[0].header if isinstance(msg, MarkerArray) else msg.header
+    return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)
+
+
+def listen_to_all(client: Client) -> dict[str, list[Any]]:
+    kinds = {**dict.fromkeys(IMAGES, Image), **OTHERS}
+    return {topic: client.listen(kind, topic) for topic, kind in kinds.items()}
+
+
+def pixels(msg: Image) -> np.ndarray:
+    kind = {"mono8": "u1", "rgb8": "u1", "16UC1": "u2", "32FC1": "f4", "32FC3": "f4"}[msg.encoding]
+    return np.frombuffer(msg.data, kind).reshape(msg.height, msg.width, -1)
+
+
+def test_every_topic_describes_the_image_with_its_own_stamp_and_frame(client: Client) -> None:
+    got = listen_to_all(client)
+    sent: list[int] = []
+    silent = {"depth_relative/image"}  # the camera is calibrated
+
+    def all_there() -> bool:
+        return all(len(got[topic]) >= 3 for topic in got.keys() - silent)
+
+    client.stream(all_there, "all topics", send=lambda: sent.append(client.publish()))
+    assert got["depth_relative/image"] == []
+    for topic in got.keys() - silent:
+        msg = got[topic][-1]
+        assert stamp_ns(msg) in sent, topic
+        if topic != "markers":
+            assert msg.header.frame_id == "camera", topic
+        if topic in IMAGES:
+            encoding, pixel = IMAGES[topic]
+            assert (msg.width, msg.height, msg.encoding) == (WIDTH, HEIGHT, encoding), topic
+            assert msg.step == WIDTH * pixel and len(msg.data) == HEIGHT * msg.step, topic
+    cloud = got["points"][-1]
+    assert (cloud.width, cloud.height, cloud.point_step) == (WIDTH, HEIGHT, 16)
+    assert list(got["depth/camera_info"][-1].k)[:3:2] == [CAMERA.fx, CAMERA.cx - 0.5]
+
+
+def test_the_people_of_the_scene_are_on_every_topic(client: Client) -> None:
+    got = listen_to_all(client)
+
+    def both_known() -> bool:
+        return bool(got["bodies"]) and [b.state for b in got["bodies"][-1].bodies] == [1, 1]
+
+    client.stream(both_known, "two tracked bodies")
+    message = got["bodies"][-1]
+    same: dict[str, Any] = {}
+
+    def all_of_that_image() -> bool:
+        for topic in [*IMAGES, "markers"]:
+            for about in got[topic]:
+                if stamp_ns(about) == stamp_ns(message):
+                    same[topic] = about
+        return len(same) == len(IMAGES)  # and markers, but without depth_relative
+
+    client.wait(all_of_that_image, "every topic about one image")
+    assert message.metric
+    bodies = message.bodies
+    roots = sorted([body.root.x, body.root.y, body.root.z] for body in bodies)
+    truth = sorted(person.root_m.tolist() for person in PEOPLE)
+    np.testing.assert_allclose(roots, truth, atol=0.25)
+    assert all(len(body.id) == 5 and body.id.islower() for body in bodies)
+    assert len(bodies[0].joints) == len(JOINT_NAMES)
+    labels, numbers = pixels(same["segmentation/image"]), pixels(same["instances/image"])
+    assert set(np.unique(labels)) == {0, 1}
+    assert set(np.unique(numbers)) == {0, 1, 65535}
+    for number, body in enumerate(bodies):  # the number is the index into ~/bodies
+        x, y = body.joints[Joint.SPINE_UPPER].x, body.joints[Joint.SPINE_UPPER].y
+        assert numbers[int(y), int(x), 0] == number
+        depth = pixels(same["depth/image"])[int(y), int(x), 0]
+        assert depth == pytest.approx(body.root.z, abs=0.3)
+    assert np.isnan(pixels(same["normals/image"])[0, 0]).all()
+    drawn = {m.ns for m in same["markers"].markers if m.action == Marker.ADD}
+    assert drawn == {f"body_{body.id}" for body in bodies}
+
+
+def test_the_latched_messages_are_there_for_whoever_comes_late(client: Client) -> None:
+    skeleton = client.listen(SkeletonInfo, "skeleton_info", LATCHED)
+    people = client.listen(LabelMap, "segmentation/labels", LATCHED)
+    parts = client.listen(LabelMap, "parts/labels", LATCHED)
+    client.wait(lambda: skeleton and people and parts, "latched messages")
+    assert tuple(skeleton[0].joint_names) == JOINT_NAMES
+    assert tuple(people[0].names) == ("background", "person")
+    assert tuple(parts[0].names) == PART_NAMES
+
+
+def test_without_subscribers_nothing_is_computed_and_one_subscriber_costs_only_its_task(
+    client: Client,
+) -> None:
+    client.stream(
+        lambda: float(client.status("input")[2].get("rate (Hz)", 0)) > 5,
+        "images arrive",
+    )
+    client.stream(
+        lambda: client.status("latency")[2].get("estimated") == "nothing", "nothing estimated"
+    )
+    before = client.status("latency")[2]["results"]
+    seen = len(client.listener.got["/diagnostics"])
+    client.stream(lambda: len(client.listener.got["/diagnostics"]) > seen + 3, "diagnostics go on")
+    assert client.status("latency")[2]["results"] == before
+    client.listen(Image, "parts/image")
+    client.stream(
+        lambda: client.status("latency")[2].get("estimated") == "parts", "only parts estimated"
+    )
+
+
+def test_rep155_topics_follow_a_body(client: Client) -> None:
+    bodies = client.listen(BodyArray, "bodies")
+    client.stream(
+        lambda: bodies and bodies[-1].bodies and bodies[-1].bodies[0].state == 1, "a body"
+    )
+    body_id = bodies[-1].bodies[0].id
+    root = f"/humans/bodies/{body_id}"
+    joints = client.listen(JointState, f"{root}/joint_states")
+    position = client.listen(PointStamped, f"{root}/position")
+    text = client.listen(String, f"{root}/urdf", LATCHED)
+    client.stream(lambda: joints and position and text, "REP-155")
+    assert f'<robot name="human_{body_id}">' in text[-1].data
+    assert all(name.endswith(f"_{body_id}") for name in joints[-1].name)
+    assert f"l_elbow_{body_id}" in joints[-1].name
+    assert np.isfinite(list(joints[-1].position)).all()
+    stamps = {stamp_ns(message) for message in bodies}
+    assert stamp_ns(position[-1]) in stamps | {stamp_ns(bodies[-1])}
+    assert position[-1].point.z == pytest.approx(PEOPLE[0].z, abs=1.2)
+
+
+def test_a_new_size_in_mid_stream_begins_a_new_stream_and_goes_on(client: Client) -> None:
+    overlay = client.listen(Image, "overlay")
+    client.stream(lambda: len(overlay) > 2, "overlays")
+    epoch = client.status("window")[2].get("stream")
+    half = np.zeros((HEIGHT // 2, WIDTH // 2, 3), np.uint8) + 9
+    client.stream(
+        lambda: overlay[-1].width == WIDTH // 2,
+        "overlays of the new size",
+        send=lambda: client.publish(half),
+    )
+    client.stream(
+        lambda: client.status("window")[2].get("stream") != epoch,
+        "a new stream",
+        send=lambda: client.publish(half),
+    )
+    assert overlay[-1].height == HEIGHT // 2
+
+
+def test_deactivating_is_silence_and_takes_the_markers_away(client: Client) -> None:
+    overlay, markers = client.listen(Image, "overlay"), client.listen(MarkerArray, "markers")
+    client.stream(lambda: overlay and markers and markers[-1].markers, "markers")
+    assert client.change_state("deactivate")
+    client.wait(lambda: markers and markers[-1].markers[0].action == Marker.DELETEALL, "DELETEALL")
+    assert client.state() == "inactive"
+    client.listener.wait(lambda: False, 0.3)
+    count = len(overlay)
+    for _ in range(10):
+        client.publish()
+        client.listener.wait(lambda: False, 0.05)
+    assert len(overlay) == count
+    assert client.change_state("activate")
+    client.wait_for_subscription()
+    client.stream(lambda: len(overlay) > count + 2, "overlays again")

@@ -1,0 +1,41 @@
+"""The real node with an engine that needs no weights: `python -m fake_node`.
+
+The engine is that of fake_engine.py: it knows where people stand, and finds in the picture's
+colours where it looks. A black picture makes it fail, as an engine does whose GPU is gone.
+"""
+
+import os
+import time
+
+import numpy as np
+from fake_engine import FakeEngine, Person, camera
+
+from thfm_ros.config import Config
+from thfm_ros.engine.base import EngineError
+from thfm_ros.pipeline import PerceptionPipeline
+from thfm_ros.ros import node
+
+WIDTH, HEIGHT = 320, 240
+CAMERA = camera(WIDTH, HEIGHT, focal=250.0)
+PEOPLE = [Person(0.3, 0.1, 3.0), Person(-0.8, 0.0, 4.0)]
+STEP_S_VARIABLE = "THFM_FAKE_STEP_S"
+
+
+class SlowOrBrokenEngine(FakeEngine):
+    """Takes its time, and fails on a black picture."""
+
+    def step(self, cut: np.ndarray, state: object | None, *, dense: bool):  # type: ignore[no-untyped-def]
+        time.sleep(float(os.environ.get(STEP_S_VARIABLE, "0")))
+        if cut[..., 0].max() == 0:
+            raise EngineError("the fake engine saw black")
+        return super().step(cut, state, dense=dense)
+
+
+def load(config: Config) -> PerceptionPipeline:
+    """In the place of load_pipeline."""
+    return PerceptionPipeline(SlowOrBrokenEngine(CAMERA, lambda: PEOPLE), config)
+
+
+if __name__ == "__main__":
+    vars(node)["load_pipeline"] = load
+    node.main()

@@ -1,0 +1,168 @@
+"""A camera, a listener and a service client for a perception node in another process."""
+
+import array
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from fake_engine import picture
+from fake_node import CAMERA
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
+from ros_process import Listener, NodeProcess, ros_arguments, started
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from thfm_ros.ros.calibration import info_of
+
+SUPPORT = Path(__file__).resolve().parent
+PATIENCE_S = 20.0
+
+
+@contextmanager
+def fake_node(
+    log: Path, parameters: dict[str, object] | None = None, **environment: str
+) -> Iterator[NodeProcess]:
+    """The node with the engine of fake_node.py, in a process of its own."""
+    before = dict(os.environ)
+    os.environ.update(environment, PYTHONPATH=str(SUPPORT))
+    settings = {"diagnostics_period_s": 0.2, **(parameters or {})}
+    try:
+        with started("fake_node", ros_arguments(settings), log) as process:
+            os.environ.clear()
+            os.environ.update(before)
+            yield process
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+class Client:
+    """Everything that a test does with the node ``/thfm``; failures show the node's log."""
+
+    def __init__(self, listener: Listener, process: NodeProcess) -> None:
+        self.listener, self.process = listener, process
+        self.node = listener.node
+        self._image = self.node.create_publisher(Image, "image", 1)
+        self._info = self.node.create_publisher(CameraInfo, "camera_info", 1)
+        self._compressed = self.node.create_publisher(CompressedImage, "image/compressed", 1)
+        listener.listen(DiagnosticArray, "/diagnostics")
+        self._stamp_ns = 0
+
+    def listen(self, kind: type, topic: str, qos: Any = 50) -> list[Any]:
+        """Messages of a topic, as they come; a name without / lies below the node's."""
+        full = topic if topic.startswith("/") else f"/thfm/{topic}"
+        self.listener.listen(kind, full, qos)
+        return self.listener.got[full]
+
+    def wait(self, until: Callable[[], Any], what: str, timeout_s: float = PATIENCE_S) -> None:
+        """Serve the test's own node until it holds; fails with the node's log."""
+        if not self.listener.wait(lambda: bool(until()), timeout_s):
+            raise AssertionError(f"never: {what}\n{self.process.text()}")
+
+    def wait_for_subscription(self) -> None:
+        """Until the node listens to the camera."""
+        self.wait(lambda: self._image.get_subscription_count(), "the node subscribes to image")
+
+    def publish(
+        self,
+        rgb: np.ndarray | None = None,
+        *,
+        stamp_ns: int | None = None,
+        calibrated: bool = True,
+        frame_id: str = "camera",
+        **changes: Any,
+    ) -> int:
+        """One image of the fake scene (or ``rgb``), with ``changes`` to the message."""
+        rgb = picture(CAMERA) if rgb is None else rgb
+        self._stamp_ns = max(self._stamp_ns + 1, time.time_ns()) if stamp_ns is None else stamp_ns
+        msg = Image(height=rgb.shape[0], width=rgb.shape[1], encoding="rgb8", step=3 * rgb.shape[1])
+        msg.header.stamp.sec, msg.header.stamp.nanosec = divmod(self._stamp_ns, 1_000_000_000)
+        msg.header.frame_id = frame_id
+        msg.data = array.array("B", np.ascontiguousarray(rgb).tobytes())
+        for name, value in changes.items():
+            setattr(msg, name, value)
+        if calibrated:
+            self._info.publish(info_of(CAMERA, msg.header))
+        self._image.publish(msg)
+        return self._stamp_ns
+
+    def publish_compressed(self, data: bytes) -> None:
+        """One compressed image."""
+        msg = CompressedImage(format="jpeg", data=array.array("B", data))
+        self._stamp_ns = max(self._stamp_ns + 1, time.time_ns())
+        msg.header.stamp.sec, msg.header.stamp.nanosec = divmod(self._stamp_ns, 1_000_000_000)
+        msg.header.frame_id = "camera"
+        self._compressed.publish(msg)
+
+    def stream(
+        self,
+        until: Callable[[], Any],
+        what: str,
+        *,
+        send: Callable[[], Any] | None = None,
+        rate_hz: float = 20.0,
+        timeout_s: float = PATIENCE_S,
+    ) -> None:
+        """Publish images at a rate until it holds."""
+        end = time.monotonic() + timeout_s
+        due = time.monotonic()
+        while not until():
+            if time.monotonic() > end:
+                raise AssertionError(f"never: {what}\n{self.process.text()}")
+            if time.monotonic() >= due:
+                (send or self.publish)()
+                due = max(due + 1 / rate_hz, time.monotonic() - 0.1)
+            rclpy.spin_once(self.node, timeout_sec=0.005)
+
+    def status(self, part: str) -> tuple[int, str, dict[str, str]]:
+        """Level, text and values of the newest diagnostics about a part of the node."""
+        for message in reversed(self.listener.got["/diagnostics"]):
+            for status in message.status:
+                if status.name == f"thfm: {part}":
+                    values = {pair.key: pair.value for pair in status.values}
+                    return status.level[0], status.message, values
+        return -1, "", {}
+
+    def call(self, kind: type, service: str, request: Any) -> Any:
+        """The answer of a service below the node's name."""
+        client = self.node.create_client(kind, f"/thfm/{service}")
+        try:
+            self.wait(client.service_is_ready, f"service {service}")
+            future = client.call_async(request)
+            self.wait(future.done, f"an answer of {service}")
+            return future.result()
+        finally:
+            self.node.destroy_client(client)
+
+    def change_state(self, label: str) -> bool:
+        """A lifecycle transition by its name."""
+        request = ChangeState.Request()
+        request.transition.label = label
+        return bool(self.call(ChangeState, "change_state", request).success)
+
+    def state(self) -> str:
+        """The lifecycle state's name."""
+        return str(self.call(GetState, "get_state", GetState.Request()).current_state.label)
+
+    def set_parameter(self, name: str, value: object) -> tuple[bool, str]:
+        """Whether it was accepted, and the reason if not."""
+        request = SetParameters.Request(parameters=[Parameter(name=name, value=_value(value))])
+        (result,) = self.call(SetParameters, "set_parameters", request).results
+        return bool(result.successful), str(result.reason)
+
+
+def _value(value: object) -> ParameterValue:
+    if isinstance(value, bool):
+        return ParameterValue(type=ParameterType.PARAMETER_BOOL, bool_value=value)
+    if isinstance(value, int):
+        return ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=value)
+    if isinstance(value, float):
+        return ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=value)
+    return ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=str(value))
