@@ -3,7 +3,7 @@
 import functools
 import logging
 from collections.abc import Callable
-from importlib import util
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,7 +58,7 @@ def choose_kind(kind: str) -> str:
         return kind
     if not has_gpu():
         return "onnx"
-    if util.find_spec("torch_tensorrt") is None:
+    if find_spec("torch_tensorrt") is None:
         log.info(
             "torch_tensorrt is not installed: PyTorch runs the network on the GPU. "
             "`pip install torch-tensorrt` for the version of your PyTorch makes it faster."
