@@ -92,6 +92,7 @@ class WanCodec(nn.Module):
         ):
             self.register_buffer(name, torch.tensor(values, dtype=dtype).reshape(channels))
         self.standardised = standardised
+        self.encoder_slots, self.decoder_slots = _slots(vae.encoder), _slots(vae.decoder)
         if variant is CodecVariant.AS_RELEASED:
             self._copy_the_released_code()
 
@@ -117,25 +118,27 @@ class WanCodec(nn.Module):
                 f"A clip is {frames} frames of {width}x{height}; the VAE takes 1 + 4 k frames "
                 "with sides that are multiples of 8. thfm_ros.model.clip_input makes it fit."
             )
-        cache = self._no_memory(self.vae.encoder)
-        parts = [self._encode_chunk(video[:, :, :1], cache)]
+        cache: Cache = [None] * self.encoder_slots
+        parts = [self.encode_chunk(video[:, :, :1], cache)]
         for start in range(1, frames, VAE_TEMPORAL):
-            parts.append(self._encode_chunk(video[:, :, start : start + VAE_TEMPORAL], cache))
+            parts.append(self.encode_chunk(video[:, :, start : start + VAE_TEMPORAL], cache))
         return torch.cat(parts, dim=2)
 
     def decode(self, latents: Float[Tensor, "b z s i j"]) -> Float[Tensor, "b 3 t h w"]:
         """The clip again, in -1..1; four frames per latent frame, one for the first."""
-        cache = self._no_memory(self.vae.decoder)
-        parts = [self._decode_chunk(each, cache) for each in torch.split(latents, 1, dim=2)]
+        cache: Cache = [None] * self.decoder_slots
+        parts = [self.decode_chunk(each, cache) for each in torch.split(latents, 1, dim=2)]
         return torch.cat(parts, dim=2)
 
-    def _encode_chunk(self, video: Tensor, cache: Cache) -> Tensor:
+    def encode_chunk(self, video: Float[Tensor, "b 3 n h w"], cache: Cache) -> Tensor:
+        """One latent frame of the first picture, or of the next four; ``cache`` is updated."""
         # quant_conv looks at one cell at a time, so it may run chunk by chunk.
         moments = self.vae.quant_conv(self.vae.encoder(video, feat_cache=cache, feat_idx=[0]))
         mode: Tensor = moments.chunk(2, dim=1)[0]
         return (mode - self.mean) / self.std if self.standardised else mode
 
-    def _decode_chunk(self, latents: Tensor, cache: Cache) -> Tensor:
+    def decode_chunk(self, latents: Float[Tensor, "b z 1 i j"], cache: Cache) -> Tensor:
+        """The first picture, or the next four, of one latent frame; ``cache`` is updated."""
         raw = latents * self.std + self.mean if self.standardised else latents
         out: Tensor = self.vae.decoder(
             self.vae.post_quant_conv(raw), feat_cache=cache, feat_idx=[0]
@@ -144,11 +147,20 @@ class WanCodec(nn.Module):
             out = out[:, :, _RELEASED_ORDER]
         return out.clamp(-1.0, 1.0)
 
-    @staticmethod
-    def _no_memory(half: Any) -> Cache:
-        from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d
+    def empty_doublings(self, latents: Float[Tensor, "b z 1 i j"]) -> list[Tensor]:
+        """What the doublings in time remember before they have seen anything: two black frames."""
+        batch, _, _, rows, columns = latents.shape
+        return [
+            latents.new_zeros(batch, up.upsamplers[0].dim, 2, rows * 2**level, columns * 2**level)
+            for level, up in enumerate(self.vae.decoder.up_blocks)
+            if up.upsamplers and up.upsamplers[0].mode == "upsample3d"
+        ]
 
-        return [None] * sum(isinstance(each, WanCausalConv3d) for each in half.modules())
+
+def _slots(half: Any) -> int:
+    from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d
+
+    return sum(isinstance(each, WanCausalConv3d) for each in half.modules())
 
 
 def empty_vae(config: dict[str, Any]) -> Any:
