@@ -10,6 +10,7 @@ import numpy as np
 
 from thfm_ros.synth.bake_body import SourceError, bake_body
 from thfm_ros.synth.bake_garments import bake_brows, bake_garments
+from thfm_ros.synth.bake_helpers import bake_helpers
 from thfm_ros.synth.bake_light import bake_lights
 from thfm_ros.synth.bake_motion import bake_motions, read_cmu, read_deepmimic, read_pose
 from thfm_ros.synth.pack import AssetPack, Garment, Light, MotionClip
@@ -37,7 +38,7 @@ def bake(sources: Path | None, out: Path, seed: int = 1) -> AssetPack:
     body = bake_body(seed)
     with tempfile.TemporaryDirectory() as unpacked:
         roots = [] if sources is None else [sources, *_unpack(sources, Path(unpacked))]
-        garments: list[Garment] = []
+        garments: list[Garment] = bake_helpers(body)
         brows: dict[str, np.ndarray] = {}
         motions: list[MotionClip] = []
         poses: dict[str, np.ndarray] = {}

@@ -75,6 +75,7 @@ def _bind(path: Path, kind: str, body: BareBody) -> Garment:
     nearest = body.skin_vertices[tree.query(placed)[1]]
     bones, weights = _inherited_weights(binding, body, kind)
     scale = [binding.scales[letter] for _, _, letter in AXES]
+    covered, covered_by = _covered(placed, faces, body, kind)
     hair = PART_NAMES.index("hair")
     return Garment(
         kind=kind,
@@ -92,7 +93,8 @@ def _bind(path: Path, kind: str, body: BareBody) -> Garment:
         surface=assets.surface[nearest],
         layer=_layers(faces, placed, assets.heads[list(assets.bone_names).index("spine04"), 2]),
         hidden=binding.deleted[binding.deleted < len(assets.rest)].astype(np.int32),
-        covered=_covered(placed, faces, body, kind),
+        covered=covered,
+        covered_by=covered_by,
     )
 
 
@@ -141,20 +143,23 @@ def _layers(faces: np.ndarray, placed: np.ndarray, waist_z: float) -> np.ndarray
     return out
 
 
-def _covered(placed: np.ndarray, faces: np.ndarray, body: BareBody, kind: str) -> np.ndarray:
-    """Body vertices closer than 3 cm: they are drawn in later, so that no skin pokes through."""
+def _covered(
+    placed: np.ndarray, faces: np.ndarray, body: BareBody, kind: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Body vertices closer than 3 cm, and the garment vertex over each.
+
+    They are drawn in later, so that no skin pokes through.
+    """
     if kind in ("hair", "hat"):
-        return np.zeros(0, np.int32)
+        return np.zeros(0, np.int32), np.zeros(0, np.int32)
     corners = placed[faces]
-    points = [
-        placed,
-        corners.mean(axis=1),
-        corners[:, :2].mean(axis=1),
-        corners[:, 1:].mean(axis=1),
-    ]
+    middles = [corners.mean(axis=1), corners[:, :2].mean(axis=1), corners[:, 1:].mean(axis=1)]
+    points = np.concatenate([placed, *middles])
+    owner = np.concatenate([np.arange(len(placed)), faces[:, 0], faces[:, 0], faces[:, 1]])
     rest = body.assets.rest[body.skin_vertices]
-    distance, _ = cKDTree(np.concatenate(points)).query(rest)
-    return body.skin_vertices[distance < 0.03].astype(np.int32)
+    distance, found = map(np.asarray, cKDTree(points).query(rest))
+    near = distance < 0.03
+    return body.skin_vertices[near].astype(np.int32), owner[found[near]].astype(np.int32)
 
 
 def read_binding(path: Path) -> Binding:

@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     render.add_argument("--shard", type=int, default=64, help="clips per file (%(default)s)")
     render.add_argument(
         "--store", choices=("small", "lossless", "plain"), default="small",
-        help="JPEG + PNG in the file, PNG alone, or bare arrays of six times the size (%(default)s)",
+        help="JPEG + PNG, PNG alone, or bare arrays of six times the size (%(default)s)",
     )  # fmt: skip
     render.add_argument("--flow", action="store_true", help="also store motion to the next frame")
 

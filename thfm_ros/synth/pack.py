@@ -15,7 +15,7 @@ from jaxtyping import Float16, Float32, Int16, Int32, UInt8
 
 from thfm_ros.contract import PerceptionError
 
-FORMAT = 1
+FORMAT = 2
 QUATERNION_UNIT = 32767.0  # quaternions are stored as int16
 
 Section = TypeVar("Section")
@@ -57,7 +57,7 @@ class BodyAssets:
 class Garment:
     """A piece of clothing or hair bound to three body vertices per vertex of its own (``n``)."""
 
-    kind: str  # suit, shoes, hair, hat
+    kind: str  # suit, shoes, hair, hat; tights, skirt, cap: the base mesh's own
     name: str
     reference: Int32[np.ndarray, "n 3"]
     barycentric: Float32[np.ndarray, "n 3"]
@@ -72,7 +72,8 @@ class Garment:
     surface: Float32[np.ndarray, "n 3"]
     layer: UInt8[np.ndarray, "n"]  # 0 trousers and the like, 1 tops, 2 small pieces
     hidden: Int32[np.ndarray, "h"]  # body vertices that it replaces
-    covered: Int32[np.ndarray, "p"]  # body vertices just under it
+    covered: Int32[np.ndarray, "p"]  # body vertices just under it ...
+    covered_by: Int32[np.ndarray, "p"]  # ... and the garment vertex over each
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from thfm_ros.synth.pack import BodyAssets
 from thfm_ros.synth.texture import cloth
 
 ARMS = {"none": (0.0, -1.0), "short": (0.75, -1.0), "half": (2.0, 0.15), "long": (2.0, 0.93)}
+Skin = tuple[Float32[np.ndarray, "v 3"], np.ndarray, Float32[np.ndarray, "v 3"]]
 LEGS = {"hot": (0.3, -1.0), "shorts": (0.85, -1.0), "capri": (2.0, 0.5), "long": (2.0, 0.97)}
 
 
@@ -24,34 +25,59 @@ def paint_clothes(
     materials: np.ndarray,
     colours: Float32[np.ndarray, "v 3"],
     palette: Palette,
-) -> tuple[Float32[np.ndarray, "v 3"], np.ndarray, Float32[np.ndarray, "v 3"]]:
-    """Dress: a top, something for the legs, shoes.
+) -> Skin:
+    """Dress in tight clothes: a top, something for the legs, shoes.
 
     Returns:
         New vertices, material per face, colours per vertex.
     """
-    top, legs, shoes = _regions(rng, body)
-    vertices, materials, colours = vertices.copy(), materials.copy(), colours.copy()
-    normals = normals_of(vertices, body.faces)
-    layers = [(legs, rng.uniform(0.004, 0.016)), (top, rng.uniform(0.005, 0.02))]
+    top, legs = _regions(rng, body)
+    skin = vertices.copy(), materials.copy(), colours.copy()
+    _coat(rng, body, skin, legs, rng.uniform(0.004, 0.016), fabric(rng, palette))
+    _coat(rng, body, skin, top, rng.uniform(0.005, 0.02), fabric(rng, palette))
+    return paint_shoes(rng, body, *skin, palette)
+
+
+def paint_shoes(
+    rng: np.random.Generator,
+    body: BodyAssets,
+    vertices: Float32[np.ndarray, "v 3"],
+    materials: np.ndarray,
+    colours: Float32[np.ndarray, "v 3"],
+    palette: Palette,
+) -> Skin:
+    """Put on shoes or boots; one person in twelve goes barefoot. Returns as ``paint_clothes``."""
+    skin = vertices.copy(), materials.copy(), colours.copy()
     if rng.random() < 0.92:
-        layers.append((shoes, rng.uniform(0.006, 0.012)))
-    for region, thickness_m in layers:
-        soft = _smoothed(region.astype(float), body.faces)
-        waves = sum(
-            np.sin(body.rest @ (rng.standard_normal(3) * rng.uniform(15, 50)) + rng.random() * 6.3)
-            for _ in range(5)
-        )
-        push = np.where(region, soft * thickness_m + 0.0015 * waves, 0.0)
-        vertices += (normals * push[:, None]).astype(np.float32)
-        inside = region[body.faces].sum(axis=1) >= 2
-        if region is shoes:
-            leather = palette.texture(cloth(rng, 0.9) * 0.6)
-            materials[inside] = palette.material(leather, shine=0.15, gloss=25, repeat=4)
-        else:
-            materials[inside] = fabric(rng, palette)
-        colours[region] = 1.0
-    return vertices, materials, colours
+        label = {name: body.parts == PART_NAMES.index(name) for name in PART_NAMES}
+        shins = label["left_lower_leg"] | label["right_lower_leg"]
+        shoes = label["left_foot"] | label["right_foot"]
+        shoes |= shins & (body.surface[:, 2] > rng.uniform(0.8, 0.97))
+        picture = palette.texture(cloth(rng, 0.9) * 0.6)
+        leather = palette.material(picture, shine=0.15, gloss=25, repeat=4)
+        _coat(rng, body, skin, shoes, rng.uniform(0.006, 0.012), leather)
+    return skin
+
+
+def _coat(
+    rng: np.random.Generator,
+    body: BodyAssets,
+    skin: Skin,
+    region: np.ndarray,
+    thickness_m: float,
+    material: int,
+) -> None:
+    """Cover a region of the skin, in place."""
+    vertices, materials, colours = skin
+    waves = np.zeros(len(vertices))
+    for _ in range(5):
+        direction = rng.standard_normal(3) * rng.uniform(15, 50)
+        waves += np.sin(body.rest @ direction + rng.random() * 6.3)
+    soft = _smoothed(region.astype(float), body.faces)
+    push = np.where(region, soft * thickness_m + 0.0015 * waves, 0.0)
+    vertices += (normals_of(vertices, body.faces) * push[:, None]).astype(np.float32)
+    materials[region[body.faces].sum(axis=1) >= 2] = material
+    colours[region] = 1.0
 
 
 def paint_hair(
@@ -84,10 +110,8 @@ def paint_hair(
     return vertices, materials, colours, parts
 
 
-def _regions(
-    rng: np.random.Generator, body: BodyAssets
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Which vertices the top, the trousers and the shoes cover."""
+def _regions(rng: np.random.Generator, body: BodyAssets) -> tuple[np.ndarray, np.ndarray]:
+    """Which vertices the top and the trousers cover."""
     label = {name: body.parts == PART_NAMES.index(name) for name in PART_NAMES}
     along = body.surface[:, 2]
     upper_arm, lower_arm = ARMS[str(rng.choice(list(ARMS), p=[0.1, 0.35, 0.1, 0.45]))]
@@ -108,9 +132,7 @@ def _regions(
     if rng.random() < 0.12:  # a dress or overall: one piece
         top |= legs
     eyes = body.masks[list(body.mask_names).index("sclera")] > 0
-    ankle = rng.uniform(0.8, 0.97)
-    shoes = pair("foot") | (pair("lower_leg") & (along > ankle))
-    return top & ~eyes, legs & ~top & ~eyes, shoes
+    return top & ~eyes, legs & ~top & ~eyes
 
 
 def _smoothed(values: Float[np.ndarray, "v"], faces: np.ndarray) -> Float[np.ndarray, "v"]:

@@ -9,11 +9,13 @@ from thfm_ros.synth.body import Shape, expressed, random_shape
 from thfm_ros.synth.garments import fabric, fitted, garment_mesh, inset, layer_materials, wrinkled
 from thfm_ros.synth.mesh import Mesh, Palette, joined
 from thfm_ros.synth.pack import AssetPack, BodyAssets, Garment
-from thfm_ros.synth.painted import paint_clothes, paint_hair
+from thfm_ros.synth.painted import paint_clothes, paint_hair, paint_shoes
+from thfm_ros.synth.tailor import random_cut, tailored
 from thfm_ros.synth.texture import cloth, hair
 
 _LONG_HAIR = ("long01", "bob01", "bob02", "braid01", "ponytail01", "short02", "afro01")
 _SHORT_HAIR = ("short01", "short02", "short03", "short04", "afro01")
+_SHARE = {"suit": 1.0, "shoes": 0.92, "hair": 0.93, "hat": 0.06}  # of people who wear one
 
 
 @dataclass(frozen=True)
@@ -49,15 +51,22 @@ def random_person(
     parts = pack.body.parts.copy()
     hidden = np.zeros(len(body), bool)
     worn: list[Mesh] = []
-    for garment in _choice(rng, pack, shape):
+    kinds = {garment.kind for garment in pack.garments}
+    if "tights" in kinds and (rng.random() < 0.5 or "suit" not in kinds):
+        worn += tailored(rng, pack, random_cut(rng, pack, shape.female), body, palette)
+        garments = _choice(rng, pack, shape, ("shoes", "hair", "hat"))
+    else:
+        garments = _choice(rng, pack, shape, ("suit", "shoes", "hair", "hat"))
+    for garment in garments:
         if garment.kind == "hair":
             scalp = pack.body.masks[list(pack.body.mask_names).index("scalp")][:, None] / 255.0
             colours = (colours * (1 - scalp) + scalp * colour * 1.1).astype(np.float32)
         worn.append(_worn(rng, garment, body, pack.body, palette, strands))
         hidden[garment.hidden] = True
-    kinds = {garment.kind for garment in pack.garments}
-    if "suit" not in kinds:
+    if not kinds & {"suit", "tights"} or rng.random() < 0.04:
         body, materials, colours = paint_clothes(rng, pack.body, body, materials, colours, palette)
+    elif "shoes" not in kinds:
+        body, materials, colours = paint_shoes(rng, pack.body, body, materials, colours, palette)
     if "hair" not in kinds and rng.random() < 0.93:
         body, materials, colours, parts = paint_hair(
             rng, pack.body, body, materials, colours, parts, strands
@@ -83,24 +92,26 @@ def _skin_materials(rng: np.random.Generator, body: BodyAssets, palette: Palette
     return np.where(body.face_kind == 1, eye, skin).astype(np.int32)
 
 
-def _choice(rng: np.random.Generator, pack: AssetPack, shape: Shape) -> list[Garment]:
-    """What this person wears, of what the pack has."""
+def _choice(
+    rng: np.random.Generator, pack: AssetPack, shape: Shape, kinds: tuple[str, ...]
+) -> list[Garment]:
+    """What this person wears of these kinds, of what the pack has."""
     of_kind: dict[str, list[Garment]] = {}
     for garment in pack.garments:
         of_kind.setdefault(garment.kind, []).append(garment)
-    suits = of_kind.get("suit", [])
+    own = "female" if shape.female else "male"
     if rng.random() < 0.85:
-        own = "female" if shape.female else "male"
-        suits = [suit for suit in suits if suit.name.startswith(own)] or suits
+        suits = of_kind.get("suit", [])
+        of_kind["suit"] = [suit for suit in suits if suit.name.startswith(own)] or suits
     names = _LONG_HAIR if shape.female else _SHORT_HAIR
-    cuts = [cut for cut in of_kind.get("hair", []) if cut.name in names]
-    pools = [
-        (suits, 1.0),
-        (of_kind.get("shoes", []), 0.92),
-        (cuts, 0.93),
-        (of_kind.get("hat", []), 0.06),
+    of_kind["hair"] = [cut for cut in of_kind.get("hair", []) if cut.name in names]
+    pools = [of_kind.get(kind, []) for kind in kinds]
+    shares = [_SHARE[kind] for kind in kinds]
+    return [
+        pool[rng.integers(len(pool))]
+        for pool, share in zip(pools, shares, strict=True)
+        if pool and rng.random() < share
     ]
-    return [pool[rng.integers(len(pool))] for pool, share in pools if pool and rng.random() < share]
 
 
 def _worn(
