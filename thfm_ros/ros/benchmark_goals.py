@@ -81,7 +81,7 @@ def _overload(measured: Sequence[Measured]) -> list[tuple[str, ...]]:
     for each in measured:
         if each.phase.sweep != "overload":
             continue
-        step_ms = 1e3 / max(each.skeleton.results_per_s, 1e-9)
+        step_ms = 1e3 * ratio(1.0, each.skeleton.results_per_s)
         limit = 2 * step_ms + 1e3 / each.sent_rate_hz
         p99 = each.skeleton.p99_ms
         what = f"skeleton, p99 ms, camera at {each.sent_rate_hz:.0f} Hz"

@@ -56,12 +56,14 @@ def run(args: argparse.Namespace) -> int:
         # Not resolved: the link python in a virtual environment is what makes it that one.
         peer = os.path.abspath(args.peer_python) if args.peer_python else ""
         bench = Bench(Path(folder), peer, args.peer_complexity, parameters)
-        with bench:
-            _measure(bench, args, report)
-        report.engines = bench.engines
-    sys.stdout.write(table(report.measured) + "\n")
-    if args.out:
-        args.out.write_text(json.dumps(report.as_json(), indent=1) + "\n")
+        try:
+            with bench:
+                _measure(bench, args, report)
+        finally:  # what was measured before something went wrong is not lost
+            report.engines = bench.engines
+            sys.stdout.write(table(report.measured) + "\n")
+            if args.out:
+                args.out.write_text(json.dumps(report.as_json(), indent=1) + "\n")
     return _publish(report, args)
 
 
@@ -143,7 +145,7 @@ def capacity_hz(measured: list[Measured]) -> float:
         if each.phase.sweep == "rates" and each.phase.subject == THFM
         if each.phase.topics == "estimates"
     ]
-    return max(seen, default=30.0)
+    return max([each for each in seen if each > 0], default=30.0)
 
 
 def _size(text: str) -> tuple[int, int]:

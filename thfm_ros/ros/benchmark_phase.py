@@ -11,6 +11,7 @@ from thfm_ros.ros.benchmark_statistics import (
     latency,
     losses,
     rate_hz,
+    ratio,
 )
 
 PEER = "peer"
@@ -125,7 +126,7 @@ def summary(
         losses=losses(len(every), len(first_arrivals(every, first)), *drops),
         sent_rate_hz=rate_hz(stamps),
         people_found=sum(found) / len(found) if found else 0.0,
-        cpu_ms=usage["cores"]["node"] * 1e3 / max(skeleton.results_per_s, 1e-9),
+        cpu_ms=1e3 * ratio(usage["cores"]["node"], skeleton.results_per_s),
         cores=usage["cores"],
         rss_mb=usage["rss_mb"]["node"],
         peak_rss_mb=usage["peak_rss_mb"]["node"],

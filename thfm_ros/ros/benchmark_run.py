@@ -9,7 +9,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ class Bench:
         peer_python: a Python with mediapipe and rclpy; empty: no peer.
         peer_complexity: MediaPipe's model_complexity.
         parameters: ROS parameters of our node.
+        node: the command that starts our node; None: the one of this installation.
     """
 
     def __init__(
@@ -38,11 +39,13 @@ class Bench:
         peer_python: str = "",
         peer_complexity: int = 1,
         parameters: Mapping[str, object] | None = None,
+        node: Sequence[str] | None = None,
     ) -> None:
         self._folder = folder
         self._peer_python = peer_python
         self._complexity = peer_complexity
         self._parameters = {"diagnostics_period_s": 0.5, **(parameters or {})}
+        self._node = list(node or [sys.executable, "-m", "thfm_ros.ros.node"])
         self._subjects: dict[str, Process] = {}
         self.engines: dict[str, dict[str, str]] = {}
 
@@ -56,6 +59,10 @@ class Bench:
         self._camera = Servant("thfm_ros.ros.benchmark_load", self._folder / "camera.log")
         self._audience = Servant("thfm_ros.ros.benchmark_receiver", self._folder / "audience.log")
         return self
+
+    def pid(self, subject: str) -> int:
+        """The process of a node that has started."""
+        return self._subjects[subject].pid
 
     def __exit__(self, *_: object) -> None:
         for process in [*self._subjects.values(), self._camera, self._audience]:
@@ -104,8 +111,7 @@ class Bench:
         parameters = dict(self._parameters)
         if "_" in name:
             parameters["engine.kind"] = name.partition("_")[2]
-        command = [sys.executable, "-m", "thfm_ros.ros.node", *ros_arguments(remap, parameters)]
-        return command, dict(os.environ)
+        return [*self._node, *ros_arguments(remap, parameters)], dict(os.environ)
 
     def _wake(self, phase: Phase, process: Process) -> None:
         """Let a node that has just started see its first pictures, until results come."""
