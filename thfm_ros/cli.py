@@ -15,6 +15,7 @@ from thfm_ros.contract import PerceptionError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "perceive": ("thfm_ros.perceive", "a video or pictures in, depth, masks and skeletons out"),
+    "engine": ("thfm_ros.engine.cli", "build, list, verify and clear what runs the network"),
     "import": ("thfm_ros.model.genception_import", "convert public checkpoints of the large sizes"),
     "prompt": ("thfm_ros.prompt_embeddings", "embed new prompts for the large sizes"),
     "synth": ("thfm_ros.synth.cli", "render annotated synthetic humans"),
