@@ -8,7 +8,7 @@ from jaxtyping import Float, Float32, Int8, UInt8
 from thfm_ros.skeleton import JOINT_NAMES, Joint
 from thfm_ros.synth.backdrop import Backdrop, Camera, hit, ray
 from thfm_ros.synth.camera import Shot
-from thfm_ros.synth.jit import kernel
+from thfm_ros.synth.jit import inlined, kernel
 from thfm_ros.synth.raster import barycentric, mixed
 from thfm_ros.synth.shade import facing_normal, towards
 
@@ -50,6 +50,7 @@ def label(
     parts: np.ndarray,
     owners: np.ndarray,
     camera: Camera,
+    next_camera: Camera,
     place: Backdrop,
     depth_out: np.ndarray,
     normal_out: np.ndarray,
@@ -70,6 +71,10 @@ def label(
                 kind, depth, nx, ny, nz = hit(place, camera.position, dx, dy, dz)
                 if kind == 0 or depth > FARTHEST_M:
                     continue
+                wx = camera.position[0] + dx * depth
+                wy = camera.position[1] + dy * depth
+                wz = camera.position[2] + dz * depth
+                _place_flow(next_camera, wx, wy, wz, px, py, depth, x, y, flow_out)
             else:
                 i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
                 a, b, c, depth = barycentric(screen, i, j, k, px, py)
@@ -95,14 +100,14 @@ def label(
                     surface_out,
                 )
                 if next_screen[i, 2] > 0 and next_screen[j, 2] > 0 and next_screen[k, 2] > 0:
-                    _flow(next_screen, i, j, k, a, b, c, px, py, depth, flow_out[y, x])
+                    _flow(next_screen, i, j, k, a, b, c, px, py, depth, x, y, flow_out)
             depth_out[y, x] = depth
             normal_out[y, x, 0] = r[0, 0] * nx + r[0, 1] * ny + r[0, 2] * nz
             normal_out[y, x, 1] = r[1, 0] * nx + r[1, 1] * ny + r[1, 2] * nz
             normal_out[y, x, 2] = r[2, 0] * nx + r[2, 1] * ny + r[2, 2] * nz
 
 
-@kernel
+@inlined
 def _person(
     f: int, i: int, j: int, k: int, a: float, b: float, c: float, x: int, y: int,
     surface: np.ndarray, parts: np.ndarray, owners: np.ndarray,
@@ -125,17 +130,34 @@ def _person(
     surface_out[y, x, 0], surface_out[y, x, 1], surface_out[y, x, 2] = u / length, w / length, v
 
 
-@kernel
+@inlined
 def _flow(
     screen: np.ndarray, i: int, j: int, k: int, a: float, b: float, c: float,
-    px: float, py: float, depth: float, out: np.ndarray,
+    px: float, py: float, depth: float, x: int, y: int, out: np.ndarray,
 ) -> None:  # fmt: skip
     """Where this very point of the surface is in the next frame, relative to here."""
     z0, z1, z2 = a / screen[i, 2], b / screen[j, 2], c / screen[k, 2]
     z = z0 + z1 + z2
-    out[0] = (screen[i, 0] * z0 + screen[j, 0] * z1 + screen[k, 0] * z2) / z - px
-    out[1] = (screen[i, 1] * z0 + screen[j, 1] * z1 + screen[k, 1] * z2) / z - py
-    out[2] = z - depth
+    out[y, x, 0] = (screen[i, 0] * z0 + screen[j, 0] * z1 + screen[k, 0] * z2) / z - px
+    out[y, x, 1] = (screen[i, 1] * z0 + screen[j, 1] * z1 + screen[k, 1] * z2) / z - py
+    out[y, x, 2] = z - depth
+
+
+@inlined
+def _place_flow(
+    camera: Camera, wx: float, wy: float, wz: float,
+    px: float, py: float, depth: float, x: int, y: int, out: np.ndarray,
+) -> None:  # fmt: skip
+    """The same for a point of floor or wall: only the camera moves."""
+    r, p, lens = camera.rotation, camera.position, camera.lens
+    dx, dy, dz = wx - p[0], wy - p[1], wz - p[2]
+    z = r[2, 0] * dx + r[2, 1] * dy + r[2, 2] * dz
+    if z > 0.05:
+        right = (r[0, 0] * dx + r[0, 1] * dy + r[0, 2] * dz) / z
+        down = (r[1, 0] * dx + r[1, 1] * dy + r[1, 2] * dz) / z
+        out[y, x, 0] = lens[0] * right + lens[2] - px
+        out[y, x, 1] = lens[1] * down + lens[3] - py
+        out[y, x, 2] = z - depth
 
 
 def joints_in_camera(

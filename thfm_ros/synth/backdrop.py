@@ -187,6 +187,23 @@ def structure(
     return red, green, blue
 
 
+@inlined
+def picture_colour(p: np.ndarray, u: float, v: float) -> tuple[float, float, float]:
+    """Bilinear look-up in a picture; u and v are 0..1 across it."""
+    height, width = p.shape[0], p.shape[1]
+    u = min(max(u * width - 0.5, 0.0), width - 1.001)
+    v = min(max(v * height - 0.5, 0.0), height - 1.001)
+    i, j = int(u), int(v)
+    a, b = u - i, v - j
+    w00, w10, w01, w11 = (1 - a) * (1 - b), a * (1 - b), (1 - a) * b, a * b
+    k, m = i + 1, j + 1
+    return (
+        p[j, i, 0] * w00 + p[j, k, 0] * w10 + p[m, i, 0] * w01 + p[m, k, 0] * w11,
+        p[j, i, 1] * w00 + p[j, k, 1] * w10 + p[m, i, 1] * w01 + p[m, k, 1] * w11,
+        p[j, i, 2] * w00 + p[j, k, 2] * w10 + p[m, i, 2] * w01 + p[m, k, 2] * w11,
+    )
+
+
 @kernel
 def paint(
     triangles: np.ndarray,
@@ -211,10 +228,9 @@ def paint(
             if f >= 0:
                 r, g, b = surface_colour(drawn, lamps, maps, camera.position, f, px, py)
             elif place.mode == 2:
-                p, q = place.picture, place.picture_place
-                i = min(max(int((q[0] + x / width * q[2]) * p.shape[1]), 0), p.shape[1] - 1)
-                j = min(max(int((q[1] + y / height * q[2]) * p.shape[0]), 0), p.shape[0] - 1)
-                r, g, b = p[j, i, 0], p[j, i, 1], p[j, i, 2]
+                q = place.picture_place
+                u, v = q[0] + px / width * q[2], q[1] + py / height * q[2]
+                r, g, b = picture_colour(place.picture, u, v)
             else:
                 open_, lit = ground[y // step, x // step, 0], ground[y // step, x // step, 1]
                 r, g, b = structure(place, drawn, lamps, camera, px, py, open_, lit)

@@ -6,11 +6,12 @@ import numpy as np
 
 from thfm_ros.skeleton import JOINT_NAMES, Joint
 from thfm_ros.synth.annotate import VISIBLE
+from thfm_ros.synth.assemble import Stage
 from thfm_ros.synth.camera import Shot, crop_shot, frame_shot
 from thfm_ros.synth.choices import Choices
 from thfm_ros.synth.render import Rendered, Timings, render_frame
-from thfm_ros.synth.sensor import expose, random_sensor
-from thfm_ros.synth.stage import Cast, Stage, random_stage
+from thfm_ros.synth.sensor import Sensor, expose, random_sensor
+from thfm_ros.synth.stage import Cast, random_stage
 
 PEOPLE = 4  # rows of the keypoint arrays
 CROP, FRAME = 0, 1  # what ``view`` says
@@ -40,19 +41,20 @@ def crop_clip(
     timings = timings or Timings()
     timings.start()
     fps = float(rng.choice([3, 6, 10, 15]))
-    moments = recipe.frames + recipe.flow
+    sensor = random_sensor(rng, recipe.artefacts)
+    moments = recipe.frames + int(recipe.flow or sensor.shutter > 0)
     stage = random_stage(rng, choices.pack, choices, cast, moments, fps)
     target = int(rng.integers(len(stage.people)))
     person, half = stage.people[target], moments // 2
     joints = person.joints[half]
-    body = stage.vertices[:, person.body][:, ::5]
+    body = person.vertices[:, : person.body : 5]
     hips = (joints[Joint.LEFT_HIP] + joints[Joint.RIGHT_HIP]) / 2
     shot = crop_shot(rng, body, joints[Joint.SPINE_MIDDLE], hips, recipe.size, fps)
     if shot is None:
         return None
     _widen_room(stage, shot)
     timings.lap("body and motion")
-    clip = record(rng, stage, shot, recipe, target, timings)
+    clip = record(rng, stage, shot, recipe, sensor, target, timings)
     joints_seen = (clip["visibility"][:, 0, :17] == VISIBLE).sum(axis=1).min()
     area = (clip["instances"] == 1).mean(axis=(1, 2)).min()
     return clip if joints_seen >= LEAST_JOINTS and area > LEAST_AREA else None
@@ -69,7 +71,8 @@ def frame_clip(
     timings = timings or Timings()
     timings.start()
     fps = float(rng.choice([3, 6, 10, 15]))
-    moments = recipe.frames + recipe.flow
+    sensor = random_sensor(rng, recipe.artefacts)
+    moments = recipe.frames + int(recipe.flow or sensor.shutter > 0)
     spread = float(rng.choice([0.6, 1.0, 1.8]))
     stage = random_stage(rng, choices.pack, choices, cast, moments, fps, spread)
     middles = np.array([p.joints[0, Joint.SPINE_MIDDLE] for p in stage.people]).reshape(-1, 3)
@@ -78,7 +81,7 @@ def frame_clip(
     timings.lap("body and motion")
     distance = np.linalg.norm(middles - shot.positions[0], axis=1)
     target = int(np.argmin(distance)) if len(distance) else -1
-    return record(rng, stage, shot, recipe, target, timings)
+    return record(rng, stage, shot, recipe, sensor, target, timings)
 
 
 def _widen_room(stage: Stage, shot: Shot) -> None:
@@ -93,6 +96,7 @@ def record(
     stage: Stage,
     shot: Shot,
     recipe: Recipe,
+    sensor: Sensor,
     target: int,
     timings: Timings,
 ) -> dict[str, np.ndarray]:
@@ -106,7 +110,7 @@ def record(
         for frame in range(recipe.frames)
     ]
     order = _target_first(len(stage.people), target)
-    out = {"rgb": expose(rng, frames, random_sensor(rng, recipe.artefacts))}
+    out = {"rgb": expose(rng, frames, sensor)}
     timings.lap("sensor")
     out |= _maps(frames, order, recipe.flow)
     out |= _skeletons(frames, order)

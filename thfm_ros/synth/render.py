@@ -9,13 +9,13 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
 from thfm_ros.synth.annotate import Labels, joints_in_camera, label, visibility
+from thfm_ros.synth.assemble import Stage
 from thfm_ros.synth.backdrop import PICTURE, Camera, ground_light, paint
 from thfm_ros.synth.camera import Shot
 from thfm_ros.synth.light import SKY_DIRECTIONS, light_maps
 from thfm_ros.synth.raster import visible
 from thfm_ros.synth.shade import Drawn, Lamps, sky_openness
 from thfm_ros.synth.skin import project, vertex_normals
-from thfm_ros.synth.stage import Stage
 
 
 @dataclass
@@ -121,9 +121,10 @@ def _labels(stage: Stage, shot: Shot, frame: int, normals: np.ndarray) -> Labels
     part, owner = np.zeros(size, np.uint8), np.zeros(size, np.uint8)
     surface, flow = np.zeros((*size, 3), np.float32), np.zeros((*size, 3), np.float32)
     camera = Camera(shot.rotations[frame], shot.positions[frame], shot.lens)
+    later = Camera(shot.rotations[following], shot.positions[following], shot.lens)
     label(
         triangles, screen, ahead, stage.vertices[frame], normals, stage.faces, stage.surface,
-        stage.parts, stage.owners, camera, stage.place, depth, normal, part, owner, surface, flow,
+        stage.parts, stage.owners, camera, later, stage.place, depth, normal, part, owner, surface, flow,
     )  # fmt: skip
     return Labels(depth, _signed(normal), part, owner, _signed(surface), flow)
 

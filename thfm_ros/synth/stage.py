@@ -3,14 +3,16 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32, Int32, UInt8
 
+from thfm_ros.synth.assemble import Posed, Stage, assembled
 from thfm_ros.synth.backdrop import OUTDOORS, PICTURE, ROOM, Backdrop
 from thfm_ros.synth.body import bone_positions, joints_of, skinned
+from thfm_ros.synth.carried import carried_things
 from thfm_ros.synth.choices import Choices, random_motion
-from thfm_ros.synth.clutter import Thing, chair, merged, random_thing, table
+from thfm_ros.synth.clutter import Thing, chair, random_thing, table
+from thfm_ros.synth.decoys import random_decoy
 from thfm_ros.synth.light import Lighting, random_lighting
-from thfm_ros.synth.mesh import Palette, joined
+from thfm_ros.synth.mesh import Palette
 from thfm_ros.synth.motion import Motion
 from thfm_ros.synth.pack import AssetPack
 from thfm_ros.synth.person import Person, random_person
@@ -19,6 +21,7 @@ from thfm_ros.synth.rotation import about
 from thfm_ros.synth.texture import surface
 
 NEAREST_M = 0.55  # how close two people may stand
+DECOYS = 0.05  # share of the things that look like people
 
 
 @dataclass(frozen=True)
@@ -27,35 +30,6 @@ class Cast:
 
     people: tuple[Person, ...]
     palette: Palette
-
-
-@dataclass(frozen=True)
-class Posed:
-    """One person in motion, world axes, metres."""
-
-    vertices: Float32[np.ndarray, "t v 3"]
-    joints: Float[np.ndarray, "t 35 3"]
-    body: slice  # of the stage's vertices: the body without clothes
-    motion: Motion
-
-
-@dataclass(frozen=True)
-class Stage:
-    """Everything that a camera could see."""
-
-    vertices: Float32[np.ndarray, "t v 3"]
-    faces: Int32[np.ndarray, "f 3"]
-    face_uv: Float32[np.ndarray, "f 3 2"]
-    materials: Int32[np.ndarray, "f"]
-    owners: UInt8[np.ndarray, "f"]  # 0 thing, 1.. number of the person
-    colours: Float32[np.ndarray, "v 3"]
-    surface: Float32[np.ndarray, "v 3"]
-    parts: UInt8[np.ndarray, "v"]
-    people: tuple[Posed, ...]
-    table: Float32[np.ndarray, "m 6"]
-    textures: Float32[np.ndarray, "k n n 3"]
-    place: Backdrop
-    lighting: Lighting
 
 
 def random_cast(rng: np.random.Generator, pack: AssetPack, choices: Choices, count: int) -> Cast:
@@ -87,18 +61,18 @@ def random_stage(
     """
     palette = cast.palette.copy()
     spots = _spots(rng, len(cast.people), spread_m)
-    people, things, start = [], [], 0
+    people: list[Posed] = []
+    things: list[Thing] = []
     for person, spot in zip(cast.people, spots, strict=True):
         motion = random_motion(rng, choices, frames, fps)
-        posed, yaw = _posed(rng, pack, person, motion, spot, start)
+        posed = _posed(rng, choices, palette, person, motion, spot)
         people.append(posed)
-        start += len(person.mesh.rest)
         if motion.seat_m is not None:
-            things += _furniture(rng, palette, posed, person.shape.leg_m, yaw)
-    things += _clutter(rng, palette, spots)
+            things += _furniture(rng, palette, posed, person.shape.leg_m)
+    things += _clutter(rng, palette, choices, spots)
     lighting = random_lighting(rng, choices.lights)
     place = _place(rng, palette, choices, lighting, people)
-    return _assembled(cast, people, things, palette, place, lighting, frames)
+    return assembled(people, things, palette, place, lighting, frames)
 
 
 def _spots(rng: np.random.Generator, count: int, spread_m: float) -> list[np.ndarray]:
@@ -115,37 +89,46 @@ def _spots(rng: np.random.Generator, count: int, spread_m: float) -> list[np.nda
 
 def _posed(
     rng: np.random.Generator,
-    pack: AssetPack,
+    choices: Choices,
+    palette: Palette,
     person: Person,
     motion: Motion,
     spot: np.ndarray,
-    start: int,
-) -> tuple[Posed, float]:
-    """Turn, bend, drop to the floor and shift a person; also the yaw that it looks along."""
+) -> Posed:
+    """Turn, bend, drop to the floor and shift a person."""
+    body, mesh, heads = choices.pack.body, person.mesh, person.shape.heads
     middle = motion.turns[len(motion.turns) // 2, 0] @ np.array([0.0, -1.0, 0.0])
     now = np.arctan2(middle[0], -middle[1])
     yaw = rng.uniform(-np.pi, np.pi) if rng.random() < 0.35 else rng.normal(0, 0.7)
     turn = about("z", yaw - now)
     turns = turn @ motion.turns
     root = motion.root @ turn.T * person.shape.leg_m
-    places = bone_positions(turns, root, person.shape.heads, pack.body.parents)
-    mesh = person.mesh
-    vertices = skinned(mesh.rest, mesh.bones, mesh.weights, turns, places, person.shape.heads)
-    body = slice(0, len(pack.body.rest))
-    joints = joints_of(pack.body, vertices[:, body], places)
+    places = bone_positions(turns, root, heads, body.parents)
+    vertices = skinned(mesh.rest, mesh.bones, mesh.weights, turns, places, heads)
+    joints = joints_of(body, vertices[:, : len(body.rest)], places)
     middle_xy = vertices[:, :, :2].mean(axis=(0, 1))
     shift = np.array([*(spot - middle_xy), -vertices[:, :, 2].min()])
-    vertices += shift.astype(np.float32)
-    seen = slice(start, start + len(pack.body.rest))
-    return Posed(vertices, joints + shift, seen, motion), float(yaw)
+    places += shift
+    carried = carried_things(rng, palette, choices.rig, turns, places, motion.source)
+    return Posed(
+        vertices=vertices + shift.astype(np.float32),
+        mesh=mesh,
+        joints=joints + shift,
+        bones=places,
+        body=len(body.rest),
+        motion=motion,
+        yaw=float(yaw),
+        carried=tuple(carried),
+    )
 
 
 def _furniture(
-    rng: np.random.Generator, palette: Palette, posed: Posed, leg_m: float, yaw: float
+    rng: np.random.Generator, palette: Palette, posed: Posed, leg_m: float
 ) -> list[Thing]:
     """A seat below who sits, often with a table before it."""
     pelvis = posed.joints[:, 23].mean(axis=0)
     seat = max(0.15, float(pelvis[2]) - 0.1 * leg_m)
+    yaw = posed.yaw
     forward = about("z", yaw) @ np.array([0.0, -1.0, 0.0])
     things = [chair(rng, palette, seat).moved(np.array([*pelvis[:2], 0]) - 0.02 * forward, yaw)]
     if rng.random() < 0.45:
@@ -157,16 +140,22 @@ def _furniture(
     return things
 
 
-def _clutter(rng: np.random.Generator, palette: Palette, spots: list[np.ndarray]) -> list[Thing]:
+def _clutter(
+    rng: np.random.Generator, palette: Palette, choices: Choices, spots: list[np.ndarray]
+) -> list[Thing]:
+    """Furniture and other things, rarely something that looks like a person."""
     things = []
     for _ in range(rng.choice([0, 1, 2, 3, 5], p=[0.3, 0.22, 0.22, 0.16, 0.1])):
-        thing = random_thing(rng, palette)
-        spot = np.zeros(2)
+        if rng.random() < DECOYS:
+            thing = random_decoy(rng, choices.pack, choices.rig, palette)
+        else:
+            thing = random_thing(rng, palette)
+        room = 0.35 + float(np.linalg.norm(thing.vertices[:, :2], axis=1).max())
         for _ in range(20):
-            spot = rng.normal(0, 1.3, 2)
-            if all(np.linalg.norm(spot - other) > 0.75 for other in spots):
+            spot = rng.normal(0, 1.4, 2)
+            if all(np.linalg.norm(spot - other) > room for other in spots):
+                things.append(thing.moved(np.array([*spot, 0.0]), rng.uniform(0, 6.3)))
                 break
-        things.append(thing.moved(np.array([*spot, 0.0]), rng.uniform(0, 6.3)))
     return things
 
 
@@ -197,52 +186,4 @@ def _place(
         gain=lighting.gain,
         picture=picture,
         picture_place=np.array([*rng.uniform(0, 0.4, 2), rng.uniform(0.4, 0.6)]),
-    )
-
-
-def _assembled(
-    cast: Cast,
-    people: list[Posed],
-    things: list[Thing],
-    palette: Palette,
-    place: Backdrop,
-    lighting: Lighting,
-    frames: int,
-) -> Stage:
-    vertices = [posed.vertices for posed in people]
-    owners = [np.full(len(p.mesh.faces), n + 1) for n, p in enumerate(cast.people)]
-    meshes = [person.mesh for person in cast.people]
-    mesh = joined(meshes) if meshes else None
-    thing = merged(things) if things else None
-    if thing is not None:
-        vertices.append(np.broadcast_to(thing.vertices, (frames, *thing.vertices.shape)))
-        owners.append(np.zeros(len(thing.faces)))
-    sources = [source for source in (mesh, thing) if source is not None]
-    start = len(mesh.rest) if mesh is not None else 0
-    offsets = [0 if source is mesh else start for source in sources]
-    nothing = np.zeros((frames, 0, 3), np.float32)
-    count = len(thing.vertices) if thing is not None else 0
-    rows, textures = palette.arrays()
-    own_surface = mesh.surface if mesh is not None else np.zeros((0, 3))
-    own_parts = mesh.parts if mesh is not None else np.zeros(0)
-
-    def every(name: str, empty: tuple[int, ...]) -> np.ndarray:
-        return np.concatenate([getattr(s, name) for s in sources] or [np.zeros(empty)])
-
-    return Stage(
-        vertices=np.ascontiguousarray(np.concatenate([*vertices, nothing], axis=1), np.float32),
-        faces=np.concatenate(
-            [np.zeros((0, 3)), *(s.faces + o for s, o in zip(sources, offsets, strict=True))]
-        ).astype(np.int32),
-        face_uv=every("face_uv", (0, 3, 2)).astype(np.float32),
-        materials=every("materials", (0,)).astype(np.int32),
-        owners=np.concatenate([*owners, np.zeros(0)]).astype(np.uint8),
-        colours=every("colours", (0, 3)).astype(np.float32),
-        surface=np.concatenate([own_surface, np.zeros((count, 3))]).astype(np.float32),
-        parts=np.concatenate([own_parts, np.zeros(count)]).astype(np.uint8),
-        people=tuple(people),
-        table=rows,
-        textures=textures,
-        place=place,
-        lighting=lighting,
     )
