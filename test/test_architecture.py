@@ -14,8 +14,10 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent.name not 
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"contract", "skeleton"}),
     frozenset({"config", "config_text", "geometry", "draw"}),
-    frozenset({"model", "tasks", "window", "region", "video"}),
-    frozenset({"engine", "votes", "joints", "decode", "maps", "track", "archive", "recording"}),
+    frozenset({"model", "tasks", "window", "region", "memory", "video", "archive", "recording"}),
+    frozenset(
+        {"engine", "votes", "joints", "decode", "sheets", "maps", "track", "archive", "recording"}
+    ),
     frozenset({"pipeline"}),
     frozenset(
         {

@@ -11,12 +11,13 @@ from perfect_sight import SIZE, K, sight
 from thfm_ros.contract import Task
 from thfm_ros.decode import Sighting
 from thfm_ros.maps import NOBODY, Canvas
+from thfm_ros.sheets import Sheets
 
 
 def paint(
     *sightings: Sighting, tasks: frozenset[Task] = frozenset(Task), metric: bool = True
 ) -> dict[str, np.ndarray]:
-    canvas = Canvas(*SIZE, tasks, metric=metric, threshold=0.5)
+    canvas = Canvas(*SIZE, tasks, metric=metric, threshold=0.5, sheets=Sheets())
     return canvas.paint(list(enumerate(sightings)))
 
 

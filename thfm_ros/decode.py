@@ -20,6 +20,8 @@ HEAT_CELL = 4.0
 """Network pixels per cell of a heatmap."""
 DENSE_CELL = 2.0
 """Network pixels per cell of a dense map."""
+_SURE = 0.3
+"""Score above which a joint has a say in where the crop should be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,14 @@ class Sighting:
     dense: DenseOutputs | None
     mask: Float32[np.ndarray, "h w"] | None  # probability of "anybody", cells of the dense maps
     target: Bool[np.ndarray, "h w"] | None  # the cells that belong to this person
+
+    @property
+    def extent(self) -> Float32[np.ndarray, "4"]:
+        """What a crop should show: the box, and joints that the mask may have missed."""
+        sure = self.body.keypoints[self.body.keypoints[:, 2] > _SURE, :2]
+        low = np.minimum(self.body.box[:2], sure.min(axis=0, initial=np.inf))
+        high = np.maximum(self.body.box[2:], sure.max(axis=0, initial=-np.inf))
+        return np.asarray(np.concatenate([low, high]), np.float32)
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,28 +128,28 @@ def solve_root(
     used = np.isfinite(keypoints).all(axis=1) & np.isfinite(sigma_px) & (sigma_px > 0)
     if not used.any() or not prior_depth_m > 0:
         return Root(np.full(3, np.nan), np.full((3, 3), np.nan))
-    ray = rays(keypoints[used].astype(np.float64), k)
+    ray = rays(keypoints[used].astype(np.float64), k)[:, :2]
     relative = relative_m[used].astype(np.float64)
     n = len(ray)
-    a = np.zeros((2, n, 3))
-    a[0, :, 0] = a[1, :, 1] = 1
-    a[0, :, 2], a[1, :, 2] = -ray[:, 0], -ray[:, 1]
-    b = np.stack([ray[:, i] * relative[:, 2] - relative[:, i] for i in (0, 1)])
-    prior = np.diag([0, 0, 1 / prior_sigma_m**2])
+    # Rows: x of all joints, then y of all joints.
+    a = np.zeros((2 * n, 3))
+    a[:n, 0] = a[n:, 1] = 1
+    a[:, 2] = -ray.T.reshape(-1)
+    b = (ray * relative[:, 2:] - relative[:, :2]).T.reshape(-1)
+    sigma_rays = np.concatenate([sigma_px[used] / k.fx, sigma_px[used] / k.fy])
+    joint_depth = np.tile(relative[:, 2], 2)
+    prior = np.array([0, 0, 1 / prior_sigma_m**2])
     position = np.array([0.0, 0.0, prior_depth_m])
-    weight = np.ones((2, n))
-    focal = np.array([[k.fx], [k.fy]])
+    weight = np.ones(2 * n)
     for _ in range(3):
-        depth = np.maximum(relative[:, 2] + position[2], 0.1 * prior_depth_m)
-        sigma_m = sigma_px[used] * depth / focal
-        w = weight / sigma_m**2
-        information = np.einsum("ck,cki,ckj->ij", w, a, a) + prior
-        right = np.einsum("ck,cki,ck->i", w, a, b) + prior @ [0, 0, prior_depth_m]
-        position = np.linalg.solve(information, right)
+        sigma_m = sigma_rays * np.maximum(joint_depth + position[2], 0.1 * prior_depth_m)
+        weighted = a * (weight / sigma_m**2)[:, None]
+        information = weighted.T @ a + np.diag(prior)
+        position = np.linalg.solve(information, weighted.T @ b + prior * prior_depth_m)
         residual = np.abs(a @ position - b) / sigma_m
         weight = np.minimum(1, 2 / np.maximum(residual, 1e-9))
     # Joints that disagree more than their sigmas say make the answer as uncertain as they are.
-    chi2 = float((weight * residual**2).sum()) / max(2 * n - 3, 1)
+    chi2 = float(weight @ residual**2) / max(2 * n - 3, 1)
     return Root(position, np.linalg.inv(information) * max(1.0, chi2))
 
 

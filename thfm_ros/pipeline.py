@@ -18,12 +18,18 @@ from thfm_ros.contract import Clip, Frame, Perception, PerceptionError, Task
 from thfm_ros.decode import Candidate, Sighting, decode_person, find_candidates
 from thfm_ros.engine.base import Engine
 from thfm_ros.maps import DENSE_TASKS, Canvas
+from thfm_ros.memory import keep_freed_memory
 from thfm_ros.model.outputs import RawOutputs
 from thfm_ros.region import Region, around, cut, follow, whole_frame
+from thfm_ros.sheets import Sheets
 from thfm_ros.track import Tracked, Tracker, covered, iou
 
 _DENIED_FOR_NS = 1_000_000_000
 """A place whose own crop shows nobody is not looked at again for so long."""
+
+
+_CORRECTIONS = 2
+"""Looks at somebody new that may follow the first one, each in a better place."""
 
 
 @dataclass(slots=True)
@@ -46,11 +52,13 @@ class PerceptionPipeline:
         self.config = config
         self.last_timings_ms: dict[str, float] = {}
         self._tracker = Tracker(config.track)
+        self._sheets = Sheets()
         self._epoch: int | None = None
         self.reset()
 
     def reset(self) -> None:
         """Forget everybody and every stream."""
+        self._sheets.forget()
         self._tracker.reset()
         self._looks: dict[str, _Look] = {}
         self._search: _Look | None = None
@@ -144,11 +152,14 @@ class PerceptionPipeline:
             size = self.engine.card.crop_size
             look = _Look(around(candidate.box, size, self.config.regions))
             sighting = self._sight(clip, look, dense)
-            if sighting:
-                better = follow(look.region, sighting.body.box, self.config.regions)
-                if better is not look.region:  # the first look only told where to look
-                    look = _Look(better)
-                    sighting = self._sight(clip, look, dense)
+            for _ in range(_CORRECTIONS):  # a first look may only tell where to look
+                if sighting is None:
+                    break
+                better = follow(look.region, sighting.extent, self.config.regions)
+                if better is look.region:
+                    break
+                look = _Look(better)
+                sighting = self._sight(clip, look, dense)
             if sighting and sighting.body.score >= self.config.decode.min_presence:
                 newcomers.append((sighting, look))
             else:
@@ -202,7 +213,7 @@ class PerceptionPipeline:
 
     def _followed(self, look: _Look, sighting: Sighting) -> _Look:
         """The look for the next frame: a crop that moves begins a new stream."""
-        region = follow(look.region, sighting.body.box, self.config.regions)
+        region = follow(look.region, sighting.extent, self.config.regions)
         return look if region is look.region else _Look(region)
 
     def _paint(self, frame: Frame, people: Sequence[Tracked], tasks: frozenset[Task]) -> Perception:
@@ -210,7 +221,9 @@ class PerceptionPipeline:
             height, width = frame.rgb.shape[:2]
             metric = frame.intrinsics is not None
             threshold = self.config.decode.mask_threshold
-            canvas = Canvas(width, height, tasks, metric=metric, threshold=threshold)
+            canvas = Canvas(
+                width, height, tasks, metric=metric, threshold=threshold, sheets=self._sheets
+            )
             sightings = ((index, each.sighting) for index, each in enumerate(people))
             maps = canvas.paint([(index, seen) for index, seen in sightings if seen])
         return Perception(
@@ -244,4 +257,5 @@ def load_pipeline(config: Config) -> PerceptionPipeline:
     # torch and onnxruntime take seconds to import: only who runs a network pays for them.
     from thfm_ros.engine.select import load_engine
 
+    keep_freed_memory()
     return PerceptionPipeline(load_engine(config.engine), config)

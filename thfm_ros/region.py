@@ -44,11 +44,15 @@ def whole_frame(width: int, height: int, size: tuple[int, int]) -> Region:
 def around(box: Float[np.ndarray, "4"], size: tuple[int, int], config: RegionConfig) -> Region:
     """The region that shows the person in ``box`` (x_min, y_min, x_max, y_max, source pixels).
 
-    Its longer side is ``config.margin`` times the box's, so a person fills 1 / margin of it.
+    Its longer side is about ``config.margin`` times the box's, so a person fills 1 / margin of
+    it. Only about: sides are multiples of a power of two near a tenth of them, so that few cells
+    of the network's maps are a whole number of pixels, and parts of a map can be enlarged alone.
     """
     x, y, longer = _centre_and_side(box)
     side = max(config.margin * longer, config.min_person_px)
-    units = max(1, round(side * math.gcd(*size) / max(size)))
+    units = side * math.gcd(*size) / max(size)
+    grain = 2 ** max(0, int(math.log2(max(units, 1) / 10)))
+    units = max(1, grain * round(units / grain))
     return Region(_snapped(x, y, units, size), RegionKind.PERSON)
 
 

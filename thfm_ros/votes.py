@@ -122,7 +122,13 @@ def _side(pixels: _Pixels, members: Int[np.ndarray, " n"]) -> float:
 
     The pixels farthest from their own centre are half a side away from it.
     """
-    return max(2 * float(np.quantile(pixels.reach[members], 0.95)), 2.0)
+    return max(2 * _quantile(pixels.reach[members], 0.95), 2.0)
+
+
+def _quantile(values: Float[np.ndarray, " n"], share: float) -> float:
+    """Without interpolation: numpy's own takes five times as long."""
+    place = int(share * (len(values) - 1))
+    return float(np.partition(values, place)[place])
 
 
 def _misses(
@@ -155,10 +161,12 @@ def _people_of_blob(
 def _split(pixels: _Pixels, blob: Int[np.ndarray, " n"]) -> list[Int[np.ndarray, " m"]]:
     """Sort a blob's pixels by the place where their votes end, if there are several."""
     ends = pixels.ends[blob] / _side(pixels, blob)
-    if np.ptp(ends, axis=0).max() < _PEAK_DISTANCE:
+    low = np.array([_quantile(axis, 0.02) for axis in ends.T])
+    high = np.array([_quantile(axis, 0.98) for axis in ends.T])
+    if (high - low).max() < _PEAK_DISTANCE:
         return [blob]
     cell = _BLUR / 2
-    low, high = np.quantile(ends, [0.02, 0.98], axis=0) + np.array([[-3], [3]]) * _BLUR
+    low, high = low - 3 * _BLUR, high + 3 * _BLUR
     width, height = (int(n) + 1 for n in np.minimum(high - low, 8.0) / cell)
     column, row = np.clip(((ends - low) / cell).astype(int), 0, [width - 1, height - 1]).T
     density = np.bincount(row * width + column, pixels.weights[blob], width * height)
@@ -227,11 +235,11 @@ def _joined(
 def _cluster(pixels: _Pixels, members: Int[np.ndarray, " n"], radius: float) -> Cluster:
     centre, side = _centre(pixels, members), _side(pixels, members)
     agree = float((_misses(pixels, members, centre, side) <= radius).mean())
-    places = np.stack([pixels.columns[members], pixels.rows[members]], 1)
     # A few stray pixels must not stretch the box: one in a hundred may stay outside each edge.
-    low, high = np.quantile(places, [0.01, 0.99], axis=0)
+    x, y = pixels.columns[members], pixels.rows[members]
+    low, high = ([_quantile(axis, share) for axis in (x, y)] for share in (0.01, 0.99))
     score = float(pixels.weights[members].mean()) * (0.5 + 0.5 * agree)
-    return Cluster(members, centre, np.array([*low, *(high + 1)]), score)
+    return Cluster(members, centre, np.array([*low, *(edge + 1 for edge in high)]), score)
 
 
 def _crumb(cluster: Cluster, larger: list[Cluster]) -> bool:
