@@ -1,0 +1,131 @@
+"""The full-size network on clips of camera frames, in PyTorch: frames in, perceptions out."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from thfm_ros.contract import Frame, Perception, PerceptionError, Task
+from thfm_ros.model.clip_input import Batch, ClipWindow, letterbox, to_network, to_source
+from thfm_ros.model.genception_checkpoint import GenceptionCheckpoint
+from thfm_ros.model.genception_parts import Profile
+from thfm_ros.model.genception_tasks import ASSUMED_NORMALS, NormalConvention, decode
+
+Encode = Callable[[Float[Tensor, "1 3 t h w"]], Tensor]
+Answer = Callable[[Tensor, Tensor], Tensor]
+Decode = Callable[[Tensor], Float[Tensor, "1 3 t h w"]]
+
+_FIELDS = {Task.DEPTH: "depth_relative", Task.NORMALS: "normals", Task.SEGMENTATION: "mask"}
+
+
+class GenceptionRunner:
+    """One stream of frames. Depth is relative and keeps one unit for the whole stream.
+
+    ``encode``, ``answer`` and ``decode`` are the three parts of the network; engines may put
+    their own there.
+    """
+
+    def __init__(
+        self,
+        checkpoint: GenceptionCheckpoint,
+        profile: Profile,
+        stride: int,
+        normals: NormalConvention = ASSUMED_NORMALS,
+    ) -> None:
+        """``stride`` frames are published per pass; see `ClipWindow`."""
+        self.card = checkpoint.card
+        self.profile = profile
+        self.encode: Encode = checkpoint.codec.encode
+        self.answer: Answer = lambda latents, prompt: checkpoint.transformer(latents, prompt)[0]
+        self.decode: Decode = checkpoint.codec.decode
+        self._prompts = checkpoint.prompts
+        self._normals = normals
+        self._stride = stride
+        self._token = checkpoint.transformer.group1.token
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin a new stream."""
+        self._window = ClipWindow[Frame](self.profile.frames, self._stride)
+        self._seen: dict[int, Tensor] = {}  # depth of the last pass by stamp, for the next one
+
+    def push(self, frame: Frame, tasks: frozenset[Task]) -> list[Perception]:
+        """Add a frame; perceptions of those frames that a pass has now seen, oldest first.
+
+        Raises:
+            PerceptionError: a task that the checkpoint does not have.
+            GenceptionError: a frame of another size than the ones before; `reset` first.
+        """
+        if missing := tasks - self._prompts.keys():
+            names = ", ".join(sorted(task.value for task in missing))
+            able = ", ".join(task.value for task in self._prompts)
+            raise PerceptionError(f"{self.card.name} cannot estimate {names}; it can: {able}.")
+        self._window.push(frame)
+        batch = self._window.take()
+        return [] if batch is None else self._perceive(batch, tasks)
+
+    def finish(self, tasks: frozenset[Task]) -> list[Perception]:
+        """What is left at the end of a stream: the last frame is repeated to fill the window."""
+        batch = self._window.take(rest=True)
+        return [] if batch is None else self._perceive(batch, tasks)
+
+    @torch.inference_mode()
+    def _perceive(self, batch: Batch[Frame], tasks: frozenset[Task]) -> list[Perception]:
+        height, width = batch.items[0].rgb.shape[:2]
+        box = letterbox(width, height, (self.profile.width, self.profile.height))
+        pictures = [frame.rgb for frame in batch.items]
+        clip = to_network(pictures, box, self._token.device).to(self._token.dtype)
+        latents = self.encode(clip)
+        maps: dict[Task, Any] = {}
+        for task in sorted(tasks):
+            answer = self.decode(self.answer(latents, self._prompts[task]))
+            decoded = self._decoded(task, (answer[0].transpose(0, 1) + 1) / 2)
+            if task is Task.DEPTH:
+                decoded = self._in_one_unit(decoded, batch)
+            kept = decoded[batch.new.start : batch.new.stop]
+            maps[task] = to_source(kept, box, width, height).float().cpu().numpy()
+        return [
+            self._perception(batch.items[position], {t: m[i] for t, m in maps.items()})
+            for i, position in enumerate(batch.new)
+        ]
+
+    def _decoded(self, task: Task, rgb: Float[Tensor, "t 3 h w"]) -> Float[Tensor, "t c h w"]:
+        scale = float(self.card.network["depth_scale"])
+        return decode(task, rgb, depth_scale=scale, normals=self._normals)
+
+    def _in_one_unit(
+        self, depth: Float[Tensor, "t 1 h w"], batch: Batch[Frame]
+    ) -> Float[Tensor, "t 1 h w"]:
+        """Each pass has its own unit, its median: take that of the pass before, where they overlap.
+
+        Without a frame in common nothing ties the two, and the unit begins anew.
+        """
+        stamps = [frame.stamp_ns for frame in batch.items]
+        both = [i for i, stamp in enumerate(stamps) if stamp in self._seen]
+        if both:
+            before = torch.stack([self._seen[stamps[i]] for i in both])
+            # Of logarithms, as the network's errors are: one far corner must not decide.
+            ratio = (before.clamp_min(1e-3) / depth[both].clamp_min(1e-3)).log().nanmedian().exp()
+            depth = depth * torch.nan_to_num(ratio, nan=1.0)
+        self._seen = dict(zip(stamps, depth, strict=True))
+        return depth
+
+    @staticmethod
+    def _perception(frame: Frame, maps: dict[Task, np.ndarray[Any, Any]]) -> Perception:
+        height, width = frame.rgb.shape[:2]
+        shaped = {
+            _FIELDS[task]: np.moveaxis(m, 0, -1) if task is Task.NORMALS else m[0]
+            for task, m in maps.items()
+        }
+        return Perception(
+            stamp_ns=frame.stamp_ns,
+            frame_id=frame.frame_id,
+            width=width,
+            height=height,
+            intrinsics=frame.intrinsics,
+            bodies=(),
+            **shaped,
+        )
