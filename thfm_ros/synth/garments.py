@@ -88,3 +88,22 @@ def inset(vertices: Float32[np.ndarray, "v 3"], body: BodyAssets, covered: np.nd
     """Draw the covered skin in, in place."""
     if len(covered):
         vertices[covered] -= SKIN_INSET_M * normals_of(vertices, body.faces)[covered]
+
+
+def trimmed(
+    vertices: Float[np.ndarray, "n 3"], faces: np.ndarray, room: Float[np.ndarray, "n"]
+) -> Float[np.ndarray, "n 3"]:
+    """Bring the vertices beyond an edge back onto it, along the triangles' sides.
+
+    A seam that followed the triangles would look like a saw.
+    """
+    sides = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    sides = np.concatenate([sides, sides[:, ::-1]])
+    within, beyond = sides[(room[sides[:, 0]] > 0) & (room[sides[:, 1]] <= 0)].T
+    share = room[within] / (room[within] - room[beyond] + 1e-9)
+    crossing = vertices[within] + share[:, None] * (vertices[beyond] - vertices[within])
+    count = np.bincount(beyond, minlength=len(vertices))
+    out = np.array(vertices, float)
+    out[count > 0] = 0
+    np.add.at(out, beyond, crossing / count[beyond, None])
+    return out

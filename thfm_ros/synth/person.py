@@ -9,7 +9,7 @@ from thfm_ros.synth.body import Shape, expressed, random_shape
 from thfm_ros.synth.garments import fabric, fitted, garment_mesh, inset, layer_materials, wrinkled
 from thfm_ros.synth.mesh import Mesh, Palette, joined
 from thfm_ros.synth.pack import AssetPack, BodyAssets, Garment
-from thfm_ros.synth.painted import paint_clothes, paint_hair, paint_shoes
+from thfm_ros.synth.painted import short_hair, tight_clothes, tight_shoes
 from thfm_ros.synth.tailor import random_cut, tailored
 from thfm_ros.synth.texture import cloth, hair
 
@@ -48,7 +48,6 @@ def random_person(
         palette.texture(texture), shine=0.12, gloss=14, wrap=0.2, stretch=0.5
     )
     materials = _skin_materials(rng, pack.body, palette)
-    parts = pack.body.parts.copy()
     hidden = np.zeros(len(body), bool)
     worn: list[Mesh] = []
     kinds = {garment.kind for garment in pack.garments}
@@ -59,24 +58,22 @@ def random_person(
         garments = _choice(rng, pack, shape, ("suit", "shoes", "hair", "hat"))
     for garment in garments:
         if garment.kind == "hair":
-            scalp = pack.body.masks[list(pack.body.mask_names).index("scalp")][:, None] / 255.0
-            colours = (colours * (1 - scalp) + scalp * colour * 1.1).astype(np.float32)
+            colours = _dyed(pack.body, colours, colour)
         worn.append(_worn(rng, garment, body, pack.body, palette, strands))
         hidden[garment.hidden] = True
     if not kinds & {"suit", "tights"} or rng.random() < 0.04:
-        body, materials, colours = paint_clothes(rng, pack.body, body, materials, colours, palette)
-    elif "shoes" not in kinds:
-        body, materials, colours = paint_shoes(rng, pack.body, body, materials, colours, palette)
+        worn += tight_clothes(rng, pack.body, body, palette)
+    if "shoes" not in kinds:
+        worn += tight_shoes(rng, pack.body, body, palette)
     if "hair" not in kinds and rng.random() < 0.93:
-        body, materials, colours, parts = paint_hair(
-            rng, pack.body, body, materials, colours, parts, strands
-        )
+        colours = _dyed(pack.body, colours, colour)
+        worn += short_hair(rng, pack.body, body, strands)
     kept = ~hidden[pack.body.faces].all(axis=1) & (pack.body.face_kind < 2)
     naked = Mesh(
         rest=body,
         bones=pack.body.bones,
         weights=pack.body.weights,
-        parts=parts,
+        parts=pack.body.parts,
         surface=pack.body.surface,
         colours=colours,
         faces=pack.body.faces[kept],
@@ -84,6 +81,13 @@ def random_person(
         materials=materials[kept],
     )
     return Person(shape, joined([naked, *worn]))
+
+
+def _dyed(body: BodyAssets, colours: np.ndarray, hair: np.ndarray) -> np.ndarray:
+    """Skin colours with the scalp in the hair's colour: it shines through thin hair."""
+    scalp = body.masks[list(body.mask_names).index("scalp")][:, None] / 255.0
+    out: np.ndarray = (colours * (1 - scalp) + scalp * hair * 1.1).astype(np.float32)
+    return out
 
 
 def _skin_materials(rng: np.random.Generator, body: BodyAssets, palette: Palette) -> np.ndarray:

@@ -124,7 +124,8 @@ def _labels(stage: Stage, shot: Shot, frame: int, normals: np.ndarray) -> Labels
     later = Camera(shot.rotations[following], shot.positions[following], shot.lens)
     label(
         triangles, screen, ahead, stage.vertices[frame], normals, stage.faces, stage.surface,
-        stage.parts, stage.owners, camera, later, stage.place, depth, normal, part, owner, surface, flow,
+        stage.parts, stage.owners, camera, later, stage.place,
+        depth, normal, part, owner, surface, flow,
     )  # fmt: skip
     return Labels(depth, _signed(normal), part, owner, _signed(surface), flow)
 
@@ -135,6 +136,7 @@ def _signed(values: Float32[np.ndarray, "h w 3"]) -> np.ndarray:
 
 
 def _projected(stage: Stage, shot: Shot, frame: int, samples: int) -> Float32[np.ndarray, "v 3"]:
+    """Pixels and 1 / depth of every vertex."""
     screen = np.empty_like(stage.vertices[frame])
     rotation = shot.rotations[frame]
     shift = -rotation @ shot.positions[frame]

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from thfm_ros.skeleton import PART_NAMES
-from thfm_ros.synth.garments import SKIN_INSET_M, fabric, fitted, normals_of
+from thfm_ros.synth.garments import SKIN_INSET_M, fabric, fitted, normals_of, trimmed
 from thfm_ros.synth.mesh import Mesh, Palette
 from thfm_ros.synth.pack import AssetPack, Garment
 
@@ -164,22 +164,3 @@ def _sewn(
         face_uv=garment.face_uv[kept],
         materials=np.full(int(kept.sum()), cloth, np.int32),
     )
-
-
-def trimmed(
-    vertices: Float[np.ndarray, "n 3"], faces: np.ndarray, room: Room
-) -> Float[np.ndarray, "n 3"]:
-    """Bring the vertices beyond an edge back onto it, along the triangles' sides.
-
-    A seam that followed the triangles would look like a saw.
-    """
-    sides = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-    sides = np.concatenate([sides, sides[:, ::-1]])
-    within, beyond = sides[(room[sides[:, 0]] > 0) & (room[sides[:, 1]] <= 0)].T
-    share = room[within] / (room[within] - room[beyond] + 1e-9)
-    crossing = vertices[within] + share[:, None] * (vertices[beyond] - vertices[within])
-    count = np.bincount(beyond, minlength=len(vertices))
-    out = np.array(vertices, float)
-    out[count > 0] = 0
-    np.add.at(out, beyond, crossing / count[beyond, None])
-    return out
