@@ -86,8 +86,9 @@ def depth_colours(
     low, high = low if near is None else near, high if far is None else far
     span = max(float(high - low), 1e-3)
     share = np.clip((high - depth[known]) / span, 0, 1)
-    colours = cv2.applyColorMap(np.round(share * 255).astype(np.uint8), cv2.COLORMAP_TURBO)
-    picture[known] = colours[:, 0, ::-1]
+    # A column: what a vector is, a row or a column, changed with OpenCV 5.
+    levels = np.round(share * 255).astype(np.uint8).reshape(-1, 1)
+    picture[known] = cv2.applyColorMap(levels, cv2.COLORMAP_TURBO)[:, 0, ::-1]
     return picture
 
 
@@ -174,7 +175,7 @@ def _tint(picture: UInt8[np.ndarray, "h w 3"], seen: Perception) -> None:
     if len(rows):  # blend only the rows with somebody in them
         band = slice(rows[0], rows[-1] + 1)
         mixed = picture[band] * (1 - strength[band]) + colours[band] * strength[band]
-        picture[band] = mixed.astype(np.uint8)
+        picture[band] = np.rint(mixed).astype(np.uint8)
 
 
 def _side_colour(joint: Joint) -> tuple[int, int, int]:
