@@ -6,6 +6,7 @@ from fake_engine import FakeEngine, Person, box_of, camera, frame, picture, pixe
 
 from thfm_ros.config import Config, config_from
 from thfm_ros.contract import Clip, Frame, Perception, PerceptionError, Task, TrackState
+from thfm_ros.model.outputs import RawOutputs
 from thfm_ros.pipeline import PerceptionPipeline
 from thfm_ros.window import FrameWindow
 
@@ -171,6 +172,33 @@ def test_a_candidate_whose_crop_shows_nobody_is_dropped_and_left_alone_for_a_sec
             break
     else:
         pytest.fail("the place was never looked at again")
+
+
+class ShortSighted(FakeEngine):
+    """Sees one person in the whole frame, and everybody in crops."""
+
+    def step(
+        self, cut: np.ndarray, state: object | None, *, dense: bool
+    ) -> tuple[RawOutputs, object]:
+        everybody = self.scene
+        if cut.shape[1::-1] == WHOLE:
+            self.scene = lambda: everybody()[:1]
+        try:
+            return super().step(cut, state, dense=dense)
+        finally:
+            self.scene = everybody
+
+
+def test_somebody_whom_only_the_crop_of_a_neighbour_shows_is_found_too() -> None:
+    stage = Stage(Person(0, 0, 4), Person(0.7, 0, 4), **{"regions.frame_pass_every": 2})
+    stage.engine = ShortSighted(K, lambda: stage.people)
+    stage.pipeline = PerceptionPipeline(stage.engine, stage.config)
+    assert len(stage.step().bodies) == 1
+    for _ in range(5):
+        seen = stage.step()
+    boxes = sorted(body.box.tolist() for body in seen.bodies)
+    truth = [box_of(person, K) for person in stage.people]
+    np.testing.assert_allclose(boxes, truth, atol=6)
 
 
 def test_no_more_crops_than_allowed() -> None:

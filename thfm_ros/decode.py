@@ -25,6 +25,14 @@ _SURE = 0.3
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """Somebody who may be there; a crop of their own will tell."""
+
+    box: Float32[np.ndarray, "4"]  # source pixels
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
 class Sighting:
     """One person as one crop shows them, before anybody says who it is.
 
@@ -40,6 +48,7 @@ class Sighting:
     dense: DenseOutputs | None
     mask: Float32[np.ndarray, "h w"] | None  # probability of "anybody", cells of the dense maps
     target: Bool[np.ndarray, "h w"] | None  # the cells that belong to this person
+    neighbours: tuple[Candidate, ...]  # others in this crop, as far as it shows them
 
     @property
     def extent(self) -> Float32[np.ndarray, "4"]:
@@ -48,14 +57,6 @@ class Sighting:
         low = np.minimum(self.body.box[:2], sure.min(axis=0, initial=np.inf))
         high = np.maximum(self.body.box[2:], sure.max(axis=0, initial=-np.inf))
         return np.asarray(np.concatenate([low, high]), np.float32)
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """Somebody that a look at the whole frame suspects."""
-
-    box: Float32[np.ndarray, "4"]  # source pixels
-    score: float
 
 
 def decode_person(
@@ -78,10 +79,11 @@ def decode_person(
     inside, visible = sigmoid(raw.body.visibility).T
     known = inside * joints.mass >= config.min_joint_belief
     mask = target = None
+    others: list[Cluster] = []
     if raw.dense is not None:
         mask = sigmoid(raw.dense.mask)
         cells = joints.places[known] * (HEAT_CELL / DENSE_CELL)
-        target = target_cells(mask, raw.dense.votes, cells, config)
+        target, others = target_cells(mask, raw.dense.votes, cells, config)
     places = to_source(joints.places * HEAT_CELL, pixel_map)
     places[~known] = np.nan
     if target is not None and target.sum() < 4:
@@ -106,6 +108,7 @@ def decode_person(
         dense=raw.dense,
         mask=mask,
         target=target,
+        neighbours=tuple(_candidate(each, pixel_map, picture) for each in others),
     )
 
 
@@ -126,10 +129,12 @@ def find_candidates(
         radius=config.vote_radius,
         min_side=regions.min_person_px / cell_px,
     )
-    return [
-        Candidate(_clipped(each.box.reshape(2, 2) * DENSE_CELL, pixel_map, picture), each.score)
-        for each in clusters
-    ]
+    return [_candidate(each, pixel_map, picture) for each in clusters]
+
+
+def _candidate(cluster: Cluster, pixel_map: PixelMap, picture: tuple[int, int]) -> Candidate:
+    corners = cluster.box.reshape(2, 2) * DENSE_CELL
+    return Candidate(_clipped(corners, pixel_map, picture), cluster.score)
 
 
 def target_cells(
@@ -137,8 +142,8 @@ def target_cells(
     votes: Float32[np.ndarray, "2 h w"],
     joints: Float[np.ndarray, "n 2"],
     config: DecodeConfig,
-) -> Bool[np.ndarray, "h w"]:
-    """Which cells belong to the crop's person and not to a neighbour.
+) -> tuple[Bool[np.ndarray, "h w"], list[Cluster]]:
+    """Which cells belong to the crop's person, and who else is there.
 
     Of the people that the votes tell apart it is the one who has the most of the target's
     ``joints`` (in cells), less so the farther from the middle their centre is.
@@ -147,7 +152,7 @@ def target_cells(
         mask, votes, threshold=config.mask_threshold, radius=config.vote_radius, min_side=2
     )
     if not clusters:
-        return np.zeros(mask.shape, bool)
+        return np.zeros(mask.shape, bool), []
     size = np.array(mask.shape[::-1])
     cell = np.clip(joints.astype(int), 0, size - 1)
     owners = numbers[cell[:, 1], cell[:, 0]]
@@ -157,7 +162,7 @@ def target_cells(
         return float(share - 2 * np.hypot(*(cluster.centre / size - 0.5)))
 
     best = max(range(len(clusters)), key=lambda number: claim(number, clusters[number]))
-    return np.asarray(numbers == best)
+    return np.asarray(numbers == best), clusters[:best] + clusters[best + 1 :]
 
 
 def assumed_camera(width: int, height: int) -> Intrinsics:

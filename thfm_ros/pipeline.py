@@ -63,6 +63,7 @@ class PerceptionPipeline:
         self._looks: dict[str, _Look] = {}
         self._search: _Look | None = None
         self._since_search = 0
+        self._neighbours: list[Candidate] = []  # in the crops of the last frame
         self._denied: list[tuple[int, Float32[np.ndarray, "4"]]] = []
 
     def step(self, clip: Clip, tasks: frozenset[Task]) -> Perception:
@@ -128,9 +129,15 @@ class PerceptionPipeline:
                 self.config.regions,
             )
         self._denied = [each for each in self._denied if each[0] > frame.stamp_ns]
-        present = [body.box for body in self._tracker.present.values()]
-        elsewhere = present + [box for _, box in self._denied]
-        return [each for each in found if not _is_any_of(each.box, elsewhere)]
+        known = [body.box for body in self._tracker.present.values()]
+        known += [box for _, box in self._denied]
+        new: list[Candidate] = []
+        for candidate in [*found, *self._neighbours]:
+            large = (candidate.box[2:] - candidate.box[:2]).max()
+            if large >= self.config.regions.min_person_px and not _is_any_of(candidate.box, known):
+                new.append(candidate)
+                known.append(candidate.box)
+        return new
 
     def _look_at_the_known(self, clip: Clip, dense: bool) -> dict[str, Sighting]:
         """Look at everybody who was there in the frame before, in the crop that follows them."""
@@ -207,6 +214,9 @@ class PerceptionPipeline:
                 for body, sighting in people
                 if sighting
             }
+            self._neighbours = [
+                other for _, sighting in people if sighting for other in sighting.neighbours
+            ]
             if len(self._looks) < known:  # somebody got lost: look for them at once
                 self._since_search = self.config.regions.frame_pass_every
         return people
