@@ -301,6 +301,7 @@ def test_memory_is_a_few_blocks_whatever_the_file_has(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_the_true_size_imports_within_its_memory(tmp_path: Path) -> None:
     """Needs 6 GB of disk and some minutes."""
     path = write_release(tmp_path)
