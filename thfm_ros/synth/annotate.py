@@ -71,9 +71,8 @@ def label(
                 kind, depth, nx, ny, nz = hit(place, camera.position, dx, dy, dz)
                 if kind == 0 or depth > FARTHEST_M:
                     continue
-                wx = camera.position[0] + dx * depth
-                wy = camera.position[1] + dy * depth
-                wz = camera.position[2] + dz * depth
+                e = camera.position
+                wx, wy, wz = e[0] + dx * depth, e[1] + dy * depth, e[2] + dz * depth
                 _place_flow(next_camera, wx, wy, wz, px, py, depth, x, y, flow_out)
             else:
                 i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
@@ -82,46 +81,27 @@ def label(
                 vx, vy, vz = towards(wx, wy, wz, camera.position)
                 nx, ny, nz = mixed(normals, i, j, k, a, b, c)
                 nx, ny, nz = facing_normal(nx, ny, nz, vx, vy, vz)
-                _person(
-                    f,
-                    i,
-                    j,
-                    k,
-                    a,
-                    b,
-                    c,
-                    x,
-                    y,
-                    surface,
-                    parts,
-                    owners,
-                    part_out,
-                    owner_out,
-                    surface_out,
-                )
+                if owners[f] > 0:
+                    owner_out[y, x] = owners[f]
+                    _person(i, j, k, a, b, c, x, y, surface, parts, part_out, surface_out)
                 if next_screen[i, 2] > 0 and next_screen[j, 2] > 0 and next_screen[k, 2] > 0:
                     _flow(next_screen, i, j, k, a, b, c, px, py, depth, x, y, flow_out)
             depth_out[y, x] = depth
-            normal_out[y, x, 0] = r[0, 0] * nx + r[0, 1] * ny + r[0, 2] * nz
-            normal_out[y, x, 1] = r[1, 0] * nx + r[1, 1] * ny + r[1, 2] * nz
-            normal_out[y, x, 2] = r[2, 0] * nx + r[2, 1] * ny + r[2, 2] * nz
+            for axis in range(3):
+                normal_out[y, x, axis] = r[axis, 0] * nx + r[axis, 1] * ny + r[axis, 2] * nz
 
 
 @inlined
 def _person(
-    f: int, i: int, j: int, k: int, a: float, b: float, c: float, x: int, y: int,
-    surface: np.ndarray, parts: np.ndarray, owners: np.ndarray,
-    part_out: np.ndarray, owner_out: np.ndarray, surface_out: np.ndarray,
+    i: int, j: int, k: int, a: float, b: float, c: float, x: int, y: int,
+    surface: np.ndarray, parts: np.ndarray, part_out: np.ndarray, surface_out: np.ndarray,
 ) -> None:  # fmt: skip
-    """Part, person and place on the part. Where three corners disagree, the nearest one says."""
-    if owners[f] == 0:
-        return
+    """Part, and place on the part. Where the three corners disagree, the nearest one says."""
     nearest = i
     if b > a and b >= c:
         nearest = j
     elif c > a and c > b:
         nearest = k
-    owner_out[y, x] = owners[f]
     part_out[y, x] = parts[nearest]
     u, w, v = surface[nearest, 0], surface[nearest, 1], surface[nearest, 2]
     if parts[i] == parts[j] and parts[j] == parts[k]:

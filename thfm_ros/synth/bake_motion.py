@@ -110,6 +110,17 @@ def read_deepmimic(path: Path, body: BodyAssets) -> MotionClip:
     return _clip(f"deepmimic/{path.stem}", segments, rest, rows[:, :3] @ DEEPMIMIC.T / 0.95, body)
 
 
+def bake_poses(paths: list[Path], body: BodyAssets) -> dict[str, np.ndarray]:
+    """All postures that can be read, by name; the others are named and left out."""
+    out = {}
+    for path in paths:
+        try:
+            out[path.stem] = read_pose(path, body)
+        except (SourceError, ValueError, OSError, KeyError, IndexError) as error:
+            logger.warning("Left out %s: %s", path.name, str(error)[:120])
+    return out
+
+
 def read_pose(path: Path, body: BodyAssets) -> np.ndarray:
     """A MakeHuman .bvh posture: int16 [b, 4], each bone's turn against its parent's."""
     names, parents, channels, values = _bvh(path)

@@ -79,33 +79,21 @@ def _bones() -> _Bones:
 
 
 def _body(bones: _Bones) -> BodyAssets:
-    pieces = [
-        _capsule(a, b, r) for a, b, r in zip(bones.heads, bones.ends, bones.radii, strict=True)
-    ]
-    count = len(pieces[0][0])
-    rest = np.concatenate([vertices for vertices, _, _ in pieces]).astype(np.float32)
-    faces = np.concatenate([piece[1] + count * n for n, piece in enumerate(pieces)])
-    owner = np.repeat(np.arange(len(pieces)), count)
-    weights = np.zeros((len(rest), 8), np.float32)
-    weights[:, 0] = 1
-    numbers = np.zeros((len(rest), 8), np.int32)
-    numbers[:, 0] = owner
+    rest, faces, uv, owner = _mesh(bones)
+    weights, numbers = np.zeros((len(rest), 8), np.float32), np.zeros((len(rest), 8), np.int32)
+    weights[:, 0], numbers[:, 0] = 1, owner
     parts = vertex_parts(bones.names, numbers, weights)
     heads = bones.heads.astype(np.float32)
-    regressed = _joint_places(bones)
-    distance = np.linalg.norm(rest[None] - regressed[:, None], axis=2)
-    seen, column = np.unique(np.argmin(distance, axis=1), return_inverse=True)
-    regressor = np.zeros((len(regressed), len(seen)), np.float32)
-    regressor[np.arange(len(regressed)), column] = 1
-    names, masks = skin_masks(rest, parts, regressed, (), lambda _, n: np.zeros(n))
+    places = _joint_places(bones)
+    seen, regressor = _nearest_vertices(rest, places)
+    names, masks = skin_masks(rest, parts, places, (), lambda _, n: np.zeros(n))
     mean = np.concatenate([rest, heads])
     rng = np.random.default_rng(0)
-    traits = np.concatenate(
-        [rng.random((12, 1)), np.full((12, 1), 0.7), np.eye(3)[np.arange(12) % 3]], 1
-    )
+    race = np.eye(3)[np.arange(12) % 3]
+    traits = np.concatenate([rng.random((12, 1)), np.full((12, 1), 0.7), race], axis=1)
     return BodyAssets(
-        faces=faces.astype(np.int32),
-        face_uv=np.concatenate([piece[2] for piece in pieces]).astype(np.float32),
+        faces=faces,
+        face_uv=uv,
         face_kind=np.zeros(len(faces), np.uint8),
         weights=weights,
         bones=numbers,
@@ -115,7 +103,7 @@ def _body(bones: _Bones) -> BodyAssets:
         heads=heads,
         parts=parts,
         surface=cylinder_coordinates(rest, parts, bones.names, heads),
-        regressor_vertices=seen.astype(np.int32),
+        regressor_vertices=seen,
         regressor=regressor,
         shape_mean=mean,
         shape_axes=np.stack([mean, mean * [1, 1, 0]]).astype(np.float16),
@@ -127,6 +115,26 @@ def _body(bones: _Bones) -> BodyAssets:
         expression_vertices=np.zeros(0, np.int32),
         expressions=np.zeros((0, 0, 3), np.float16),
     )
+
+
+def _mesh(bones: _Bones) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Vertices, triangles, texture coordinates, and the bone of each vertex."""
+    shapes = zip(bones.heads, bones.ends, bones.radii, strict=True)
+    pieces = [_capsule(start, end, radius) for start, end, radius in shapes]
+    count = len(pieces[0][0])
+    rest = np.concatenate([piece[0] for piece in pieces]).astype(np.float32)
+    faces = np.concatenate([piece[1] + count * n for n, piece in enumerate(pieces)])
+    uv = np.concatenate([piece[2] for piece in pieces]).astype(np.float32)
+    return rest, faces.astype(np.int32), uv, np.repeat(np.arange(len(pieces)), count)
+
+
+def _nearest_vertices(rest: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A regressor [23, m] that gives the vertex nearest to each joint, and those vertices."""
+    distance = np.linalg.norm(rest[None] - places[:, None], axis=2)
+    seen, column = np.unique(np.argmin(distance, axis=1), return_inverse=True)
+    regressor = np.zeros((len(places), len(seen)), np.float32)
+    regressor[np.arange(len(places)), column] = 1
+    return seen.astype(np.int32), regressor
 
 
 def _capsule(

@@ -48,26 +48,9 @@ def random_person(
         palette.texture(texture), shine=0.12, gloss=14, wrap=0.2, stretch=0.5
     )
     materials = _skin_materials(rng, pack.body, palette)
-    hidden = np.zeros(len(body), bool)
-    worn: list[Mesh] = []
-    kinds = {garment.kind for garment in pack.garments}
-    if "tights" in kinds and (rng.random() < 0.5 or "suit" not in kinds):
-        worn += tailored(rng, pack, random_cut(rng, pack, shape.female), body, palette)
-        garments = _choice(rng, pack, shape, ("shoes", "hair", "hat"))
-    else:
-        garments = _choice(rng, pack, shape, ("suit", "shoes", "hair", "hat"))
-    for garment in garments:
-        if garment.kind == "hair":
-            colours = _dyed(pack.body, colours, colour)
-        worn.append(_worn(rng, garment, body, pack.body, palette, strands))
-        hidden[garment.hidden] = True
-    if not kinds & {"suit", "tights"} or rng.random() < 0.04:
-        worn += tight_clothes(rng, pack.body, body, palette)
-    if "shoes" not in kinds:
-        worn += tight_shoes(rng, pack.body, body, palette)
-    if "hair" not in kinds and rng.random() < 0.93:
+    worn, hidden, hairy = _dressed(rng, pack, shape, body, palette, strands)
+    if hairy:
         colours = _dyed(pack.body, colours, colour)
-        worn += short_hair(rng, pack.body, body, strands)
     kept = ~hidden[pack.body.faces].all(axis=1) & (pack.body.face_kind < 2)
     naked = Mesh(
         rest=body,
@@ -81,6 +64,40 @@ def random_person(
         materials=materials[kept],
     )
     return Person(shape, joined([naked, *worn]))
+
+
+def _dressed(
+    rng: np.random.Generator,
+    pack: AssetPack,
+    shape: Shape,
+    body: np.ndarray,
+    palette: Palette,
+    strands: int,
+) -> tuple[list[Mesh], np.ndarray, bool]:
+    """Clothes and hair; which body vertices they replace; whether hair grows on the head.
+
+    ``body`` changes: covered skin is drawn in.
+    """
+    kinds = {garment.kind for garment in pack.garments}
+    hidden = np.zeros(len(body), bool)
+    worn: list[Mesh] = []
+    wanted: tuple[str, ...] = ("suit", "shoes", "hair", "hat")
+    if "tights" in kinds and (rng.random() < 0.5 or "suit" not in kinds):
+        worn += tailored(rng, pack, random_cut(rng, pack, shape.female), body, palette)
+        wanted = wanted[1:]
+    garments = _choice(rng, pack, shape, wanted)
+    for garment in garments:
+        worn.append(_worn(rng, garment, body, pack.body, palette, strands))
+        hidden[garment.hidden] = True
+    if not kinds & {"suit", "tights"} or rng.random() < 0.04:
+        worn += tight_clothes(rng, pack.body, body, palette)
+    if "shoes" not in kinds:
+        worn += tight_shoes(rng, pack.body, body, palette)
+    hairy = any(garment.kind == "hair" for garment in garments)
+    if "hair" not in kinds and rng.random() < 0.93:
+        worn += short_hair(rng, pack.body, body, strands)
+        hairy = True
+    return worn, hidden, hairy
 
 
 def _dyed(body: BodyAssets, colours: np.ndarray, hair: np.ndarray) -> np.ndarray:
