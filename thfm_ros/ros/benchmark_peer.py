@@ -39,17 +39,25 @@ class MediaPipePose(Node):
 
     def __init__(self, complexity: int) -> None:
         super().__init__("mediapipe_pose")
-        self._pose = mediapipe.solutions.pose.Pose(
-            static_image_mode=False, model_complexity=complexity, enable_segmentation=True
-        )
-        self._pose.process(np.zeros((480, 640, 3), np.uint8))  # builds the graph before it counts
+        self._complexity = complexity
+        self._begin((480, 640, 3))
         self._skeletons = self.create_publisher(MarkerArray, "skeleton", 5)
         self._masks = self.create_publisher(Image, "mask", 5)
         newest = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
         self.create_subscription(Image, "image", self._on_image, newest)
 
+    def _begin(self, shape: tuple[int, ...]) -> None:
+        """Build the graph, which is for one size of pictures: it fails when that changes."""
+        self._shape = shape
+        self._pose = mediapipe.solutions.pose.Pose(
+            static_image_mode=False, model_complexity=self._complexity, enable_segmentation=True
+        )
+        self._pose.process(np.zeros(shape, np.uint8))  # so that the first picture is not late
+
     def _on_image(self, image: Image) -> None:
         rgb = np.frombuffer(image.data, np.uint8).reshape(image.height, image.width, 3)
+        if rgb.shape != self._shape:
+            self._begin(rgb.shape)
         found = self._pose.process(rgb)
         skeleton = Marker(header=image.header, type=Marker.SPHERE_LIST)
         skeleton.scale.x = skeleton.scale.y = skeleton.scale.z = RADIUS_M

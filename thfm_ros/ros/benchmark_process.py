@@ -1,8 +1,12 @@
 """What processes cost: CPU time, memory, and what the rest of the machine did meanwhile."""
 
+import platform
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
 
 from thfm_ros.contract import PerceptionError
 
@@ -86,3 +90,30 @@ def _machine_s() -> tuple[float, float]:
     # Linux counts a guest's time in user as well.
     guests = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)
     return float(sum(times) - idle - stolen - guests), float(stolen)
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    model = platform.processor()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = cpuinfo.read_text().splitlines()
+        model = next((x.partition(":")[2].strip() for x in lines if x.startswith("model n")), model)
+    return {
+        "processor": model,
+        "cores": psutil.cpu_count(),
+        "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
+        "system": f"{platform.system()} {platform.release()}",
+        "Python": platform.python_version(),
+        "rclpy": _version("ros-kilted-rclpy", "rclpy"),
+        "thfm_ros": _version("thfm_ros"),
+    }
+
+
+def _version(*names: str) -> str:
+    for name in names:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            continue
+    return "unknown"

@@ -139,14 +139,19 @@ def _line(each: Measured) -> tuple[str, ...]:
         rate,
         name(each),
         f"{each.phase.people}, {each.people_found:.1f}",
-        f"{it.results_per_s:.1f}",
-        *(f"{ms:.0f}" for ms in (it.p50_ms, it.p95_ms, it.p99_ms, it.max_ms)),
-        f"{all_topics.p50_ms:.0f}, {all_topics.p99_ms:.0f}",
-        f"{it.age_p50_ms:.0f}, {it.age_p99_ms:.0f}",
+        number(it.results_per_s, 1),
+        *(number(ms) for ms in (it.p50_ms, it.p95_ms, it.p99_ms, it.max_ms)),
+        f"{number(all_topics.p50_ms)}, {number(all_topics.p99_ms)}",
+        f"{number(it.age_p50_ms)}, {number(it.age_p99_ms)}",
         lost or "0",
-        f"{each.cpu_ms:.1f}",
+        number(each.cpu_ms, 1),
         f"{each.rss_mb:.0f}",
     )
+
+
+def number(value: float, digits: int = 0) -> str:
+    """A figure, or a dash where there was nothing to measure."""
+    return f"{value:.{digits}f}" if math.isfinite(value) else "-"
 
 
 def name(each: Measured) -> str:
@@ -162,7 +167,7 @@ def _ratio_line(ours: Measured, theirs: Measured) -> tuple[str, ...]:
     a, b = ours.skeleton, theirs.skeleton
     pairs = [(a.results_per_s, b.results_per_s)]
     pairs += [(getattr(a, at), getattr(b, at)) for at in ("p50_ms", "p95_ms", "p99_ms", "max_ms")]
-    values = [f"{ratio(*pair):.2f}" for pair in pairs]
+    values = [number(ratio(*pair), 2) for pair in pairs]
     cost, memory = ratio(ours.cpu_ms, theirs.cpu_ms), ratio(ours.rss_mb, theirs.rss_mb)
     ages = ratio(a.age_p50_ms, b.age_p50_ms), ratio(a.age_p99_ms, b.age_p99_ms)
     ends = (
@@ -174,11 +179,11 @@ def _ratio_line(ours: Measured, theirs: Measured) -> tuple[str, ...]:
         "ratio to MediaPipe",
         "",
         *values,
-        f"{ends[0]:.2f}, {ends[1]:.2f}",
-        f"{ages[0]:.2f}, {ages[1]:.2f}",
+        f"{number(ends[0], 2)}, {number(ends[1], 2)}",
+        f"{number(ages[0], 2)}, {number(ages[1], 2)}",
         "",
-        f"{cost:.2f}",
-        f"{memory:.2f}",
+        number(cost, 2),
+        number(memory, 2),
     )
 
 
