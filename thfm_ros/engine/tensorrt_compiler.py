@@ -67,10 +67,9 @@ class TorchTensorRt:
         compile_program = torch_tensorrt.dynamo.compile
         wanted = build_options(self._folder)
         compiled = compile_program(program, arg_inputs=example, **accepted(compile_program, wanted))
-        save = accepted(torch_tensorrt.save, {"arg_inputs": example, "inputs": example})
-        if len(save) == 2:
-            del save["inputs"]  # its name before arg_inputs came; both at once are refused
-        torch_tensorrt.save(compiled, str(path), output_format="exported_program", **save)
+        torch_tensorrt.save(
+            compiled, str(path), output_format="exported_program", arg_inputs=example
+        )
 
     def load(self, path: Path) -> Run:
         """See Compiler. CUDA graphs: a step is hundreds of small kernels, launched as one."""

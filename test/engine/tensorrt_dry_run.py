@@ -1,0 +1,142 @@
+"""Ask torch_tensorrt, without a GPU, which operators of the step graphs it can convert.
+
+Run by test_tensorrt_coverage.py in a process of its own, because it lies: it tells torch_tensorrt
+that there are a GPU and a TensorRT. The library's own lowering, converters and partitioner then
+say what they would do. That is coverage: nothing is built, and numbers and speed stay unknown.
+"""
+
+import contextlib
+import io
+import logging
+import os
+import re
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+
+
+class _Anything(type):
+    """A class that has every attribute, each again such a class."""
+
+    def __getattr__(cls, name: str) -> "_Anything":
+        if name.startswith("__"):
+            raise AttributeError(name)
+        made = anything(f"{cls.__name__}.{name}")
+        setattr(cls, name, made)
+        return made
+
+    def __or__(cls, other: Any) -> "_Anything":
+        return cls
+
+    def __ror__(cls, other: Any) -> "_Anything":
+        return cls
+
+    def __iter__(cls) -> Iterator[Any]:
+        return iter(())
+
+    def __int__(cls) -> int:
+        return 0
+
+    def __index__(cls) -> int:
+        return 0
+
+    def __eq__(cls, other: object) -> bool:
+        return cls is other
+
+    def __hash__(cls) -> int:
+        return hash(cls.__name__)
+
+
+def anything(name: str) -> _Anything:
+    def __init__(self: Any, *_: Any, **__: Any) -> None:
+        pass
+
+    return _Anything(name, (), {"__init__": __init__})
+
+
+class PretendedTensorRt(types.ModuleType):
+    """A module `tensorrt` that only has a version."""
+
+    __version__ = "11.0.0.114"
+    __path__: list[str] = []  # noqa: RUF012 (modules have it so)
+    __file__ = "nowhere"
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "tensorrt_rtx":
+            raise AttributeError(name)
+        if name == "tensorrt":  # where the real package has its classes
+            return self
+        made = anything(name)
+        setattr(self, name, made)
+        return made
+
+
+def pretend() -> Any:
+    """Import torch_tensorrt as if there were a GPU, with its shared libraries left out."""
+    sys.modules["tensorrt"] = PretendedTensorRt("tensorrt")
+    cuda: Any = torch.cuda
+    cuda.get_device_capability = lambda *_, **__: (9, 0)
+    cuda.current_device = lambda: 0
+    cuda.get_device_name = lambda *_, **__: "none"
+    library: Any = torch._C
+    if not hasattr(library, "_CudaDeviceProperties"):
+        library._CudaDeviceProperties = type("_CudaDeviceProperties", (), {})
+    is_file = os.path.isfile
+    with mock.patch("os.path.isfile", lambda p: "libtorchtrt" not in str(p) and is_file(p)):
+        import torch_tensorrt
+    for name, module in list(sys.modules.items()):
+        if name.startswith("torch_tensorrt") and hasattr(module, "to_torch_device"):
+            vars(module)["to_torch_device"] = lambda _=None: torch.device("cpu")
+    return torch_tensorrt
+
+
+def coverage(torch_tensorrt: Any, graph: torch.nn.Module, example: tuple[Any, ...]) -> str:
+    """ "operators, of them convertible, engines"."""
+    with torch.no_grad():
+        program = torch.export.export(graph, example, strict=False)
+    said = io.StringIO()
+    listener = logging.StreamHandler(said)
+    logging.getLogger().addHandler(listener)
+    with contextlib.redirect_stdout(said):
+        torch_tensorrt.dynamo.compile(
+            program,
+            arg_inputs=[torch_tensorrt.Input(shape=x.shape, dtype=x.dtype) for x in example],
+            dryrun=True,
+            min_block_size=1,
+            offload_module_to_cpu=True,
+            truncate_double=True,
+        )
+    logging.getLogger().removeHandler(listener)
+    text = said.getvalue()
+    counts = re.search(r"of (\d+) Total Operators, of which (\d+) operators are supported", text)
+    assert counts, text
+    return f"{counts[1]} {counts[2]} {len(re.findall(r'TRT Engine #', text))}"
+
+
+def main(checkpoint: str) -> None:
+    """Print one line per graph: size, outputs, precision, operators, convertible, engines."""
+    torch_tensorrt = pretend()
+    from thfm_ros.engine.export import example_inputs
+    from thfm_ros.engine.step_graph import StepGraph
+    from thfm_ros.model.weights import load_network
+
+    network, card = load_network(Path(checkpoint))
+    for size in sorted({card.crop_size, card.frame_size}):
+        for dense in (True, False):
+            for dtype in (torch.float16, torch.float32):
+                graph = StepGraph(network, size, dense).to(dtype)
+                example = tuple(
+                    x.to(dtype) if x.is_floating_point() else x for x in example_inputs(card, size)
+                )
+                said = coverage(torch_tensorrt, graph, example)
+                name = f"{size[0]}x{size[1]} {'dense' if dense else 'body'}"
+                print(name, str(dtype).removeprefix("torch."), said, flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
