@@ -1,4 +1,8 @@
-"""`thfm train`: make a checkpoint from rendered humans by a recipe."""
+"""`thfm train`: make a checkpoint from rendered humans by a recipe.
+
+Two cores train as two processes that share their gradients:
+`torchrun --nproc-per-node 2 -m thfm_ros.train RECIPE --data DIR --out DIR`.
+"""
 
 import argparse
 import logging
@@ -23,11 +27,13 @@ def run(args: argparse.Namespace) -> int:
     """Train; 0 when the recipe or the time is used up."""
     import torch
 
+    from thfm_ros.training.processes import join
     from thfm_ros.training.recipe import read_recipe
     from thfm_ros.training.trainer import Trainer
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(1)
+    join()
     trainer = Trainer(args.out, read_recipe(args.recipe), args.data, args.trained_on)
     trainer.run(args.seconds, args.evaluate_every, args.workers, args.heldout)
     return 0

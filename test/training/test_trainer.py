@@ -1,6 +1,8 @@
 """Training: it learns, it resumes to the step, and what it writes can be loaded."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -110,3 +112,29 @@ def test_a_damaged_shard_is_named_and_left_out(
     store = Store(folder)
     assert len(store) == 24
     assert "shard_1.npz" in caplog.text
+
+
+def test_two_processes_train_one_network(data: Path, tmp_path: Path) -> None:
+    """Both see other pictures, yet end with the weights that the first one wrote."""
+    path = tmp_path / "recipe.json"
+    stage = {"name": "tiny", "steps": 2, "batch": 2, "size": 32, "frame_share": 0, "lift_batch": 4}
+    path.write_text(json.dumps({"stages": [stage]}))
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--standalone",
+    ]
+    command += ["-m", "thfm_ros.train", str(path), "--data", str(data), "--out", str(tmp_path)]
+    command += ["--workers", "0", "--heldout", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    state = torch.load(tmp_path / "state.pt", weights_only=False)
+    assert state["step"] == 2
+    alone = Trainer(tmp_path / "alone", read_recipe(path), data, "test")
+    alone.run(1e9, 1e9, workers=0, heldout=2)
+    theirs = state["network"]["backbone.blocks.0.join.weight"]
+    mine = alone.network.state_dict()["backbone.blocks.0.join.weight"]
+    assert not torch.equal(theirs, mine)  # the second process' pictures counted

@@ -1,4 +1,4 @@
-"""The stream of batches: step s of a run is made from (seed, s) alone, so a run can resume."""
+"""The stream of batches: step s is made from (seed, s, process) alone, so a run can resume."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from thfm_ros.training.backgrounds import Backgrounds
 from thfm_ros.training.frames import frame_sample, rendered_sample
 from thfm_ros.training.losses import Batch, to_batch
+from thfm_ros.training.processes import rank
 from thfm_ros.training.recipe import Recipe, Stage
 from thfm_ros.training.samples import CropStyle, Sample, crop_sample, plain_sample
 from thfm_ros.training.store import FrameRef, Store
@@ -25,6 +26,7 @@ class Batches(IterableDataset[Batch]):
 
     def __init__(self, folder: Path, recipe: Recipe, first_step: int) -> None:
         self._folder, self._recipe, self._first = folder, recipe, first_step
+        self._rank = rank()  # of the process that trains, not of the one that loads
 
     def __iter__(self) -> Iterator[Batch]:
         cv2.setNumThreads(1)
@@ -38,7 +40,7 @@ class Batches(IterableDataset[Batch]):
             place = self._recipe.stage_of(step)
             assert place is not None
             stage = self._recipe.stages[place[0]]
-            rng = np.random.default_rng([self._recipe.seed, step])
+            rng = np.random.default_rng([self._recipe.seed, step, self._rank])
             yield to_batch(draw(store, frames, backgrounds, rng, stage))
 
 

@@ -24,6 +24,7 @@ from thfm_ros.model.weights import nano_card, save_network
 from thfm_ros.training.batches import held_out, stream
 from thfm_ros.training.lifting import PoseBank, Views
 from thfm_ros.training.losses import Batch, losses, total
+from thfm_ros.training.processes import agreed, rank, share_gradients
 from thfm_ros.training.recipe import Recipe, Stage
 from thfm_ros.training.scoring import score
 from thfm_ros.training.store import Store
@@ -85,18 +86,19 @@ class Trainer:
             self._train(batch, poses, *place)
             bar.update()
             now = time.monotonic()
-            if now - last > evaluate_every or self.step == self.recipe.steps:
+            if rank() == 0 and (now - last > evaluate_every or self.step == self.recipe.steps):
                 self.seconds += now - last
                 self._evaluate(fixed)
                 last = time.monotonic()
-            if now - begun > seconds:
+            if agreed(now - begun > seconds):
                 break
         self.seconds += time.monotonic() - last
-        self.save()
+        if rank() == 0:
+            self.save()
 
     def _train(self, batch: Batch, poses: PoseBank, index: int, within: int) -> None:
         stage = self.recipe.stages[index]
-        rng = np.random.default_rng([self.recipe.seed, self.step, 7])
+        rng = np.random.default_rng([self.recipe.seed, self.step, 7, rank()])
         rate = rate_of(stage, within) * min(1.0, (self.step + 1) / self.recipe.warm_up)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -110,6 +112,7 @@ class Trainer:
             found["lift"] = lifted
         self.optimizer.zero_grad()
         loss.backward()
+        share_gradients(self.network)
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), 2.0)
         if not torch.isfinite(norm):
             logger.warning("step %d: gradient is %s, left out", self.step, float(norm))
