@@ -14,7 +14,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from thfm_ros.contract import Task, TrackState
 from thfm_ros.msg import Body as BodyMsg
 from thfm_ros.msg import BodyArray
-from thfm_ros.ros.to_msg.bodies import body_array
+from thfm_ros.ros.to_msg.bodies import BodyArrayMaker
 from thfm_ros.ros.to_msg.labels import label_info, label_map, skeleton_info
 from thfm_ros.ros.to_msg.markers import BodyMarkers
 from thfm_ros.skeleton import BONES, JOINT_NAMES, PART_NAMES, TWINS, Joint
@@ -31,7 +31,7 @@ def sent(msg: BodyArray) -> BodyArray:
 
 def test_every_number_of_a_body_arrives() -> None:
     body = a_body()
-    array = sent(body_array(a_perception(body), HEADER))
+    array = sent(BodyArrayMaker().array(a_perception(body), HEADER))
     assert (array.image_width, array.image_height, array.metric) == (WIDTH, HEIGHT, True)
     (msg,) = array.bodies
     assert (msg.id, msg.state, msg.score) == ("abcde", BodyMsg.TRACKED, pytest.approx(0.9))
@@ -48,7 +48,7 @@ def test_every_number_of_a_body_arrives() -> None:
 
 @pytest.mark.parametrize("state", TrackState)
 def test_states_have_their_number(state: TrackState) -> None:
-    (msg,) = body_array(a_perception(a_body(state=state)), HEADER).bodies
+    (msg,) = BodyArrayMaker().array(a_perception(a_body(state=state)), HEADER).bodies
     assert msg.state == getattr(BodyMsg, state.name)
 
 
@@ -56,13 +56,24 @@ def test_unknown_joints_arrive_as_nan() -> None:
     body = a_body()
     body.positions_m[3] = np.nan
     body.keypoints[4, :2] = np.nan
-    (msg,) = sent(body_array(a_perception(body, calibrated=False), HEADER)).bodies
+    (msg,) = sent(BodyArrayMaker().array(a_perception(body, calibrated=False), HEADER)).bodies
     assert np.isnan(msg.joints[3].position.z)
     assert np.isnan(msg.joints[4].x)
 
 
+def test_a_maker_forgets_whoever_is_gone_and_grows_with_the_crowd() -> None:
+    maker = BodyArrayMaker()
+    first = sent(maker.array(a_perception(a_body("abcde")), HEADER))
+    both = sent(maker.array(a_perception(a_body("fghij", seed=1), a_body("abcde")), HEADER))
+    none = sent(maker.array(a_perception(), HEADER))
+    assert [body.id for body in first.bodies] == ["abcde"]
+    assert [body.id for body in both.bodies] == ["fghij", "abcde"]
+    assert both.bodies[1] == first.bodies[0]
+    assert list(none.bodies) == []
+
+
 def test_nobody_is_an_empty_list() -> None:
-    array = sent(body_array(a_perception(calibrated=False), HEADER))
+    array = sent(BodyArrayMaker().array(a_perception(calibrated=False), HEADER))
     assert list(array.bodies) == []
     assert array.metric is False
 

@@ -12,6 +12,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 
 from thfm_ros.ros.health import Finding, Level
+from thfm_ros.ros.publishers import NEWEST, publisher
 
 REPEAT_S = 10.0  # the same line is logged at most so often
 
@@ -86,7 +87,7 @@ class Diagnostics:
         self._announcer = announcer
         self._findings = findings
         self._period_s = period_s
-        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 1)
+        self._publisher = publisher(node, DiagnosticArray, "/diagnostics", NEWEST)
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="diagnostics", daemon=True)
 

@@ -157,20 +157,30 @@ def about(axis: Vector, angle: float) -> Float64[np.ndarray, "3 3"]:
     return np.asarray(np.eye(3) + math.sin(angle) * k + (1 - math.cos(angle)) * (k @ k))
 
 
-def forward(size: BodySize, angles: Mapping[str, float]) -> dict[str, Float64[np.ndarray, "4 4"]]:
-    """T_body_link of every link that can be placed.
+def steps(
+    size: BodySize, angles: Mapping[str, float]
+) -> Iterator[tuple[Hinge, Float64[np.ndarray, "4 4"]]]:
+    """T_parent_child of every joint that can be placed, parents first.
 
-    A link behind a joint whose angle is not given has no place, and is not in the answer.
+    What lies behind a joint whose angle is not given has no place, and does not come.
     """
-    placed = {"body": np.eye(4)}
+    placed = {"body"}
     for hinge in hinges(size):
         moves = hinge.axis != _ZERO
         if hinge.parent not in placed or (moves and hinge.name not in angles):
             continue
+        placed.add(hinge.child)
         step = np.eye(4)
         step[:3, 3] = hinge.origin
         if moves:
             step[:3, :3] = about(hinge.axis, angles[hinge.name])
+        yield hinge, step
+
+
+def forward(size: BodySize, angles: Mapping[str, float]) -> dict[str, Float64[np.ndarray, "4 4"]]:
+    """T_body_link of every link that can be placed."""
+    placed = {"body": np.eye(4)}
+    for hinge, step in steps(size, angles):
         placed[hinge.child] = placed[hinge.parent] @ step
     return placed
 

@@ -11,21 +11,18 @@ from importlib import import_module
 from typing import Any
 
 from rclpy.node import Node
-from rclpy.qos import QoSProfile
 from std_msgs.msg import Header
 
 from thfm_ros.config import Config
 from thfm_ros.contract import Task
 from thfm_ros.model.card import ModelCard
 from thfm_ros.msg import LabelMap, SkeletonInfo
-from thfm_ros.ros.humans import LATCHED, Humans
+from thfm_ros.ros.humans import Humans
+from thfm_ros.ros.publishers import LATCHED, NEWEST, has_listener, publisher
 from thfm_ros.ros.to_msg.labels import label_info, label_map, skeleton_info
 from thfm_ros.ros.to_msg.markers import BodyMarkers
 from thfm_ros.ros.topics import NO_TASKS, Scene, Topic, topics
 from thfm_ros.ros.transform import IntoFrame
-
-# Reliable, which suits readers of either kind; and of results only the newest matters.
-_QOS = QoSProfile(depth=1)
 
 
 class Outputs:
@@ -43,7 +40,7 @@ class Outputs:
             self._into = IntoFrame(node, settings.target_frame, settings.transform_timeout_s)
         self._markers = BodyMarkers()
         self._topics = [
-            (topic, node.create_publisher(topic.kind, f"~/{topic.name}", _QOS))
+            (topic, publisher(node, topic.kind, f"~/{topic.name}", NEWEST))
             for topic in topics(config, self._markers)
             if topic.offered(available)
         ]
@@ -65,9 +62,7 @@ class Outputs:
     def wanted(self, active: frozenset[Task]) -> frozenset[Task]:
         """The tasks, of those that are active, that some subscriber waits for."""
         self._asked = [
-            (topic, publisher)
-            for topic, publisher in self._topics
-            if topic.offered(active) and publisher.get_subscription_count() > 0
+            (topic, to) for topic, to in self._topics if topic.offered(active) and has_listener(to)
         ]
         tasks = NO_TASKS.union(*(topic.needs | topic.uses for topic, _ in self._asked)) & active
         humans = self._humans if Task.BODIES in active else None
@@ -79,34 +74,32 @@ class Outputs:
     def publish(self, scene: Scene) -> None:
         """Publish what `wanted` found subscribers for."""
         spatial = self._in_space(scene)
-        for topic, publisher in self._asked:
+        for topic, to in self._asked:
             about = spatial if topic.in_space else scene
             message = topic.make(about) if about else None
             if message is not None:
-                publisher.publish(message)
+                to.publish(message)
         if self._humans and self._humans_asked and spatial:
             self._humans.publish(spatial.seen, spatial.rgb, spatial.header)
 
     def announce(self, config: Config) -> None:
         """Publish what is latched: what joints and labels mean with this configuration."""
         self._config = config
-        for publisher, make in self._latched:
-            publisher.publish(make(self._now()))
+        for to, make in self._latched:
+            to.publish(make(self._now()))
 
     def clear(self) -> None:
         """Take away what viewers keep on showing: nobody is seen any more."""
-        for topic, publisher in self._topics:
+        for topic, to in self._topics:
             if topic.name == "markers":
-                publisher.publish(self._markers.clear(self._now()))
+                to.publish(self._markers.clear(self._now()))
         if self._humans:
             self._humans.clear(self._now())
 
     def close(self) -> None:
         """Give all topics back."""
-        for _, publisher in self._topics:
-            self._node.destroy_publisher(publisher)
-        for publisher, _ in self._latched:
-            self._node.destroy_publisher(publisher)
+        for to in [*(to for _, to in self._topics), *(to for to, _ in self._latched)]:
+            self._node.destroy_publisher(to)
         if self._humans:
             self._humans.close()
 
@@ -127,7 +120,7 @@ class Outputs:
         latched: list[tuple[Any, Callable[[Header], Any]]] = []
 
         def offer(topic: str, kind: type, make: Callable[[Header], Any]) -> None:
-            latched.append((self._node.create_publisher(kind, f"~/{topic}", LATCHED), make))
+            latched.append((publisher(self._node, kind, f"~/{topic}", LATCHED), make))
 
         if Task.BODIES in available:
             offer("skeleton_info", SkeletonInfo, partial(skeleton_info, self._card))

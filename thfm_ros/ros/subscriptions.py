@@ -54,4 +54,6 @@ def image_source(node: Node, topic: str, kind: type) -> str:
             f"{topic} is published as {', '.join(others)}, but {wanted} is expected: remap image, "
             "or set image_transport."
         )
-    return f"{topic} is published by {', '.join(each.node_name for each in sources)}."
+    # Just after its discovery the name of a node is not known yet.
+    names = [each.node_name for each in sources if "UNKNOWN" not in each.node_name]
+    return f"{topic} is published by {', '.join(names) or 'somebody'}."

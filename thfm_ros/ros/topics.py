@@ -16,7 +16,7 @@ from thfm_ros.contract import Perception, Task
 from thfm_ros.msg import BodyArray
 from thfm_ros.ros.calibration import info_of
 from thfm_ros.ros.to_msg import pictures
-from thfm_ros.ros.to_msg.bodies import body_array
+from thfm_ros.ros.to_msg.bodies import BodyArrayMaker
 from thfm_ros.ros.to_msg.images import depth_millimetres, image_message, person_labels
 from thfm_ros.ros.to_msg.markers import BodyMarkers
 from thfm_ros.ros.to_msg.points import PointCloudMaker
@@ -62,6 +62,7 @@ def topics(config: Config, markers: BodyMarkers) -> list[Topic]:
     surface = frozenset({Task.DENSE_POSE})
     with_normals = config.node.points_with_normals
     cloud = PointCloudMaker(with_normals=with_normals)
+    people = BodyArrayMaker()
     return [
         Topic("depth/image", Image, depth, _depth),
         Topic("depth/camera_info", CameraInfo, depth, _depth_info),
@@ -80,7 +81,13 @@ def topics(config: Config, markers: BodyMarkers) -> list[Topic]:
         Topic("normals/color", Image, normals, _normal_colours),
         Topic("dense_pose/image", Image, surface, partial(_map, "dense_pose")),
         Topic("dense_pose/color", Image, surface, _surface_colours),
-        Topic("bodies", BodyArray, bodies, _bodies, in_space=True),
+        Topic(
+            "bodies",
+            BodyArray,
+            bodies,
+            lambda scene: people.array(scene.seen, scene.header),
+            in_space=True,
+        ),
         Topic(
             "markers",
             MarkerArray,
@@ -136,10 +143,6 @@ def _surface_colours(scene: Scene) -> Image | None:
     if surface is None:
         return None
     return image_message(pictures.dense_pose_colours(surface), scene.header)
-
-
-def _bodies(scene: Scene) -> BodyArray:
-    return body_array(scene.seen, scene.header)
 
 
 def _markers(markers: BodyMarkers, scene: Scene) -> MarkerArray:

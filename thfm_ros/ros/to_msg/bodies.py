@@ -16,33 +16,47 @@ _STATES = {
 }
 
 
-def body_array(seen: Perception, header: Header) -> BodyArray:
-    """Everybody, in the order that ``instances`` counts in."""
-    array = BodyArray(header=header, image_width=seen.width, image_height=seen.height)
-    array.metric = seen.intrinsics is not None
-    array.bodies = [_body(body) for body in seen.bodies]
-    return array
+class BodyArrayMaker:
+    """Makes the message of one frame after another.
+
+    Building 35 joints a person anew costs seven times as much as filling old ones (0.35 against
+    0.05 ms), so the messages share their parts: publish one before making the next.
+    """
+
+    def __init__(self) -> None:
+        self._array = BodyArray()
+        self._pool: list[BodyMsg] = []
+
+    def array(self, seen: Perception, header: Header) -> BodyArray:
+        """Everybody, in the order that ``instances`` counts in."""
+        while len(self._pool) < len(seen.bodies):
+            self._pool.append(BodyMsg())
+        array = self._array
+        array.header = header
+        array.image_width, array.image_height = seen.width, seen.height
+        array.metric = seen.intrinsics is not None
+        array.bodies = self._pool[: len(seen.bodies)]
+        for msg, body in zip(array.bodies, seen.bodies, strict=True):
+            _fill(msg, body)
+        return array
 
 
-def _body(body: Body) -> BodyMsg:
-    msg = BodyMsg(id=body.id, state=_STATES[body.state], score=float(body.score))
+def _fill(msg: BodyMsg, body: Body) -> None:
+    msg.id, msg.state, msg.score = body.id, _STATES[body.state], float(body.score)
     msg.box = np.asarray(body.box, np.float32)
-    msg.root = point(body.root_m.tolist())
+    set_point(msg.root, body.root_m.tolist())
     msg.root_covariance = np.asarray(body.root_covariance_m2, np.float32)
-    msg.joints = _joints(body)
-    return msg
-
-
-def _joints(body: Body) -> list[JointMsg]:
-    # tolist() once: reading numpy scalars one by one is what costs here.
+    if len(msg.joints) != len(body.keypoints):
+        msg.joints = [JointMsg() for _ in body.keypoints]
+    # tolist() once: reading numpy scalars one by one is what would cost here.
     covariances = np.asarray(body.covariances_m2, np.float32)
     rows = zip(body.keypoints.tolist(), body.positions_m.tolist(), covariances, strict=True)
-    return [
-        JointMsg(x=x, y=y, score=score, position=point(position), covariance=covariance)
-        for (x, y, score), position, covariance in rows
-    ]
+    for joint, (keypoint, position, covariance) in zip(msg.joints, rows, strict=True):
+        joint.x, joint.y, joint.score = keypoint
+        set_point(joint.position, position)
+        joint.covariance = covariance
 
 
-def point(xyz: list[float]) -> Point:
-    """A Point of three Python floats."""
-    return Point(x=xyz[0], y=xyz[1], z=xyz[2])
+def set_point(point: Point, xyz: list[float]) -> None:
+    """Fill a Point."""
+    point.x, point.y, point.z = xyz
