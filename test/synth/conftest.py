@@ -1,0 +1,26 @@
+"""A pack of capsules on disk and in memory: tests need no source and no body model."""
+
+from pathlib import Path
+
+import pytest
+
+from thfm_ros.synth.capsules import capsule_pack
+from thfm_ros.synth.choices import Choices, choose
+from thfm_ros.synth.pack import AssetPack
+
+
+@pytest.fixture(scope="session")
+def pack() -> AssetPack:
+    return capsule_pack()
+
+
+@pytest.fixture(scope="session")
+def choices(pack: AssetPack) -> Choices:
+    return choose(pack, "all")
+
+
+@pytest.fixture(scope="session")
+def pack_path(pack: AssetPack, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pack") / "capsules.npz"
+    pack.save(path)
+    return path
