@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from thfm_ros.config import DecodeConfig, RegionConfig, TrackConfig
 from thfm_ros.contract import TrackState
 from thfm_ros.decode import Sighting, decode_person
+from thfm_ros.geometry import covered, iou
 from thfm_ros.region import around
-from thfm_ros.track import Tracked, Tracker, covered, iou
+from thfm_ros.track import Tracked, Tracker, same_person
 
 K = camera()
 STEP_NS = 33_000_000
@@ -21,7 +22,9 @@ def a_sighting(x: float = 0.0, z: float = 3.0) -> Sighting:
     person = Person(x, 0, z)
     region = around(box_of(person, K).astype(np.float32), (128, 128), RegionConfig())
     raw = perfect(region.map, K, [person])
-    found = decode_person(raw, region.map, (K.width, K.height), K, DecodeConfig())
+    found = decode_person(
+        raw, region.map, (K.width, K.height), K, box_of(person, K), DecodeConfig()
+    )
     assert found is not None
     return found
 
@@ -113,6 +116,22 @@ def test_two_crops_of_one_person_are_one_person_the_one_known_longest() -> None:
         (old, TrackState.TRACKED),
         (new, TrackState.LOST),
     ]
+
+
+def test_half_of_a_person_is_the_same_person_and_somebody_close_by_is_not() -> None:
+    whole = a_sighting(0.0)
+    assert whole.target is not None
+    half_target = whole.target.copy()
+    half_target[len(half_target) // 2 :] = False
+    x0, y0, x1, y1 = whole.body.box
+    half_box = np.array([x0, y0, x1, (y0 + y1) / 2], np.float32)
+    half_body = dataclasses.replace(whole.body, box=half_box)
+    half = dataclasses.replace(whole, body=half_body, target=half_target)
+    assert same_person(whole, half) and same_person(half, whole)
+    assert not same_person(whole, a_sighting(0.62))  # shoulder to shoulder
+    assert same_person(a_sighting(0.0), a_sighting(0.05))  # other crops, the same pixels
+    flat = [dataclasses.replace(each, target=None) for each in (whole, half, a_sighting(0.05))]
+    assert not same_person(flat[0], flat[1]) and same_person(flat[0], flat[2])
 
 
 def test_those_who_are_seen_come_first() -> None:

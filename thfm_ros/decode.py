@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Float32, Float64, Int
 
 from thfm_ros.config import DecodeConfig, RegionConfig
 from thfm_ros.contract import Body, Intrinsics, PixelMap, TrackState
-from thfm_ros.geometry import to_source
+from thfm_ros.geometry import apart, iou, longer_side, to_network, to_source
 from thfm_ros.joints import find_joints, in_space, place_root, view_of
 from thfm_ros.model.outputs import DenseOutputs, RawOutputs
 from thfm_ros.votes import Cluster, people_from_votes
@@ -22,6 +22,10 @@ DENSE_CELL = 2.0
 """Network pixels per cell of a dense map."""
 _SURE = 0.3
 """Score above which a joint has a say in where the crop should be."""
+_ELSEWHERE = 0.5
+"""Of the longer side: who is so far from where a person should be is somebody else."""
+_SHRUNK = 0.4
+"""Of the longer side: what is smaller is a rest of somebody who is hidden, or a mistake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +68,17 @@ def decode_person(
     pixel_map: PixelMap,
     picture: tuple[int, int],
     intrinsics: Intrinsics | None,
+    expected: Float[np.ndarray, "4"],
     config: DecodeConfig,
 ) -> Sighting | None:
-    """The person in the middle of a crop; None when the crop shows nothing of anybody.
+    """The person in the middle of a crop; None when the crop shows nobody there.
 
     Args:
         raw: the network's words about the crop.
         pixel_map: where the crop lies.
         picture: width and height of the source picture.
         intrinsics: of the source picture; None leaves everything metric NaN.
+        expected: the box in source pixels where the person should be.
         config: thresholds and sigmas.
     """
     joints = find_joints(raw.body.heatmaps)
@@ -83,7 +89,8 @@ def decode_person(
     if raw.dense is not None:
         mask = sigmoid(raw.dense.mask)
         cells = joints.places[known] * (HEAT_CELL / DENSE_CELL)
-        target, others = target_cells(mask, raw.dense.votes, cells, config)
+        middle = to_network(expected.reshape(2, 2), pixel_map).reshape(4) / DENSE_CELL
+        target, others = target_cells(mask, raw.dense.votes, cells, middle, config)
     places = to_source(joints.places * HEAT_CELL, pixel_map)
     places[~known] = np.nan
     if target is not None and target.sum() < 4:
@@ -141,28 +148,35 @@ def target_cells(
     mask: Float32[np.ndarray, "h w"],
     votes: Float32[np.ndarray, "2 h w"],
     joints: Float[np.ndarray, "n 2"],
+    expected: Float[np.ndarray, "4"],
     config: DecodeConfig,
 ) -> tuple[Bool[np.ndarray, "h w"], list[Cluster]]:
-    """Which cells belong to the crop's person, and who else is there.
+    """Which cells belong to the crop's person, and who else is there. Units are cells.
 
-    Of the people that the votes tell apart it is the one who has the most of the target's
-    ``joints`` (in cells), less so the farther from the middle their centre is.
+    Of the people that the votes tell apart it is the one who covers the ``expected`` box best
+    and has most of the target's ``joints``. Somebody clearly elsewhere is not the person.
     """
     clusters, numbers = people_from_votes(
         mask, votes, threshold=config.mask_threshold, radius=config.vote_radius, min_side=2
     )
-    if not clusters:
-        return np.zeros(mask.shape, bool), []
-    size = np.array(mask.shape[::-1])
-    cell = np.clip(joints.astype(int), 0, size - 1)
+    cell = np.clip(joints.astype(int), 0, np.array(mask.shape[::-1]) - 1)
     owners = numbers[cell[:, 1], cell[:, 0]]
 
-    def claim(number: int, cluster: Cluster) -> float:
+    def claim(number: int) -> float:
         share = np.count_nonzero(owners == number) / max(len(owners), 1)
-        return float(share - 2 * np.hypot(*(cluster.centre / size - 0.5)))
+        box = clusters[number].box
+        return share + 2 * iou(box, expected) - apart(box, expected)
 
-    best = max(range(len(clusters)), key=lambda number: claim(number, clusters[number]))
+    best = max(range(len(clusters)), key=claim, default=-1)
+    if best < 0 or not _plausible(clusters[best].box, expected):
+        return np.zeros(mask.shape, bool), clusters
     return np.asarray(numbers == best), clusters[:best] + clusters[best + 1 :]
+
+
+def _plausible(box: Float[np.ndarray, "4"], expected: Float[np.ndarray, "4"]) -> bool:
+    """Whether somebody in ``expected`` can be seen in ``box``, a moment later or more closely."""
+    shrunk = longer_side(box) < _SHRUNK * longer_side(expected)
+    return not shrunk and apart(box, expected) <= _ELSEWHERE
 
 
 def assumed_camera(width: int, height: int) -> Intrinsics:

@@ -158,3 +158,38 @@ def packed(covariance: Float[np.ndarray, "*n 3 3"]) -> Float32[np.ndarray, "*n 6
     rows, columns = (0, 0, 0, 1, 1, 2), (0, 1, 2, 1, 2, 2)
     result: Float32[np.ndarray, "*n 6"] = covariance[..., rows, columns].astype(np.float32)
     return result
+
+
+def iou(a: Float[np.ndarray, "4"], b: Float[np.ndarray, "4"]) -> float:
+    """Intersection of two boxes over their union; 0 where one of them is empty."""
+    common = _intersection(a, b)
+    union = area(a) + area(b) - common
+    return common / union if union > 0 else 0.0
+
+
+def covered(a: Float[np.ndarray, "4"], b: Float[np.ndarray, "4"]) -> float:
+    """Intersection of two boxes over the smaller one."""
+    smaller = min(area(a), area(b))
+    return _intersection(a, b) / smaller if smaller > 0 else 0.0
+
+
+def _intersection(a: Float[np.ndarray, "4"], b: Float[np.ndarray, "4"]) -> float:
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    return float(max(width, 0.0) * max(height, 0.0))
+
+
+def area(box: Float[np.ndarray, "4"]) -> float:
+    """Of a box; 0 where it is inside out."""
+    return float(max(box[2] - box[0], 0.0) * max(box[3] - box[1], 0.0))
+
+
+def apart(a: Float[np.ndarray, "4"], b: Float[np.ndarray, "4"]) -> float:
+    """Distance of the centres of two boxes, in longer sides of the larger one."""
+    between = (a[:2] + a[2:] - b[:2] - b[2:]) / 2
+    return float(np.hypot(*between)) / max(longer_side(a), longer_side(b), 1.0)
+
+
+def longer_side(box: Float[np.ndarray, "4"]) -> float:
+    """Of a box, whether that is its height or its width."""
+    return float(max(box[2] - box[0], box[3] - box[1]))

@@ -11,18 +11,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 
 from thfm_ros.config import Config
 from thfm_ros.contract import Clip, Frame, Perception, PerceptionError, Task
 from thfm_ros.decode import Candidate, Sighting, decode_person, find_candidates
 from thfm_ros.engine.base import Engine
+from thfm_ros.geometry import area, covered, iou, longer_side
 from thfm_ros.maps import DENSE_TASKS, Canvas
 from thfm_ros.memory import keep_freed_memory
 from thfm_ros.model.outputs import RawOutputs
 from thfm_ros.region import Region, around, cut, follow, whole_frame
 from thfm_ros.sheets import Sheets
-from thfm_ros.track import Tracked, Tracker, covered, iou
+from thfm_ros.track import Tracked, Tracker
 
 _DENIED_FOR_NS = 1_000_000_000
 """A place whose own crop shows nobody is not looked at again for so long."""
@@ -34,10 +35,11 @@ _CORRECTIONS = 2
 
 @dataclass(slots=True)
 class _Look:
-    """One region and the engine's memory of it."""
+    """One region, the engine's memory of it, and what of somebody it should show."""
 
     region: Region
     state: object | None = None
+    extent: Float32[np.ndarray, "4"] | None = None  # source pixels
 
 
 class PerceptionPipeline:
@@ -133,8 +135,8 @@ class PerceptionPipeline:
         known += [box for _, box in self._denied]
         new: list[Candidate] = []
         for candidate in [*found, *self._neighbours]:
-            large = (candidate.box[2:] - candidate.box[:2]).max()
-            if large >= self.config.regions.min_person_px and not _is_any_of(candidate.box, known):
+            large = longer_side(candidate.box) >= self.config.regions.min_person_px
+            if large and not _is_any_of(candidate.box, known):
                 new.append(candidate)
                 known.append(candidate.box)
         return new
@@ -143,8 +145,12 @@ class PerceptionPipeline:
         """Look at everybody who was there in the frame before, in the crop that follows them."""
         self._since_search += 1
         seen: dict[str, Sighting] = {}
-        for name in self._tracker.present:
-            sighting = self._sight(clip, self._looks[name], dense)
+        for name, body in self._tracker.present.items():
+            expected = self._tracker.expected(name, clip.newest.stamp_ns)
+            look = self._looks[name]
+            if look.extent is not None:
+                self._looks[name] = self._followed(look, look.extent + expected - body.box)
+            sighting = self._sight(clip, self._looks[name], expected, dense)
             if sighting and sighting.body.score >= self.config.decode.keep_presence:
                 seen[name] = sighting
         return seen
@@ -158,23 +164,26 @@ class PerceptionPipeline:
         for candidate in candidates[: max(room, 0)]:
             size = self.engine.card.crop_size
             look = _Look(around(candidate.box, size, self.config.regions))
-            sighting = self._sight(clip, look, dense)
+            sighting = self._sight(clip, look, candidate.box, dense)
             for _ in range(_CORRECTIONS):  # a first look may only tell where to look
                 if sighting is None:
                     break
-                better = follow(look.region, sighting.extent, self.config.regions)
-                if better is look.region:
+                better = self._followed(look, sighting.extent)
+                if better is look:
                     break
-                look = _Look(better)
-                sighting = self._sight(clip, look, dense)
+                look = better
+                sighting = self._sight(clip, look, sighting.body.box, dense)
             if sighting and sighting.body.score >= self.config.decode.min_presence:
                 newcomers.append((sighting, look))
             else:
                 self._denied.append((clip.newest.stamp_ns + _DENIED_FOR_NS, candidate.box))
-        return sorted(newcomers, key=lambda each: -each[0].body.score)
+        # Who is seen in two crops is the one that shows more of them.
+        return sorted(newcomers, key=lambda each: -area(each[0].body.box))
 
-    def _sight(self, clip: Clip, look: _Look, dense: bool) -> Sighting | None:
-        """The person in the middle of one crop."""
+    def _sight(
+        self, clip: Clip, look: _Look, expected: Float[np.ndarray, "4"], dense: bool
+    ) -> Sighting | None:
+        """The person of one crop, who should be in the box ``expected``."""
         if look.state is None and self.config.regions.rewarm:
             memory = self.engine.card.window
             for frame in clip.frames[-memory:-1]:
@@ -187,6 +196,7 @@ class PerceptionPipeline:
                 look.region.map,
                 (width, height),
                 clip.newest.intrinsics,
+                expected,
                 self.config.decode,
             )
 
@@ -209,11 +219,11 @@ class PerceptionPipeline:
             people = self._tracker.update(frame.stamp_ns, seen, [each for each, _ in newcomers])
             looks = {id(sighting): self._looks[name] for name, sighting in seen.items()}
             looks |= {id(sighting): look for sighting, look in newcomers}
-            self._looks = {
-                body.id: self._followed(looks[id(sighting)], sighting)
-                for body, sighting in people
-                if sighting
-            }
+            self._looks = {}
+            for body, sighting in people:
+                if sighting:
+                    self._looks[body.id] = looks[id(sighting)]
+                    self._looks[body.id].extent = sighting.extent
             self._neighbours = [
                 other for _, sighting in people if sighting for other in sighting.neighbours
             ]
@@ -221,9 +231,9 @@ class PerceptionPipeline:
                 self._since_search = self.config.regions.frame_pass_every
         return people
 
-    def _followed(self, look: _Look, sighting: Sighting) -> _Look:
-        """The look for the next frame: a crop that moves begins a new stream."""
-        region = follow(look.region, sighting.extent, self.config.regions)
+    def _followed(self, look: _Look, box: Float[np.ndarray, "4"]) -> _Look:
+        """The look that shows ``box``: a crop that moves begins a new stream."""
+        region = follow(look.region, box, self.config.regions)
         return look if region is look.region else _Look(region)
 
     def _paint(self, frame: Frame, people: Sequence[Tracked], tasks: frozenset[Task]) -> Perception:

@@ -13,15 +13,17 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from thfm_ros.config import TrackConfig
-from thfm_ros.contract import Body, TrackState
-from thfm_ros.decode import Sighting
+from thfm_ros.contract import Body, PixelMap, TrackState
+from thfm_ros.decode import DENSE_CELL, Sighting
+from thfm_ros.geometry import apart, covered, iou, longer_side, to_network, to_source
 
 _BODY_LENGTH_M = 1.7  # speeds in space are counted in body lengths, as those in the picture are
 _WANDER_M_PER_S = 1.0  # how fast somebody who is not seen may have moved
-_SAME_PERSON = 0.6  # two crops whose boxes overlap so much look at the same person
+_SAME_BOX = 0.6  # two crops whose boxes overlap so much look at the same person,
+_SAME_PIXELS = 0.5  # or, where there are maps, whose pixels are so much the same
 _DERIVATIVE_HZ = 1.0
 
 
@@ -46,6 +48,10 @@ class Tracker:
         """The people who were seen in the newest frame, by id, longest known first."""
         seen = ((name, track.body) for name, track in self._tracks.items())
         return {name: body for name, body in seen if body.state is not TrackState.LOST}
+
+    def expected(self, name: str, stamp_ns: int) -> Float[np.ndarray, "4"]:
+        """Where somebody's box should be in a frame of this stamp."""
+        return self._tracks[name].predicted_box(stamp_ns)
 
     def reset(self) -> None:
         """Forget everybody; ids that were given stay given."""
@@ -90,7 +96,7 @@ class Tracker:
             if name in found or track.body.state is not TrackState.LOST:
                 continue
             box = track.predicted_box(stamp_ns)
-            overlap, distance = iou(box, newcomer.body.box), _distance(box, newcomer.body.box)
+            overlap, distance = iou(box, newcomer.body.box), apart(box, newcomer.body.box)
             if overlap >= self._config.min_iou or distance <= self._config.max_centre_distance:
                 fits[name] = overlap - distance
         return max(fits, key=lambda name: fits[name], default=None)
@@ -105,40 +111,39 @@ class Tracker:
         return name
 
 
-def iou(a: Float[np.ndarray, "4"], b: Float[np.ndarray, "4"]) -> float:
-    """Intersection of two boxes over their union; 0 where one of them is empty."""
-    common = _intersection(a, b)
-    union = _area(a) + _area(b) - common
-    return common / union if union > 0 else 0.0
-
-
-def covered(a: Float[np.ndarray, "4"], b: Float[np.ndarray, "4"]) -> float:
-    """Intersection of two boxes over the smaller one."""
-    smaller = min(_area(a), _area(b))
-    return _intersection(a, b) / smaller if smaller > 0 else 0.0
-
-
-def _intersection(a: Float[np.ndarray, "4"], b: Float[np.ndarray, "4"]) -> float:
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    return float(max(width, 0.0) * max(height, 0.0))
-
-
-def _area(box: Float[np.ndarray, "4"]) -> float:
-    return float(max(box[2] - box[0], 0.0) * max(box[3] - box[1], 0.0))
-
-
-def _distance(a: Float[np.ndarray, "4"], b: Float[np.ndarray, "4"]) -> float:
-    """Between the centres, in longer sides of the larger box."""
-    apart = (a[:2] + a[2:] - b[:2] - b[2:]) / 2
-    longer = max(float((a[2:] - a[:2]).max()), float((b[2:] - b[:2]).max()), 1.0)
-    return float(np.hypot(*apart)) / longer
-
-
 def _known(sighting: Sighting, found: Mapping[str, Sighting]) -> bool:
     """Whether somebody already found is the same person, seen through another crop."""
-    boxes = (other.body.box for other in found.values())
-    return any(iou(sighting.body.box, box) > _SAME_PERSON for box in boxes)
+    return any(same_person(sighting, other) for other in found.values())
+
+
+def same_person(a: Sighting, b: Sighting) -> bool:
+    """Whether two crops show one person: a pixel belongs to one person only.
+
+    Without maps, whether their boxes are about the same.
+    """
+    if a.target is None or b.target is None:
+        return iou(a.body.box, b.body.box) > _SAME_BOX
+    if covered(a.body.box, b.body.box) == 0:
+        return False
+    if a.target.sum() * a.map.scale**2 > b.target.sum() * b.map.scale**2:
+        return _share_within(b.target, b.map, a.target, a.map) > _SAME_PIXELS
+    return _share_within(a.target, a.map, b.target, b.map) > _SAME_PIXELS
+
+
+def _share_within(
+    small: Bool[np.ndarray, "h w"],
+    small_map: PixelMap,
+    large: Bool[np.ndarray, "h2 w2"],
+    large_map: PixelMap,
+) -> float:
+    """How much of what is true in one crop is true in another one at the same place."""
+    rows, columns = np.nonzero(small)
+    centres = (np.stack([columns, rows], 1) + 0.5) * DENSE_CELL
+    elsewhere = to_network(to_source(centres, small_map), large_map) / DENSE_CELL
+    x, y = np.floor(elsewhere).astype(int).T
+    height, width = large.shape
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    return float(large[y[inside], x[inside]].sum() / max(len(rows), 1))
 
 
 @dataclass
@@ -195,7 +200,7 @@ class _Track:
         return np.asarray(self._raw_box + np.tile(self._box_speed * ahead_s, 2))
 
     def _smoothed(self, body: Body, dt: float) -> Body:
-        longer = max(float((body.box[2:] - body.box[:2]).max()), 1.0)
+        longer = max(longer_side(body.box), 1.0)
         pixels, space, root = self._filters
         keypoints = body.keypoints.copy()
         keypoints[:, :2] = pixels.smooth(keypoints[:, :2], dt, longer)

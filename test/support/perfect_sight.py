@@ -20,6 +20,8 @@ def crop_of(person: Person, k: Intrinsics = K) -> PixelMap:
 def sight(person: Person, *others: Person, calibrated: bool = True, dense: bool = True) -> Sighting:
     pixel_map = crop_of(person)
     raw = perfect(pixel_map, K, [person, *others], dense)
-    sighting = decode_person(raw, pixel_map, SIZE, K if calibrated else None, CONFIG)
+    sighting = decode_person(
+        raw, pixel_map, SIZE, K if calibrated else None, box_of(person, K), CONFIG
+    )
     assert sighting is not None
     return sighting
