@@ -87,8 +87,9 @@ def test_a_resized_picture_shows_the_same_points_at_scaled_pixels(
     np.testing.assert_allclose(large, project(points, k) * factor, rtol=1e-9, atol=1e-6)
 
 
-@given(cameras.filter(lambda k: k.width * k.height < 1e4))
+@given(cameras)
 def test_unprojected_pixels_project_onto_their_own_centres(k: Intrinsics) -> None:
+    k = resized(k, 40, 30)
     depth = np.full((k.height, k.width), 2.5, np.float32)
     depth[0, 0] = np.nan
     points = unproject(depth, k)
