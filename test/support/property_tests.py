@@ -4,7 +4,10 @@ A suite that a robot's builder runs must not fail by chance; to look for new cas
 `pytest --hypothesis-profile=default`.
 """
 
+import sys
+
 from hypothesis import settings
 
 settings.register_profile("thfm", deadline=None, max_examples=40, derandomize=True)
-settings.load_profile("thfm")
+if not any(argument.startswith("--hypothesis-profile") for argument in sys.argv):
+    settings.load_profile("thfm")
