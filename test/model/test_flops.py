@@ -14,7 +14,7 @@ from torch.nn.functional import scaled_dot_product_attention
 pytest.importorskip("diffusers", reason="the full-size family needs thfm_ros[full]")
 
 from thfm_ros.model import flops
-from thfm_ros.model.flops import Cost, Gpu, count, empty_parts, estimate, parse_profile
+from thfm_ros.model.flops import Cost, Gpu, count, empty_parts, estimate
 from thfm_ros.model.genception_config import GenceptionConfig, config_from_mapping
 from thfm_ros.model.genception_parts import Profile
 from thfm_ros.model.tally import Tally
@@ -125,9 +125,3 @@ def _tiny_vae() -> object:
     from thfm_ros.model.wan_codec import empty_vae
 
     return empty_vae(TINY_VAE)
-
-
-@pytest.mark.parametrize("text", ["832x480", "832x480x18", "axbxc", "830x480x17"])
-def test_a_profile_that_cannot_run_is_refused_on_the_command_line(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError):
-        parse_profile(text)

@@ -192,3 +192,13 @@ def test_parts_of_a_bfloat16_network_compute_in_bfloat16(vae_folder: Path) -> No
 def test_a_profile_that_cannot_be_tiled_is_refused(shape: tuple[int, int, int]) -> None:
     with pytest.raises(GenceptionError):
         Profile(*shape)
+
+
+def test_a_profile_is_read_as_it_is_named() -> None:
+    assert Profile.from_text(PROFILE.name) == PROFILE
+
+
+@pytest.mark.parametrize("text", ["832x480", "832x480x18", "axbxc", "830x480x17"])
+def test_a_text_that_is_no_profile_is_refused(text: str) -> None:
+    with pytest.raises(GenceptionError):
+        Profile.from_text(text)

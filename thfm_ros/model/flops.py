@@ -172,24 +172,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", type=Path, help="sizes of an imported file instead")
     parser.add_argument(
         "--profile",
-        type=parse_profile,
         action="append",
         metavar="WIDTHxHEIGHTxFRAMES",
         help="may be given again; default: " + ", ".join(each.name for each in PROFILES),
     )
     parser.add_argument("--json", action="store_true", help="numbers instead of tables")
-
-
-def parse_profile(text: str) -> Profile:
-    """Read "832x480x17"."""
-    try:
-        width, height, frames = (int(part) for part in text.split("x"))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not like 832x480x17") from error
-    try:
-        return Profile(frames, width, height)
-    except GenceptionError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def run(args: argparse.Namespace) -> int:
@@ -206,7 +193,8 @@ def run(args: argparse.Namespace) -> int:
         config = config_from_mapping(card.network["transformer"])
         vae_config = card.network["vae"] or {}
     found = {}
-    for profile in args.profile or PROFILES:
+    asked = [Profile.from_text(text) for text in args.profile or ()]
+    for profile in asked or PROFILES:
         costs = count(empty_parts(config, vae_config, profile))
         found[profile.name] = {
             "counted": [asdict(cost) for cost in costs],

@@ -23,6 +23,7 @@ from thfm_ros.contract import Task
 from thfm_ros.model.card import ModelCard
 from thfm_ros.model.genception_config import GenceptionError
 from thfm_ros.model.genception_keys import SUFFIX, Weight, weight_table
+from thfm_ros.model.genception_parts import Profile
 from thfm_ros.model.genception_prompts import read_embeddings
 from thfm_ros.model.genception_release import Release, find_release
 from thfm_ros.model.npz import ArrayStore, NpzStore, open_arrays
@@ -36,6 +37,8 @@ SOURCE_KEY = "thfm_source"
 """In the header: what the file was made of, so that the same import is not done twice."""
 DEPTH_SCALE = 0.4
 """Of the public checkpoints: colour value = 0.4 ln(depth / median + 1)."""
+NATIVE_FRAMES = 81
+"""The window of the public checkpoints."""
 PROMPT_TEXTS = {
     "depth": "Input: RGB. Output: Depth.",
     "normals": "Input: RGB. Output: Surface Normal.",
@@ -66,6 +69,7 @@ def import_release(
     *,
     codec: CodecVariant = CodecVariant.AS_RELEASED,
     person: str | None = None,
+    profile: Profile | None = None,
     progress: Callable[[int], object] = lambda size: None,
 ) -> ModelCard:
     """Write ``out``, or go on with an import of the same release that was interrupted.
@@ -75,6 +79,7 @@ def import_release(
         out: the checkpoint; one that was made of the same release is left as it is.
         codec: which arithmetic the VAE is to do; written on the card.
         person: the expression that is segmented; None takes the likeliest one there is.
+        profile: the window and size that it is to run with; None is what it was trained on.
         progress: told the bytes that are done, including those of an earlier attempt.
 
     Raises:
@@ -82,7 +87,7 @@ def import_release(
         PartFileError: the disk is full, or another process writes the same file.
     """
     with open_arrays(release.transformer) as store:
-        plan = _plan(release, store, codec, person)
+        plan = _plan(release, store, partial(_card, release, codec, person, profile))
         if out.exists():
             _check_same(out, plan)
             progress(sum(unit.size for unit in plan.units))
@@ -114,7 +119,7 @@ def _check_same(out: Path, plan: Plan) -> None:
         )
 
 
-def _plan(release: Release, store: ArrayStore, codec: CodecVariant, person: str | None) -> Plan:
+def _plan(release: Release, store: ArrayStore, card: Callable[[], ModelCard]) -> Plan:
     units = [*_transformer_units(release, store)]
     entries: dict[str, Entry] = {}
     for weight in weight_table(release.config):
@@ -129,7 +134,7 @@ def _plan(release: Release, store: ArrayStore, codec: CodecVariant, person: str 
     shape = (release.prompt_length, release.config.text_dim)
     entries |= {f"prompt.{name}": Entry("F32", shape) for name in release.prompts}
     units.extend(_prompt_units(release))
-    return Plan(entries, units, _card(release, codec, person), _identity(release, store))
+    return Plan(entries, units, card(), _identity(release, store))
 
 
 def _stored_type(store: ArrayStore, weight: Weight) -> str:
@@ -195,8 +200,11 @@ def _identity(release: Release, store: ArrayStore) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _card(release: Release, codec: CodecVariant, person: str | None) -> ModelCard:
+def _card(
+    release: Release, codec: CodecVariant, person: str | None, profile: Profile | None
+) -> ModelCard:
     config = release.config
+    profile = profile or Profile(NATIVE_FRAMES, config.width, config.height)
     by_task = release.prompts_by_task(person)
     if release.vae is None:
         by_task = {}  # nothing can be seen without an encoder
@@ -220,9 +228,9 @@ def _card(release: Release, codec: CodecVariant, person: str | None) -> ModelCar
         prompts={task.value: PROMPT_TEXTS.get(name, name) for task, name in by_task.items()},
         joint_names=(),  # the order of the 33 is not published: none is claimed
         part_names=(),
-        crop_size=(config.width, config.height),
-        frame_size=(config.width, config.height),
-        window=81,
+        crop_size=(profile.width, profile.height),
+        frame_size=(profile.width, profile.height),
+        window=profile.frames,
         network={
             "transformer": config.to_dict(),
             "vae": release.vae_config,
@@ -246,6 +254,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prompts", type=Path, help="folder of *.npy (default: SOURCE)")
     parser.add_argument("--segment", metavar="EXPRESSION", help="which *.npy is segmented")
     parser.add_argument(
+        "--profile",
+        metavar="WIDTHxHEIGHTxFRAMES",
+        help="how it is to run (default: as it was trained, 832x480x81)",
+    )
+    parser.add_argument(
         "--codec",
         choices=[variant.value for variant in CodecVariant],
         default=CodecVariant.AS_RELEASED.value,
@@ -264,6 +277,7 @@ def run(args: argparse.Namespace) -> int:
             args.out,
             codec=CodecVariant(args.codec),
             person=args.segment,
+            profile=None if args.profile is None else Profile.from_text(args.profile),
             progress=bar.update,
         )
     tasks = ", ".join(task.value for task in card.tasks) or "none"

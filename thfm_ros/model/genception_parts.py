@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from thfm_ros.model.clip_input import check_size, check_window
 from thfm_ros.model.genception import Condition, GenceptionTransformer
 from thfm_ros.model.genception_attention import TextKeys, text_keys
-from thfm_ros.model.genception_config import VAE_SPATIAL, VAE_TEMPORAL
+from thfm_ros.model.genception_config import VAE_SPATIAL, VAE_TEMPORAL, GenceptionError
 from thfm_ros.model.genception_rope import Grid, Positions
 from thfm_ros.model.wan_codec import Cache, WanCodec
 
@@ -43,6 +43,17 @@ class Profile:
     def name(self) -> str:
         """For file names and tables: "832x480x81"."""
         return f"{self.width}x{self.height}x{self.frames}"
+
+    @classmethod
+    def from_text(cls, text: str) -> "Profile":
+        """Read "832x480x17"."""
+        try:
+            width, height, frames = (int(part) for part in text.split("x"))
+        except ValueError as error:
+            raise GenceptionError(
+                f"{text!r} is no profile: expected WIDTHxHEIGHTxFRAMES, such as 832x480x17."
+            ) from error
+        return cls(frames, width, height)
 
     @property
     def video_shape(self) -> tuple[int, ...]:

@@ -55,25 +55,33 @@ class GenceptionRunner:
     def push(self, frame: Frame, tasks: frozenset[Task]) -> list[Perception]:
         """Add a frame; perceptions of those frames that a pass has now seen, oldest first.
 
-        Raises:
-            PerceptionError: a task that the checkpoint does not have.
-            GenceptionError: a frame of another size than the ones before; `reset` first.
+        Raises: see `perceive`.
         """
-        if missing := tasks - self._prompts.keys():
-            names = ", ".join(sorted(task.value for task in missing))
-            able = ", ".join(task.value for task in self._prompts)
-            raise PerceptionError(f"{self.card.name} cannot estimate {names}; it can: {able}.")
+        self._refuse_unknown(tasks)
         self._window.push(frame)
         batch = self._window.take()
-        return [] if batch is None else self._perceive(batch, tasks)
+        return [] if batch is None else self.perceive(batch, tasks)
 
     def finish(self, tasks: frozenset[Task]) -> list[Perception]:
         """What is left at the end of a stream: the last frame is repeated to fill the window."""
         batch = self._window.take(rest=True)
-        return [] if batch is None else self._perceive(batch, tasks)
+        return [] if batch is None else self.perceive(batch, tasks)
+
+    def _refuse_unknown(self, tasks: frozenset[Task]) -> None:
+        if missing := tasks - self._prompts.keys():
+            names = ", ".join(sorted(task.value for task in missing))
+            able = ", ".join(task.value for task in self._prompts)
+            raise PerceptionError(f"{self.card.name} cannot estimate {names}; it can: {able}.")
 
     @torch.inference_mode()
-    def _perceive(self, batch: Batch[Frame], tasks: frozenset[Task]) -> list[Perception]:
+    def perceive(self, batch: Batch[Frame], tasks: frozenset[Task]) -> list[Perception]:
+        """One pass per task over a window of frames; perceptions of its new frames.
+
+        Raises:
+            PerceptionError: a task that the checkpoint does not have.
+            GenceptionError: frames of several sizes; `reset` when the size changes.
+        """
+        self._refuse_unknown(tasks)
         height, width = batch.items[0].rgb.shape[:2]
         box = letterbox(width, height, (self.profile.width, self.profile.height))
         pictures = [frame.rgb for frame in batch.items]
