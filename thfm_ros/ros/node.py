@@ -5,6 +5,7 @@ keeps the engine, cleanup gives everything back. What cannot be configured is sa
 in /diagnostics, and the node waits for a better configuration.
 """
 
+import gc
 import logging
 import os
 import signal
@@ -73,6 +74,8 @@ class PerceptionNode(LifecycleNode):
         except Exception as error:  # a library's own: without a cure, but still no dead node
             return self._cannot_configure(f"{type(error).__name__}: {error}")
         self._state = "inactive"
+        gc.collect()
+        gc.freeze()  # a collection that walks all of a runtime's modules is a late frame
         card = pipeline.engine.card
         self.get_logger().info(
             f"{card.name} on {pipeline.engine.description}: "
@@ -127,6 +130,7 @@ class PerceptionNode(LifecycleNode):
         self._diagnostics.stop()
 
     def _close(self) -> None:
+        gc.unfreeze()
         if self._perceiver is not None:
             self._perceiver.close()
             self._perceiver = None

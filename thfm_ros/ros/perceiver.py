@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Sequence
 
 from rclpy.node import Node
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from thfm_ros.config import Config
@@ -27,10 +27,10 @@ from thfm_ros.ros.from_msg import (
 from thfm_ros.ros.health import Health, Level, Situation
 from thfm_ros.ros.outputs import Outputs
 from thfm_ros.ros.subscriptions import (
-    INPUT_QOS,
     image_source,
     input_topics,
     subscribe_to_images,
+    subscribe_to_info,
 )
 from thfm_ros.ros.topics import Scene
 from thfm_ros.ros.worker import Worker
@@ -231,9 +231,7 @@ class _Running:
         self.worker: Worker[Clip] = Worker(lambda clip: perceiver.perceive(clip, self))
         self.worker.start()
         self._subscriptions = [
-            node.create_subscription(
-                CameraInfo, perceiver.info_topic, perceiver.calibration.receive, INPUT_QOS
-            ),
+            subscribe_to_info(node, perceiver.info_topic, perceiver.calibration.receive),
             subscribe_to_images(
                 node,
                 perceiver._kind,

@@ -1,0 +1,56 @@
+"""Over real DDS with nothing replaced: the shipped checkpoint looks at a real street."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from node_client import Client
+from ros_process import Listener, ros_arguments, started
+from sensor_msgs.msg import Image
+
+import thfm_ros
+from thfm_ros.msg import BodyArray
+
+pytestmark = pytest.mark.ros
+
+PACKAGE = Path(thfm_ros.__file__).resolve().parent
+
+
+def frames_of(clip: Path, count: int) -> list[np.ndarray]:
+    """The first pictures, RGB, halved: they must fit what DDS moves without a profile."""
+    video = cv2.VideoCapture(str(clip))
+    frames = [picture for there, picture in (video.read() for _ in range(count)) if there]
+    return [np.ascontiguousarray(frame[::2, ::2, ::-1]) for frame in frames]
+
+
+def test_people_of_a_real_street_are_found_and_described(
+    listener: Listener, tmp_path: Path
+) -> None:
+    if not (PACKAGE / "weights" / "nano.safetensors").is_file():
+        pytest.skip("no checkpoint is shipped in thfm_ros/weights")
+    pictures = frames_of(next((PACKAGE / "clips").glob("*.mp4")), 30)
+    assert len(pictures) == 30
+    settings = {"engine.kind": "torch", "diagnostics_period_s": 0.2}
+    with started("thfm_ros.ros.node", ros_arguments(settings), tmp_path / "log") as process:
+        client = Client(listener, process)
+        client.wait(client._image.get_subscription_count, "the node subscribes", 90.0)
+        bodies = client.listen(BodyArray, "bodies")
+        labels = client.listen(Image, "segmentation/image")
+        numbers = iter(range(10**6))
+
+        def send() -> None:
+            client.publish(pictures[next(numbers) % 30], calibrated=False)
+
+        client.stream(
+            lambda: labels and any(each.state == 1 for m in bodies[-3:] for each in m.bodies),
+            "somebody is tracked",
+            send=send,
+            rate_hz=8.0,
+            timeout_s=60.0,
+        )
+        height, width = pictures[0].shape[:2]
+        assert (bodies[-1].image_width, bodies[-1].image_height) == (width, height)
+        level, text, values = client.status("engine")
+        assert level == 0 and "PyTorch" in text
+        assert values["checkpoint"]
