@@ -32,7 +32,7 @@ def test_light_from_above_lights_what_looks_up() -> None:
 def test_a_panorama_survives_its_eight_bits() -> None:
     linear = np.exp(np.random.default_rng(0).uniform(np.log(0.01), np.log(50), (8, 16, 3)))
     back = decode(encode(linear.astype(np.float32)))
-    np.testing.assert_allclose(back, linear, rtol=0.045)
+    np.testing.assert_allclose(back, linear, rtol=0.052)
     assert (decode(encode(np.zeros((2, 2, 3), np.float32))) == 0).all()
 
 

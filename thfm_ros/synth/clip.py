@@ -53,7 +53,7 @@ def crop_clip(
     if shot is None:
         return None
     _widen_room(stage, shot)
-    timings.lap("body and motion")
+    timings.lap("motion")
     clip = record(rng, stage, shot, recipe, sensor, target, timings)
     joints_seen = (clip["visibility"][:, 0, :17] == VISIBLE).sum(axis=1).min()
     area = (clip["instances"] == 1).mean(axis=(1, 2)).min()
@@ -78,7 +78,7 @@ def frame_clip(
     middles = np.array([p.joints[0, Joint.SPINE_MIDDLE] for p in stage.people]).reshape(-1, 3)
     shot = frame_shot(rng, middles, moments, recipe.size, fps)
     _widen_room(stage, shot)
-    timings.lap("body and motion")
+    timings.lap("motion")
     distance = np.linalg.norm(middles - shot.positions[0], axis=1)
     target = int(np.argmin(distance)) if len(distance) else -1
     return record(rng, stage, shot, recipe, sensor, target, timings)

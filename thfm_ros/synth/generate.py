@@ -15,13 +15,16 @@ import numpy as np
 from thfm_ros import __version__
 from thfm_ros.skeleton import JOINT_NAMES, PART_NAMES
 from thfm_ros.synth.choices import Choices, choose
-from thfm_ros.synth.clip import CROP, FRAME, Recipe, crop_clip, frame_clip
+from thfm_ros.synth.clip import CROP, FRAME, PEOPLE, Recipe, crop_clip, frame_clip
 from thfm_ros.synth.dataset import ShardError, read_about, read_shard, write_shard
 from thfm_ros.synth.pack import load_pack
+from thfm_ros.synth.render import Timings
 from thfm_ros.synth.stage import Cast, random_cast
 
 ATTEMPTS = 20  # how often a clip in which nobody can be seen is drawn anew
 VIEWS = {"crop": CROP, "frame": FRAME}
+CROWDS = {"crop": (0, 0.72, 0.2, 0.06, 0.02), "frame": (0.08, 0.36, 0.3, 0.16, 0.1)}
+"""Probability of 0, 1, .. PEOPLE people in a clip."""
 
 
 @dataclass(frozen=True)
@@ -83,34 +86,39 @@ def make_clips(order: Order, choices: Choices, numbers: range) -> Iterator[dict[
     cast: Cast | None = None
     troupe = -1
     for number in numbers:
-        if number // order.reuse != troupe:
+        if cast is None or number // order.reuse != troupe:
             troupe = number // order.reuse
-            cast = None
-        frames = order.frames[number % len(order.frames)]
-        recipe = Recipe(
-            VIEWS[order.view], order.picture, frames, order.samples, order.flow, order.artefacts
-        )
-        if cast is None:
-            cast = _cast(order, choices, troupe)
-        clip = _clip(order, choices, cast, recipe, number)
-        clip["scene"] = np.full(frames, troupe, np.int32)
-        yield clip
+            cast = make_cast(order, choices, troupe)
+        yield make_clip(order, choices, cast, number)
 
 
-def _cast(order: Order, choices: Choices, troupe: int) -> Cast:
+def make_cast(order: Order, choices: Choices, troupe: int, people: int | None = None) -> Cast:
+    """The people of a group of clips; as many as chance says, or ``people``."""
     rng = np.random.default_rng((order.seed, VIEWS[order.view], 0, troupe))
-    share = {"crop": [0, 0.72, 0.2, 0.06, 0.02], "frame": [0.08, 0.36, 0.3, 0.16, 0.1]}
-    return random_cast(rng, choices.pack, choices, int(rng.choice(5, p=share[order.view])))
+    count = int(rng.choice(PEOPLE + 1, p=CROWDS[order.view])) if people is None else people
+    return random_cast(rng, choices.pack, choices, count)
 
 
-def _clip(
-    order: Order, choices: Choices, cast: Cast, recipe: Recipe, number: int
+def make_clip(
+    order: Order,
+    choices: Choices,
+    cast: Cast,
+    number: int,
+    timings: Timings | None = None,
 ) -> dict[str, np.ndarray]:
-    make = crop_clip if recipe.view == CROP else frame_clip
+    """One clip of a cast, drawn anew until somebody is to be seen in a crop.
+
+    Raises:
+        ShardError: after ATTEMPTS without success.
+    """
+    view, frames = VIEWS[order.view], order.frames[number % len(order.frames)]
+    recipe = Recipe(view, order.picture, frames, order.samples, order.flow, order.artefacts)
+    make = crop_clip if view == CROP else frame_clip
     for attempt in range(ATTEMPTS):
-        rng = np.random.default_rng((order.seed, recipe.view, 1, number, attempt))
-        clip = make(rng, choices, cast, recipe)
+        rng = np.random.default_rng((order.seed, view, 1, number, attempt))
+        clip = make(rng, choices, cast, recipe, timings)
         if clip is not None:
+            clip["scene"] = np.full(frames, number // order.reuse, np.int32)
             return clip
     raise ShardError(f"clip {number} shows nobody after {ATTEMPTS} attempts; use another --seed")
 

@@ -44,7 +44,7 @@ class LightMaps(NamedTuple):
 
 def decode(codes: UInt8[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w 3"]:
     """Undo ``bake_light.encode``."""
-    return np.where(codes == 0, 0, np.exp2(codes.astype(np.float32) / 16 - 8)).astype(np.float32)
+    return np.where(codes == 0, 0, np.exp2(codes.astype(np.float32) / 14 - 12)).astype(np.float32)
 
 
 def random_lighting(rng: np.random.Generator, lights: tuple[Light, ...]) -> Lighting:

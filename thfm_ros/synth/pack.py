@@ -15,7 +15,7 @@ from jaxtyping import Float16, Float32, Int16, Int32, UInt8
 
 from thfm_ros.contract import PerceptionError
 
-FORMAT = 2
+FORMAT = 3
 QUATERNION_UNIT = 32767.0  # quaternions are stored as int16
 
 Section = TypeVar("Section")
@@ -88,7 +88,7 @@ class MotionClip:
 
 @dataclass(frozen=True)
 class Light:
-    """A panorama of linear light, 8 bits per channel: value = exp2(code / 16 - 8), 0 is black."""
+    """A panorama of linear light, 8 bits per channel: value = exp2(code / 14 - 12), 0 is black."""
 
     name: str
     codes: UInt8[np.ndarray, "h w 3"]  # up is the first row

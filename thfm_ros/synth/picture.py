@@ -6,13 +6,14 @@ scales, occlusion), and no photograph is needed.
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float32
 
 from thfm_ros.synth.light import random_lighting
 from thfm_ros.synth.pack import Light
-from thfm_ros.synth.texture import any_colour, cloth, surface
+from thfm_ros.synth.texture import SIZE, any_colour, cloth, surface
 
 HEIGHT, WIDTH = 192, 256
+POOL = 6  # textures per picture
 Picture = Float32[np.ndarray, "h w 3"]
 
 
@@ -48,29 +49,38 @@ def dead_leaves(
     rng: np.random.Generator, panorama: Picture, height: int = HEIGHT, width: int = WIDTH
 ) -> Picture:
     """Ellipses, boxes, polygons and strokes of power-law sizes over a textured ground."""
+    pool = [surface(rng) if rng.random() < 0.6 else cloth(rng, 0.4) for _ in range(POOL)]
     ground = rng.random() < 0.7
-    out = _tiled(rng, height, width) if ground else perspective(rng, panorama, height, width)
+    out = _tiled(rng, pool, height, width) if ground else perspective(rng, panorama, height, width)
+    out = np.ascontiguousarray(out, np.float32)
     for _ in range(int(np.exp(rng.uniform(np.log(4), np.log(120))))):
         mask = _leaf(rng, height, width)
         x, y, w, h = cv2.boundingRect(mask)
-        if w < 1 or h < 1:
-            continue
-        choice = rng.random()
-        if choice < 0.35:
-            fill = np.broadcast_to(any_colour(rng, rng.beta(1, 3)), (h, w, 3))
-        elif choice < 0.85:
-            fill = _tiled(rng, h, w) * np.clip(any_colour(rng, rng.beta(1, 4)) * 1.6 + 0.1, 0, 1)
-        else:
-            fill = perspective(rng, panorama, h, w)
-        across = np.linspace(rng.uniform(0.6, 1.2), rng.uniform(0.6, 1.2), w)
-        down = np.linspace(rng.uniform(0.7, 1.2), rng.uniform(0.7, 1.2), h)
-        shade = down[:, None, None] * across[:, None]
-        window = out[y : y + h, x : x + w]
-        window[:] = np.where(mask[y : y + h, x : x + w, None] > 0, fill * shade, window)
+        if w and h:
+            window = np.s_[y : y + h, x : x + w]
+            cv2.copyTo(_fill(rng, pool, panorama, h, w), mask[window], out[window])
     if rng.random() < 0.4:
         out = cv2.GaussianBlur(out, (0, 0), rng.uniform(0.5, 4) * height / 480)
     result: np.ndarray = np.clip(out, 0, 1).astype(np.float32)
     return result
+
+
+def _fill(
+    rng: np.random.Generator, pool: list[Picture], panorama: Picture, height: int, width: int
+) -> Picture:
+    """What a shape is made of: a colour, a texture, a view; lit unevenly."""
+    choice = rng.random()
+    if choice < 0.35:
+        colour = any_colour(rng, rng.beta(1, 3)).astype(np.float32)
+        fill = np.broadcast_to(colour, (height, width, 3))
+    elif choice < 0.85:
+        tint = np.clip(any_colour(rng, rng.beta(1, 4)) * 1.6 + 0.1, 0, 1).astype(np.float32)
+        fill = _tiled(rng, pool, height, width) * tint
+    else:
+        fill = perspective(rng, panorama, height, width)
+    across = np.linspace(rng.uniform(0.6, 1.2), rng.uniform(0.6, 1.2), width, dtype=np.float32)
+    down = np.linspace(rng.uniform(0.7, 1.2), rng.uniform(0.7, 1.2), height, dtype=np.float32)
+    return (fill * (down[:, None, None] * across[:, None])).astype(np.float32)
 
 
 def _leaf(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
@@ -97,19 +107,17 @@ def _leaf(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     return mask
 
 
-def _tiled(rng: np.random.Generator, height: int, width: int) -> Float[np.ndarray, "h w 3"]:
-    """A texture turned, scaled and repeated over an area."""
-    texture = surface(rng) if rng.random() < 0.6 else cloth(rng, 0.4)
+def _tiled(
+    rng: np.random.Generator, pool: list[Picture], height: int, width: int
+) -> Float32[np.ndarray, "h w 3"]:
+    """One of the textures turned, scaled and repeated over an area."""
+    texture = pool[rng.integers(len(pool))]
     zoom, turn = rng.uniform(0.3, 1.6), rng.uniform(0, np.pi)
-    y, x = np.mgrid[:height, :width].astype(np.float32) / zoom
-    size = len(texture)
-    u = (x * np.cos(turn) - y * np.sin(turn) + rng.uniform(0, size)) % size
-    v = (x * np.sin(turn) + y * np.cos(turn) + rng.uniform(0, size)) % size
-    out: np.ndarray = cv2.remap(
-        texture,
-        u.astype(np.float32),
-        v.astype(np.float32),
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_WRAP,
+    cosine, sine = np.cos(turn) / zoom, np.sin(turn) / zoom
+    inverse = np.array(
+        [[cosine, -sine, rng.uniform(0, SIZE)], [sine, cosine, rng.uniform(0, SIZE)]]
     )
-    return out
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    size = (width, height)
+    out = cv2.warpAffine(texture, inverse, size, flags=flags, borderMode=cv2.BORDER_WRAP)
+    return np.asarray(out)

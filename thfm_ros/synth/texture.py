@@ -9,6 +9,7 @@ from jaxtyping import Float, Float32
 SIZE = 128
 Colour = Float[np.ndarray, "3"]
 Texture = Float32[np.ndarray, "128 128 3"]
+_PLACE = (np.mgrid[:SIZE, :SIZE] / SIZE).astype(np.float32)  # y and x of every texel, 0..1
 _BANK = 12  # noise fields per kind; each is rolled and flipped at random, so they never repeat
 
 # What people wear, linear light: black, greys, white, navy, denim, beige, olive, wine, ...
@@ -71,8 +72,8 @@ def worn_colour(rng: np.random.Generator) -> Colour:
 def cloth(rng: np.random.Generator, plain: float = 0.55) -> Texture:
     """A fabric: plain with probability ``plain``, else striped, checked, dotted, blotched."""
     first, second, third = (worn_colour(rng) for _ in range(3))
-    y, x = np.mgrid[:SIZE, :SIZE] / SIZE
-    out = np.broadcast_to(first, (SIZE, SIZE, 3)).copy()
+    y, x = _PLACE
+    out = np.broadcast_to(first.astype(np.float32), (SIZE, SIZE, 3)).copy()
     pattern = "plain" if rng.random() < plain else str(rng.choice(_PATTERNS))
     if pattern == "stripes":
         along = x if rng.random() < 0.5 else y
@@ -94,7 +95,7 @@ def cloth(rng: np.random.Generator, plain: float = 0.55) -> Texture:
         low, high = np.sort(rng.uniform(0, 1, 2))
         out[(y > low) & (y < high) & (np.abs(x - rng.uniform(0.2, 0.8)) < 0.12)] = second
     out *= 1 + 0.06 * noise(rng, 5, 0.3)[..., None]
-    out *= 1 + rng.uniform(0.03, 0.14) * noise(rng, 3, 1.0)[..., None]
+    out *= 1 + np.float32(rng.uniform(0.03, 0.14)) * noise(rng, 3, 1.0)[..., None]
     result: np.ndarray = np.clip(out, 0.004, 1).astype(np.float32)
     return result
 
@@ -104,26 +105,27 @@ _PATTERNS = ("stripes", "checks", "dots", "blotches", "print")
 
 def surface(rng: np.random.Generator) -> Texture:
     """A floor, a wall or a thing: plain, planks, tiles, checks, concrete, carpet."""
-    y, x = np.mgrid[:SIZE, :SIZE] / SIZE
+    y, x = _PLACE
     colour = np.clip(any_colour(rng, rng.beta(1, 4)) + rng.uniform(0.02, 0.2), 0, 0.9)
-    out = np.broadcast_to(colour, (SIZE, SIZE, 3)).copy()
+    out = np.broadcast_to(colour.astype(np.float32), (SIZE, SIZE, 3)).copy()
     kind = rng.integers(6)
     if kind == 1:
-        planks = rng.uniform(0.75, 1.25, 8)
+        planks = rng.uniform(0.75, 1.25, 8).astype(np.float32)
         out *= planks[(y * 8).astype(int)][..., None]
         out *= (1 - 0.6 * ((y * 8) % 1 < 0.05))[..., None]
     elif kind == 2:
         out *= np.where(((x * 4) % 1 < 0.03) | ((y * 4) % 1 < 0.03), 0.55, 1)[..., None]
     elif kind == 3:
         odd = ((x * 4).astype(int) + (y * 4).astype(int)) % 2
-        out *= np.where(odd, rng.uniform(0.5, 0.9), 1)[..., None]
+        out *= np.where(odd, np.float32(rng.uniform(0.5, 0.9)), np.float32(1))[..., None]
     elif kind == 4:
         out *= np.exp(0.3 * noise(rng, 4, 1.0))[..., None]
     elif kind == 5:
-        out = np.where((noise(rng, 4, 0.8) > 0.3)[..., None], out, any_colour(rng))
-    result: np.ndarray = np.clip(
-        out * (1 + rng.uniform(0.04, 0.18) * noise(rng, 5, 0.5)[..., None]), 0.01, 1
-    ).astype(np.float32)
+        out = np.where((noise(rng, 4, 0.8) > 0.3)[..., None], out, any_colour(rng)).astype(
+            np.float32
+        )
+    out *= 1 + np.float32(rng.uniform(0.04, 0.18)) * noise(rng, 5, 0.5)[..., None]
+    result: np.ndarray = np.clip(out, 0.01, 1).astype(np.float32)
     return result
 
 
