@@ -3,7 +3,7 @@
 # ROS 2 topics and leaves overlay.mp4, contact.png and summary.json in --out (default: out).
 #   ./demo.sh [--video FILE_OR_FOLDER | --camera N] [--seconds S] [--out DIR]
 #             [--viewer rerun|none]
-set -euo pipefail
+set -Eeuo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/scripts/environment.sh"
 extras=""
 case " $* " in *" --viewer rerun "* | *" --viewer=rerun "*) extras=viewer ;; esac

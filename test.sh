@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Sets everything up (the first time), then checks all there is to check: style, types, and the
 # whole test suite against the installed package. Further arguments go to pytest.
-set -euo pipefail
+set -Eeuo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 . scripts/environment.sh
 prepare_environment dev

@@ -12,6 +12,9 @@ VENV=${THFM_VENV:-$ROOT/.venv}
 STAMPS=$VENV/thfm-stamps
 SETUP_LOG=$ROOT/build/setup.log
 
+# A command that fails unforeseen must not end a script without a word (set -E inherits this).
+trap 'say "ERROR: \"$BASH_COMMAND\" failed in line $LINENO of ${BASH_SOURCE[0]}"' ERR
+
 say() { printf '%s\n' "$*" >&2; }
 die() {
   say "ERROR: $*"
@@ -76,12 +79,13 @@ sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.
 }
 
 make_venv() {
-  local python=$1 key
-  key="$("$python" --version) ${ROS_DISTRO:-wheels} $(uses_sourced_ros && echo sourced)"
+  local python=$1 key options=()
+  key="$("$python" --version), ROS 2 from the Python index"
+  if uses_sourced_ros; then
+    key="$("$python" --version), ROS 2 $ROS_DISTRO as it is sourced"
+    options+=(--system-site-packages)
+  fi
   if [ ! -x "$VENV/bin/python" ] || ! done_before venv "$key"; then
-    local options=()
-    uses_sourced_ros && options+=(--system-site-packages)
-    mkdir -p "$VENV"
     step 300 "virtual environment $VENV ($key)" "$python" -m venv --clear "${options[@]}" "$VENV"
     remember venv "$key"
   fi
@@ -106,7 +110,7 @@ install_torch() {
   local offered
   offered=$(timeout -k 5 180 "$VENV/bin/python" -m pip install --dry-run --no-deps --quiet \
     --disable-pip-version-check --report - torch 2>/dev/null |
-    grep -o '"version": *"[0-9][^"]*+cpu"' | head -n 1)
+    grep -o '"version": *"[0-9][^"]*+cpu"' | head -n 1) || true
   if [ -n "$offered" ]; then # pip is set up to prefer a CPU build
     pip_install 1800 "PyTorch, CPU build" torch
   else
