@@ -25,7 +25,7 @@ from thfm_ros.ros.benchmark_orders import BenchmarkError, Servant
 from thfm_ros.ros.benchmark_phase import PEER, Measured, Phase
 from thfm_ros.ros.benchmark_receiver import stamp_of_bytes
 from thfm_ros.ros.benchmark_report import BEGIN, END, Report, lines, renewed
-from thfm_ros.ros.benchmark_run import Bench, environment_of
+from thfm_ros.ros.benchmark_run import Bench, engine_parameters, environment_of
 from thfm_ros.ros.benchmark_statistics import (
     NEVER_ARRIVED,
     Latency,
@@ -248,6 +248,12 @@ def test_every_sweep_varies_one_thing_and_overload_follows_the_capacity() -> Non
     assert {(p.subject, p.people) for p in planned["people"]} == {
         (subject, people) for subject in ("thfm", PEER) for people in (2, 3, 4)
     }
+
+
+def test_a_nodes_name_says_which_engine_it_gets() -> None:
+    assert engine_parameters("thfm") == {}
+    assert engine_parameters("thfm_torch") == {"engine.kind": "torch"}
+    assert engine_parameters("thfm_onnx_2") == {"engine.kind": "onnx", "engine.threads": "2"}
 
 
 def test_the_kind_is_asked_for_its_own_options(capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,11 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command's arguments."""
     add = parser.add_argument
     add("--rates", type=float, nargs="+", default=[5, 10, 15, 30, 60], help="of the camera, Hz")
-    add("--seconds", type=float, default=7.0, help="counted, per measurement")
+    add("--seconds", type=float, default=6.0, help="counted, per measurement")
     add("--warmup", type=float, default=2.0, help="seconds before that, which are not counted")
     add("--people", type=int, nargs="+", default=[1, 2, 3, 4], help="in the picture")
     add("--sizes", nargs="+", default=["640x480", "1280x720"], help="of the picture")
-    add("--engines", nargs="+", default=["torch"], help="beside the default: onnx, torch, tensorrt")
+    add("--engines", nargs="+", default=["onnx:2", "torch"], help="KIND or KIND:THREADS")
     add("--overload", type=float, nargs="+", default=[2, 5, 10], help="times the capacity")
     add("--sweeps", nargs="+", default=list(SWEEPS), choices=SWEEPS, help="what to measure")
     add("--peer-python", default="", help="a Python with mediapipe and rclpy")
@@ -134,7 +134,8 @@ def phases(sweep: str, args: argparse.Namespace, before: list[Measured]) -> Iter
         case "topics":
             yield vary(common, topics="all")
         case "engines":
-            yield from (vary(common, subject=f"{THFM}_{engine}") for engine in args.engines)
+            for engine in args.engines:
+                yield vary(common, subject=f"{THFM}_{engine.replace(':', '_')}")
         case _:
             capacity = capacity_hz(before)
             for factor in args.overload:

@@ -48,7 +48,7 @@ BUSY_CORES = 0.15
 class Phase:
     """One measurement: who sees what, and how fast."""
 
-    subject: str  # "thfm", "thfm_torch" (a node of its own with that engine), or "peer"
+    subject: str  # "peer", "thfm", or one with another engine: "thfm_torch", "thfm_onnx_2"
     topics: str = "estimates"
     rate_hz: float = 30.0
     seconds: float = 8.0

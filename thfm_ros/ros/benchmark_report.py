@@ -158,7 +158,8 @@ def name(each: Measured) -> str:
     """Who was measured, for people."""
     if each.phase.subject == PEER:
         return "MediaPipe pose"
-    engine = each.phase.subject.partition("_")[2]
+    kind, _, threads = each.phase.subject.partition("_")[2].partition("_")
+    engine = f"{kind}, {threads} threads" if threads else kind
     chosen = {"bodies": "only bodies", "estimates": "all estimates", "all": "all topics"}
     return f"thfm, {chosen[each.phase.topics]}" + (f", {engine}" if engine else "")
 

@@ -111,8 +111,7 @@ class Bench:
             command = [self._peer_python, str(script), "--complexity", str(self._complexity)]
             return [*command, *ros_arguments(remap, {})], environment_of(self._peer_python)
         parameters = dict(self._parameters)
-        if "_" in name:
-            parameters["engine.kind"] = name.partition("_")[2]
+        parameters |= engine_parameters(name)
         return [*self._node, *ros_arguments(remap, parameters)], dict(os.environ)
 
     def _wake(self, phase: Phase, process: Process) -> None:
@@ -164,6 +163,12 @@ class Bench:
                     f"{process.last_words()}"
                 )
             time.sleep(0.1)
+
+
+def engine_parameters(subject: str) -> dict[str, object]:
+    """What a node's name says about its engine: thfm_onnx_2 runs ONNX Runtime in two threads."""
+    names = ("engine.kind", "engine.threads")
+    return dict(zip(names, subject.split("_")[1:], strict=False))
 
 
 def ros_arguments(remap: Mapping[str, str], parameters: Mapping[str, object]) -> list[str]:
