@@ -9,6 +9,9 @@ import torch
 
 pytest.importorskip("diffusers", reason="the full-size family needs thfm_ros[full]")
 
+from formula_weights import fill
+from safetensors.torch import save_file
+
 from thfm_ros.contract import Frame, Perception, PerceptionError, Task
 from thfm_ros.model.clip_input import letterbox, to_network
 from thfm_ros.model.depth_colour import depth_to_colour
@@ -18,6 +21,7 @@ from thfm_ros.model.genception_parts import Profile
 from thfm_ros.model.genception_release import find_release
 from thfm_ros.model.genception_runner import GenceptionRunner
 from thfm_ros.model.genception_tasks import decode_depth
+from thfm_ros.model.tiny_codec import TinyCodec
 
 ALL = frozenset({Task.DEPTH, Task.NORMALS, Task.SEGMENTATION})
 PROFILE = Profile(frames=5, width=48, height=32)
@@ -96,3 +100,17 @@ def test_depth_keeps_its_unit_from_window_to_window(checkpoint: GenceptionCheckp
     for each in found:
         assert each.depth_relative is not None
         np.testing.assert_allclose(each.depth_relative, true.numpy(), rtol=1e-3)
+
+
+def test_the_tiny_codec_takes_the_place_of_the_vae(tmp_path: Path) -> None:
+    reference.write_checkpoint_folder(tmp_path)
+    import_release(find_release(tmp_path), tmp_path / "tiny.safetensors")
+    save_file(fill(TinyCodec()), tmp_path / "taew2_1.safetensors")
+    loaded = load_checkpoint(
+        tmp_path / "tiny.safetensors",
+        dtype=torch.float32,
+        tiny_codec=tmp_path / "taew2_1.safetensors",
+    )
+    assert isinstance(loaded.codec, TinyCodec)
+    found = run(GenceptionRunner(loaded, PROFILE, stride=5), frames(5), frozenset({Task.DEPTH}))
+    assert len(found) == 5

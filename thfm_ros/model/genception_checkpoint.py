@@ -15,6 +15,7 @@ from thfm_ros.contract import Task
 from thfm_ros.model.card import ModelCard
 from thfm_ros.model.genception import GenceptionTransformer, empty_transformer
 from thfm_ros.model.genception_config import GenceptionError, config_from_mapping
+from thfm_ros.model.tiny_codec import TinyCodec, load_tiny_codec
 from thfm_ros.model.wan_codec import CodecVariant, WanCodec, empty_vae
 from thfm_ros.model.weights import read_card
 
@@ -25,7 +26,7 @@ class GenceptionCheckpoint:
 
     card: ModelCard
     transformer: GenceptionTransformer
-    codec: WanCodec
+    codec: WanCodec | TinyCodec
     prompts: dict[Task, Float[Tensor, "1 l d"]]
 
 
@@ -35,6 +36,7 @@ def load_checkpoint(
     dtype: torch.dtype = torch.bfloat16,
     device: torch.device | str = "cpu",
     codec: CodecVariant | None = None,
+    tiny_codec: Path | None = None,
 ) -> GenceptionCheckpoint:
     """Load all of it; one tensor at a time goes to ``device``.
 
@@ -43,6 +45,7 @@ def load_checkpoint(
         dtype: of weights and computation. float32 doubles the memory of the public weights.
         device: where it is to run.
         codec: another arithmetic of the VAE than the card asks for.
+        tiny_codec: weights to use instead of the VAE, see `TinyCodec`.
 
     Raises:
         GenceptionError: another family, no VAE in the file, or weights that do not fit the card.
@@ -58,16 +61,20 @@ def load_checkpoint(
     with _opened(path) as read:
         transformer = empty_transformer(config_from_mapping(card.network["transformer"]))
         _fill(transformer, "transformer.", read, dtype, device)
-        vae = empty_vae(card.network["vae"])
-        _fill(vae, "vae.", read, dtype, device)
+        standardised = transformer.config.normalize_latents
+        video_codec: WanCodec | TinyCodec
+        if tiny_codec is not None:
+            video_codec = load_tiny_codec(tiny_codec, standardised=standardised, dtype=dtype)
+        else:
+            vae = empty_vae(card.network["vae"])
+            _fill(vae, "vae.", read, dtype, device)
+            variant = CodecVariant(card.network["codec"]) if codec is None else codec
+            video_codec = WanCodec(vae, variant, standardised=standardised).eval()
         prompts = {
             Task(task): read(name).to(device, dtype)[None]
             for task, name in card.network["prompt_tensors"].items()
         }
-    variant = CodecVariant(card.network["codec"]) if codec is None else codec
-    standardised = transformer.config.normalize_latents
-    codec_module = WanCodec(vae, variant, standardised=standardised).eval()
-    return GenceptionCheckpoint(card, transformer, codec_module.to(device), prompts)
+    return GenceptionCheckpoint(card, transformer, video_codec.to(device), prompts)
 
 
 @contextmanager
