@@ -8,7 +8,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64
+from jaxtyping import Bool, Float, Float32, Float64, Int
 
 from thfm_ros.config import DecodeConfig
 from thfm_ros.contract import Intrinsics, PixelMap
@@ -47,26 +47,34 @@ class JointsInSpace(NamedTuple):
 def find_joints(heatmaps: Float32[np.ndarray, "k h w"]) -> Joints2d:
     """The strongest cell of every heatmap, refined by the cells round it."""
     k, rows, columns = heatmaps.shape
-    flat = heatmaps.reshape(k, -1)
-    peak = flat.argmax(axis=1)
-    belief = np.exp(flat - flat[np.arange(k), peak][:, None])
-    belief /= belief.sum(axis=1, keepdims=True)
-    belief = belief.reshape(k, rows, columns)
+    peak = heatmaps.reshape(k, -1).argmax(axis=1)
     row, column = np.divmod(peak, columns)
+    joint = np.arange(k)
+    belief = np.exp(heatmaps - heatmaps[joint, row, column, None, None])
+    down, across = belief.sum(axis=2), belief.sum(axis=1)
+    total = down.sum(axis=1)
     reach = np.arange(-PEAK_RADIUS, PEAK_RADIUS + 1)
-    margin = (PEAK_RADIUS, PEAK_RADIUS)
-    near = np.pad(belief, ((0, 0), margin, margin))[
-        np.arange(k)[:, None, None],
-        (row[:, None] + PEAK_RADIUS + reach)[:, :, None],
-        (column[:, None] + PEAK_RADIUS + reach)[:, None, :],
-    ]
+    near_row, near_column = row[:, None] + reach, column[:, None] + reach
+    there = _within(near_row, rows)[:, :, None] & _within(near_column, columns)[:, None, :]
+    near = (
+        there
+        * belief[
+            joint[:, None, None],
+            near_row.clip(0, rows - 1)[:, :, None],
+            near_column.clip(0, columns - 1)[:, None, :],
+        ]
+    )
     mass = near.sum(axis=(1, 2))
     x = column + 0.5 + near.sum(axis=1) @ reach / mass
     y = row + 0.5 + near.sum(axis=2) @ reach / mass
-    variance = _second_moment(belief.sum(axis=1), x) + _second_moment(belief.sum(axis=2), y)
+    variance = _second_moment(across / total[:, None], x) + _second_moment(down / total[:, None], y)
     # A place inside one cell is not known better than the cell's own 1 / sqrt(12).
     sigma = np.sqrt(np.maximum(variance / 2, 1 / 12))
-    return Joints2d(np.stack([x, y], axis=1), mass, sigma)
+    return Joints2d(np.stack([x, y], axis=1), mass / total, sigma)
+
+
+def _within(index: Int[np.ndarray, "k n"], length: int) -> Bool[np.ndarray, "k n"]:
+    return (index >= 0) & (index < length)
 
 
 def _second_moment(
