@@ -21,7 +21,6 @@ class Posed:
     mesh: Mesh
     joints: Float[np.ndarray, "t 35 3"]
     bones: Float[np.ndarray, "t b 3"]  # where each bone of the rig begins
-    body: int  # so many of the first vertices are the body without clothes
     motion: Motion
     yaw: float  # where the person looks, radians about z; 0 is -y
     carried: tuple[Carried, ...]

@@ -65,9 +65,8 @@ def measure(order: Order, choices: Choices, people: int) -> dict[str, float]:
     _timed_clip(order, choices, people, 0, Timings())
     timings = Timings(clock=time.process_time)
     started, wall = time.process_time(), time.monotonic()
-    clips = [
-        _timed_clip(order, choices, people, number, timings) for number in range(1, order.clips + 1)
-    ]
+    numbers = range(1, order.clips + 1)
+    clips = [_timed_clip(order, choices, people, number, timings) for number in numbers]
     timings.start()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "shard.npz"

@@ -136,13 +136,13 @@ def skinned(
 
 def joints_of(
     body: BodyAssets,
-    vertices: Float32[np.ndarray, "t v 3"],
+    landmarks: Float32[np.ndarray, "t m 3"],
     bones: Float[np.ndarray, "t b 3"],
 ) -> Float[np.ndarray, "t 35 3"]:
-    """The skeleton's joints from posed vertices and bones, in their axes."""
+    """The skeleton's joints from posed ``regressor_vertices`` and bones, in their axes."""
     names = [str(name) for name in body.bone_names]
-    out = np.empty((len(vertices), len(JOINT_NAMES), 3))
-    out[:, : len(body.regressor)] = body.regressor @ vertices[:, body.regressor_vertices]
+    out = np.empty((len(landmarks), len(JOINT_NAMES), 3))
+    out[:, : len(body.regressor)] = body.regressor @ landmarks
     for joint, bone in BONE_JOINTS.items():
         out[:, joint] = bones[:, names.index(bone)]
     return out

@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="JPEG + PNG, PNG alone, or bare arrays of six times the size (%(default)s)",
     )  # fmt: skip
     render.add_argument("--flow", action="store_true", help="also store motion to the next frame")
+    render.add_argument("--bones", action="store_true", help="also store where all bones begin")
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
@@ -147,6 +148,7 @@ def _orders(
             size=args.size,
             samples=args.samples,
             flow=getattr(args, "flow", False),
+            bones=getattr(args, "bones", False),
             store=getattr(args, "store", "small"),
             artefacts=args.artefacts,
         )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from thfm_ros.skeleton import JOINT_NAMES, Joint
-from thfm_ros.synth.annotate import VISIBLE
+from thfm_ros.synth.annotate import VISIBLE, joints_in_camera
 from thfm_ros.synth.assemble import Stage
 from thfm_ros.synth.camera import Shot, crop_shot, frame_shot
 from thfm_ros.synth.choices import Choices
@@ -27,6 +27,7 @@ class Recipe:
     frames: int
     samples: int = 2
     flow: bool = False
+    bones: bool = False  # also where every bone begins
     artefacts: float = 0.5  # share of clips that a bad camera has recorded
 
 
@@ -47,7 +48,7 @@ def crop_clip(
     target = int(rng.integers(len(stage.people)))
     person, half = stage.people[target], moments // 2
     joints = person.joints[half]
-    body = person.vertices[:, : person.body : 5]
+    body = person.vertices[:, ::7]
     hips = (joints[Joint.LEFT_HIP] + joints[Joint.RIGHT_HIP]) / 2
     shot = crop_shot(rng, body, joints[Joint.SPINE_MIDDLE], hips, recipe.size, fps)
     if shot is None:
@@ -114,6 +115,8 @@ def record(
     timings.lap("sensor")
     out |= _maps(frames, order, recipe.flow)
     out |= _skeletons(frames, order)
+    if recipe.bones:
+        out["bones3d"] = _bones(stage, shot, recipe.frames, order)
     lens = np.tile(shot.lens.astype(np.float32), (recipe.frames, 1))
     count = np.full(recipe.frames, recipe.frames, np.int16)
     out |= {
@@ -146,6 +149,16 @@ def _maps(frames: list[Rendered], order: list[int], flow: bool) -> dict[str, np.
     if flow:
         motion = np.stack([one.flow for one in labels]).astype(np.float16)
         out["flow"], out["depth_flow_m"] = motion[..., :2], motion[..., 2]
+    return out
+
+
+def _bones(stage: Stage, shot: Shot, frames: int, order: list[int]) -> np.ndarray:
+    """Where the bones of each person begin, f32 [t, PEOPLE, b, 3], optical frame."""
+    count = stage.people[0].bones.shape[1] if stage.people else 0
+    out = np.full((frames, PEOPLE, count, 3), np.nan, np.float32)
+    for row, person in enumerate(order):
+        for frame in range(frames):
+            _, out[frame, row] = joints_in_camera(stage.people[person].bones[frame], shot, frame)
     return out
 
 

@@ -41,6 +41,7 @@ class Order:
     size: int  # of a crop; a whole frame is 1.5 times as wide and 1.125 times as high
     samples: int = 2
     flow: bool = False
+    bones: bool = False
     artefacts: float = 0.5
     reuse: int = 7  # clips in which the same people act
     store: str = "small"  # see dataset.write_shard
@@ -75,6 +76,7 @@ def render_shard(order: Order, choices: Choices, folder: Path, number: int) -> i
         "picture": list(order.picture),
         "joint_names": list(JOINT_NAMES),
         "part_names": list(PART_NAMES),
+        "bone_names": [str(name) for name in choices.pack.body.bone_names] if order.bones else [],
         "assets": choices.pack.about,
     }
     write_shard(order.path(folder, number), arrays, about, store=order.store)
@@ -112,7 +114,9 @@ def make_clip(
         ShardError: after ATTEMPTS without success.
     """
     view, frames = VIEWS[order.view], order.frames[number % len(order.frames)]
-    recipe = Recipe(view, order.picture, frames, order.samples, order.flow, order.artefacts)
+    recipe = Recipe(
+        view, order.picture, frames, order.samples, order.flow, order.bones, order.artefacts
+    )
     make = crop_clip if view == CROP else frame_clip
     for attempt in range(ATTEMPTS):
         rng = np.random.default_rng((order.seed, view, 1, number, attempt))
@@ -152,7 +156,7 @@ def missing(order: Order, folder: Path) -> list[int]:
 
 
 def _differences(order: Order, about: dict[str, Any]) -> list[str]:
-    names = ("size", "samples", "flow", "artefacts", "reuse", "shard", "frames")
+    names = ("size", "samples", "flow", "bones", "artefacts", "reuse", "shard", "frames")
     wanted = {name: value for name, value in asdict(order).items() if name in names}
     wanted["frames"] = list(order.frames)
     return [name for name, value in wanted.items() if about.get(name) != value]

@@ -1,6 +1,6 @@
 """Meshes that hang on bones, the materials they are made of, and how to join them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float32, Int32, UInt8
@@ -67,6 +67,23 @@ class Palette:
         table = np.array(self.rows or [(-1.0, 1, 0, 10, 0, 1)], np.float32)
         empty = np.ones((1, 4, 4, 3), np.float32)
         return table, np.stack(self.textures) if self.textures else empty
+
+
+def compacted(mesh: Mesh) -> Mesh:
+    """The same without the vertices that no triangle uses: they would only cost time."""
+    used = np.zeros(len(mesh.rest), bool)
+    used[mesh.faces] = True
+    number = np.cumsum(used) - 1
+    return replace(
+        mesh,
+        rest=mesh.rest[used],
+        bones=mesh.bones[used],
+        weights=mesh.weights[used],
+        parts=mesh.parts[used],
+        surface=mesh.surface[used],
+        colours=mesh.colours[used],
+        faces=number[mesh.faces].astype(np.int32),
+    )
 
 
 def joined(meshes: list[Mesh]) -> Mesh:

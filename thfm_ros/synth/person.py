@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float32
 
 from thfm_ros.synth.appearance import skin_colours
 from thfm_ros.synth.body import Shape, expressed, random_shape
 from thfm_ros.synth.garments import fabric, fitted, garment_mesh, inset, layer_materials, wrinkled
-from thfm_ros.synth.mesh import Mesh, Palette, joined
+from thfm_ros.synth.mesh import Mesh, Palette, compacted, joined
 from thfm_ros.synth.pack import AssetPack, BodyAssets, Garment
 from thfm_ros.synth.painted import short_hair, tight_clothes, tight_shoes
 from thfm_ros.synth.tailor import random_cut, tailored
@@ -20,10 +21,11 @@ _SHARE = {"suit": 1.0, "shoes": 0.92, "hair": 0.93, "hat": 0.06}  # of people wh
 
 @dataclass(frozen=True)
 class Person:
-    """A dressed body in rest pose. The first vertices of ``mesh`` are those of the body."""
+    """A dressed body in rest pose."""
 
     shape: Shape
     mesh: Mesh
+    landmarks: Float32[np.ndarray, "m 3"]  # the body's regressor_vertices, before dressing
 
 
 def random_person(
@@ -42,6 +44,7 @@ def random_person(
     """
     shape = random_shape(rng, pack.body, samples)
     body = expressed(rng, pack.body, shape.vertices)
+    landmarks = body[pack.body.regressor_vertices]
     texture, colour = hair(rng)
     colours = skin_colours(rng, pack.body, shape, colour)
     strands = palette.material(
@@ -63,7 +66,7 @@ def random_person(
         face_uv=pack.body.face_uv[kept],
         materials=materials[kept],
     )
-    return Person(shape, joined([naked, *worn]))
+    return Person(shape, joined([compacted(naked), *worn]), landmarks)
 
 
 def _dressed(

@@ -18,7 +18,7 @@ from thfm_ros.synth.pack import AssetPack
 from thfm_ros.synth.person import Person, random_person
 from thfm_ros.synth.picture import random_picture
 from thfm_ros.synth.rotation import about
-from thfm_ros.synth.texture import surface
+from thfm_ros.synth.texture import surface, wall
 
 NEAREST_M = 0.55  # how close two people may stand
 DECOYS = 0.05  # share of the things that look like people
@@ -105,7 +105,9 @@ def _posed(
     root = motion.root @ turn.T * person.shape.leg_m
     places = bone_positions(turns, root, heads, body.parents)
     vertices = skinned(mesh.rest, mesh.bones, mesh.weights, turns, places, heads)
-    joints = joints_of(body, vertices[:, : len(body.rest)], places)
+    seen = body.regressor_vertices
+    marks = skinned(person.landmarks, body.bones[seen], body.weights[seen], turns, places, heads)
+    joints = joints_of(body, marks, places)
     middle_xy = vertices[:, :, :2].mean(axis=(0, 1))
     shift = np.array([*(spot - middle_xy), -vertices[:, :, 2].min()])
     places += shift
@@ -115,7 +117,6 @@ def _posed(
         mesh=mesh,
         joints=joints + shift,
         bones=places,
-        body=len(body.rest),
         motion=motion,
         yaw=float(yaw),
         carried=tuple(carried),
@@ -178,7 +179,7 @@ def _place(
         mode=mode,
         half=half,
         floor_texture=palette.texture(surface(rng)),
-        wall_texture=palette.texture(surface(rng)),
+        wall_texture=palette.texture(wall(rng)),
         floor_repeat=float(rng.uniform(0.2, 1.0)),
         wall_repeat=float(rng.uniform(0.15, 0.7)),
         panorama=lighting.panorama,

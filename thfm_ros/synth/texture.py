@@ -108,7 +108,7 @@ def surface(rng: np.random.Generator) -> Texture:
     y, x = _PLACE
     colour = np.clip(any_colour(rng, rng.beta(1, 4)) + rng.uniform(0.02, 0.2), 0, 0.9)
     out = np.broadcast_to(colour.astype(np.float32), (SIZE, SIZE, 3)).copy()
-    kind = rng.integers(6)
+    kind = rng.choice(6, p=_SURFACE_SHARE)
     if kind == 1:
         planks = rng.uniform(0.75, 1.25, 8).astype(np.float32)
         out *= planks[(y * 8).astype(int)][..., None]
@@ -127,6 +127,19 @@ def surface(rng: np.random.Generator) -> Texture:
     out *= 1 + np.float32(rng.uniform(0.04, 0.18)) * noise(rng, 5, 0.5)[..., None]
     result: np.ndarray = np.clip(out, 0.01, 1).astype(np.float32)
     return result
+
+
+_SURFACE_SHARE = (0.3, 0.17, 0.17, 0.1, 0.19, 0.07)
+
+
+def wall(rng: np.random.Generator) -> Texture:
+    """Plaster or paper in a light colour, or, in half of the rooms, any surface."""
+    if rng.random() < 0.5:
+        return surface(rng)
+    colour = rng.uniform(0.35, 0.85) * (1 - rng.uniform(0, 0.25, 3))
+    grain = 1 + np.float32(rng.uniform(0.01, 0.08)) * noise(rng, 5, 0.5)
+    out: np.ndarray = np.clip(colour.astype(np.float32) * grain[..., None], 0.01, 1)
+    return out
 
 
 _HAIR = np.array(
