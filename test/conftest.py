@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from jaxtyping import install_import_hook
 
 if TYPE_CHECKING:
     from ros_process import Listener
@@ -39,6 +40,12 @@ def _modules(folder: Path) -> dict[str, bytes]:
     paths = (path for path in folder.rglob("*.py") if not skipped & set(path.parts))
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
+
+# Array shapes in the signatures of these modules are checked while tests run. Not torch's: the
+# checker breaks torch.export. Before anything imports them.
+SHAPED = ("contract", "geometry", "region", "window", "track", "draw", "joints")
+if importlib.util.find_spec("beartype") is not None:
+    install_import_hook([f"thfm_ros.{name}" for name in SHAPED], "shape_checks.check")
 
 HAS_MESSAGES = _has_messages()
 if not HAS_MESSAGES and os.environ.get("THFM_TESTS_NEED_ROS"):
