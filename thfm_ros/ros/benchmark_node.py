@@ -5,6 +5,7 @@ import dataclasses
 import json
 import logging
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -46,6 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure everything; 0, or 3 if the machine was too busy to publish the figures."""
+    # Whoever is told to end (`timeout`, a supervisor) takes the nodes along.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     parameters = _parameters(args.set)
     report = Report(machine=machine(), when=datetime.now(timezone.utc).isoformat("T", "minutes"))
     for name, tasks in (("estimates", frozenset(Task)), ("bodies", frozenset({Task.BODIES}))):
