@@ -29,6 +29,13 @@ class Announcer:
         self._state: dict[str, tuple[str, Level]] = {}
         self._said: dict[tuple[str, str], float] = {}
 
+    def forget(self, part: str) -> None:
+        """Something is tried again: what comes of it is news, even if it is the same."""
+        with self._lock:
+            self._state.pop(part, None)
+            for said in [each for each in self._said if each[0] == part]:
+                del self._said[said]
+
     def say(self, part: str, level: Level, key: str, text: str) -> None:
         """``part`` is now in the state ``key``; ``text`` says it to people."""
         with self._lock:

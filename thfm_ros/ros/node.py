@@ -60,6 +60,7 @@ class PerceptionNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the engine and offer the topics."""
         self._state = "configuring"
+        self._announcer.forget("engine")
         self._health.engine_trouble = ""
         try:
             config = params.current(self)

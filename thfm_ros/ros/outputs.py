@@ -96,6 +96,11 @@ class Outputs:
         if self._humans:
             self._humans.clear(self._now())
 
+    def forget_transforms(self) -> None:
+        """A stream was broken: perhaps time went back, which tf's buffer would not notice."""
+        if self._into:
+            self._into.forget()
+
     def close(self) -> None:
         """Give all topics back."""
         for to in [*(to for _, to in self._topics), *(to for to, _ in self._latched)]:

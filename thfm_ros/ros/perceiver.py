@@ -5,9 +5,11 @@ the window and hands the clip over, nothing else; the worker takes the newest cl
 estimated that somebody subscribes to, and publishes.
 """
 
+import sys
 import threading
 import traceback
 from collections.abc import Sequence
+from typing import Any
 
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
@@ -158,6 +160,7 @@ class Perceiver:
             "checkpoint": engine.card.name,
             "tasks": ", ".join(sorted(task.value for task in self.available)),
             **{f"last {stage} (ms)": f"{ms:.1f}" for stage, ms in timings.items()},
+            **_gpu_memory(),
         }
 
     def apply(self, config: Config) -> None:
@@ -187,6 +190,8 @@ class Perceiver:
         if clip is None:
             self._health.dropped("repeated stamp")
             return
+        if clip.epoch != before:
+            self.outputs.forget_transforms()
         self._health.accepted(began_stream=clip.epoch != before)
         self._health.handed_over()
         if running.worker.put(clip):
@@ -201,18 +206,18 @@ class Perceiver:
         pipeline, frame = self._pipeline, clip.newest
         try:
             seen = pipeline.step(clip, self.wanted)
+            self.outputs.publish(Scene(seen, frame.rgb, _header(frame), pipeline.config))
         except Exception as error:
             self._failed(error)
             # The input goes on meanwhile, so whoever recovers begins with the newest.
-            running.ending.wait(min(_PAUSE_S[0] * 2**self._failures, _PAUSE_S[1]))
+            running.ending.wait(min(_PAUSE_S[0] * self._failures, _PAUSE_S[1]))
             return
         self._failures = 0
-        self.outputs.publish(Scene(seen, frame.rgb, _header(frame), pipeline.config))
         self._health.result(self._age_s(frame.stamp_ns), pipeline.last_timings_ms["total"])
 
     def _failed(self, error: Exception) -> None:
         self._failures += 1
-        text = str(error) if isinstance(error, PerceptionError) else f"{error!r} in the engine"
+        text = str(error) if isinstance(error, PerceptionError) else f"unexpected: {error!r}"
         self._health.failed(text)
         self._announcer.say("engine", Level.ERROR, f"failing: {text}", text)
         if not isinstance(error, PerceptionError):
@@ -248,6 +253,14 @@ class _Running:
             self._node.destroy_subscription(subscription)
         if not self.worker.stop():
             self._node.get_logger().error("the engine hangs: its last step is left behind")
+
+
+def _gpu_memory() -> dict[str, str]:
+    """What PyTorch holds of a GPU; nothing where it was not loaded or has no GPU."""
+    torch: Any = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return {}
+    return {"GPU memory (MiB)": f"{torch.cuda.memory_allocated() / 2**20:.0f}"}
 
 
 def _header(frame: Frame) -> Header:

@@ -2,9 +2,13 @@
 
 from typing import Any
 
-from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
+
+try:
+    from rclpy.event_handler import PublisherEventCallbacks
+except ImportError:  # Humble has it elsewhere
+    from rclpy.qos_event import PublisherEventCallbacks
 
 NEWEST = QoSProfile(depth=1)
 """Reliable, which suits readers of either kind; and of results only the newest matters."""

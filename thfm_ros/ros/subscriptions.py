@@ -2,19 +2,29 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo
 
-# Of a camera only the newest image matters, and best effort takes from reliable writers too.
-INPUT_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
+except ImportError:  # Humble has them elsewhere
+    from rclpy.qos_event import SubscriptionEventCallbacks, UnsupportedEventTypeError
 
 INFO_PERIOD_S = 0.25
+
+
+def _newest() -> QoSProfile:
+    """Of a camera only the newest matters, and best effort takes from reliable writers too.
+
+    A new object each time: rclpy writes the user's qos_overrides into it.
+    """
+    return QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
 class NowAndThen(MutuallyExclusiveCallbackGroup):
@@ -55,7 +65,7 @@ def input_topics(node: Node, transport: str) -> tuple[str, str]:
 def subscribe_to_info(node: Node, topic: str, receive: Callable[[CameraInfo], None]) -> Any:
     """Subscribe to the calibration."""
     group = NowAndThen(INFO_PERIOD_S)
-    return node.create_subscription(CameraInfo, topic, receive, INPUT_QOS, callback_group=group)
+    return node.create_subscription(CameraInfo, topic, receive, _newest(), callback_group=group)
 
 
 def subscribe_to_images(
@@ -65,12 +75,23 @@ def subscribe_to_images(
     receive: Callable[[Any], None],
     lost: Callable[[int], None],
 ) -> Any:
-    """Subscribe; ``lost`` gets the number of images that the middleware lost, if it tells."""
+    """Subscribe; ``lost`` gets the number of images that the middleware lost, if it tells.
+
+    Parameters ``qos_overrides.<topic>.subscription.*`` change history, depth and reliability.
+    """
+    subscribe = partial(
+        node.create_subscription,
+        kind,
+        topic,
+        receive,
+        _newest(),
+        qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+    )
     events = SubscriptionEventCallbacks(message_lost=lambda seen: lost(seen.total_count_change))
     try:
-        return node.create_subscription(kind, topic, receive, INPUT_QOS, event_callbacks=events)
+        return subscribe(event_callbacks=events)
     except UnsupportedEventTypeError:
-        return node.create_subscription(kind, topic, receive, INPUT_QOS)
+        return subscribe()
 
 
 def image_source(node: Node, topic: str, kind: type) -> str:

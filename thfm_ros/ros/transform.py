@@ -47,6 +47,10 @@ class IntoFrame:
         self._errors = tf2_ros.TransformException
         self.trouble = ""
 
+    def forget(self) -> None:
+        """Drop all transforms: those of a later time would hide what comes after a jump back."""
+        self._buffer.clear()
+
     def move(self, seen: Perception, header: Header) -> tuple[Perception, Header] | None:
         """The same people in the target frame, and the header that says so; None: unknown."""
         if header.frame_id == self._frame:
