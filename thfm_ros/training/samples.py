@@ -11,6 +11,7 @@ import numpy as np
 
 from thfm_ros.skeleton import PART_TWINS, TWINS, Joint
 from thfm_ros.training.backgrounds import Backgrounds
+from thfm_ros.training.occluders import draw_border, draw_occluders
 from thfm_ros.training.photometric import apply_photometric, draw_photometric
 from thfm_ros.training.store import FrameRef, Store
 
@@ -86,47 +87,6 @@ def draw_move(rng: np.random.Generator, rendered: int, style: CropStyle) -> Move
     return Move(matrix, scale, float(turn), mirrored)
 
 
-@dataclass(frozen=True, slots=True)
-class Occluder:
-    """Something flat in front of the scene that drifts through the clip."""
-
-    outline: np.ndarray  # [n 2], pixels of the first frame
-    drift: np.ndarray  # [2], pixels per frame
-    fill: np.ndarray  # colour [3] or picture [H W 3]
-
-    def covered(self, size: int, frame: int) -> np.ndarray:
-        """u8 [size size], 1 where it hides the scene."""
-        mask = np.zeros((size, size), np.uint8)
-        cv2.fillPoly(mask, [(self.outline + self.drift * frame).astype(np.int32)], 1)
-        return mask
-
-
-def draw_occluders(
-    rng: np.random.Generator, size: int, backgrounds: Backgrounds, share: float
-) -> list[Occluder]:
-    """None for most clips, else one to three ellipses, boxes or shards."""
-    if rng.random() >= share:
-        return []
-    return [_occluder(rng, size, backgrounds) for _ in range(rng.integers(1, 4))]
-
-
-def _occluder(rng: np.random.Generator, size: int, backgrounds: Backgrounds) -> Occluder:
-    axes, centre = rng.uniform(0.06, 0.4, 2) * size / 2, rng.uniform(0, size, 2)
-    kind = rng.integers(3)
-    if kind == 0:
-        angle = np.linspace(0, 2 * np.pi, 20, endpoint=False)
-        outline = np.stack([np.cos(angle), np.sin(angle)], 1) * axes
-    elif kind == 1:
-        outline = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1.0]]) * axes
-    else:
-        outline = rng.normal(0, 1, (6, 2)) * axes
-    angle_of = rng.uniform(0, np.pi)
-    cos, sin = np.cos(angle_of), np.sin(angle_of)
-    outline = outline @ np.array([[cos, sin], [-sin, cos]]) + centre
-    fill = backgrounds.draw(rng, size, size) if rng.random() < 0.5 else rng.uniform(0, 255, 3)
-    return Occluder(outline, rng.normal(0, 0.02, 2) * size, fill)
-
-
 def votes_of(instances: np.ndarray) -> np.ndarray:
     """For every pixel of a person the way to the centre of that person's box, in longer sides."""
     h, w = instances.shape
@@ -157,7 +117,7 @@ def crop_sample(
     behind = backgrounds.draw(rng, style.size, style.size)
     swap, empty = rng.random() < 0.5, rng.random() < 0.06
     occluders = draw_occluders(rng, style.size, backgrounds, 0.4 * (1 - 0.8 * style.ease))
-    border = _draw_border(rng, style.size)
+    border = draw_border(rng, style.size)
     frames = []
     for t, ref in enumerate(refs):
         scene = _Scene.read(store, ref, move, style.size)
@@ -185,23 +145,6 @@ def plain_sample(store: Store, refs: list[FrameRef], size: int) -> Sample:
     scenes = [_Scene.read(store, ref, move, size) for ref in refs]
     frames = [scene.labelled(scene.rgb, nothing, False) for scene in scenes]
     return Sample(*(np.stack(values) for values in zip(*frames, strict=True)))
-
-
-def _draw_border(rng: np.random.Generator, size: int) -> np.ndarray | None:
-    """Where a crop leaves the camera's picture, for one sample in eight."""
-    if rng.random() > 0.125:
-        return None
-    depth, border = int(rng.uniform(0.04, 0.35) * size), np.zeros((size, size), bool)
-    side = rng.integers(4)
-    if side == 0:
-        border[:depth] = True
-    elif side == 1:
-        border[-depth:] = True
-    elif side == 2:
-        border[:, :depth] = True
-    else:
-        border[:, -depth:] = True
-    return border
 
 
 @dataclass(frozen=True, slots=True)
