@@ -120,7 +120,9 @@ class StepGraph(nn.Module):
         answers += [said.log_width, said.presence]
         if said.dense is not None:
             answers.append(said.dense[0])
-        return (*(answer.float() for answer in answers), *remembered)
+        if net.tokens.dtype != torch.float32:
+            answers = [answer.float() for answer in answers]
+        return (*answers, *remembered)
 
 
 def fold_batch_norms(network: NanoNetwork) -> NanoNetwork:
