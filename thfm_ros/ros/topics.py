@@ -56,24 +56,35 @@ class Topic:
 
 def topics(config: Config, markers: BodyMarkers) -> list[Topic]:
     """All of them; ``markers`` remembers which bodies are drawn."""
+    shown = frozenset({Task.SEGMENTATION, Task.INSTANCES, Task.BODIES})
+    return [
+        *_about_space(config),
+        *_about_pixels(),
+        *_about_people(markers),
+        Topic("overlay", Image, NO_TASKS, _overlay, uses=shown),
+    ]
+
+
+def _about_space(config: Config) -> list[Topic]:
     depth = frozenset({Task.DEPTH})
-    bodies = frozenset({Task.BODIES})
-    normals = frozenset({Task.NORMALS})
-    surface = frozenset({Task.DENSE_POSE})
     with_normals = config.node.points_with_normals
-    cloud = PointCloudMaker(with_normals=with_normals)
-    people = BodyArrayMaker()
+    maker = PointCloudMaker(with_normals=with_normals)
+
+    def points(scene: Scene) -> PointCloud2 | None:
+        return maker.cloud(scene.seen, scene.rgb, scene.header)
+
+    richer = frozenset({Task.NORMALS}) if with_normals else NO_TASKS
     return [
         Topic("depth/image", Image, depth, _depth),
         Topic("depth/camera_info", CameraInfo, depth, _depth_info),
         Topic("depth_relative/image", Image, depth, partial(_map, "depth_relative")),
-        Topic(
-            "points",
-            PointCloud2,
-            depth,
-            lambda scene: cloud.cloud(scene.seen, scene.rgb, scene.header),
-            uses=normals if with_normals else NO_TASKS,
-        ),
+        Topic("points", PointCloud2, depth, points, uses=richer),
+    ]
+
+
+def _about_pixels() -> list[Topic]:
+    normals, surface = frozenset({Task.NORMALS}), frozenset({Task.DENSE_POSE})
+    return [
         Topic("segmentation/image", Image, frozenset({Task.SEGMENTATION}), _segmentation),
         Topic("parts/image", Image, frozenset({Task.PARTS}), partial(_map, "parts")),
         Topic("instances/image", Image, frozenset({Task.INSTANCES}), partial(_map, "instances")),
@@ -81,27 +92,22 @@ def topics(config: Config, markers: BodyMarkers) -> list[Topic]:
         Topic("normals/color", Image, normals, _normal_colours),
         Topic("dense_pose/image", Image, surface, partial(_map, "dense_pose")),
         Topic("dense_pose/color", Image, surface, _surface_colours),
-        Topic(
-            "bodies",
-            BodyArray,
-            bodies,
-            lambda scene: people.array(scene.seen, scene.header),
-            in_space=True,
-        ),
-        Topic(
-            "markers",
-            MarkerArray,
-            bodies,
-            partial(_markers, markers),
-            in_space=True,
-        ),
-        Topic(
-            "overlay",
-            Image,
-            NO_TASKS,
-            _overlay,
-            uses=frozenset({Task.SEGMENTATION, Task.INSTANCES, Task.BODIES}),
-        ),
+    ]
+
+
+def _about_people(markers: BodyMarkers) -> list[Topic]:
+    needs = frozenset({Task.BODIES})
+    maker = BodyArrayMaker()
+
+    def bodies(scene: Scene) -> BodyArray:
+        return maker.array(scene.seen, scene.header)
+
+    def drawn(scene: Scene) -> MarkerArray:
+        return markers.markers(scene.seen, scene.header, scene.config.decode.min_joint_belief)
+
+    return [
+        Topic("bodies", BodyArray, needs, bodies, in_space=True),
+        Topic("markers", MarkerArray, needs, drawn, in_space=True),
     ]
 
 
@@ -143,11 +149,6 @@ def _surface_colours(scene: Scene) -> Image | None:
     if surface is None:
         return None
     return image_message(pictures.dense_pose_colours(surface), scene.header)
-
-
-def _markers(markers: BodyMarkers, scene: Scene) -> MarkerArray:
-    least = scene.config.decode.min_joint_belief
-    return markers.markers(scene.seen, scene.header, least)
 
 
 def _overlay(scene: Scene) -> Image:
