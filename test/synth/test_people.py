@@ -17,7 +17,7 @@ from thfm_ros.synth.gestures import gesture
 from thfm_ros.synth.mesh import Palette
 from thfm_ros.synth.pack import AssetPack, Garment
 from thfm_ros.synth.person import random_person
-from thfm_ros.synth.stage import random_cast, random_stage
+from thfm_ros.synth.stage import Setting, random_cast, random_stage
 from thfm_ros.synth.texture import SIZE, cloth, hair, surface
 
 
@@ -131,8 +131,8 @@ def test_a_seat_is_as_high_as_the_person_sits() -> None:
 def test_things_and_decoys_belong_to_nobody(choices: Choices) -> None:
     for seed in range(8):
         rng = np.random.default_rng(seed)
-        cast = random_cast(rng, choices.pack, choices, seed % 3)
-        stage = random_stage(rng, choices.pack, choices, cast, 2, 10.0)
+        cast = random_cast(rng, choices, seed % 3)
+        stage = random_stage(rng, choices, cast, 2, 10.0, Setting())
         owners = set(np.unique(stage.owners)) - {0}
         assert owners == set(range(1, seed % 3 + 1))
         things = np.unique(stage.faces[stage.owners == 0])

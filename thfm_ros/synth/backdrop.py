@@ -22,6 +22,9 @@ class Backdrop(NamedTuple):
     wall_texture: int
     floor_repeat: float  # textures per metre
     wall_repeat: float
+    # What is flat on the walls: float32 [n, 7]: side (0 +x, 1 -x, 2 +y, 3 -y, 4 ceiling), from and
+    # to across, from and to upwards (metres), texture (-1 white), factor on its light.
+    fixtures: np.ndarray
     panorama: np.ndarray  # float32 [h, w, 3], linear light
     turn: float  # of the panorama, share of a circle
     gain: float  # on the panorama
@@ -100,22 +103,33 @@ def sky_colour(place: Backdrop, dx: float, dy: float, dz: float) -> tuple[float,
 
 @inlined
 def _structure_colour(
-    place: Backdrop, drawn: Drawn, kind: int, x: float, y: float, z: float
+    place: Backdrop, drawn: Drawn, kind: int, nx: float, ny: float, x: float, y: float, z: float
 ) -> tuple[float, float, float]:
-    """Albedo of floor, walls (with a dark skirting board) and ceiling."""
+    """Albedo of floor, ceiling and walls, with what hangs on them and a dark skirting board."""
+    across, up, side = x, y, 4
+    number, repeat, glow = place.wall_texture, place.wall_repeat, 1.0
     if kind == 1:
-        return texel(
-            drawn.textures, place.floor_texture, x * place.floor_repeat, y * place.floor_repeat
-        )
-    if kind == 4:
-        return 0.85, 0.85, 0.85
-    along = y if kind == 2 else x
-    r, g, b = texel(
-        drawn.textures, place.wall_texture, along * place.wall_repeat, -z * place.wall_repeat
-    )
-    if z < 0.09:
-        return 0.45 * r, 0.45 * g, 0.45 * b
-    return r, g, b
+        side, number, repeat = -1, place.floor_texture, place.floor_repeat
+    elif kind == 2:
+        across, up, side = y, z, 0 if nx < 0 else 1
+    elif kind == 3:
+        across, up, side = x, z, 2 if ny < 0 else 3
+    elif kind == 4:
+        number = -1
+    if kind != 1 and kind != 4 and z < 0.09:
+        glow = 0.45
+    for n in range(place.fixtures.shape[0]):
+        if int(place.fixtures[n, 0]) == side:
+            left, right = place.fixtures[n, 1], place.fixtures[n, 2]
+            low, high = place.fixtures[n, 3], place.fixtures[n, 4]
+            if left < across and across < right and low < up and up < high:
+                number, repeat, glow = int(place.fixtures[n, 5]), 1.0, place.fixtures[n, 6]
+                across, up = (across - left) / (right - left), (up - low) / (high - low)
+                break
+    if number < 0:
+        return 0.85 * glow, 0.85 * glow, 0.85 * glow
+    red, green, blue = texel(drawn.textures, number, across * repeat, -up * repeat)
+    return red * glow, green * glow, blue * glow
 
 
 @kernel
@@ -162,7 +176,7 @@ def structure(
     if kind == 0:
         return sky_colour(place, dx, dy, dz)
     x, y, z = eye[0] + dx * depth, eye[1] + dy * depth, eye[2] + dz * depth
-    red, green, blue = _structure_colour(place, drawn, kind, x, y, z)
+    red, green, blue = _structure_colour(place, drawn, kind, nx, ny, x, y, z)
     straight = max(0.0, lamps.direction[0] * nx + lamps.direction[1] * ny + lamps.direction[2] * nz)
     if place.mode == 1:  # corners of a room are darker
         edge = min(place.half[0] - abs(x), place.half[1] - abs(y))

@@ -11,10 +11,11 @@ from thfm_ros.synth.camera import Shot, crop_shot, frame_shot
 from thfm_ros.synth.choices import Choices
 from thfm_ros.synth.render import Rendered, Timings, render_frame
 from thfm_ros.synth.sensor import Sensor, expose, random_sensor
-from thfm_ros.synth.stage import Cast, random_stage
+from thfm_ros.synth.stage import Cast, Setting, random_stage
 
 PEOPLE = 4  # rows of the keypoint arrays
 CROP, FRAME = 0, 1  # what ``view`` says
+WIDE_THINGS = (0.12, 0.13, 0.15, 0.15, 0.15, 0.1, 0.1, 0.1)  # probability of 0, 1, .. things
 LEAST_JOINTS, LEAST_AREA = 4, 0.01  # of a crop's person, in every frame, to be worth keeping
 
 
@@ -44,7 +45,7 @@ def crop_clip(
     fps = float(rng.choice([3, 6, 10, 15]))
     sensor = random_sensor(rng, recipe.artefacts)
     moments = recipe.frames + int(recipe.flow or sensor.shutter > 0)
-    stage = random_stage(rng, choices.pack, choices, cast, moments, fps)
+    stage = random_stage(rng, choices, cast, moments, fps, Setting())
     target = int(rng.integers(len(stage.people)))
     person, half = stage.people[target], moments // 2
     joints = person.joints[half]
@@ -67,22 +68,25 @@ def frame_clip(
     cast: Cast,
     recipe: Recipe,
     timings: Timings | None = None,
-) -> dict[str, np.ndarray]:
-    """A clip of a whole picture, with anybody or nobody in it; number one is the nearest person."""
+) -> dict[str, np.ndarray] | None:
+    """A clip of a whole picture; number one is the person who fills most of it.
+
+    None, mostly, when there are people but none of them is to be seen.
+    """
     timings = timings or Timings()
     timings.start()
     fps = float(rng.choice([3, 6, 10, 15]))
     sensor = random_sensor(rng, recipe.artefacts)
     moments = recipe.frames + int(recipe.flow or sensor.shutter > 0)
-    spread = float(rng.choice([0.6, 1.0, 1.8]))
-    stage = random_stage(rng, choices.pack, choices, cast, moments, fps, spread)
+    setting = Setting(float(rng.choice([0.7, 1.2, 2.2])), 2.0, WIDE_THINGS, 0.1)
+    stage = random_stage(rng, choices, cast, moments, fps, setting)
     middles = np.array([p.joints[0, Joint.SPINE_MIDDLE] for p in stage.people]).reshape(-1, 3)
     shot = frame_shot(rng, middles, moments, recipe.size, fps)
     _widen_room(stage, shot)
     timings.lap("motion")
-    distance = np.linalg.norm(middles - shot.positions[0], axis=1)
-    target = int(np.argmin(distance)) if len(distance) else -1
-    return record(rng, stage, shot, recipe, sensor, target, timings)
+    clip = record(rng, stage, shot, recipe, sensor, None, timings)
+    unseen = len(middles) > 0 and not clip["instances"].any()
+    return None if unseen and rng.random() < 0.8 else clip
 
 
 def _widen_room(stage: Stage, shot: Shot) -> None:
@@ -98,19 +102,19 @@ def record(
     shot: Shot,
     recipe: Recipe,
     sensor: Sensor,
-    target: int,
+    target: int | None,
     timings: Timings,
 ) -> dict[str, np.ndarray]:
     """Draw all frames of a shot and lay them out as a shard does.
 
-    ``target`` is the person who becomes number one; -1 when there is nobody.
+    ``target`` is the person who becomes number one; None means the one who fills most pixels.
     """
     exposure = rng.uniform(0.55, 1.5) * np.exp(rng.normal(0, 0.06, 3))
     frames = [
         render_frame(stage, shot, frame, recipe.samples, exposure, timings)
         for frame in range(recipe.frames)
     ]
-    order = _target_first(len(stage.people), target)
+    order = _order(frames, len(stage.people), target)
     out = {"rgb": expose(rng, frames, sensor)}
     timings.lap("sensor")
     out |= _maps(frames, order, recipe.flow)
@@ -130,9 +134,13 @@ def record(
     return out
 
 
-def _target_first(people: int, target: int) -> list[int]:
-    others = [person for person in range(people) if person != target]
-    return [target, *others] if people else []
+def _order(frames: list[Rendered], people: int, target: int | None) -> list[int]:
+    """Who becomes number 1, 2, ..: the target, then the others by the pixels that they fill."""
+    owners = np.concatenate([frame.labels.instances.ravel() for frame in frames])
+    pixels = np.bincount(owners, minlength=people + 1)[1:].astype(float)
+    if target is not None:
+        pixels[target] = np.inf
+    return [int(person) for person in np.argsort(-pixels, kind="stable")]
 
 
 def _maps(frames: list[Rendered], order: list[int], flow: bool) -> dict[str, np.ndarray]:

@@ -98,7 +98,7 @@ def make_cast(order: Order, choices: Choices, troupe: int, people: int | None = 
     """The people of a group of clips; as many as chance says, or ``people``."""
     rng = np.random.default_rng((order.seed, VIEWS[order.view], 0, troupe))
     count = int(rng.choice(PEOPLE + 1, p=CROWDS[order.view])) if people is None else people
-    return random_cast(rng, choices.pack, choices, count)
+    return random_cast(rng, choices, count)
 
 
 def make_clip(

@@ -5,20 +5,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from thfm_ros.synth.assemble import Posed, Stage, assembled
-from thfm_ros.synth.backdrop import OUTDOORS, PICTURE, ROOM, Backdrop
 from thfm_ros.synth.body import bone_positions, joints_of, skinned
 from thfm_ros.synth.carried import carried_things
 from thfm_ros.synth.choices import Choices, random_motion
 from thfm_ros.synth.clutter import Thing, chair, random_thing, table
 from thfm_ros.synth.decoys import random_decoy
-from thfm_ros.synth.light import Lighting, random_lighting
+from thfm_ros.synth.light import random_lighting
 from thfm_ros.synth.mesh import Palette
 from thfm_ros.synth.motion import Motion
-from thfm_ros.synth.pack import AssetPack
 from thfm_ros.synth.person import Person, random_person
-from thfm_ros.synth.picture import random_picture
+from thfm_ros.synth.place import random_place
 from thfm_ros.synth.rotation import about
-from thfm_ros.synth.texture import surface, wall
 
 NEAREST_M = 0.55  # how close two people may stand
 DECOYS = 0.05  # share of the things that look like people
@@ -32,35 +29,43 @@ class Cast:
     palette: Palette
 
 
-def random_cast(rng: np.random.Generator, pack: AssetPack, choices: Choices, count: int) -> Cast:
+@dataclass(frozen=True)
+class Setting:
+    """How a scene is laid out."""
+
+    spread_m: float = 0.8  # how far from each other people stand
+    things_m: float = 1.4  # how far away things stand
+    things: tuple[float, ...] = (0.3, 0.2, 0.2, 0.15, 0.1, 0.05)  # probability of 0, 1, ...
+    flat: float = 0.22  # probability of a flat picture behind
+
+
+def random_cast(rng: np.random.Generator, choices: Choices, count: int) -> Cast:
     """Draw ``count`` people."""
     palette = Palette()
-    people = [random_person(rng, pack, palette, choices.bodies) for _ in range(count)]
+    people = [random_person(rng, choices.pack, palette, choices.bodies) for _ in range(count)]
     return Cast(tuple(people), palette)
 
 
 def random_stage(
     rng: np.random.Generator,
-    pack: AssetPack,
     choices: Choices,
     cast: Cast,
     frames: int,
     fps: float,
-    spread_m: float = 0.8,
+    setting: Setting,
 ) -> Stage:
     """Let a cast act somewhere.
 
     Args:
         rng: source of chance.
-        pack: the assets.
-        choices: which of the assets may be used.
+        choices: the assets that may be used.
         cast: who acts; nobody is allowed.
         frames: how many moments are needed.
         fps: moments per second.
-        spread_m: how far from each other people stand.
+        setting: how the scene is laid out.
     """
     palette = cast.palette.copy()
-    spots = _spots(rng, len(cast.people), spread_m)
+    spots = _spots(rng, len(cast.people), setting.spread_m)
     people: list[Posed] = []
     things: list[Thing] = []
     for person, spot in zip(cast.people, spots, strict=True):
@@ -69,9 +74,9 @@ def random_stage(
         people.append(posed)
         if motion.seat_m is not None:
             things += _furniture(rng, palette, posed, person.shape.leg_m)
-    things += _clutter(rng, palette, choices, spots)
+    things += _clutter(rng, palette, choices, setting, spots)
     lighting = random_lighting(rng, choices.lights)
-    place = _place(rng, palette, choices, lighting, people)
+    place = random_place(rng, palette, choices, lighting, people, setting.flat)
     return assembled(people, things, palette, place, lighting, frames)
 
 
@@ -142,49 +147,23 @@ def _furniture(
 
 
 def _clutter(
-    rng: np.random.Generator, palette: Palette, choices: Choices, spots: list[np.ndarray]
+    rng: np.random.Generator,
+    palette: Palette,
+    choices: Choices,
+    setting: Setting,
+    spots: list[np.ndarray],
 ) -> list[Thing]:
     """Furniture and other things, rarely something that looks like a person."""
     things = []
-    for _ in range(rng.choice([0, 1, 2, 3, 5], p=[0.3, 0.22, 0.22, 0.16, 0.1])):
+    for _ in range(rng.choice(len(setting.things), p=setting.things)):
         if rng.random() < DECOYS:
             thing = random_decoy(rng, choices.pack, choices.rig, palette)
         else:
             thing = random_thing(rng, palette)
         room = 0.35 + float(np.linalg.norm(thing.vertices[:, :2], axis=1).max())
         for _ in range(20):
-            spot = rng.normal(0, 1.4, 2)
+            spot = rng.normal(0, setting.things_m, 2)
             if all(np.linalg.norm(spot - other) > room for other in spots):
                 things.append(thing.moved(np.array([*spot, 0.0]), rng.uniform(0, 6.3)))
                 break
     return things
-
-
-def _place(
-    rng: np.random.Generator,
-    palette: Palette,
-    choices: Choices,
-    lighting: Lighting,
-    people: list[Posed],
-) -> Backdrop:
-    mode = int(rng.choice([OUTDOORS, ROOM, PICTURE], p=[0.4, 0.35, 0.25]))
-    tallest = max((float(p.vertices[..., 2].max()) for p in people), default=1.7)
-    half = np.array(
-        [rng.uniform(2.2, 5), rng.uniform(2, 5), max(rng.uniform(2.3, 3.5), tallest + 0.2)]
-    )
-    picture = np.zeros((2, 2, 3), np.float32)
-    if mode == PICTURE:
-        picture = random_picture(rng, choices.lights)
-    return Backdrop(
-        mode=mode,
-        half=half,
-        floor_texture=palette.texture(surface(rng)),
-        wall_texture=palette.texture(wall(rng)),
-        floor_repeat=float(rng.uniform(0.2, 1.0)),
-        wall_repeat=float(rng.uniform(0.15, 0.7)),
-        panorama=lighting.panorama,
-        turn=lighting.turn,
-        gain=lighting.gain,
-        picture=picture,
-        picture_place=np.array([*rng.uniform(0, 0.4, 2), rng.uniform(0.4, 0.6)]),
-    )
