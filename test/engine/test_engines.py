@@ -3,6 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from numpy.typing import NDArray
 
 from thfm_ros.engine import stream
 from thfm_ros.engine.base import Engine, EngineError
+from thfm_ros.engine.export import export_onnx
 from thfm_ros.engine.graph_engine import GraphEngine
+from thfm_ros.engine.onnx_engine import OnnxGraph
 from thfm_ros.engine.stream import Stream, Tables
 from thfm_ros.engine.torch_engine import TorchEngine
 from thfm_ros.engine.verify import TOLERANCES, arrays_of, difference, fixed_clip
@@ -99,6 +102,24 @@ def test_the_check_at_build_time_sees_no_difference(
 ) -> None:
     off = difference(exported, judge, size, dense=dense)
     assert off <= TOLERANCES["float32"].largest
+
+
+@pytest.mark.slow
+def test_the_other_exporter_serves_where_pytorch_no_longer_traces(
+    judge: TorchEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export_by = torch.onnx.export
+
+    def without_tracing(*arguments: object, dynamo: bool, **options: object) -> object:
+        if not dynamo:
+            raise ValueError("dynamo=False has been removed")
+        return export_by(*arguments, dynamo=dynamo, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(torch.onnx, "export", without_tracing)
+    path = tmp_path / "graph.onnx"
+    export_onnx(judge.network, judge.card, SIZES[0], True, path)
+    engine = GraphEngine(judge.card, "", {(SIZES[0], True): OnnxGraph(path, 1)})
+    assert difference(engine, judge, SIZES[0], dense=True) <= TOLERANCES["float32"].largest
 
 
 def test_the_check_at_build_time_sees_a_memory_that_is_one_frame_short(

@@ -3,7 +3,10 @@
 What a real TensorRT does with the graph has not been tested by this project: no GPU was at hand.
 """
 
+import contextlib
 import logging
+import sys
+import types
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,9 +19,10 @@ from thfm_ros.engine import tensorrt_engine
 from thfm_ros.engine.base import EngineError
 from thfm_ros.engine.cache import CacheError, EngineCache
 from thfm_ros.engine.checkpoint import Checkpoint, find_checkpoint
+from thfm_ros.engine.export import example_inputs
 from thfm_ros.engine.graph_engine import GraphEngine
 from thfm_ros.engine.step_graph import StepGraph
-from thfm_ros.engine.tensorrt_compiler import accepted, build_options
+from thfm_ros.engine.tensorrt_compiler import TorchTensorRt, accepted, build_options
 from thfm_ros.engine.tensorrt_engine import TensorRtGraph, load_tensorrt_engine
 from thfm_ros.engine.torch_engine import TorchEngine
 from thfm_ros.engine.verify import TOLERANCES, Tolerance, difference
@@ -209,6 +213,51 @@ def test_an_operator_without_converter_is_an_error_and_leaves_nothing(
     with pytest.raises(RuntimeError, match=r"aten\.argmax"):
         load(Unable())
     assert {path.suffix for path in tmp_path.iterdir()} == {".lock"}
+
+
+class PretendedTorchTensorRt(types.ModuleType):
+    """What `TorchTensorRt` calls, with the exported graph in the place of an engine."""
+
+    def __init__(self, asked: dict[str, Any]) -> None:
+        super().__init__("torch_tensorrt")
+
+        def compile(
+            exported_program: Any, *, arg_inputs: Any, require_full_compilation: bool, **_: Any
+        ) -> Any:
+            asked["require_full_compilation"] = require_full_compilation
+            return exported_program
+
+        def save(module: Any, file_path: str, *, output_format: str, arg_inputs: Any) -> None:
+            asked["output_format"] = output_format
+            torch.export.save(module, file_path)
+
+        def set_cudagraphs_mode(mode: bool) -> None:
+            asked["cudagraphs"] = mode
+
+        self.dynamo = types.SimpleNamespace(compile=compile)
+        self.save, self.load = save, torch.export.load
+        self.runtime = types.SimpleNamespace(
+            set_cudagraphs_mode=set_cudagraphs_mode,
+            enable_pre_allocated_outputs=lambda _: contextlib.nullcontext(),
+        )
+
+
+def test_the_exported_graph_says_what_pytorch_says_after_saving_and_loading(
+    source: Checkpoint, judge: TorchEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+    monkeypatch.setitem(sys.modules, "torch_tensorrt", PretendedTorchTensorRt(asked))
+    compiler, path = TorchTensorRt(tmp_path), tmp_path / "engine.pt2"
+    graph = StepGraph(judge.network, (64, 64), dense=True)
+    compiler.build(graph, example_inputs(source.card, (64, 64)), path)
+    run = TensorRtGraph(compiler.load(path), torch.device("cpu"), torch.float32, dense=True)
+    engine = GraphEngine(source.card, "", {((64, 64), True): run})
+    assert difference(engine, judge, (64, 64), dense=True) <= TOLERANCES["float32"].largest
+    assert asked == {
+        "require_full_compilation": True,
+        "output_format": "exported_program",
+        "cudagraphs": True,
+    }
 
 
 # Of the options of torch_tensorrt.dynamo.compile those that matter here, as two releases have them.

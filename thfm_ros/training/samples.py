@@ -178,7 +178,8 @@ class _Scene:
         full = (size, size)
         ones = np.ones(instances.shape, np.float32)
         soft = cv2.warpAffine((instances > 0).astype(np.float32), matrix, full)
-        pixels = np.array(store.read("keypoints2d", ref)[0]) - 0.5
+        # Joints behind the camera have no place; one left of the picture asks for nothing either.
+        pixels = np.nan_to_num(store.read("keypoints2d", ref)[0], nan=-1e4) - 0.5
         space = np.array(store.read("keypoints3d", ref)[0])
         root = space[HIPS].mean(0)
         fx = float(store.read("intrinsics", ref)[0])
