@@ -1,0 +1,106 @@
+"""What the node itself costs: processor time per 640x480 frame, everything but the network.
+
+    pytest -m slow -s test/ros/test_node_cost.py
+
+The limits are loose, since a busy machine makes every frame dearer; the figures are printed.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import rclpy
+from canned_node import CAMERA
+from fake_engine import picture
+from node_client import SUPPORT, Client
+from ros_process import Listener, NodeProcess, ros_arguments, started
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from visualization_msgs.msg import MarkerArray
+
+from thfm_ros.msg import BodyArray
+from thfm_ros.ros.calibration import info_of
+from thfm_ros.ros.transport import prepare
+
+pytestmark = [pytest.mark.ros, pytest.mark.slow]
+
+RATE_HZ, FRAMES = 10.0, 150
+IMAGES = (
+    *("depth/image", "segmentation/image", "parts/image", "instances/image", "overlay"),
+    *("normals/image", "normals/color", "dense_pose/image", "dense_pose/color"),
+)
+ALL: dict[str, type] = {
+    **dict.fromkeys(IMAGES, Image),
+    "depth/camera_info": CameraInfo,
+    "points": PointCloud2,
+    "bodies": BodyArray,
+    "markers": MarkerArray,
+}
+ONE: dict[str, type] = {"bodies": BodyArray}
+
+
+@pytest.fixture
+def listener(monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
+    """As everywhere, but with the profile that carries 640x480 pictures."""
+    prepare()
+    rclpy.init()
+    try:
+        yield Listener()
+    finally:
+        rclpy.try_shutdown()
+        for name in ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"):
+            os.environ.pop(name, None)
+
+
+def processor_s(process: NodeProcess) -> float:
+    """What the process has used until now."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.parametrize(
+    ("topics", "limit_ms"), [({}, 15.0), (ONE, 25.0), (ALL, 80.0)], ids=["none", "bodies", "all"]
+)
+def test_the_nodes_own_cost_per_frame(
+    listener: Listener,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    topics: dict[str, type],
+    limit_ms: float,
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(SUPPORT))
+    rgb, counts = picture(CAMERA), dict.fromkeys(topics, 0)
+
+    def count(topic: str) -> None:
+        counts[topic] += 1
+
+    with started("canned_node", ros_arguments({}), tmp_path / "log") as process:
+        client = Client(listener, process)
+        client.wait_for_subscription()
+        for topic, kind in topics.items():
+            callback = lambda _, topic=topic: count(topic)  # noqa: E731
+            client.node.create_subscription(kind, f"/thfm/{topic}", callback, 1, raw=True)
+        info = info_of(CAMERA, Image().header)
+        info.header.frame_id = "camera"
+
+        def send() -> None:
+            client._info.publish(info)
+            client.publish(rgb, calibrated=False)
+
+        def stream(frames: int) -> None:
+            end = time.monotonic() + frames / RATE_HZ
+            client.stream(lambda: time.monotonic() > end, "", send=send, rate_hz=RATE_HZ)
+
+        stream(40)
+        before, seen = processor_s(process), dict(counts)
+        stream(FRAMES)
+        spent_ms = (processor_s(process) - before) * 1e3
+    arrived = [counts[topic] - seen[topic] for topic in topics]
+    frames = max(arrived, default=FRAMES)  # on a busy machine some images are overtaken
+    assert min(arrived, default=frames) > 0.8 * frames > 0.3 * FRAMES, arrived
+    print(
+        f"\n{spent_ms / frames:.1f} ms of processor time per frame with {len(topics)} topics, "
+        f"{frames} frames, load average {os.getloadavg()[0]}"
+    )
+    assert spent_ms / frames < limit_ms
