@@ -97,26 +97,43 @@ pip_install() { # SECONDS TITLE ARGUMENTS...
   step "$seconds" "$title" "$VENV/bin/python" -m pip install --disable-pip-version-check "$@"
 }
 
+# The newest CPU build that pip knows, as it is set up here or with other options; may be nothing.
+# Asked for by name, since pip prefers a newer release of the index, which is a CUDA build.
+cpu_build() { # PIP OPTIONS...
+  timeout -k 5 180 "$VENV/bin/python" -m pip index versions torch --retries 1 --timeout 20 "$@" \
+    2>>"$SETUP_LOG" | grep -oE '[0-9][0-9.]*\+cpu' | head -n 1 || true
+}
+
 # PyTorch first, so that the package's own requirement finds it there. The default x86_64 wheel is
 # a CUDA build of several GB; without an NVIDIA GPU the CPU build does the same.
 install_torch() {
-  "$VENV/bin/python" -c 'import torch' 2>/dev/null && return
+  "$VENV/bin/python" -c "$TORCH_WILL_DO" 2>/dev/null && return
   if command -v nvidia-smi >/dev/null && timeout 20 nvidia-smi -L 2>/dev/null | grep -q GPU; then
     say "  NVIDIA GPU found: PyTorch with CUDA (for TensorRT: pip install '.[gpu]')"
-    pip_install 3600 "PyTorch with CUDA, several GB" torch
+    pip_install 3600 "PyTorch with CUDA, several GB" 'torch>=2.5'
     return
   fi
   say "  No NVIDIA GPU found: PyTorch's CPU build"
-  local offered
-  offered=$(timeout -k 5 180 "$VENV/bin/python" -m pip install --dry-run --no-deps --quiet \
-    --disable-pip-version-check --report - torch 2>/dev/null |
-    grep -o '"version": *"[0-9][^"]*+cpu"' | head -n 1) || true
-  if [ -n "$offered" ]; then # pip is set up to prefer a CPU build
-    pip_install 1800 "PyTorch, CPU build" torch
-  else
-    pip_install 1800 "PyTorch, CPU build from pytorch.org" \
-      torch --index-url https://download.pytorch.org/whl/cpu
+  local version from=()
+  : >"$SETUP_LOG"
+  version=$(cpu_build)
+  if [ -z "$version" ]; then
+    from=(--index-url https://download.pytorch.org/whl/cpu)
+    version=$(cpu_build "${from[@]}")
   fi
+  [ -n "$version" ] || die "No CPU build of PyTorch for $("$VENV/bin/python" --version): pip has" \
+    "none as it is set up here, and download.pytorch.org cannot be reached or has none" \
+    "(pip's words: $SETUP_LOG). Either put a file torch-*+cpu-*.whl into a folder and" \
+    "export PIP_FIND_LINKS=FOLDER, or take the build with CUDA, several GB, which runs here as" \
+    "well: $VENV/bin/pip install torch. Then run this again."
+  pip_install 1800 "PyTorch $version" "torch>=2.5,==$version" "${from[@]}"
+}
+TORCH_WILL_DO='import torch; assert tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 5)'
+
+# What others need must not replace this PyTorch (by a CUDA build): pip says so instead.
+hold_torch() {
+  remember torch "torch==$("$VENV/bin/python" -c 'from importlib.metadata import version
+print(version("torch"))')"
 }
 
 install_ros() {
@@ -138,7 +155,9 @@ install_package() {
   local extras=$1 key
   key=$(sources_key)
   done_before "package$extras" "$key" && return
-  pip_install 1800 "thfm_ros$extras with its messages" "$ROOT$extras"
+  hold_torch
+  pip_install 1800 "thfm_ros$extras with its messages" "$ROOT$extras" \
+    --constraint "$STAMPS/torch"
   rm -f "$STAMPS"/package* # the other sets of extras may want other releases now
   remember "package$extras" "$key"
 }

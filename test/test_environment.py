@@ -1,0 +1,93 @@
+"""Which PyTorch scripts/environment.sh takes, told by a pip that only says what it was asked."""
+
+import os
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+PYTORCH = "https://download.pytorch.org/whl/cpu"
+
+# Stands for the interpreter of the virtual environment: knows `pip index versions` (what the index
+# has, or pytorch.org), writes down what is installed, and has a torch if HAS_TORCH names one.
+PYTHON = """#!/bin/bash
+case "$*" in
+  *"pip index versions"*pytorch.org*) echo "Available versions: $PYTORCH_ORG" ;;
+  *"pip index versions"*) echo "Available versions: $INDEX" ;;
+  *"pip install"*) echo "$*" >>"$INSTALLED" ;;
+  *"import torch"*) [ -n "$HAS_TORCH" ] ;;
+  *'version("torch")'*) echo 2.13.0+cpu ;;
+  *) echo Python 3.11 ;;
+esac
+"""
+
+
+class Machine:
+    """A machine on which environment.sh runs with that interpreter and no NVIDIA GPU."""
+
+    def __init__(self, root: Path, folder: Path) -> None:
+        self._root, self._folder = root, folder
+        self._log = folder / "installed"
+        python = folder / "venv" / "bin" / "python"
+        python.parent.mkdir(parents=True)
+        python.write_text(PYTHON)
+        python.chmod(python.stat().st_mode | stat.S_IXUSR)
+
+    def run(self, steps: str, **offers: str) -> subprocess.CompletedProcess[str]:
+        """Run shell functions of environment.sh as demo.sh and test.sh would."""
+        script = f'set -Eeuo pipefail; . "{self._root}/scripts/environment.sh"; '
+        script += f'SETUP_LOG="{self._folder}/setup.log"; nvidia-smi() {{ false; }}; {steps}'
+        environment = {"PATH": os.environ["PATH"], "THFM_VENV": str(self._folder / "venv")}
+        environment |= {"INDEX": "", "PYTORCH_ORG": "", "HAS_TORCH": "", **offers}
+        environment["INSTALLED"] = str(self._log)
+        command = ["bash", "-c", script]
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=60
+        )
+
+    def installed(self) -> str:
+        """The arguments of every `pip install`."""
+        return self._log.read_text() if self._log.exists() else ""
+
+
+@pytest.fixture
+def machine(root: Path, tmp_path: Path) -> Machine:
+    return Machine(root, tmp_path)
+
+
+def test_a_cpu_build_that_pip_has_is_taken_although_the_index_has_a_newer_cuda_build(
+    machine: Machine,
+) -> None:
+    said = machine.run("install_torch", INDEX="2.15.0, 2.14.1, 2.13.0+cpu, 2.13.0, 2.12.1")
+    assert said.returncode == 0, said.stderr
+    assert "torch>=2.5,==2.13.0+cpu" in machine.installed()
+    assert "index-url" not in machine.installed()
+
+
+def test_elsewhere_the_newest_cpu_build_of_pytorch_org_is_taken(machine: Machine) -> None:
+    said = machine.run("install_torch", INDEX="2.15.0, 2.14.1", PYTORCH_ORG="2.15.0+cpu, 2.14.1+cpu")
+    assert said.returncode == 0, said.stderr
+    assert f"torch>=2.5,==2.15.0+cpu --index-url {PYTORCH}" in machine.installed()
+
+
+def test_without_any_cpu_build_nothing_is_installed_and_the_cure_is_told(machine: Machine) -> None:
+    said = machine.run("install_torch", INDEX="2.15.0, 2.14.1")
+    assert said.returncode == 1
+    assert machine.installed() == ""
+    assert "download.pytorch.org cannot be reached" in said.stderr
+    assert "PIP_FIND_LINKS" in said.stderr and "bin/pip install torch" in said.stderr
+
+
+def test_a_pytorch_that_is_there_is_kept(machine: Machine) -> None:
+    said = machine.run("install_torch", HAS_TORCH="yes", INDEX="2.15.0")
+    assert said.returncode == 0, said.stderr
+    assert machine.installed() == ""
+
+
+def test_no_later_requirement_may_replace_pytorch(machine: Machine, tmp_path: Path) -> None:
+    said = machine.run("install_package '[dev]'", HAS_TORCH="yes")
+    assert said.returncode == 0, said.stderr
+    held = tmp_path / "venv" / "thfm-stamps" / "torch"
+    assert f"--constraint {held}" in machine.installed()
+    assert held.read_text() == "torch==2.13.0+cpu\n"
