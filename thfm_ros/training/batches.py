@@ -8,7 +8,7 @@ import numpy as np
 from torch.utils.data import DataLoader, IterableDataset
 
 from thfm_ros.training.backgrounds import Backgrounds
-from thfm_ros.training.frames import frame_sample, rendered_sample
+from thfm_ros.training.frames import frame_sample, nobody_sample, rendered_sample
 from thfm_ros.training.losses import Batch, to_batch
 from thfm_ros.training.processes import rank
 from thfm_ros.training.recipe import Recipe, Stage
@@ -17,6 +17,9 @@ from thfm_ros.training.store import FrameRef, Store
 
 RENDERED = 0.5
 """Share of the whole frames that were rendered as such; the others are composed."""
+
+NOBODY = 0.06
+"""Share of the still crops that show a place without people, where whole frames were rendered."""
 
 REFRESH = 400  # steps between looks for new shards
 
@@ -73,7 +76,12 @@ def draw(
         clips = [clip[::-1] if rng.random() < 0.5 else clip for clip in clips]
     else:
         clips = [[store.frames[rng.integers(len(store))]] for _ in range(stage.batch)]
-    return [crop_sample(store, clip, backgrounds, rng, style) for clip in clips]
+    return [
+        nobody_sample(frames, rng, stage.size)
+        if frames is not None and len(clip) == 1 and rng.random() < NOBODY
+        else crop_sample(store, clip, backgrounds, rng, style)
+        for clip in clips
+    ]
 
 
 def stream(folder: Path, recipe: Recipe, first_step: int, workers: int) -> Iterator[Batch]:

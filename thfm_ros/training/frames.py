@@ -20,6 +20,7 @@ PART_TWIN = np.array(PART_TWINS, np.uint8)
 CROWD = (0.10, 0.24, 0.22, 0.16, 0.10, 0.08, 0.06, 0.04)
 """How likely it is that 0, 1, 2 ... people are in the picture."""
 
+NOBODY_TRIES = 5  # places that are looked at, of which the one with most contrast is taken
 CLOSE = 0.3
 """Share of pictures that show one or two people from near, often cut off by the picture's edge."""
 
@@ -136,6 +137,30 @@ def rendered_sample(store: Store, rng: np.random.Generator, size: tuple[int, int
     canvas.surface = on_part * np.array([1, side, 1], np.float32)
     strength = draw_photometric(rng, 0.8)
     return _labelled(canvas, apply_photometric(picture.astype(np.float32), strength, rng))
+
+
+def nobody_sample(store: Store, rng: np.random.Generator, size: int) -> Sample:
+    """A crop of a rendered whole frame that shows things but nobody, as a clip of one frame.
+
+    The pipeline asks a crop whether somebody is there; furniture, poles and coats must say no.
+    """
+    rgb, most = np.full((size, size, 3), PADDING, np.uint8), -1.0
+    for _ in range(NOBODY_TRIES):
+        ref = store.frames[rng.integers(len(store))]
+        people = store.read("instances", ref)
+        h, w = people.shape
+        side = int(np.exp(rng.uniform(np.log(h / 6), np.log(h))))
+        x, y = int(rng.integers(0, w - side + 1)), int(rng.integers(0, h - side + 1))
+        if people[y : y + side, x : x + side].any():
+            continue
+        seen = np.asarray(store.read("rgb", ref)[y : y + side, x : x + side])
+        if seen.std() > most:  # what has edges is more easily mistaken
+            rgb, most = seen, float(seen.std())
+    picture = cv2.resize(rgb, (size, size))
+    if rng.random() < 0.5:
+        picture = picture[:, ::-1]
+    picture = apply_photometric(picture.astype(np.float32), draw_photometric(rng, 0.8), rng)
+    return _labelled(_Canvas(picture), picture)._replace(presence=np.zeros(1, np.float32))
 
 
 def frame_sample(
