@@ -8,7 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from painted_store import DISTANCE, FOCAL, SIZE, write_data
 
+from thfm_ros.contract import Intrinsics, PixelMap
+from thfm_ros.joints import view_of
 from thfm_ros.skeleton import TWINS, Joint
+from thfm_ros.synth.dataset import write_shard
 from thfm_ros.training.backgrounds import Backgrounds
 from thfm_ros.training.frames import frame_sample, rendered_sample
 from thfm_ros.training.samples import (
@@ -21,7 +24,7 @@ from thfm_ros.training.samples import (
     plain_sample,
     votes_of,
 )
-from thfm_ros.training.store import Store
+from thfm_ros.training.store import KEYS, Store
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +77,41 @@ def test_space_and_picture_are_moved_alike(
     flat = scene.positions[:, :2] * scene.focal_px / (scene.root_depth + scene.positions[:, 2:])
     hips = scene.peaks[HIPS].mean(0)
     np.testing.assert_allclose(scene.peaks - hips, flat - flat[HIPS].mean(0), atol=0.05)
+
+
+def test_labels_are_in_the_axes_in_which_the_pipeline_reads_the_network(
+    tmp_path: Path, data: Path
+) -> None:
+    """What the sample says, decoded as a network's answer would be, is what was rendered."""
+    store = Store(data / "train")
+    ref = store.frames[0]
+    k = Intrinsics(FOCAL, FOCAL, SIZE / 2 - 90, SIZE / 2 + 40, SIZE, SIZE)  # 26 degrees off-axis
+    space = store.read("keypoints3d", ref)[0] + np.array([90, -40, 0]) * DISTANCE / FOCAL
+    changed = {key: np.array(store.read(key, ref))[None] for key in KEYS}
+    changed |= {
+        "intrinsics": np.array([[k.fx, k.fy, k.cx, k.cy]], np.float32),
+        "keypoints3d": space[None, None].astype(np.float32),
+        "clip_length": np.ones(1, np.int16),
+        "frame_index": np.zeros(1, np.int16),
+    }
+    write_shard(tmp_path / "off_axis.npz", changed, {}, store="plain")
+    off_axis = Store(tmp_path)
+    sample = plain_sample(off_axis, off_axis.frames, SIZE)
+    view = view_of(PixelMap(1.0, 0.0, 0.0, SIZE, SIZE), k)
+    root = space[HIPS].mean(0)
+    np.testing.assert_allclose(sample.positions[0] @ view.turn.T, space - root, atol=1e-4)
+    along = np.exp(sample.log_width[0]) * view.focal_px / SIZE
+    assert along == pytest.approx(view.turn[:, 2] @ root, abs=1e-3)
+    person = np.array([1.0, 0, 0]) * 0.6 + np.array([0, 0, -0.8])
+    facing = sample.normals[0][sample.instances[0] == 1].mean(0)
+    np.testing.assert_allclose(facing @ view.turn.T, person, atol=0.01)
+    # A pixel's depth, from its relief as maps.py computes it.
+    row, column = np.argwhere(sample.instances[0] == 1)[40]
+    x, y = (2 * column + 1 - k.cx) / k.fx, (2 * row + 1 - k.cy) / k.fy
+    depth = (sample.relief[0][row, column] + view.turn[:, 2] @ root) / (
+        view.turn[:, 2] @ np.array([x, y, 1])
+    )
+    assert depth == pytest.approx(DISTANCE + 0.1, abs=0.02)
 
 
 def test_a_mirror_swaps_sides_and_mirrors_the_normals(store: Store) -> None:
