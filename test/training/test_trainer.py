@@ -1,6 +1,8 @@
 """Training: it learns, it resumes to the step, and what it writes can be loaded."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -112,6 +114,25 @@ def test_a_damaged_shard_is_named_and_left_out(
     store = Store(folder)
     assert len(store) == 24
     assert "shard_1.npz" in caplog.text
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_with_everything_saved(
+    data: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    trainer = Trainer(tmp_path, recipe(1000), data, "test")
+    step = trainer._train
+
+    def interrupted(*args: object) -> None:
+        step(*args)  # type: ignore[arg-type]
+        if trainer.step == 3:
+            os.kill(os.getpid(), number)
+
+    before = signal.getsignal(number)
+    trainer._train = interrupted  # type: ignore[method-assign,assignment]
+    trainer.run(1e9, 1e9, workers=0, heldout=2)
+    assert Trainer(tmp_path, recipe(1000), data, "test").step == trainer.step == 3
+    assert signal.getsignal(number) is before
 
 
 def test_two_processes_train_one_network(data: Path, tmp_path: Path) -> None:

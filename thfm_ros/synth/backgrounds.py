@@ -10,7 +10,9 @@ from thfm_ros.synth.pack import Light
 from thfm_ros.synth.picture import HEIGHT, WIDTH, random_picture
 
 
-def render_backgrounds(path: Path, lights: tuple[Light, ...], count: int, seed: int) -> Iterator[int]:
+def render_backgrounds(
+    path: Path, lights: tuple[Light, ...], count: int, seed: int
+) -> Iterator[int]:
     """Write ``path`` [count 192 256 3] u8, sRGB; yields the number of each picture when done.
 
     Picture ``i`` depends on the seed and ``i`` alone. The file appears when it is whole.

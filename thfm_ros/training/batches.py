@@ -1,11 +1,12 @@
 """The stream of batches: step s is made from (seed, s, process) alone, so a run can resume."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from thfm_ros.training.backgrounds import Backgrounds
 from thfm_ros.training.frames import frame_sample, nobody_sample, rendered_sample
@@ -33,6 +34,8 @@ class Batches(IterableDataset[Batch]):
 
     def __iter__(self) -> Iterator[Batch]:
         cv2.setNumThreads(1)
+        if get_worker_info() is not None:  # Ctrl-C is for the process that trains
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         store, frames = Store(self._folder / "train"), _whole_frames(self._folder)
         backgrounds = Backgrounds(self._folder / "backgrounds.npy")
         for step in range(self._first, self._recipe.steps):

@@ -5,6 +5,9 @@ wait for each other.
 """
 
 import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import distributed, nn
@@ -42,3 +45,16 @@ def agreed(stop: bool) -> bool:
     said = torch.tensor([float(stop)])
     distributed.broadcast(said, 0)
     return bool(said.item())
+
+
+@contextmanager
+def stop_at_a_signal() -> Iterator[Callable[[], bool]]:
+    """Whether SIGINT or SIGTERM has come, so that a run can finish its step and save."""
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda which, _: came.append(which)) for number in numbers]
+    try:
+        yield lambda: bool(came)
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

@@ -11,6 +11,7 @@ import logging
 import math
 import os
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from thfm_ros.model.weights import nano_card, save_network
 from thfm_ros.training.batches import held_out, stream
 from thfm_ros.training.lifting import PoseBank, Views
 from thfm_ros.training.losses import Batch, losses, total
-from thfm_ros.training.processes import agreed, rank, share_gradients
+from thfm_ros.training.processes import agreed, rank, share_gradients, stop_at_a_signal
 from thfm_ros.training.recipe import Recipe, Stage
 from thfm_ros.training.scoring import score
 from thfm_ros.training.store import Store
@@ -74,7 +75,18 @@ class Trainer:
         save_network(self.average, card, self.folder / "nano.safetensors")
 
     def run(self, seconds: float, evaluate_every: float, workers: int, heldout: int) -> None:
-        """Train until the recipe or the time is used up."""
+        """Train until the recipe or the time is used up, or a SIGINT or SIGTERM comes."""
+        with stop_at_a_signal() as asked_to_stop:
+            self._run(seconds, evaluate_every, workers, heldout, asked_to_stop)
+
+    def _run(
+        self,
+        seconds: float,
+        evaluate_every: float,
+        workers: int,
+        heldout: int,
+        asked_to_stop: Callable[[], bool],
+    ) -> None:
         poses = PoseBank(Store(self.data / "train"))
         fixed = held_out(self.data, 128, heldout)
         batches = stream(self.data, self.recipe, self.step, workers)
@@ -90,7 +102,7 @@ class Trainer:
                 self.seconds += now - last
                 self._evaluate(fixed)
                 last = time.monotonic()
-            if agreed(now - begun > seconds):
+            if agreed(now - begun > seconds or asked_to_stop()):
                 break
         self.seconds += time.monotonic() - last
         if rank() == 0:
@@ -151,7 +163,8 @@ class Trainer:
 
 def in_single_precision(out: NetworkOutputs) -> NetworkOutputs:
     """The same answers as float32, so that losses are summed exactly."""
-    return NetworkOutputs(*(None if value is None else value.float() for value in out))
+    single = {name: value.float() for name, value in out._asdict().items() if value is not None}
+    return out._replace(**single)
 
 
 def rate_of(stage: Stage, within: int) -> float:
