@@ -2,8 +2,15 @@ import numpy as np
 import pytest
 
 from thfm_ros.synth.annotate import Labels
-from thfm_ros.synth.render import Rendered
-from thfm_ros.synth.sensor import Sensor, expose, random_sensor, smeared
+from thfm_ros.synth.render import Rendered, toned
+from thfm_ros.synth.sensor import (
+    Sensor,
+    expose,
+    random_exposure,
+    random_sensor,
+    recorded,
+    smeared,
+)
 
 
 def a_frame(linear: np.ndarray, flow: tuple[float, float] = (0, 0)) -> Rendered:
@@ -25,6 +32,15 @@ def test_a_perfect_camera_writes_srgb() -> None:
     (pixels,) = expose(np.random.default_rng(0), [a_frame(a_picture())], Sensor())
     expected = a_picture() ** (1 / 2.2) * 255
     assert np.abs(pixels.astype(float) - expected).max() <= 0.51
+
+
+def test_a_still_is_recorded_as_a_frame_of_a_clip_is() -> None:
+    """Backgrounds go the one way, clips the other; their tones must not differ."""
+    linear = toned(a_picture() * random_exposure(np.random.default_rng(9)).astype(np.float32))
+    for sensor in (Sensor(), Sensor(blur_px=0.8, jpeg_quality=60)):
+        still = recorded(np.random.default_rng(0), linear, sensor)
+        (clip,) = expose(np.random.default_rng(0), [a_frame(linear)], sensor)
+        np.testing.assert_array_equal(still, clip)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Turn public sources into one asset pack. What is missing is named and left out."""
 
 import logging
+import lzma
 import tarfile
 import tempfile
 from dataclasses import dataclass, field, replace
@@ -36,7 +37,8 @@ def bake(sources: Path | None, out: Path, seed: int = 1) -> AssetPack:
             f"There is no folder {sources}; leave --sources out to bake the bare body."
         )
     body = bake_body(seed)
-    found = _Found(garments=bake_helpers(body))
+    helpers = bake_helpers(body)
+    found = _Found(garments=list(helpers))
     with tempfile.TemporaryDirectory() as unpacked:
         roots = [] if sources is None else [sources, *_unpack(sources, Path(unpacked))]
         for root in roots:
@@ -49,7 +51,7 @@ def bake(sources: Path | None, out: Path, seed: int = 1) -> AssetPack:
         "panoramas": len(found.lights),
     }
     for name, count in counts.items():
-        if not count:
+        if not count - len(helpers) * (name == "garments"):
             logger.warning("No %s found: the procedural ones take their place.", name)
     assets = _with_brows(body.assets, found.brows)
     nothing = np.zeros((0, len(assets.bone_names), 4), np.int16)
@@ -102,14 +104,14 @@ def _with_brows(assets: BodyAssets, brows: dict[str, np.ndarray]) -> BodyAssets:
 def _unpack(sources: Path, into: Path) -> list[Path]:
     """Unpack each archive that can be read into a folder of its own."""
     out = []
-    for path in sorted(sources.glob("*.tar.xz")):
-        folder = into / path.name.partition(".")[0]
+    for number, path in enumerate(sorted(sources.rglob("*.tar.xz"))):
+        folder = into / f"{number}-{path.name.partition('.')[0]}"
         try:
             with tarfile.open(path) as archive:
                 # Python before 3.10.12 has no filters; the archives are the user's own.
                 archive.extraction_filter = getattr(tarfile, "data_filter", lambda m, _: m)
                 archive.extractall(folder)
-        except (tarfile.TarError, OSError, EOFError) as error:
+        except (tarfile.TarError, lzma.LZMAError, OSError, EOFError) as error:
             logger.warning("Left out %s: %s", path.name, error)
             continue
         out.append(folder)

@@ -7,6 +7,8 @@ from jaxtyping import Float
 
 from thfm_ros.synth.rotation import about, smooth_noise, unit
 
+WEBCAMS = 0.12  # share of the whole frames that look into a face from nearby
+
 
 @dataclass(frozen=True)
 class Shot:
@@ -68,13 +70,15 @@ def crop_shot(
         None when the person stands behind or around the camera.
     """
     frames, (width, height) = len(body), size
-    distance = np.exp(rng.uniform(np.log(1.2), np.log(7)))
+    distance = np.exp(rng.uniform(np.log(0.9), np.log(7)))
     turn, rise = rng.normal(-np.pi / 2, 0.6), rng.normal(0.08, 0.2)
     away = np.array([np.cos(turn) * np.cos(rise), np.sin(turn) * np.cos(rise), np.sin(rise)])
     start = middle + distance * away
     start[2] = np.clip(start[2], 0.25, 3.2)
     # The person is not in the middle of the large picture: the crop sees it from the side.
-    aim = middle + distance * 0.3 * rng.standard_normal(3) * [1, 1, 0.4] * (rng.random() < 0.7)
+    # Nearby it does less so, or else heads and hands are drawn out as no lens does it.
+    aside = 0.3 * min(1.0, distance / 2.5) * (rng.random() < 0.7)
+    aim = middle + distance * aside * rng.standard_normal(3) * [1, 1, 0.4]
     roll = rng.normal(0, 0.05)
     wander, pan = _path(rng, frames, fps)
     positions = start + wander
@@ -85,12 +89,13 @@ def crop_shot(
     if len(seen) < 50:
         return None
     points = seen[:, :2] / seen[:, 2:]
-    kind = rng.choice(["body", "upper", "far"], p=[0.62, 0.28, 0.1])
-    if kind == "upper":
-        hip = rotations[half] @ (hips - positions[half])
+    kind = rng.choice(["body", "upper", "bust", "far"], p=[0.56, 0.26, 0.08, 0.1])
+    if kind in ("upper", "bust"):
+        cut = rotations[half] @ ((hips if kind == "upper" else middle) - positions[half])
         tall = np.ptp(points[:, 1])
-        above = points[points[:, 1] < hip[1] / hip[2] + rng.uniform(-0.15, 0.2) * tall]
-        points = above if len(above) > 0.2 * len(points) else points
+        slack = rng.uniform(-0.15, 0.2) if kind == "upper" else rng.uniform(-0.05, 0.08)
+        above = points[points[:, 1] < cut[1] / cut[2] + slack * tall]
+        points = above if len(above) > 0.1 * len(points) else points
     low, high = points.min(axis=0), points.max(axis=0)
     fill = rng.uniform(0.25, 0.5) if kind == "far" else rng.uniform(0.55, 1.12)
     focal = fill * min(width, height) / max(float((high - low).max()), 0.05)
@@ -118,6 +123,30 @@ def frame_shot(
     """
     width, height = size
     focal = 0.5 * width / np.tan(np.radians(rng.uniform(42, 105)) / 2)
+    if len(middles) and rng.random() < WEBCAMS:
+        start, aim = _webcam(rng, middles[rng.integers(len(middles))])
+    else:
+        start, aim = _across_the_room(rng, middles)
+    wander, pan = _path(rng, frames, fps)
+    positions = start + wander
+    roll = rng.normal(0, 0.03)
+    rotations = np.stack([look_at(p, aim + q, roll) for p, q in zip(positions, pan, strict=True)])
+    centre = np.array([width, height]) / 2 + rng.normal(0, 0.01, 2) * width
+    return Shot(rotations, positions, np.array([focal, focal, *centre]), width, height)
+
+
+def _webcam(rng: np.random.Generator, middle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Position and aim of a camera on a desk or a screen, which looks into a face."""
+    turn, distance = rng.normal(-np.pi / 2, 0.35), rng.uniform(0.6, 1.4)
+    start = middle + distance * np.array([np.cos(turn), np.sin(turn), 0.0])
+    start[2] = max(0.25, middle[2] + rng.uniform(-0.15, 0.5))
+    return start, middle + [0, 0, rng.uniform(0.05, 0.35)] + rng.normal(0, 0.08, 3) * distance
+
+
+def _across_the_room(
+    rng: np.random.Generator, middles: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Position and aim of a robot's, a phone's or a ceiling's camera."""
     middle = middles.mean(axis=0) if len(middles) else np.array([0, 0, rng.uniform(0.6, 1.4)])
     altitude = rng.choice([rng.uniform(0.25, 0.7), rng.uniform(0.7, 1.7), rng.uniform(1.7, 3.0)],
                           p=[0.25, 0.5, 0.25])  # fmt: skip
@@ -127,9 +156,4 @@ def frame_shot(
     aim = middle + distance * 0.35 * rng.standard_normal(3) * [1, 1, 0.45]
     if altitude < 1.7 and rng.random() < 0.5:
         aim[2] = altitude + rng.normal(0, 0.12) * distance  # robots look ahead, not at faces
-    wander, pan = _path(rng, frames, fps)
-    positions = start + wander
-    roll = rng.normal(0, 0.03)
-    rotations = np.stack([look_at(p, aim + q, roll) for p, q in zip(positions, pan, strict=True)])
-    centre = np.array([width, height]) / 2 + rng.normal(0, 0.01, 2) * width
-    return Shot(rotations, positions, np.array([focal, focal, *centre]), width, height)
+    return start, aim

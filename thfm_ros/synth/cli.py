@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _common(sample)
     sample.add_argument("--clips", type=int, default=16, help="how many rows (%(default)s)")
     sample.add_argument("--frames", type=int, default=8, help="frames per clip (%(default)s)")
-    sample.add_argument("--sheet", type=Path, required=True, help="the PNG to write")
+    sample.add_argument("--sheet", type=Path, required=True, help="the PNG or JPEG to write")
     render = commands.add_parser("render", help="write shards for training; can be taken up again")
     _common(render)
     render.add_argument("--clips", type=int, required=True, help="how many clips there shall be")
@@ -47,6 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     behind.add_argument("--pack", type=Path, default=DEFAULT_PACK, help="(%(default)s)")
     behind.add_argument("--count", type=int, default=800, help="pictures (%(default)s)")
     behind.add_argument("--seed", type=int, default=1, help="same seed, same pixels (%(default)s)")
+    behind.add_argument(
+        "--artefacts", type=float, default=0.5, help="share from bad cameras (%(default)s)"
+    )
     behind.add_argument("--out", type=Path, required=True, help="the .npy file to write")
 
 
@@ -79,7 +82,9 @@ def run(args: argparse.Namespace) -> int:
         sys.stderr.write(f"{error}\n")
         return 1
     except KeyboardInterrupt:
-        sys.stderr.write("\nStopped. The same command goes on from here.\n")
+        kept = args.synth_command == "render"  # the others write one file at their end
+        where = "goes on from here" if kept else "begins anew; nothing was written"
+        sys.stderr.write(f"\nStopped. The same command {where}.\n")
         return 130
 
 
@@ -139,9 +144,10 @@ def _backgrounds(args: argparse.Namespace) -> int:
     from thfm_ros.synth.pack import load_pack
 
     lights = choose(load_pack(args.pack), "train").lights
-    pictures = render_backgrounds(args.out, lights, args.count, args.seed)
-    for _ in tqdm(pictures, total=args.count, unit="picture"):
+    pictures = render_backgrounds(args.out, lights, args.count, args.seed, args.artefacts)
+    for _ in tqdm(pictures, total=args.count, desc="backgrounds", unit="picture"):
         pass
+    sys.stdout.write(f"{args.out}: {args.count} pictures, {args.out.stat().st_size / 1e6:.0f} MB\n")
     return 0
 
 

@@ -10,13 +10,14 @@ from thfm_ros.synth.assemble import Stage
 from thfm_ros.synth.camera import Shot, crop_shot, frame_shot
 from thfm_ros.synth.choices import Choices
 from thfm_ros.synth.render import Rendered, Timings, render_frame
-from thfm_ros.synth.sensor import Sensor, expose, random_sensor
+from thfm_ros.synth.sensor import Sensor, expose, random_exposure, random_sensor
 from thfm_ros.synth.stage import Cast, Setting, random_stage
 
 PEOPLE = 4  # rows of the keypoint arrays
 CROP, FRAME = 0, 1  # what ``view`` says
 WIDE_THINGS = (0.12, 0.13, 0.15, 0.15, 0.15, 0.1, 0.1, 0.1)  # probability of 0, 1, .. things
 LEAST_JOINTS, LEAST_AREA = 4, 0.01  # of a crop's person, in every frame, to be worth keeping
+NEAREST_M = 0.35  # from the camera to anybody
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def crop_clip(
     body = person.vertices[:, ::7]
     hips = (joints[Joint.LEFT_HIP] + joints[Joint.RIGHT_HIP]) / 2
     shot = crop_shot(rng, body, joints[Joint.SPINE_MIDDLE], hips, recipe.size, fps)
-    if shot is None:
+    if shot is None or _touched(stage, shot):
         return None
     _widen_room(stage, shot)
     timings.lap("motion")
@@ -71,7 +72,8 @@ def frame_clip(
 ) -> dict[str, np.ndarray] | None:
     """A clip of a whole picture; number one is the person who fills most of it.
 
-    None, mostly, when there are people but none of them is to be seen.
+    None, mostly, when there are people but none of them is to be seen, and in half of the cases
+    when no more than scraps are.
     """
     timings = timings or Timings()
     timings.start()
@@ -82,11 +84,25 @@ def frame_clip(
     stage = random_stage(rng, choices, cast, moments, fps, setting)
     middles = np.array([p.joints[0, Joint.SPINE_MIDDLE] for p in stage.people]).reshape(-1, 3)
     shot = frame_shot(rng, middles, moments, recipe.size, fps)
+    if _touched(stage, shot):
+        return None
     _widen_room(stage, shot)
     timings.lap("motion")
     clip = record(rng, stage, shot, recipe, sensor, None, timings)
-    unseen = len(middles) > 0 and not clip["instances"].any()
-    return None if unseen and rng.random() < 0.8 else clip
+    unwanted = 0.0
+    if len(middles) > 0:
+        joints_seen = int((clip["visibility"][:, :, :17] == VISIBLE).sum(axis=2).max())
+        unwanted = 0.5 * (joints_seen <= LEAST_JOINTS) + 0.4 * (not clip["instances"].any())
+    return None if rng.random() < unwanted else clip
+
+
+def _touched(stage: Stage, shot: Shot) -> bool:
+    """Whether a body comes so near to the camera that its triangles are cut off."""
+    for person in stage.people:
+        away = person.vertices[: len(shot.positions), ::7] - shot.positions[:, None]
+        if (away**2).sum(axis=2).min() < NEAREST_M**2:
+            return True
+    return False
 
 
 def _widen_room(stage: Stage, shot: Shot) -> None:
@@ -109,7 +125,7 @@ def record(
 
     ``target`` is the person who becomes number one; None means the one who fills most pixels.
     """
-    exposure = rng.uniform(0.55, 1.5) * np.exp(rng.normal(0, 0.06, 3))
+    exposure = random_exposure(rng)
     frames = [
         render_frame(stage, shot, frame, recipe.samples, exposure, timings)
         for frame in range(recipe.frames)

@@ -10,6 +10,7 @@ import json
 import logging
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,8 @@ def write_shard(
             np.savez(file, about=np.array(json.dumps(header)), **stored)  # type: ignore[arg-type]
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
         raise ShardError(
             f"{path} cannot be written ({error.strerror or error}). Make room or choose another "
             "--out; what is written already stays, and the same command goes on from there."

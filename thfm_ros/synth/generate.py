@@ -1,5 +1,6 @@
 """Render many clips into shards: a plan that can be taken up again, worked off by processes."""
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -21,6 +22,7 @@ from thfm_ros.synth.pack import load_pack
 from thfm_ros.synth.render import Timings
 from thfm_ros.synth.stage import Cast, random_cast
 
+logger = logging.getLogger(__name__)
 ATTEMPTS = 20  # how often a clip in which nobody can be seen is drawn anew
 VIEWS = {"crop": CROP, "frame": FRAME}
 CROWDS = {"crop": (0, 0.72, 0.2, 0.06, 0.02), "frame": (0.08, 0.36, 0.3, 0.16, 0.1)}
@@ -142,7 +144,8 @@ def missing(order: Order, folder: Path) -> list[int]:
         try:
             about = read_about(path)
             read_shard(path, names=())
-        except ShardError:
+        except ShardError as error:
+            logger.warning("Rendered again: %s", error)
             path.unlink()
             out.append(number)
             continue
@@ -163,11 +166,21 @@ def _differences(order: Order, about: dict[str, Any]) -> list[str]:
 
 
 def render_all(order: Order, folder: Path, workers: int) -> Iterator[tuple[int, int]]:
-    """Make every missing shard; yields (number, frames) as each is finished."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Make every missing shard; yields (number, frames) as each is finished.
+
+    Raises:
+        PackError: the pack cannot be read.
+        ShardError: the folder cannot be written, or holds shards of another recipe.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ShardError(
+            f"{folder} cannot be made ({error.strerror}); choose another --out"
+        ) from error
     todo = missing(order, folder)
+    _prepare(order)  # here too when others work: what is wrong with the pack is told at once
     if workers <= 1:
-        _prepare(order)
         for number in todo:
             yield number, _work(folder, number)
         return

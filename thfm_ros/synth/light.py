@@ -1,6 +1,6 @@
 """Where light comes from: a panorama for the sky, one key light, and the maps of what they see."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from thfm_ros.synth.jit import kernel
 from thfm_ros.synth.pack import Light
 from thfm_ros.synth.raster import draw_depth
 from thfm_ros.synth.rotation import unit
-from thfm_ros.synth.texture import any_colour, noise
+from thfm_ros.synth.texture import any_colour, material_colour, noise
 
 # From where ambient occlusion is looked at; the share of the sky that a vertex sees follows.
 SKY_DIRECTIONS = unit(
@@ -74,6 +74,16 @@ def random_lighting(rng: np.random.Generator, lights: tuple[Light, ...]) -> Ligh
     )
 
 
+def indoors(lighting: Lighting) -> Lighting:
+    """The same light after it has come off the walls of a room: nearly grey, from everywhere.
+
+    Else the ceiling, lit from below by the panorama's ground, is as green as a meadow.
+    """
+    grey = lighting.harmonics.mean(axis=1, keepdims=True)
+    mixed = (0.75 * grey + 0.25 * lighting.harmonics) * np.array([[1.0], *[[0.6]] * 8])
+    return replace(lighting, harmonics=mixed.astype(np.float32))
+
+
 _DECODED: dict[int, tuple[Light, np.ndarray, np.ndarray]] = {}
 
 
@@ -89,12 +99,22 @@ def _decoded(light: Light) -> tuple[np.ndarray, np.ndarray]:
     return _DECODED[id(light)][1:]
 
 
+# Clear, hazy, overcast and evening skies; a white, a grey and a dark hall.
+_SKIES = np.array(
+    [
+        [0.22, 0.4, 0.8], [0.4, 0.52, 0.7], [0.6, 0.63, 0.66], [0.75, 0.5, 0.36],
+        [0.7, 0.68, 0.63], [0.3, 0.3, 0.3], [0.1, 0.095, 0.09],
+    ]
+)  # fmt: skip
+
+
 def invented_panorama(rng: np.random.Generator) -> Float32[np.ndarray, "128 256 3"]:
     """A sky with clouds and a sun over a ground, or a hall with lamps and windows."""
     height, width = 128, 256
     up = np.cos((np.arange(height) + 0.5) / height * np.pi)[:, None, None]
     clouds = cv2.resize(noise(rng, 4, 1.0), (width, height))[..., None]
-    sky, ground = any_colour(rng, 0.4), any_colour(rng, 0.3) * 0.5
+    sky = _SKIES[rng.integers(len(_SKIES))] * np.exp(rng.normal(0, 0.2) + rng.normal(0, 0.08, 3))
+    ground = material_colour(rng) * 0.7
     out = np.where(
         up > 0, sky * (1.2 - 0.6 * up) + 0.15 * clouds.clip(0), ground * (1 + 0.2 * clouds)
     )

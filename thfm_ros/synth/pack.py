@@ -6,6 +6,7 @@ person who stands in rest pose, -y where that person looks, z up; metres.
 
 import json
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -107,7 +108,11 @@ class AssetPack:
     lights: tuple[Light, ...]
 
     def save(self, path: Path) -> None:
-        """Write one compressed file, complete or not at all."""
+        """Write one compressed file, complete or not at all.
+
+        Raises:
+            PackError: the disk is full or the folder cannot be written.
+        """
         arrays = {"about": np.array(json.dumps(self.about | {"format": FORMAT}))}
         arrays |= _flat("body", self.body)
         for group in ("garments", "motions", "lights"):
@@ -115,10 +120,18 @@ class AssetPack:
                 arrays |= _flat(f"{group}/{index:03d}", item)
         arrays["pose_names"], arrays["poses"] = np.array(self.pose_names), self.poses
         part = path.with_name(path.name + ".part")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # names, not options
-        part.replace(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with part.open("wb") as file:
+                np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # names, not options
+            part.replace(path)
+        except OSError as error:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+            raise PackError(
+                f"{path} cannot be written ({error.strerror or error}). "
+                "Make room or choose another --out, and bake again."
+            ) from error
 
 
 def load_pack(path: Path) -> AssetPack:

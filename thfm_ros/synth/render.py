@@ -93,7 +93,7 @@ def render_frame(
     if stage.place.mode != PICTURE:
         ground_light(stage.place, maps, camera, samples, ground)
     paint(triangles, drawn, lamps, maps, stage.place, camera, ground, linear)
-    linear = _toned(linear * exposure.astype(np.float32))
+    linear = toned(linear * exposure.astype(np.float32))
     if samples > 1:
         linear = cv2.resize(linear, (shot.width, shot.height), interpolation=cv2.INTER_AREA)
     timings.lap("shading")
@@ -154,7 +154,7 @@ def _surroundings(stage: Stage, frame: int) -> tuple[np.ndarray, float]:
     return (low + high) / 2, max(float(np.linalg.norm(high - low)) * 1.05, 0.5)
 
 
-def _toned(linear: Float32[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w 3"]:
+def toned(linear: Float32[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w 3"]:
     """A filmic curve from scene light to 0..1."""
     curve = linear * (2.51 * linear + 0.03) / (linear * (2.43 * linear + 0.59) + 0.14)
     return np.clip(curve, 0, 1)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float, Float32, UInt8
 
 from thfm_ros.synth.render import Rendered
 
@@ -41,6 +41,12 @@ def random_sensor(rng: np.random.Generator, artefacts: float) -> Sensor:
     )
 
 
+def random_exposure(rng: np.random.Generator) -> Float[np.ndarray, "3"]:
+    """Factor per channel before the tone curve: brightness, and a white balance that is off."""
+    out: np.ndarray = rng.uniform(0.55, 1.5) * np.exp(rng.normal(0, 0.06, 3))
+    return out
+
+
 def expose(
     rng: np.random.Generator, frames: list[Rendered], sensor: Sensor
 ) -> UInt8[np.ndarray, "t h w 3"]:
@@ -49,25 +55,46 @@ def expose(
     previous: np.ndarray | None = None
     out: list[np.ndarray] = []
     for index, frame in enumerate(frames):
-        picture = frame.linear
+        picture, light = frame.linear, None
         if sensor.shutter > 0:
             picture = smeared(picture, frame.labels.flow[..., :2], sensor.shutter)
-        if sensor.blur_px > 0.25:
-            picture = cv2.GaussianBlur(picture, (0, 0), sensor.blur_px)
         if sensor.banding or sensor.drift:
             gain *= np.exp(rng.normal(0, sensor.drift))
             rows = np.arange(len(picture)) / len(picture) * 9 + phase + 2.4 * index
-            picture = picture * (gain * (1 + sensor.banding * np.sin(rows)))[:, None, None]
-        encoded = np.clip(picture, 0, 1) ** (1 / 2.2)
-        grain = rng.standard_normal(encoded.shape, np.float32) * sensor.noise
-        encoded = encoded + grain * (0.5 + encoded)
-        pixels = np.clip(encoded * 255 + 0.5, 0, 255).astype(np.uint8)
-        pixels = _resampled(pixels, sensor.coarse)
-        if sensor.jpeg_quality:
-            pixels = _compressed(pixels, previous, sensor.jpeg_quality)
-        previous = pixels
-        out.append(pixels)
+            light = gain * (1 + sensor.banding * np.sin(rows))
+        previous = recorded(rng, picture, sensor, light, previous)
+        out.append(previous)
     return np.stack(out)
+
+
+def recorded(
+    rng: np.random.Generator,
+    picture: Float32[np.ndarray, "h w 3"],
+    sensor: Sensor,
+    light: Float[np.ndarray, "h"] | None = None,
+    previous: UInt8[np.ndarray, "h w 3"] | None = None,
+) -> UInt8[np.ndarray, "h w 3"]:
+    """One picture as bytes, with every fault but motion blur.
+
+    Args:
+        rng: source of chance.
+        picture: linear light after the tone curve, 0..1.
+        sensor: its faults.
+        light: factor on each row.
+        previous: the frame before, as it was recorded; video codes the change to it.
+    """
+    if sensor.blur_px > 0.25:
+        picture = cv2.GaussianBlur(picture, (0, 0), sensor.blur_px)
+    if light is not None:
+        picture = picture * light[:, None, None]
+    encoded = np.clip(picture, 0, 1) ** (1 / 2.2)
+    grain = rng.standard_normal(encoded.shape, np.float32) * sensor.noise
+    encoded = encoded + grain * (0.5 + encoded)
+    pixels = np.clip(encoded * 255 + 0.5, 0, 255).astype(np.uint8)
+    pixels = _resampled(pixels, sensor.coarse)
+    if sensor.jpeg_quality:
+        pixels = _compressed(pixels, previous, sensor.jpeg_quality)
+    return pixels
 
 
 def smeared(

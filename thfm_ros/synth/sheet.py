@@ -1,11 +1,13 @@
 """The contact sheet: clips as rows, annotations as columns, to be looked at by people."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from thfm_ros.contract import PerceptionError
 from thfm_ros.skeleton import BONES, PART_NAMES
 from thfm_ros.synth.annotate import VISIBLE
 from thfm_ros.synth.choices import choose
@@ -18,16 +20,40 @@ _COLOURS[0] = 0
 
 
 def write_sheet(orders: list[Order], path: Path) -> None:
-    """Render the clips of some orders and write their sheet as PNG."""
+    """Render the clips of some orders, other people in each, and write their sheet.
+
+    Args:
+        orders: what to render.
+        path: ends in .png, .jpg or .jpeg.
+
+    Raises:
+        PerceptionError: the file is of no such kind, or cannot be written.
+    """
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):  # before minutes of work
+        raise PerceptionError(f"--sheet {path} is no picture; end it in .png or .jpg")
     rows = []
     for order in orders:
         choices = choose(load_pack(Path(order.pack)), order.split)
-        for clip in make_clips(order, choices, range(order.clips)):
+        for clip in make_clips(replace(order, reuse=1), choices, range(order.clips)):
             rows.append(row(clip))
     width = max(strip.shape[1] for strip in rows)
-    padded = [np.pad(r, ((0, 2), (0, width - r.shape[1]), (0, 0))) for r in rows]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), np.concatenate(padded)[..., ::-1])
+    picture = np.concatenate([_as_wide(strip, width) for strip in rows])
+    options = [cv2.IMWRITE_JPEG_QUALITY, 85]
+    _, code = cv2.imencode(path.suffix, picture[..., ::-1], options)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(code.tobytes())
+    except OSError as error:
+        raise PerceptionError(
+            f"{path} cannot be written ({error.strerror}); choose another --sheet"
+        ) from error
+
+
+def _as_wide(strip: Picture, width: int) -> Picture:
+    """Crops are smaller than whole frames; a row of them is enlarged to the sheet's width."""
+    height = round(strip.shape[0] * width / strip.shape[1])
+    large = cv2.resize(strip, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.pad(large, ((0, 2), (0, 0), (0, 0)))
 
 
 def row(clip: dict[str, np.ndarray]) -> Picture:

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from thfm_ros.synth.assemble import Posed, Stage, assembled
+from thfm_ros.synth.backdrop import ROOM
 from thfm_ros.synth.body import bone_positions, joints_of, skinned
 from thfm_ros.synth.carried import carried_things
 from thfm_ros.synth.choices import Choices, random_motion
 from thfm_ros.synth.clutter import Thing, chair, random_thing, table
 from thfm_ros.synth.decoys import random_decoy
-from thfm_ros.synth.light import random_lighting
+from thfm_ros.synth.light import indoors, random_lighting
 from thfm_ros.synth.mesh import Palette
 from thfm_ros.synth.motion import Motion
 from thfm_ros.synth.person import Person, random_person
@@ -77,6 +78,8 @@ def random_stage(
     things += _clutter(rng, palette, choices, setting, spots)
     lighting = random_lighting(rng, choices.lights)
     place = random_place(rng, palette, choices, lighting, people, setting.flat)
+    if place.mode == ROOM:
+        lighting = indoors(lighting)
     return assembled(people, things, palette, place, lighting, frames)
 
 

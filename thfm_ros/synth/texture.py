@@ -103,10 +103,34 @@ def cloth(rng: np.random.Generator, plain: float = 0.55) -> Texture:
 _PATTERNS = ("stripes", "checks", "dots", "blotches", "print")
 
 
+# What floors, walls and furniture are made of, linear light: pale, brown and dark wood, concrete,
+# asphalt, stone, brick, carpet, white, grey, black, grass, sand, steel.
+_MATERIALS = np.array(
+    [
+        [0.42, 0.27, 0.14], [0.22, 0.12, 0.055], [0.07, 0.037, 0.02], [0.3, 0.29, 0.27],
+        [0.055, 0.055, 0.058], [0.2, 0.18, 0.15], [0.25, 0.09, 0.055], [0.42, 0.35, 0.26],
+        [0.7, 0.69, 0.66], [0.13, 0.13, 0.135], [0.018, 0.018, 0.02], [0.07, 0.11, 0.028],
+        [0.46, 0.37, 0.25], [0.16, 0.18, 0.21],
+    ]
+)  # fmt: skip
+
+
+def material_colour(rng: np.random.Generator) -> Colour:
+    """A colour that built things often have; every fifth is any colour at all."""
+    if rng.random() < 0.2:
+        out: np.ndarray = np.clip(any_colour(rng, rng.beta(1, 4)) + 0.03, 0, 0.9)
+        return out
+    base = _MATERIALS[rng.integers(len(_MATERIALS))]
+    found: np.ndarray = np.clip(
+        base * np.exp(rng.normal(0, 0.3) + rng.normal(0, 0.06, 3)), 0.01, 0.85
+    )
+    return found
+
+
 def surface(rng: np.random.Generator) -> Texture:
     """A floor, a wall or a thing: plain, planks, tiles, checks, concrete, carpet."""
     y, x = _PLACE
-    colour = np.clip(any_colour(rng, rng.beta(1, 4)) + rng.uniform(0.02, 0.2), 0, 0.9)
+    colour = material_colour(rng)
     out = np.broadcast_to(colour.astype(np.float32), (SIZE, SIZE, 3)).copy()
     kind = rng.choice(6, p=_SURFACE_SHARE)
     if kind == 1:
@@ -119,25 +143,30 @@ def surface(rng: np.random.Generator) -> Texture:
         odd = ((x * 4).astype(int) + (y * 4).astype(int)) % 2
         out *= np.where(odd, np.float32(rng.uniform(0.5, 0.9)), np.float32(1))[..., None]
     elif kind == 4:
-        out *= np.exp(0.3 * noise(rng, 4, 1.0))[..., None]
+        out *= np.exp(np.float32(rng.uniform(0.05, 0.22)) * noise(rng, 6, 0.1))[..., None]
     elif kind == 5:
-        out = np.where((noise(rng, 4, 0.8) > 0.3)[..., None], out, any_colour(rng)).astype(
-            np.float32
-        )
-    out *= 1 + np.float32(rng.uniform(0.04, 0.18)) * noise(rng, 5, 0.5)[..., None]
+        out = np.where(
+            (noise(rng, 4, 0.8) > 0.3)[..., None], out, 0.5 * (out + material_colour(rng))
+        ).astype(np.float32)
+    # Coarse stains must stay faint: strong ones look like clouds, which no floor does.
+    out *= 1 + np.float32(rng.uniform(0.01, 0.06)) * noise(rng, 3, 0.7)[..., None]
+    out *= 1 + np.float32(rng.uniform(0.02, 0.12)) * noise(rng, 6, 0.0)[..., None]
     result: np.ndarray = np.clip(out, 0.01, 1).astype(np.float32)
     return result
 
 
-_SURFACE_SHARE = (0.3, 0.17, 0.17, 0.1, 0.19, 0.07)
+_SURFACE_SHARE = (0.3, 0.19, 0.19, 0.09, 0.18, 0.05)
 
 
 def wall(rng: np.random.Generator) -> Texture:
-    """Plaster or paper in a light colour, or, in half of the rooms, any surface."""
-    if rng.random() < 0.5:
+    """Plaster or paper in a light colour, or, in a third of the rooms, any surface."""
+    if rng.random() < 0.33:
         return surface(rng)
-    colour = rng.uniform(0.35, 0.85) * (1 - rng.uniform(0, 0.25, 3))
-    grain = 1 + np.float32(rng.uniform(0.01, 0.08)) * noise(rng, 5, 0.5)
+    tint = [1, 1 - rng.uniform(0, 0.12), 1 - rng.uniform(0, 0.3)]  # lime, cream, ochre
+    if rng.random() < 0.25:
+        tint = list(1 - rng.uniform(0, 0.3, 3))
+    colour = rng.uniform(0.35, 0.85) * np.array(tint)
+    grain = 1 + np.float32(rng.uniform(0.01, 0.05)) * noise(rng, 6, 0.2)
     out: np.ndarray = np.clip(colour.astype(np.float32) * grain[..., None], 0.01, 1)
     return out
 
