@@ -42,9 +42,7 @@ class Machine:
         environment |= {"INDEX": "", "PYTORCH_ORG": "", "HAS_TORCH": "", **offers}
         environment["INSTALLED"] = str(self._log)
         command = ["bash", "-c", script]
-        return subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=60
-        )
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
 
     def installed(self) -> str:
         """The arguments of every `pip install`."""
@@ -66,7 +64,9 @@ def test_a_cpu_build_that_pip_has_is_taken_although_the_index_has_a_newer_cuda_b
 
 
 def test_elsewhere_the_newest_cpu_build_of_pytorch_org_is_taken(machine: Machine) -> None:
-    said = machine.run("install_torch", INDEX="2.15.0, 2.14.1", PYTORCH_ORG="2.15.0+cpu, 2.14.1+cpu")
+    said = machine.run(
+        "install_torch", INDEX="2.15.0, 2.14.1", PYTORCH_ORG="2.15.0+cpu, 2.14.1+cpu"
+    )
     assert said.returncode == 0, said.stderr
     assert f"torch>=2.5,==2.15.0+cpu --index-url {PYTORCH}" in machine.installed()
 

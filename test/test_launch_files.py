@@ -127,11 +127,11 @@ def topics_of(text: str) -> set[str]:
     return set(re.findall(r"/thfm/[a-z_/]+", text))
 
 
-def known_topics(root: Path) -> set[str]:
-    """Names in the node's table of topics, read as text."""
+def known_topics(root: Path) -> dict[str, str]:
+    """Names and types in the node's table of topics, read as text."""
     tree = ast.parse((root / "thfm_ros" / "ros" / "topics.py").read_text())
     return {
-        "/thfm/" + str(ast.literal_eval(call.args[0]))
+        "/thfm/" + str(ast.literal_eval(call.args[0])): ast.unparse(call.args[1])
         for call in ast.walk(tree)
         if isinstance(call, ast.Call) and ast.unparse(call.func) == "Topic"
     }
@@ -140,10 +140,23 @@ def known_topics(root: Path) -> set[str]:
 def test_the_viewers_show_topics_that_the_node_has(root: Path) -> None:
     for name in ("thfm.rviz", "thfm.foxglove.json"):
         shown = topics_of((root / "config" / name).read_text())
-        assert shown and shown <= known_topics(root), name
+        assert shown and shown <= set(known_topics(root)), name
 
 
 def test_the_rviz_file_is_yaml_with_displays(root: Path) -> None:
     config = yaml.safe_load((root / "config" / "thfm.rviz").read_text())
     displays = config["Visualization Manager"]["Displays"]
     assert {display["Class"].partition("/")[0] for display in displays} == {"rviz_default_plugins"}
+
+
+def test_rviz_asks_for_what_the_node_offers(root: Path) -> None:
+    """Types by the display's class; quality of service: results are reliable and not latched."""
+    config = yaml.safe_load((root / "config" / "thfm.rviz").read_text())
+    kinds = known_topics(root)
+    asked = [each for each in config["Visualization Manager"]["Displays"] if "Topic" in each]
+    assert len(asked) >= 4
+    for display in asked:
+        topic = display["Topic"]
+        assert display["Class"] == f"rviz_default_plugins/{kinds[topic['Value']]}"
+        assert topic["Durability Policy"] == "Volatile", display["Name"]
+        assert topic["Reliability Policy"] in ("Reliable", "Best Effort"), display["Name"]

@@ -1,5 +1,6 @@
 """What the demo counts and draws, without processes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,7 +11,15 @@ from hypothesis import strategies as st
 
 from thfm_ros.contract import Body, TrackState
 from thfm_ros.ros.demo import main
-from thfm_ros.ros.demo_draw import Moment, Painter, Spool, depth_range, panel_size, write_film
+from thfm_ros.ros.demo_draw import (
+    Moment,
+    Painter,
+    Spool,
+    depth_range,
+    panel_size,
+    write_contact_sheet,
+    write_film,
+)
 from thfm_ros.ros.demo_tally import Tally, topic_kind
 from thfm_ros.skeleton import JOINT_NAMES
 
@@ -145,6 +154,22 @@ def test_a_film_has_a_picture_for_each_moment(tmp_path: Path) -> None:
     film = cv2.VideoCapture(str(tmp_path / "f.mp4"))
     assert film.get(cv2.CAP_PROP_FRAME_COUNT) == 12
     assert film.get(cv2.CAP_PROP_FPS) == pytest.approx(10, abs=0.1)
+
+
+def test_pictures_of_another_shape_are_fitted_into_the_first_s_frame(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    for number, (width, height) in enumerate([(80, 60), (60, 80), (100, 20)]):
+        spool.add(of_size(a_moment(number), width, height))
+    painter = Painter((0.0, 12.0), metric=False)
+    write_film(spool, painter, tmp_path / "f.mp4")
+    write_contact_sheet(spool, painter, tmp_path / "c.png")
+    assert cv2.VideoCapture(str(tmp_path / "f.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 3
+    assert cv2.imread(str(tmp_path / "c.png")).shape == (3 * 60, 4 * 80, 3)
+
+
+def of_size(moment: Moment, width: int, height: int) -> Moment:
+    rgb = np.full((height, width, 3), 9, np.uint8)
+    return replace(moment, rgb=rgb, labels=rgb[..., 0], depth=rgb[..., 0].astype(np.float16))
 
 
 @pytest.mark.parametrize("options", [["--seconds", "0"], ["--video", "a", "--camera", "0"]])

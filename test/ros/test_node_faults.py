@@ -105,8 +105,10 @@ def test_an_image_that_cannot_be_used_is_told_once_and_the_next_good_one_counts(
         f"an error with {said!r}",
         send=lambda: BAD[bad](client),
     )
+    count = len(bodies)
     end = time.monotonic() + 0.5
     client.stream(lambda: time.monotonic() > end, "half a second", send=lambda: BAD[bad](client))
+    assert len(bodies) == count, "nothing may be said about an image that cannot be read"
     assert client.process.text().count(said) == lines + 1, client.process.text()
     assert int(next(v for k, v in client.status("input")[2].items() if "dropped: bad" in k)) > 1
     expect_recovery(client, bodies)

@@ -3,9 +3,11 @@
 Each test has a node of its own, and no other file's node may run beside it.
 """
 
+import dataclasses
 import os
 import signal
 import time
+from collections.abc import Callable
 from importlib import util
 from pathlib import Path
 
@@ -17,8 +19,10 @@ from fake_node import CAMERA, HEIGHT, STEP_S_VARIABLE, WIDTH
 from node_client import Client, fake_node
 from ros_process import Listener, ros_arguments, started
 from rosgraph_msgs.msg import Clock
+from safetensors.numpy import load_file, save_file
 from sensor_msgs.msg import Image
 
+from thfm_ros.model.weights import read_card, shipped_checkpoint
 from thfm_ros.msg import BodyArray
 
 pytestmark = pytest.mark.ros
@@ -70,18 +74,35 @@ def test_compressed_images_come_by_image_transport_and_broken_ones_are_told(
         )
 
 
-def test_a_broken_checkpoint_fails_to_configure_and_the_node_lives_on(
-    listener: Listener, tmp_path: Path
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def of_the_future(path: Path) -> None:
+    card = dataclasses.replace(read_card(path), version=99)
+    save_file(load_file(path), path, metadata={"thfm_card": card.to_json()})
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [(cut, "truncated: copy or download it again"), (of_the_future, "format version 99")],
+    ids=["truncated", "of another version"],
+)
+def test_a_checkpoint_that_cannot_be_used_fails_to_configure_and_the_node_lives_on(
+    listener: Listener, tmp_path: Path, damage: Callable[[Path], None], said: str
 ) -> None:
     broken = tmp_path / "broken.safetensors"
-    broken.write_bytes(b"\x40\x00\x00\x00\x00\x00\x00\x00{}")
+    broken.write_bytes(shipped_checkpoint().read_bytes())
+    damage(broken)
     settings = {"engine.checkpoint": str(broken), "diagnostics_period_s": 0.2}
     with started("thfm_ros.ros.node", ros_arguments(settings), tmp_path / "log") as process:
         client = Client(listener, process)
         client.wait(lambda: client.status("engine")[0] == ERROR, "an error")
-        assert str(broken) in client.status("engine")[1]
+        told = client.status("engine")[1]
+        assert str(broken) in told and said in told
         assert client.state() == "unconfigured"
         assert process.text().count("cannot be configured") == 1
+        assert not listener.node.get_publishers_info_by_topic("/thfm/bodies")
         assert not client.change_state("configure")
         assert client.set_parameter("engine.checkpoint", "nano") == (True, "")
         assert process.running()

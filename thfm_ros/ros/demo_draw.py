@@ -11,6 +11,7 @@ from jaxtyping import Float16, UInt8
 
 from thfm_ros.contract import Body, PerceptionError
 from thfm_ros.draw import depth_colours, label, skeleton
+from thfm_ros.video import VideoWriter, fitted
 
 PANEL_SIDE = 640
 MASK_COLOUR = np.array((40, 220, 200), np.float32)
@@ -104,7 +105,7 @@ class Painter:
     metric: bool
 
     def strip(self, moment: Moment) -> UInt8[np.ndarray, "h w4 3"]:
-        """Input, mask, skeletons and depth in a row, in OpenCV's order of colours."""
+        """Input, mask, skeletons and depth in a row."""
         people = len(moment.bodies)
         near, far = self.depth_range
         scale = f"{near:.1f} to {far:.1f}" + (" m" if self.metric else " (no scale)")
@@ -114,8 +115,7 @@ class Painter:
             (f"skeletons, {people} {'person' if people == 1 else 'people'}", _body_panel(moment)),
             (f"depth, {scale}", self._depth_panel(moment)),
         )
-        strip = np.hstack([_titled(title, panel) for title, panel in panels])
-        return np.asarray(cv2.cvtColor(strip, cv2.COLOR_RGB2BGR), np.uint8)
+        return np.hstack([_titled(title, panel) for title, panel in panels])
 
     def _depth_panel(self, moment: Moment) -> UInt8[np.ndarray, "h w 3"]:
         depth = moment.depth.astype(np.float32)
@@ -157,29 +157,28 @@ def depth_range(spool: Spool) -> tuple[float, float]:
 
 
 def write_film(spool: Spool, painter: Painter, path: Path) -> None:
-    """overlay.mp4.
+    """overlay.mp4; pictures of another size than the first are fitted into its frame.
 
     Raises:
-        PerceptionError: OpenCV cannot write it.
+        PerceptionError: it cannot be written.
     """
-    height, width = painter.strip(spool[0]).shape[:2]
-    size, codec = (width, height), cv2.VideoWriter.fourcc(*"mp4v")
-    film = cv2.VideoWriter(str(path), codec, spool.rate_hz(), size)
-    if not film.isOpened():
-        raise PerceptionError(
-            f"OpenCV cannot write {path}: is the disk full, or OpenCV built without FFmpeg? "
-            "pip install opencv-python-headless has it."
-        )
-    for moment in spool:
-        film.write(painter.strip(moment))
-    film.release()
+    with VideoWriter(path, spool.rate_hz()) as film:
+        for moment in spool:
+            film.write(painter.strip(moment))
 
 
 def write_contact_sheet(spool: Spool, painter: Painter, path: Path, rows: int = 6) -> None:
-    """contact.png: moments spread evenly over the run, one below the other."""
+    """contact.png: moments spread evenly over the run, one below the other.
+
+    Raises:
+        PerceptionError: it cannot be written.
+    """
     chosen = np.unique(np.linspace(0, len(spool) - 1, min(rows, len(spool))).round().astype(int))
-    sheet = np.vstack([painter.strip(spool[int(index)]) for index in chosen])
+    strips = [painter.strip(spool[int(index)]) for index in chosen]
+    height, width = strips[0].shape[:2]
+    sheet = np.vstack([fitted(strip, (width, height)) for strip in strips])[..., ::-1]
     width = min(1920, sheet.shape[1])
     size = (width, round(sheet.shape[0] * width / sheet.shape[1]))
-    if not cv2.imwrite(str(path), cv2.resize(sheet, size, interpolation=cv2.INTER_AREA)):
+    small = cv2.resize(np.ascontiguousarray(sheet), size, interpolation=cv2.INTER_AREA)
+    if not cv2.imwrite(str(path), small):
         raise PerceptionError(f"OpenCV cannot write {path}: is the disk full?")

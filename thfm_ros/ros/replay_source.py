@@ -10,12 +10,11 @@ import numpy as np
 from jaxtyping import UInt8
 
 from thfm_ros.contract import PerceptionError
+from thfm_ros.video import PICTURE_SUFFIXES
 
 logger = logging.getLogger(__name__)
 
 Picture: TypeAlias = UInt8[np.ndarray, "h w 3"]  # blue, green, red, as OpenCV reads them
-
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 
 
 class SourceError(PerceptionError):
@@ -78,11 +77,12 @@ class FolderSource:
 
     def __init__(self, folder: Path) -> None:
         self.description = f"pictures in {folder}"
-        self._paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in EXTENSIONS)
+        self._paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
         self._next = 0
         self.count = len(self._paths)
         if not self._paths:
-            raise SourceError(f"{folder} holds no picture; looked for {', '.join(EXTENSIONS)}.")
+            kinds = ", ".join(sorted(PICTURE_SUFFIXES))
+            raise SourceError(f"{folder} holds no picture; looked for {kinds}.")
 
     def read(self, into: Picture | None) -> Picture | None:
         """The next picture that can be read; the others are named in the log."""
