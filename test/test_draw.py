@@ -101,8 +101,8 @@ def test_near_is_red_far_is_blue_and_unknown_is_black() -> None:
 
 def test_the_scale_of_depth_follows_slowly() -> None:
     scale = draw.DepthScale()
-    first = scale.follow(np.linspace(1, 2, 100, dtype=np.float32))
-    second = scale.follow(np.linspace(5, 6, 100, dtype=np.float32))
+    first = scale.follow(np.linspace(1, 2, 100, dtype=np.float32)[None])
+    second = scale.follow(np.linspace(5, 6, 100, dtype=np.float32)[None])
     assert abs(second[0] - first[0]) < 0.5
     assert scale.follow(np.full(3, np.nan, np.float32)[None]) == second
     assert draw.DepthScale().follow(np.full((1, 1), np.nan, np.float32)) == (0.0, 1.0)
