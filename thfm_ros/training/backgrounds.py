@@ -6,6 +6,11 @@ import cv2
 import numpy as np
 from jaxtyping import Float32
 
+from thfm_ros.training.sticks import draw_sticks
+
+STICKS = 0.35
+"""Share of the backgrounds in which thin things stand."""
+
 
 class Backgrounds:
     """A memory-mapped stack of backgrounds, ``backgrounds.npy`` [n h w 3] uint8."""
@@ -27,7 +32,10 @@ class Backgrounds:
                 cut = int(rng.uniform(0.2, 0.8) * height)
                 picture[cut:] = other[cut:]
         tint = rng.uniform(0.6, 1.3) * np.exp(rng.normal(0, 0.08, 3))
-        return np.clip(picture * tint, 0, 255).astype(np.float32)
+        tinted = np.clip(picture * tint, 0, 255).astype(np.float32)
+        if rng.random() < STICKS:
+            draw_sticks(rng, tinted)
+        return tinted
 
     def _part(self, rng: np.random.Generator, width: int, height: int) -> np.ndarray:
         whole = self._stack[rng.integers(len(self._stack))]

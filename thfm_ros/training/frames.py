@@ -14,6 +14,7 @@ from thfm_ros.skeleton import PART_TWINS, Joint
 from thfm_ros.training.backgrounds import Backgrounds
 from thfm_ros.training.photometric import apply_photometric, draw_photometric
 from thfm_ros.training.samples import PADDING, Sample, votes_of
+from thfm_ros.training.sticks import draw_sticks
 from thfm_ros.training.store import FrameRef, Store
 
 PART_TWIN = np.array(PART_TWINS, np.uint8)
@@ -156,10 +157,10 @@ def nobody_sample(store: Store, rng: np.random.Generator, size: int) -> Sample:
         seen = np.asarray(store.read("rgb", ref)[y : y + side, x : x + side])
         if seen.std() > most:  # what has edges is more easily mistaken
             rgb, most = seen, float(seen.std())
-    picture = cv2.resize(rgb, (size, size))
+    drawn = cv2.resize(rgb, (size, size)).astype(np.float32)
     if rng.random() < 0.5:
-        picture = picture[:, ::-1]
-    picture = apply_photometric(picture.astype(np.float32), draw_photometric(rng, 0.8), rng)
+        draw_sticks(rng, drawn)
+    picture = apply_photometric(drawn, draw_photometric(rng, 0.8), rng)
     return _labelled(_Canvas(picture), picture)._replace(presence=np.zeros(1, np.float32))
 
 

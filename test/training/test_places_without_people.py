@@ -1,0 +1,54 @@
+"""What training shows where nobody is."""
+
+import numpy as np
+import pytest
+from painted_store import write_data
+
+from thfm_ros.training import frames
+from thfm_ros.training.frames import nobody_sample
+from thfm_ros.training.sticks import THINGS, draw_sticks
+from thfm_ros.training.store import Store
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store(write_data(tmp_path_factory.mktemp("data")) / "train")
+
+
+def test_a_place_without_people_says_that_nobody_is_there(store: Store) -> None:
+    for seed in range(20):
+        sample = nobody_sample(store, np.random.default_rng(seed), 64)
+        assert sample.picture.shape == (1, 64, 64, 3) and sample.picture.dtype == np.uint8
+        assert sample.presence.tolist() == [0.0]
+        assert not sample.instances.any() and not sample.parts.any()
+        assert not sample.visibility.any() and np.isnan(sample.positions).all()
+
+
+def test_no_person_is_in_the_pixels_of_a_place_without_people(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """painted_store paints places darker than 80, and people with 200 of red."""
+    monkeypatch.setattr(frames, "apply_photometric", lambda picture, *_: picture.astype(np.uint8))
+    monkeypatch.setattr(frames, "draw_sticks", lambda *_: None)
+    for seed in range(20):
+        red = nobody_sample(store, np.random.default_rng(seed), 64).picture[..., 0]
+        assert red.max() < 90 or (red == frames.PADDING).all()
+
+
+@pytest.mark.parametrize("thing", THINGS, ids=lambda thing: thing.__name__.strip("_"))
+def test_every_thing_has_lines_of_about_its_height(thing: object) -> None:
+    assert callable(thing)
+    for seed in range(20):
+        lines = thing(np.random.default_rng(seed))
+        heights = np.concatenate([np.array(line)[:, 1] for line in lines])
+        assert heights.min() < 0.2 and 0.85 <= heights.max() <= 1.01
+
+
+def test_sticks_change_a_part_of_the_picture_and_stay_in_its_range() -> None:
+    changed = []
+    for seed in range(30):
+        picture = np.full((96, 128, 3), 128, np.float32)
+        draw_sticks(np.random.default_rng(seed), picture)
+        assert picture.min() >= 0 and picture.max() <= 255
+        changed.append(float((picture != 128).any(-1).mean()))
+    assert max(changed) < 0.7 and np.median(changed) > 0.005
