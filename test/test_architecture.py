@@ -27,6 +27,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "losses",
             "train",
             "evaluate",
+            "evaluation",
             "benchmark",
             "prompt_embeddings",
         }
@@ -35,7 +36,7 @@ LAYERS: tuple[frozenset[str], ...] = (
 )
 """From the bottom up; a module imports only from its own layer and those below."""
 
-TRAINING_SIDE = frozenset({"synth", "training", "losses", "train", "evaluate"})
+TRAINING_SIDE = frozenset({"synth", "training", "losses", "train", "evaluate", "evaluation"})
 ROS = frozenset(
     {"rclpy", "rcl_interfaces", "builtin_interfaces", "std_msgs", "std_srvs", "sensor_msgs"}
     | {"geometry_msgs", "diagnostic_msgs", "visualization_msgs", "lifecycle_msgs", "tf2_ros"}

@@ -1,112 +1,190 @@
-"""`thfm evaluate`: how good a checkpoint is on held-out synthetic people, beside its baselines."""
+"""`thfm evaluate`: how right a checkpoint is, each figure beside a trivial baseline.
+
+Held-out synthetic people as crops and clips (the network alone) and as whole frames (the whole
+pipeline), and any folder of real pictures with annotations in COCO's form.
+"""
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import dataclass
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
+from thfm_ros.contract import PerceptionError
 
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One row of the table: what is measured, and the numbers it is to be held against."""
-
-    title: str
-    key: str
-    decimals: int
-    to_pass: str
-    goal: str
-    baseline: str | None = None  # key of the baseline's figure
-    baseline_means: str = ""
-
-
-LINES: tuple[Line, ...] = (
-    Line("mask IoU", "mask_iou", 3, "0.86", "0.92", "mask_iou_box", "the true box, filled"),
-    Line("part mIoU, 16 parts", "part_miou", 3, "0.45", "0.60", "part_miou_torso", "all torso"),
-    Line(
-        "PCK@0.1 of the box", "pck10", 3, "0.78", "0.90", "pck10_mean", "mean pose in the true box"
-    ),
-    Line("PCK@0.05", "pck05", 3, "", "", "pck05_mean", "mean pose in the true box"),
-    *(
-        Line(f"PCK@0.1, {limb}", f"pck10_{limb}", 3, to_pass, "", f"pck10_mean_{limb}", "same")
-        for limb, to_pass in {
-            "head": "",
-            "shoulders": "",
-            "elbows": "",
-            "wrists": "0.60",
-            "hips": "",
-            "knees": "",
-            "ankles": "0.65",
-            "feet": "",
-        }.items()
-    ),
-    Line("left and right exchanged, share of people", "swapped", 3, "", ""),
-    Line("MPJPE, mm", "mpjpe_mm", 0, "", "", "mpjpe_mm_mean_pose", "mean pose"),
-    Line("PA-MPJPE, mm", "pa_mpjpe_mm", 0, "110", "70", "pa_mpjpe_mm_mean_pose", "mean pose"),
-    Line("error along the axis, mm", "z_error_mm", 0, "", ""),
-    Line("normals, degrees", "normals_deg", 1, "24", "18", "normals_deg_constant", "mean normal"),
-    Line("depth relief, cm RMSE", "relief_cm", 1, "8", "5", "relief_cm_constant", "flat person"),
-    Line("dense pose, share of pixels within 1/8 turn and 0.1", "surface_near", 3, "", ""),
-    Line("ln of the picture's width in metres, mean error", "log_width_error", 3, "", ""),
-)
-
-
-def table(scores: dict[str, float], lines: Sequence[Line] = LINES) -> str:
-    """The figures as Markdown."""
-    rows = [
-        "| figure | this checkpoint | baseline | to be passed | goal |",
-        "|---|---|---|---|---|",
-    ]
-    for line in lines:
-        baseline = ""
-        if line.baseline is not None:
-            baseline = f"{scores[line.baseline]:.{line.decimals}f} ({line.baseline_means})"
-        value = f"{scores[line.key]:.{line.decimals}f}"
-        rows.append(f"| {line.title} | {value} | {baseline} | {line.to_pass} | {line.goal} |")
-    return "\n".join(rows)
-
-
-def write_table(page: Path, text: str) -> None:
-    """Put the table between the page's markers.
-
-    Raises:
-        ValueError: the page has no markers.
-    """
-    before, begin, rest = page.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{page} has no lines '{BEGIN}' and '{END}' to write the table between")
-    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+if TYPE_CHECKING:
+    from thfm_ros.pipeline import PerceptionPipeline
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command's arguments."""
-    parser.add_argument("--data", type=Path, required=True, help="folder whose val/ is held out")
+    data = parser.add_argument_group("synthetic people")
+    data.add_argument("--data", type=Path, help="folder whose val/ and valframes/ are held out")
+    data.add_argument("--crops", type=int, default=1000, metavar="N", help="crops at most; 0: none")
+    data.add_argument("--clips", type=int, default=1000, metavar="N", help="clips of crops")
+    data.add_argument("--frames", type=int, default=1000, metavar="N", help="whole-frame clips")
+    pictures = parser.add_argument_group("real pictures")
+    pictures.add_argument("--pictures", type=Path, metavar="DIR", help="folder of pictures")
+    pictures.add_argument("--annotations", type=Path, metavar="FILE", help="default: DIR/*.json")
+    pictures.add_argument(
+        "--fps", type=float, help="the pictures are one video at this rate; default: unrelated"
+    )
     parser.add_argument("--checkpoint", default="nano", help="'nano' (shipped) or a file")
-    parser.add_argument("--crops", type=int, default=1000, help="how many held-out crops at most")
-    parser.add_argument("--page", type=Path, help="write the table into this Markdown page too")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a parameter of the pipeline, e.g. engine.kind=torch (docs/parameters.md lists them)",
+    )
+    parser.add_argument("--page", type=Path, help="write the tables into this Markdown page too")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table; 0."""
+    """Print the tables; 0.
+
+    Raises:
+        PerceptionError: what is missing, and what to do about it.
+    """
+    from thfm_ros.evaluation.page import check_page, digest_of, write_section
+    from thfm_ros.model.weights import shipped_checkpoint
+
+    path = shipped_checkpoint() if args.checkpoint == "nano" else Path(args.checkpoint)
+    if not path.is_file():
+        raise PerceptionError(f"There is no checkpoint {path}. Give a file, or 'nano'.")
+    wanted = _wanted(args)
+    if args.page is not None:
+        check_page(args.page, wanted)
+    about = f"Checkpoint {path.name}, SHA-256 {digest_of(path)}...; `{command_of(args)}`"
+    for section, counted, tables in _sections(args, path, wanted):
+        text = f"{counted}. {about}\n\n{tables}"
+        print(f"## {section}\n\n{text}\n")
+        if args.page is not None:
+            write_section(args.page, section, text)
+    return 0
+
+
+def command_of(args: argparse.Namespace) -> str:
+    """The command that was given, without what one machine calls its folders."""
+    words = ["thfm", "evaluate"]
+    defaults = argparse.ArgumentParser()
+    add_arguments(defaults)
+    for name, default in vars(defaults.parse_args([])).items():
+        value = getattr(args, name)
+        if value == default:
+            continue
+        for each in value if isinstance(value, list) else [value]:
+            absolute = isinstance(each, Path) and each.is_absolute()
+            words += [f"--{name}", shlex.quote(each.name if absolute else str(each))]
+    return " ".join(words)
+
+
+def _wanted(args: argparse.Namespace) -> list[str]:
+    """The sections that were asked for."""
+    if args.data is None and args.pictures is None:
+        raise PerceptionError(
+            "Nothing to evaluate on: give --data DIR (val/ and valframes/ made by `thfm synth "
+            "render --split val`) or --pictures DIR (pictures and a COCO annotation file)."
+        )
+    synthetic = ("crops", "clips", "frames") if args.data is not None else ()
+    wanted = [section for section in synthetic if getattr(args, section) > 0]
+    return wanted + (["pictures"] if args.pictures is not None else [])
+
+
+def _sections(
+    args: argparse.Namespace, path: Path, wanted: list[str]
+) -> Iterator[tuple[str, str, str]]:
+    """Name of each section, what it was measured on, and its tables."""
+    if "crops" in wanted:
+        yield "crops", *_crops(args, path)
+    if "clips" in wanted:
+        yield "clips", *_clips(args, path)
+    if "frames" in wanted:
+        yield "frames", *_frames(args, path)
+    if "pictures" in wanted:
+        yield "pictures", *_pictures(args, path)
+
+
+def _crops(args: argparse.Namespace, path: Path) -> tuple[str, str]:
     import torch
 
-    from thfm_ros.model.weights import load_network, shipped_checkpoint
+    from thfm_ros.evaluation.crops import by_limb, by_size, dense_pose
+    from thfm_ros.evaluation.lines import crop_tables
+    from thfm_ros.model.weights import load_network
     from thfm_ros.training.batches import held_out
-    from thfm_ros.training.scoring import baselines, score
+    from thfm_ros.training.scoring import baselines, predict, scores_of
 
     torch.set_num_threads(1)
-    path = shipped_checkpoint() if args.checkpoint == "nano" else Path(args.checkpoint)
     network, card = load_network(path)
     batches = held_out(args.data, card.crop_size[0], args.crops)
-    scores = {**score(network, batches), **baselines(batches)}
+    said = predict(network, batches)
+    scores = scores_of(said, batches) | baselines(batches) | dense_pose(said, batches)
+    scores |= by_limb(said, batches) | by_size(said, batches)
     people = sum(len(batch.instances) for batch in batches)
-    text = f"{people} held-out crops of {card.crop_size[0]} px.\n\n{table(scores)}"
-    print(text)
-    if args.page is not None:
-        write_table(args.page, text)
-    return 0
+    return f"{people} held-out crops of {card.crop_size[0]} px", crop_tables(scores)
+
+
+def _clips(args: argparse.Namespace, path: Path) -> tuple[str, str]:
+    import torch
+
+    from thfm_ros.evaluation import steadiness
+    from thfm_ros.evaluation.lines import CLIPS
+    from thfm_ros.evaluation.page import table
+    from thfm_ros.model.weights import load_network
+
+    torch.set_num_threads(1)
+    network, card = load_network(path)
+    clips = steadiness.clips_of(network, args.data / "val", card.crop_size[0], args.clips)
+    scores = steadiness.scores_of(clips)
+    still = f"{scores['still_clips']:.0f} of them of somebody who stands still"
+    return f"{len(clips)} held-out clips of four frames, {still}", table(scores, CLIPS)
+
+
+def _frames(args: argparse.Namespace, path: Path) -> tuple[str, str]:
+    from thfm_ros.evaluation.frames import held_out_clips, judged_clips
+    from thfm_ros.evaluation.lines import FRAMES, whole_tables
+    from thfm_ros.evaluation.whole import scores_of
+
+    clips = held_out_clips(args.data / "valframes")
+    pipeline = _pipeline(args, path)
+    judged = judged_clips(pipeline, clips, args.frames)
+    scores = scores_of(judged)
+    counted = (
+        f"{len(judged)} held-out whole frames of {judged[-1].clip + 1} clips, "
+        f"{scores['people']:.0f} people, {scores['empty']:.0f} frames without anybody, "
+        f"{scores['followed']:.0f} people followed from a frame to the next; "
+        f"{pipeline.engine.description}"
+    )
+    return counted, whole_tables(scores, FRAMES)
+
+
+def _pictures(args: argparse.Namespace, path: Path) -> tuple[str, str]:
+    from thfm_ros.evaluation.annotations import find_annotations, read_annotations
+    from thfm_ros.evaluation.lines import PICTURES, whole_tables
+    from thfm_ros.evaluation.pictures import judged_pictures
+    from thfm_ros.evaluation.whole import scores_of
+
+    if args.fps is not None and not args.fps > 0:
+        raise PerceptionError(f"--fps {args.fps:g}: give more than 0 pictures per second.")
+    file = find_annotations(args.pictures, args.annotations)
+    pictures = read_annotations(args.pictures, file)
+    pipeline = _pipeline(args, path)
+    scores = scores_of(judged_pictures(pipeline, pictures, args.fps))
+    outlined = sum(each.outline is not None for each in pictures)
+    counted = (
+        f"{len(pictures)} pictures, {scores['people']:.0f} people, {scores['empty']:.0f} pictures "
+        f"without anybody, {outlined} with every outline; {pipeline.engine.description}"
+    )
+    return counted, whole_tables(scores, PICTURES)
+
+
+def _pipeline(args: argparse.Namespace, path: Path) -> "PerceptionPipeline":
+    from thfm_ros.config import config_from
+    from thfm_ros.config_text import settings_from
+    from thfm_ros.pipeline import load_pipeline
+
+    settings = {"engine.checkpoint": str(path), "track.seed": 1, **settings_from(args.set)}
+    return load_pipeline(config_from(settings))
 
 
 def main() -> int:

@@ -22,7 +22,15 @@ from thfm_ros.draw import DepthScale, side_by_side
 from thfm_ros.geometry import with_field_of_view
 from thfm_ros.pipeline import PerceptionPipeline, load_pipeline
 from thfm_ros.recording import Recording
-from thfm_ros.video import Picture, Video, VideoError, VideoWriter, picture_files, read_picture
+from thfm_ros.video import (
+    Picture,
+    Video,
+    VideoError,
+    VideoWriter,
+    picture_files,
+    read_picture,
+    write_picture,
+)
 from thfm_ros.window import FrameWindow
 
 log = logging.getLogger(__name__)
@@ -118,12 +126,13 @@ def perceive(
     *,
     lens: Lens,
     overlay: bool = False,
+    still: Path | None = None,
     max_frames: int = 0,
 ) -> int:
-    """Write ``out``/perception.npz and, if asked for, ``out``/overlay.mp4.
+    """Write ``out``/perception.npz and, if asked for, ``out``/overlay.mp4 and a picture.
 
-    What was perceived before an error or an interrupt is written too. Returns the number of
-    frames.
+    The picture shows what the overlay shows of the last frame. What was perceived before an error
+    or an interrupt is written too. Returns the number of frames.
     """
     out.mkdir(parents=True, exist_ok=True)
     recording = Recording(out / "perception.npz", source.width, source.height, tasks)
@@ -143,11 +152,14 @@ def perceive(
             assert clip is not None  # stamps of videos and folders always rise
             seen = pipeline.step(clip, tasks)
             recording.add(picture.index, seen)
-            if video:
+            if video or still:
                 if not source.one_clip:
                     scale = DepthScale()
                 panels = side_by_side(picture.rgb, seen, scale, panel_width=_PANEL)
-                video.write(panels)
+                if video:
+                    video.write(panels)
+    if still and len(recording):
+        write_picture(still, panels)
     return len(recording)
 
 
@@ -163,6 +175,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", type=Path, help="a video, or a folder of pictures")
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     parser.add_argument("--overlay", action="store_true", help="also write overlay.mp4")
+    parser.add_argument(
+        "--still", type=Path, metavar="PNG", help="also write the last frame's overlay as a picture"
+    )
     camera = parser.add_mutually_exclusive_group()
     camera.add_argument("--hfov", type=float, metavar="DEGREES", help="horizontal field of view")
     camera.add_argument("--fx", type=float, metavar="PIXELS", help="focal length")
@@ -200,6 +215,7 @@ def run(args: argparse.Namespace) -> int:
         asked or frozenset(card.tasks),
         lens=lens,
         overlay=args.overlay,
+        still=args.still,
         max_frames=args.max_frames,
     )
     log.info("%d frames are in %s", count, args.out / "perception.npz")

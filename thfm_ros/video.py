@@ -97,6 +97,21 @@ def read_picture(path: Path) -> UInt8[np.ndarray, "h w 3"] | None:
     return None if bgr is None else np.asarray(bgr[..., ::-1])
 
 
+def write_picture(path: Path, rgb: UInt8[np.ndarray, "h w 3"]) -> None:
+    """Write a picture in the form that its suffix names.
+
+    Raises:
+        VideoError: OpenCV cannot write there, or does not know the suffix.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        written = cv2.imwrite(str(path), np.ascontiguousarray(rgb[..., ::-1]))
+    except cv2.error:  # a suffix that it does not know
+        written = False
+    if not written:
+        raise VideoError(f"The picture {path} cannot be written; name a .png or .jpg file.")
+
+
 class _Encoder(Protocol):
     def write(self, rgb: UInt8[np.ndarray, "h w 3"]) -> None:
         """Take one frame of the encoder's size."""

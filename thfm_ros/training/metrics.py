@@ -20,6 +20,14 @@ LIMBS: dict[str, tuple[Joint, ...]] = {
     "feet": tuple(Joint(j) for j in range(17, 23)),
 }
 
+PAIRS: tuple[tuple[Joint, Joint], ...] = tuple(
+    (joint, Joint(joint + 1)) for joint in Joint if 5 <= joint < 17 and joint % 2
+)
+"""Left and right of what has sides, the face left out: from afar its sides cannot be told."""
+
+_APART = 0.1
+"""Of the box side: a pair whose joints are nearer to each other cannot be exchanged visibly."""
+
 
 def iou(predicted: Bool[np.ndarray, "n h w"], truth: Bool[np.ndarray, "n h w"]) -> np.ndarray:
     """Intersection over union per picture; NaN where both are empty."""
@@ -66,6 +74,37 @@ def pck(errors: np.ndarray, threshold: float) -> float:
     """Share of the labelled joints nearer than ``threshold`` box sides."""
     known = errors[~np.isnan(errors)]
     return float((known < threshold).mean()) if known.size else float("nan")
+
+
+def swapped(errors: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
+    """Whether the mirrored skeleton fits better by three joints or more, [n]; both as
+    `normalised_errors` gives them."""
+    found: np.ndarray = np.nansum(mirrored < 0.1, 1) > np.nansum(errors < 0.1, 1) + 2
+    return found
+
+
+def exchanged_pairs(
+    predicted: Float[np.ndarray, "n k 2"],
+    truth: Float[np.ndarray, "n k 2"],
+    labelled: Bool[np.ndarray, "n k"],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which of PAIRS fit better exchanged, and of which that can be said, bool [n p] each."""
+    left, right = np.array(PAIRS).T
+    side = np.maximum(box_sides(truth, labelled), 1e-6)[:, None]
+
+    def apart(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        found: np.ndarray = np.linalg.norm(a - b, axis=-1)
+        return found
+
+    with np.errstate(invalid="ignore"):
+        here = np.isfinite(predicted[:, left]).all(-1) & np.isfinite(predicted[:, right]).all(-1)
+        known = labelled[:, left] & labelled[:, right] & here
+        decidable = known & (apart(truth[:, left], truth[:, right]) > _APART * side)
+        straight = apart(predicted[:, left], truth[:, left])
+        straight = straight + apart(predicted[:, right], truth[:, right])
+        crossed = apart(predicted[:, left], truth[:, right])
+        crossed = crossed + apart(predicted[:, right], truth[:, left])
+        return decidable & (crossed < straight), decidable
 
 
 def procrustes(predicted: Float[np.ndarray, "k 3"], truth: Float[np.ndarray, "k 3"]) -> np.ndarray:

@@ -13,6 +13,11 @@ Scores = dict[str, float]
 
 def score(network: NanoNetwork, batches: list[Batch]) -> Scores:
     """Evaluate on fixed batches of still pictures."""
+    return scores_of(predict(network, batches), batches)
+
+
+def predict(network: NanoNetwork, batches: list[Batch]) -> dict[str, np.ndarray]:
+    """What the network says, by the names of the labels; frames of clips in their order."""
     network.eval()
     collected: dict[str, list[np.ndarray]] = {}
     with torch.no_grad():
@@ -32,7 +37,11 @@ def score(network: NanoNetwork, batches: list[Batch]) -> Scores:
             }.items():
                 collected.setdefault(name, []).append(value)
     network.train()
-    predicted = {name: np.concatenate(values) for name, values in collected.items()}
+    return {name: np.concatenate(values) for name, values in collected.items()}
+
+
+def scores_of(predicted: dict[str, np.ndarray], batches: list[Batch]) -> Scores:
+    """The figures of the whole set, as the trainer follows them."""
     return {**_dense(predicted, batches), **_body(predicted, batches)}
 
 
@@ -73,9 +82,10 @@ def _body(predicted: dict[str, np.ndarray], batches: list[Batch]) -> Scores:
     truth, visible = _joined(batches, "peaks"), _joined(batches, "visibility") == 2
     errors = metrics.normalised_errors(predicted["peaks"], truth, visible)
     mirrored = metrics.normalised_errors(predicted["peaks"][:, list(TWINS)], truth, visible)
-    better = np.nansum(mirrored < 0.1, 1) > np.nansum(errors < 0.1, 1) + 2
+    better = metrics.swapped(errors, mirrored)
     here = _joined(batches, "presence") > 0
     positions, space = predicted["positions"][here], _joined(batches, "positions")[here]
+    width = _joined(batches, "log_width")[here]
     mean_pose = np.broadcast_to(space.mean(0), space.shape)
     aligned = [metrics.procrustes(p, t).mean() for p, t in zip(positions, space, strict=True)]
     baseline = [metrics.procrustes(p, t).mean() for p, t in zip(mean_pose, space, strict=True)]
@@ -88,9 +98,9 @@ def _body(predicted: dict[str, np.ndarray], batches: list[Batch]) -> Scores:
         "pa_mpjpe_mm": 1000 * float(np.mean(aligned)),
         "pa_mpjpe_mm_mean_pose": 1000 * float(np.mean(baseline)),
         "z_error_mm": 1000 * float(np.abs(positions - space)[..., 2].mean()),
-        "log_width_error": float(
-            np.nanmean(np.abs(predicted["log_width"] - _joined(batches, "log_width"))[here])
-        ),
+        "z_error_mm_mean_pose": 1000 * float(np.abs(mean_pose - space)[..., 2].mean()),
+        "log_width_error": float(np.nanmean(np.abs(predicted["log_width"][here] - width))),
+        "log_width_error_mean": float(np.nanmean(np.abs(np.nanmean(width) - width))),
     }
     for limb, joints in metrics.LIMBS.items():
         row[f"pck10_{limb}"] = metrics.pck(errors[:, list(joints)], 0.1)
