@@ -18,6 +18,7 @@ import pytest
 from jaxtyping import install_import_hook
 
 if TYPE_CHECKING:
+    from _pytest.terminal import TerminalReporter
     from ros_process import Listener
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -73,7 +74,7 @@ def pytest_report_header() -> list[str]:
     return lines
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter: "TerminalReporter") -> None:
     if not HAS_MESSAGES:
         terminalreporter.write_line(
             f"NOT RUN: test/ros and test/launch, since thfm_ros.msg is not built: {CURE}",
