@@ -156,15 +156,15 @@ def test_a_film_has_a_picture_for_each_moment(tmp_path: Path) -> None:
     assert film.get(cv2.CAP_PROP_FPS) == pytest.approx(10, abs=0.1)
 
 
-def test_pictures_of_another_shape_are_fitted_into_the_first_s_frame(tmp_path: Path) -> None:
+def test_pictures_of_any_shape_are_fitted_into_the_largest_s_frame(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
-    for number, (width, height) in enumerate([(80, 60), (60, 80), (100, 20)]):
+    for number, (width, height) in enumerate([(60, 80), (80, 60), (100, 20)]):
         spool.add(of_size(a_moment(number), width, height))
     painter = Painter((0.0, 12.0), metric=False)
     write_film(spool, painter, tmp_path / "f.mp4")
     write_contact_sheet(spool, painter, tmp_path / "c.png")
     assert cv2.VideoCapture(str(tmp_path / "f.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 3
-    assert cv2.imread(str(tmp_path / "c.png")).shape == (3 * 60, 4 * 80, 3)
+    assert cv2.imread(str(tmp_path / "c.png")).shape == (3 * 80, 4 * 100, 3)
 
 
 def of_size(moment: Moment, width: int, height: int) -> Moment:

@@ -108,12 +108,14 @@ def test_a_loop_begins_again_and_ends_by_interrupt_with_0(
     listener: Listener, tmp_path: Path
 ) -> None:
     a_folder_of_pictures(tmp_path / "in", [(16, 16), (8, 8)])
+    (tmp_path / "in" / "broken.png").write_text("not a picture")
     listener.listen(Image, "image")
     values = {"source": tmp_path / "in", "rate_hz": 50.0, "loop": True, "wait_for_subscribers": 1}
     with started(MODULE, ros_arguments(values), tmp_path / "replay.log") as replay:
         assert listener.wait(lambda: len(listener.got["image"]) >= 5, 10), replay.text()
         assert replay.stop() == 0, replay.text()
     assert [m.width for m in listener.got["image"]][:5] == [16, 8, 16, 8, 16]
+    assert replay.text().count("broken.png is skipped") == 1
 
 
 def test_without_a_field_of_view_nothing_claims_to_be_calibrated(

@@ -114,7 +114,9 @@ def main(arguments: Sequence[str] | None = None, node: str = NODE) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="demo.sh", description=__doc__.split("\n\n")[0])
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--video", metavar="PATH", help="a video or a folder of pictures")
+    source.add_argument(
+        "--video", metavar="PATH", help="a video, or a folder with the pictures of one"
+    )
     source.add_argument("--camera", metavar="N", type=int, help="the camera /dev/videoN")
     parser.add_argument(
         "--seconds", type=_positive, metavar="S", help="how long; else the clip's length, 20 live"

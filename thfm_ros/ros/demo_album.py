@@ -78,8 +78,6 @@ class Album:
     def _keep(self, stamp_ns: int, pending: _Pending) -> None:
         assert pending.rgb is not None and pending.labels is not None
         assert pending.depth is not None and pending.bodies is not None
-        if len(self.spool) and pending.rgb.shape != self.spool.shape:
-            return  # a film has one size
         message, latency_ms = pending.bodies
         factor = pending.rgb.shape[1] / message.image_width
         moment = Moment(

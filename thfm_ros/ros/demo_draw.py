@@ -50,10 +50,10 @@ class Spool:
     def __len__(self) -> int:
         return len(self._kept)
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of the pictures: height, width, 3."""
-        return self._kept[0][1].rgb.shape
+    def strip_size(self) -> tuple[int, int]:
+        """Width and height of four pictures in a row, for the largest of them."""
+        shapes = [moment.rgb.shape for _, moment in self._kept]
+        return 4 * max(shape[1] for shape in shapes), max(shape[0] for shape in shapes)
 
     def add(self, moment: Moment) -> None:
         """Keep it, if it is this one's turn."""
@@ -157,14 +157,15 @@ def depth_range(spool: Spool) -> tuple[float, float]:
 
 
 def write_film(spool: Spool, painter: Painter, path: Path) -> None:
-    """overlay.mp4; pictures of another size than the first are fitted into its frame.
+    """overlay.mp4; smaller pictures are fitted into the frame of the largest.
 
     Raises:
         PerceptionError: it cannot be written.
     """
+    size = spool.strip_size()
     with VideoWriter(path, spool.rate_hz()) as film:
         for moment in spool:
-            film.write(painter.strip(moment))
+            film.write(fitted(painter.strip(moment), size))
 
 
 def write_contact_sheet(spool: Spool, painter: Painter, path: Path, rows: int = 6) -> None:
@@ -174,9 +175,9 @@ def write_contact_sheet(spool: Spool, painter: Painter, path: Path, rows: int = 
         PerceptionError: it cannot be written.
     """
     chosen = np.unique(np.linspace(0, len(spool) - 1, min(rows, len(spool))).round().astype(int))
-    strips = [painter.strip(spool[int(index)]) for index in chosen]
-    height, width = strips[0].shape[:2]
-    sheet = np.vstack([fitted(strip, (width, height)) for strip in strips])[..., ::-1]
+    size = spool.strip_size()
+    strips = [fitted(painter.strip(spool[int(index)]), size) for index in chosen]
+    sheet = np.vstack(strips)[..., ::-1]
     width = min(1920, sheet.shape[1])
     size = (width, round(sheet.shape[0] * width / sheet.shape[1]))
     small = cv2.resize(np.ascontiguousarray(sheet), size, interpolation=cv2.INTER_AREA)

@@ -79,6 +79,7 @@ class FolderSource:
         self.description = f"pictures in {folder}"
         self._paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
         self._next = 0
+        self._broken: set[Path] = set()
         self.count = len(self._paths)
         if not self._paths:
             kinds = ", ".join(sorted(PICTURE_SUFFIXES))
@@ -91,7 +92,9 @@ class FolderSource:
             self._next += 1
             picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
             if picture is None:
-                logger.warning("%s is skipped: OpenCV cannot read it.", path)
+                if path not in self._broken:  # once, however often the folder is played
+                    logger.warning("%s is skipped: OpenCV cannot read it.", path)
+                self._broken.add(path)
                 continue
             if into is not None and into.shape == picture.shape:
                 into[...] = picture
