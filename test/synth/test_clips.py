@@ -1,5 +1,6 @@
 """What comes out of the generator: same seed same pixels, and labels that agree with each other."""
 
+import multiprocessing
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -205,13 +206,33 @@ def test_interrupted_rendering_goes_on_where_it_stopped(pack_path: Path, tmp_pat
     assert read_shard(order.path(tmp_path, 2))["rgb"].shape == (1, 32, 32, 3)
 
 
-def test_a_damaged_shard_is_rendered_again(pack_path: Path, tmp_path: Path) -> None:
+def test_who_stops_many_workers_does_not_wait_for_their_shards(
+    pack_path: Path, tmp_path: Path
+) -> None:
+    order = replace(ORDER, pack=str(pack_path), clips=60, shard=1, size=32, frames=(1,), flow=False)
+    before = set(multiprocessing.active_children())
+    rendering = render_all(order, tmp_path, workers=2)
+    next(rendering)
+    workers = set(multiprocessing.active_children()) - before
+    rendering.close()  # type: ignore[attr-defined]
+    for worker in workers:
+        worker.join(5)
+    assert len(workers) == 2 and not any(worker.is_alive() for worker in workers)
+    shards = list(tmp_path.glob("*.npz"))
+    assert 1 <= len(shards) < 60
+    assert all(read_about(path)["seed"] == 3 for path in shards), "each is whole"
+
+
+def test_a_damaged_shard_is_named_and_rendered_again(
+    pack_path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     order = replace(ORDER, pack=str(pack_path), clips=1, shard=1, size=32, frames=(1,), flow=False)
     list(render_all(order, tmp_path, workers=1))
     good = order.path(tmp_path, 0).read_bytes()
     order.path(tmp_path, 0).write_bytes(good[:-100])
     assert [number for number, _ in render_all(order, tmp_path, workers=1)] == [0]
     assert order.path(tmp_path, 0).read_bytes() == good
+    assert "crop-all-3-00000.npz is damaged and is rendered again" in caplog.text
 
 
 def test_shards_of_another_recipe_are_not_mixed_in(pack_path: Path, tmp_path: Path) -> None:

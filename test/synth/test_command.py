@@ -46,6 +46,45 @@ def test_sample_writes_a_sheet_with_a_row_per_clip(pack_path: Path, tmp_path: Pa
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 100
 
 
+def test_crops_and_whole_frames_share_a_sheet_that_may_be_a_jpeg(
+    pack_path: Path, tmp_path: Path
+) -> None:
+    sheet = tmp_path / "deep" / "sheet.jpg"
+    words = ("--pack", str(pack_path), "--clips", "2", "--frames", "1", "--size", "32")
+    assert run("sample", *words, "--samples", "1", "--sheet", str(sheet)) == 0
+    picture = cv2.imread(str(sheet))
+    # The crop's row of 9 x 32 is as wide as the whole frame's of 9 x 48 x 36.
+    assert picture is not None and picture.shape == (48 + 2 + 36 + 2, 9 * 48, 3)
+
+
+def test_a_sheet_that_is_no_picture_is_refused_before_anything_is_drawn(
+    pack_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sheet = tmp_path / "sheet.pdf"
+    assert run("sample", "--pack", str(pack_path), "--sheet", str(sheet)) == 1
+    assert ".png or .jpg" in capsys.readouterr().err and not sheet.exists()
+
+
+@pytest.mark.parametrize("command", ["render", "backgrounds"])
+def test_a_folder_in_which_nothing_can_be_made_is_named(
+    command: str, pack_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    out = tmp_path / "file" / "data"
+    count = "--clips" if command == "render" else "--count"
+    assert run(command, "--pack", str(pack_path), count, "1", "--out", str(out)) == 1
+    error = capsys.readouterr().err
+    assert str(out) in error and "another --out" in error
+
+
+def test_a_missing_pack_is_told_by_the_parent_of_many_workers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("render", "--pack", "nowhere.npz", "--clips", "4", "--shard", "1", "--workers", "2")
+    assert run(*words, "--out", str(tmp_path)) == 1
+    assert "thfm synth bake" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

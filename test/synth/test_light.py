@@ -1,7 +1,7 @@
 import numpy as np
 from analytic_shapes import sphere
 
-from thfm_ros.synth.bake_light import encode
+from thfm_ros.synth.bake_light import encode, mended
 from thfm_ros.synth.light import (
     SKY_DIRECTIONS,
     decode,
@@ -66,3 +66,12 @@ def test_lighting_needs_no_panorama_and_uses_one_that_is_there() -> None:
     codes = encode(np.full((32, 64, 3), 2.0, np.float32))
     used = random_lighting(np.random.default_rng(0), (Light("even", codes),))
     assert np.ptp(used.panorama) == 0
+
+
+def test_a_blue_sun_is_whitened_and_a_warm_lamp_stays() -> None:
+    panorama = np.full((8, 12, 3), 0.4, np.float32)
+    panorama[2, 3] = [0, 0, 60]  # what lossy compression has left of a sun
+    panorama[6, 9] = [40, 20, 6]
+    seen = mended(panorama)
+    np.testing.assert_array_equal(seen[2, 3], [60, 60, 60])
+    np.testing.assert_array_equal(seen[6], panorama[6])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from thfm_ros.synth.capsules import capsule_pack
-from thfm_ros.synth.pack import PackError, load_pack
+from thfm_ros.synth.pack import AssetPack, PackError, load_pack
 
 
 def test_a_pack_comes_back_as_it_was_saved(pack_path: Path) -> None:
@@ -35,3 +35,15 @@ def test_a_pack_of_another_format_is_refused(
     monkeypatch.undo()
     with pytest.raises(PackError, match="format 99"):
         load_pack(tmp_path / "new.npz")
+
+
+def test_a_full_disk_leaves_no_half_pack(
+    pack: AssetPack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("thfm_ros.synth.pack.np.savez_compressed", full)
+    with pytest.raises(PackError, match=r"No space left on device.*Make room"):
+        pack.save(tmp_path / "deep" / "pack.npz")
+    assert list((tmp_path / "deep").iterdir()) == []

@@ -2,12 +2,13 @@
 
 import json
 import logging
+import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from thfm_ros.synth.bake import bake
+from thfm_ros.synth.bake import _unpack, bake
 from thfm_ros.synth.bake_body import BareBody, SourceError
 from thfm_ros.synth.bake_garments import bake_garments, read_binding, read_obj
 from thfm_ros.synth.bake_motion import bake_motions, bake_poses, read_cmu, read_deepmimic
@@ -142,3 +143,21 @@ def test_a_posture_turns_the_bones_that_it_names_and_what_hangs_on_them(
 def test_a_folder_that_is_not_there_is_told_before_anything_is_computed(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no folder"):
         bake(tmp_path / "none", tmp_path / "pack.npz")
+
+
+def test_a_truncated_archive_is_named_and_the_others_are_unpacked(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "deep").mkdir()
+    content = np.random.default_rng(0).bytes(20_000)  # which no compression makes shorter
+    (tmp_path / "a.txt").write_bytes(content)
+    for name in ("good", "deep/short", "rubbish"):
+        with tarfile.open(tmp_path / f"{name}.tar.xz", "w:xz") as archive:
+            archive.add(tmp_path / "a.txt", "a.txt")
+    short = tmp_path / "deep" / "short.tar.xz"
+    short.write_bytes(short.read_bytes()[:10_000])
+    (tmp_path / "rubbish.tar.xz").write_bytes(b"\xfd7zXZ\0" + bytes(range(200)))
+    into = tmp_path / "into"
+    (folder,) = _unpack(tmp_path, into)
+    assert (folder / "a.txt").read_bytes() == content
+    assert "short.tar.xz" in caplog.text and "rubbish.tar.xz" in caplog.text

@@ -112,7 +112,8 @@ def _unpack(sources: Path, into: Path) -> list[Path]:
                 archive.extraction_filter = getattr(tarfile, "data_filter", lambda m, _: m)
                 archive.extractall(folder)
         except (tarfile.TarError, lzma.LZMAError, OSError, EOFError) as error:
-            logger.warning("Left out %s: %s", path.name, error)
+            reason = str(error).partition("\n")[0]
+            logger.warning("Left out %s: %s", path.name, reason)
             continue
         out.append(folder)
     return out

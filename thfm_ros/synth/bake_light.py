@@ -29,8 +29,24 @@ def bake_lights(folder: Path) -> list[Light]:
         except Exception as error:  # the binding raises bare exceptions of many kinds
             logger.warning("Left out %s: %s", path.name, error)
             continue
-        small = cv2.resize(np.clip(pixels, 0, BRIGHTEST), SIZE, interpolation=cv2.INTER_AREA)
+        whole = mended(np.clip(np.nan_to_num(pixels), 0, BRIGHTEST))
+        small = cv2.resize(whole, SIZE, interpolation=cv2.INTER_AREA)
         out.append(Light(path.stem, encode(small)))
+    return out
+
+
+def mended(linear: Float32[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w 3"]:
+    """Whiten the suns whose red and green a lossy compression has lost.
+
+    Two of the panoramas in DWAB had a blue sun: it stood in the sky as a blue block, and lit
+    everything blue. No lamp is forty times as bright in one channel as in another.
+    """
+    most = linear.max(axis=2)
+    lost = (most > 8) & (linear.min(axis=2) < most / 40)
+    around = np.ones((3, 3), np.uint8)
+    lost = cv2.dilate(lost.astype(np.uint8), around) > 0
+    white = np.repeat(cv2.dilate(most, around)[..., None], 3, axis=2)
+    out: np.ndarray = np.where(lost[..., None], white, linear).astype(np.float32)
     return out
 
 

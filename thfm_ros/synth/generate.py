@@ -4,6 +4,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -144,8 +145,8 @@ def missing(order: Order, folder: Path) -> list[int]:
         try:
             about = read_about(path)
             read_shard(path, names=())
-        except ShardError as error:
-            logger.warning("Rendered again: %s", error)
+        except ShardError:
+            logger.warning("%s is damaged and is rendered again", path)
             path.unlink()
             out.append(number)
             continue
@@ -185,12 +186,16 @@ def render_all(order: Order, folder: Path, workers: int) -> Iterator[tuple[int, 
             yield number, _work(folder, number)
         return
     context = multiprocessing.get_context("spawn")
+    others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(workers, context, _prepare_worker, (order,)) as pool:
         jobs = {pool.submit(_work, folder, number): number for number in todo}
         try:
             for job in as_completed(jobs):
                 yield jobs[job], job.result()
         except BaseException:
+            # Else each worker would finish its shard, and the ones that are queued after it.
+            for worker in set(multiprocessing.active_children()) - others:
+                worker.terminate()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
@@ -207,7 +212,16 @@ def _prepare(order: Order) -> None:
 def _prepare_worker(order: Order) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
     os.nice(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _prepare(order)
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for orders for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _work(folder: Path, number: int) -> int:
