@@ -294,3 +294,15 @@ def test_a_lens_of_a_known_angle_or_focal_length_makes_a_camera() -> None:
     assert perceive.Lens(fx=500).camera(640, 480) == Intrinsics(500, 500, 320, 240, 640, 480)
     wide = perceive.Lens(hfov_deg=90).camera(640, 480)
     assert wide is not None and wide.fx == pytest.approx(320)
+
+
+def test_the_last_frames_overlay_can_be_had_as_a_picture(tmp_path: Path, thfm: Thfm) -> None:
+    video = write_video(tmp_path / "walk.avi", [picture(K)] * 3)
+    still = tmp_path / "pictures" / "walk.png"
+    assert thfm(video, "--out", tmp_path / "out", "--max-frames", 2, "--still", still) == 0
+    panels = cv2.imread(str(still))
+    assert panels is not None
+    assert panels.shape == (240, 480, 3)  # two rows of three panels
+    np.testing.assert_array_equal(panels[:120, :160, ::-1], picture(K))
+    assert not (tmp_path / "out" / "overlay.mp4").exists()
+    assert thfm(video, "--out", tmp_path / "out", "--still", tmp_path / "walk.odd") == 2

@@ -63,7 +63,7 @@ def test_a_place_a_quarter_turn_off_is_ninety_degrees_off(batches: list[Batch]) 
     said["surface"] = said["surface"][..., [1, 0, 2]]  # painted at (0, 1): now at (1, 0)
     scores = crops.dense_pose(said, batches)
     assert scores["surface_turn_deg"] == pytest.approx(90.0, abs=0.1)
-    assert scores["surface_near"] == 0.0 if "surface_near" in scores else True
+    assert scores_of(said, batches)["surface_near"] == 0.0
 
 
 def test_people_are_sorted_by_their_longer_side(batches: list[Batch]) -> None:

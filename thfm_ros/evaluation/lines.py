@@ -13,7 +13,10 @@ CROPS: tuple[Line, ...] = (
     Line("PCK@0.1, wrists", "pck10_wrists", 3, "0.60", "", "pck10_mean_wrists", _POSE),
     Line("PCK@0.1, ankles", "pck10_ankles", 3, "0.65", "", "pck10_mean_ankles", _POSE),
     Line("PCK@0.05", "pck05", 3, "", "", "pck05_mean", _POSE),
-    Line("left and right exchanged, share of people", "swapped", 3),
+    Line(
+        "left and right exchanged, share of people",
+        "swapped", 3, "", "", "swapped_facing", "everybody faces the camera",
+    ),
     Line("MPJPE, mm", "mpjpe_mm", 0, "", "", "mpjpe_mm_mean_pose", "mean pose"),
     Line("PA-MPJPE, mm", "pa_mpjpe_mm", 0, "110", "70", "pa_mpjpe_mm_mean_pose", "mean pose"),
     Line("error along the axis, mm", "z_error_mm", 0, "", "", "z_error_mm_mean_pose", "mean pose"),
@@ -97,7 +100,10 @@ _FINDING: tuple[Line, ...] = (
         "left-right swaps, share of pairs of joints",
         "swapped_pairs", 3, "", "", "swapped_pairs_facing", "everybody faces the camera",
     ),
-    Line("left and right exchanged, share of people", "swapped", 3),
+    Line(
+        "left and right exchanged, share of people",
+        "swapped", 3, "", "", "swapped_facing", "everybody faces the camera",
+    ),
 )  # fmt: skip
 
 FRAMES: tuple[Line, ...] = (
@@ -122,7 +128,11 @@ FRAMES: tuple[Line, ...] = (
     ),
     Line(
         "identity switches per frame and person followed",
-        "switches", 3, "", "", "switches_by_place", "names counted from left to right",
+        "switches", 3, "", "0", "switches_by_place", "names counted from left to right",
+    ),
+    Line(
+        "jitter of somebody who stands still, % of the height",
+        "jitter", 2, "1", "", "jitter_mean_pose", "mean pose in the box found", 100,
     ),
 )  # fmt: skip
 

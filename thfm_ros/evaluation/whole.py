@@ -2,13 +2,14 @@
 seen. Every figure stands beside a trivial baseline; both are plain numbers by name.
 """
 
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 
 import numpy as np
 
+from thfm_ros.evaluation.following import over_time
 from thfm_ros.evaluation.oks import Ranked, average_precision, similarity
 from thfm_ros.evaluation.people import COCO, Judged, Person, match
+from thfm_ros.evaluation.trivial import mean, mean_pose, put_into
 from thfm_ros.geometry import longer_side
 from thfm_ros.skeleton import TWINS, Joint
 from thfm_ros.training import metrics
@@ -30,13 +31,7 @@ def scores_of(pictures: Sequence[Judged]) -> Scores:
         "people": float(sum(len(picture.counted) for picture in pictures)),
         "empty": float(sum(not picture.people for picture in pictures)),
     }
-    return row | _finding(pictures) | _skeletons(pictures) | _metric(pictures) | _names(pictures)
-
-
-def _mean(values: Sequence[float] | np.ndarray) -> float:
-    known = np.asarray(values, float)
-    known = known[~np.isnan(known)]
-    return float(known.mean()) if known.size else float("nan")
+    return row | _finding(pictures) | _skeletons(pictures) | _metric(pictures) | over_time(pictures)
 
 
 def _ratio(part: float, whole: float) -> float:
@@ -56,17 +51,17 @@ def _finding(pictures: Sequence[Judged]) -> Scores:
     )
     return {
         # Who was found and need not have been does not make the number wrong.
-        "right_number": _mean([len(p.hits) + len(p.wrong) == len(p.counted) for p in pictures]),
-        "right_number_one": _mean([len(p.counted) == 1 for p in pictures]),
+        "right_number": mean([len(p.hits) + len(p.wrong) == len(p.counted) for p in pictures]),
+        "right_number_one": mean([len(p.counted) == 1 for p in pictures]),
         "recall": _ratio(hits, people),
         "recall_box": _ratio(guessed_hits, people),
         "precision": _ratio(hits, hits + wrong),
         "precision_box": _ratio(
             guessed_hits, guessed_hits + sum(len(wrong) for _, wrong in guessed)
         ),
-        "mask_iou": _mean([picture.mask_iou for picture in pictures]),
-        "mask_iou_box": _mean([picture.box_iou for picture in pictures]),
-        "false_per_empty": _mean([float(len(picture.found)) for picture in empty]),
+        "mask_iou": mean([picture.mask_iou for picture in pictures]),
+        "mask_iou_box": mean([picture.box_iou for picture in pictures]),
+        "false_per_empty": mean([float(len(picture.found)) for picture in empty]),
         "false_per_empty_box": float(bool(empty)) if empty else float("nan"),
     }
 
@@ -110,8 +105,9 @@ class _Matched:
 def _skeletons(pictures: Sequence[Judged]) -> Scores:
     all_ = _Matched(pictures)
     errors = all_.errors(all_.said)
-    mean_pose = mean_pose_in_boxes(all_.people)
-    guessed = all_.errors(mean_pose)
+    boxes = np.array([person.box for person in all_.people], float).reshape(-1, 4)
+    poses = put_into(boxes, mean_pose(all_.people))
+    guessed = all_.errors(poses)
     mirrored = all_.errors(all_.said[:, list(TWINS)])
     found = all_.found
     row = {
@@ -121,9 +117,9 @@ def _skeletons(pictures: Sequence[Judged]) -> Scores:
         "pck05_mean": metrics.pck(guessed[found], 0.05),
         "pck10_all": metrics.pck(errors, 0.1),
         "pck10_all_mean": metrics.pck(guessed, 0.1),
-        "swapped": _mean(metrics.swapped(errors, mirrored)[found]),
+        "swapped": mean(metrics.swapped(errors, mirrored)[found]),
         **_swaps(all_),
-        **_precision(pictures, mean_pose),
+        **_precision(pictures, poses),
     }
     for limb, joints in metrics.LIMBS.items():
         row[f"pck10_{limb}"] = metrics.pck(errors[found][:, list(joints)], 0.1)
@@ -131,7 +127,7 @@ def _skeletons(pictures: Sequence[Judged]) -> Scores:
     for name, (low, high) in SIZES.items():
         band = (all_.size >= low) & (all_.size < high)
         row[f"people_{name}"] = float(band.sum())
-        row[f"recall_{name}"] = _mean(found[band])
+        row[f"recall_{name}"] = mean(found[band])
         row[f"pck10_{name}"] = metrics.pck(errors[found & band], 0.1)
         row[f"pck10_mean_{name}"] = metrics.pck(guessed[found & band], 0.1)
     return row
@@ -140,28 +136,27 @@ def _skeletons(pictures: Sequence[Judged]) -> Scores:
 def _swaps(matched: _Matched) -> Scores:
     """Pairs of joints that fit better when left and right are exchanged.
 
-    The baseline takes everybody to face the camera: the left is on the picture's right.
+    The baseline takes everybody to face the camera.
     """
     found = matched.found
     said, truth = matched.said[found], matched.truth[found]
     labelled = matched.labelled[found]
     exchanged, decidable = metrics.exchanged_pairs(said, truth, labelled)
-    facing = truth.copy()
-    for left, right in metrics.PAIRS:
-        order = truth[:, left, 0] >= truth[:, right, 0]
-        facing[:, left] = np.where(order[:, None], truth[:, left], truth[:, right])
-        facing[:, right] = np.where(order[:, None], truth[:, right], truth[:, left])
+    facing = metrics.as_if_facing(truth)
     guessed, _ = metrics.exchanged_pairs(facing, truth, labelled)
+    straight = metrics.normalised_errors(facing, truth, labelled)
+    crossed = metrics.normalised_errors(facing[:, list(TWINS)], truth, labelled)
     return {
         "swapped_pairs": _ratio(float((exchanged & decidable).sum()), float(decidable.sum())),
         "swapped_pairs_facing": _ratio(float((guessed & decidable).sum()), float(decidable.sum())),
+        "swapped_facing": mean(metrics.swapped(straight, crossed)),
     }
 
 
-def _precision(pictures: Sequence[Judged], mean_pose: np.ndarray) -> Scores:
+def _precision(pictures: Sequence[Judged], trivial: np.ndarray) -> Scores:
     """OKS-AP, and that of the mean pose put into every true box."""
     ranked = [picture.ranked() for picture in pictures]
-    guesses = iter(mean_pose)
+    guesses = iter(trivial)
     guessed = []
     for picture in pictures:
         people = [picture.people[i] for i in picture.counted]
@@ -184,29 +179,11 @@ def _precision(pictures: Sequence[Judged], mean_pose: np.ndarray) -> Scores:
     }
 
 
-def mean_pose_in_boxes(people: Sequence[Person]) -> np.ndarray:
-    """The mean pose of these very people put into the box of each, [n k 2].
-
-    No baseline that can be had in the field is as strong: it is given every box.
-    """
-    if not people:
-        return np.zeros((0, len(Joint), 2))
-    boxes = np.array([person.box for person in people])
-    low, side = boxes[:, None, :2], np.maximum(boxes[:, None, 2:] - boxes[:, None, :2], 1e-6)
-    labelled = np.array([person.labelled for person in people])
-    inside = np.where(labelled[..., None], (np.array([p.joints for p in people]) - low) / side, 0)
-    count = labelled.sum(0)[:, None]
-    pose = np.where(count > 0, inside.sum(0) / np.maximum(count, 1), 0.5)
-    mirrored = pose[list(TWINS)] * [-1, 1] + [1, 0]
-    found: np.ndarray = low + (pose + mirrored) / 2 * side
-    return found
-
-
 def _metric(pictures: Sequence[Judged]) -> Scores:
     """Depth of people's pixels, and the distance of the pelvis where it was claimed."""
     reliefs = [relief for picture in pictures for relief in picture.reliefs]
     row = {
-        f"depth_{name}": _mean([getattr(relief, name) for relief in reliefs])
+        f"depth_{name}": mean([getattr(relief, name) for relief in reliefs])
         for name in (
             "abs_rel", "rmse_m", "near", "metric_abs_rel", "flat_abs_rel", "flat_rmse_m",
             "flat_near",
@@ -226,43 +203,8 @@ def _metric(pictures: Sequence[Judged]) -> Scores:
     ahead = truth[:, :1] * 0 + usual  # in the right direction, as far off as usual
     guess = truth * ahead / truth[:, 2:]
     return row | {
-        "root_m": _mean(np.linalg.norm(said - truth, axis=1)),
-        "root_m_usual": _mean(np.linalg.norm(guess - truth, axis=1)),
-        "root_z": _mean(np.abs(said[:, 2] - truth[:, 2]) / truth[:, 2]),
-        "root_z_usual": _mean(np.abs(usual - truth[:, 2]) / truth[:, 2]),
+        "root_m": mean(np.linalg.norm(said - truth, axis=1)),
+        "root_m_usual": mean(np.linalg.norm(guess - truth, axis=1)),
+        "root_z": mean(np.abs(said[:, 2] - truth[:, 2]) / truth[:, 2]),
+        "root_z_usual": mean(np.abs(usual - truth[:, 2]) / truth[:, 2]),
     }
-
-
-def _names(pictures: Sequence[Judged]) -> Scores:
-    """Identity switches: found in two frames running, under another name in the second."""
-
-    def by_id(picture: Judged) -> list[object]:
-        return [body.id for body in picture.found]
-
-    def by_place(picture: Judged) -> list[object]:
-        """Counted from left to right: what needs no tracker."""
-        centres = [float(body.box[0] + body.box[2]) for body in picture.found]
-        return list(np.argsort(np.argsort(centres)))
-
-    followed, switched = _switches(pictures, by_id)
-    return {
-        "followed": float(followed),
-        "switches": _ratio(switched, followed),
-        "switches_by_place": _ratio(_switches(pictures, by_place)[1], followed),
-    }
-
-
-def _switches(
-    pictures: Sequence[Judged], names_of: Callable[[Judged], list[object]]
-) -> tuple[int, int]:
-    followed = switched = 0
-    for before, after in pairwise(pictures):
-        if before.clip != after.clip:
-            continue
-        old, new = names_of(before), names_of(after)
-        named = {before.people[i].name: old[j] for i, j in before.hits}
-        for i, j in after.hits:
-            if (name := after.people[i].name) in named:
-                followed += 1
-                switched += named[name] != new[j]
-    return followed, switched

@@ -7,7 +7,7 @@ average over people, limbs or sizes.
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from thfm_ros.skeleton import Joint
+from thfm_ros.skeleton import TWINS, Joint
 
 LIMBS: dict[str, tuple[Joint, ...]] = {
     "head": tuple(Joint(j) for j in range(5)),
@@ -81,6 +81,17 @@ def swapped(errors: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
     `normalised_errors` gives them."""
     found: np.ndarray = np.nansum(mirrored < 0.1, 1) > np.nansum(errors < 0.1, 1) + 2
     return found
+
+
+def as_if_facing(truth: Float[np.ndarray, "n k 2"]) -> np.ndarray:
+    """The same skeletons with their sides named as if everybody faced the camera, [n k 2].
+
+    A baseline for what is exchanged: of somebody who faces the camera the left is on the
+    picture's right.
+    """
+    left, right = np.array(PAIRS).T
+    away = (truth[:, left, 0] - truth[:, right, 0]).mean(1) < 0
+    return np.where(away[:, None, None], truth[:, list(TWINS)], truth)
 
 
 def exchanged_pairs(

@@ -127,11 +127,15 @@ def baselines(batches: list[Batch]) -> Scores:
     pose = ((truth - low) / side).mean(0)
     mirrored = pose[list(TWINS)] * [-1, 1] + [1, 0]
     errors = metrics.normalised_errors(low + (pose + mirrored) / 2 * side, truth, visible)
+    facing = metrics.as_if_facing(truth)
+    straight = metrics.normalised_errors(facing, truth, visible)
+    crossed = metrics.normalised_errors(facing[:, list(TWINS)], truth, visible)
     person = _joined(batches, "instances") > 0
     rows, columns = np.asarray(person.any(2)), np.asarray(person.any(1))
     boxes = rows[:, :, None] & columns[:, None, :]
     torso = np.full(person.shape, PART_NAMES.index("torso"), np.uint8) * person
     found = {
+        "swapped_facing": float(metrics.swapped(straight, crossed).mean()),
         "pck10_mean": metrics.pck(errors, 0.1),
         "pck05_mean": metrics.pck(errors, 0.05),
         "mask_iou_box": float(np.nanmean(metrics.iou(boxes, person))),

@@ -1,0 +1,41 @@
+"""What needs no network: the mean pose put into a box, means of what was measured."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from thfm_ros.evaluation.people import Person
+from thfm_ros.skeleton import TWINS, Joint
+
+
+def mean(values: Sequence[float] | np.ndarray) -> float:
+    """Of what is known; NaN where nothing is."""
+    known = np.asarray(values, float)
+    known = known[~np.isnan(known)]
+    return float(known.mean()) if known.size else float("nan")
+
+
+def mean_pose(people: Sequence[Person]) -> Float[np.ndarray, "k 2"]:
+    """The mean pose of these people, as likely mirrored as not, in shares of a person's box.
+
+    Of these very people: no mean that can be had in the field fits them as well.
+    """
+    if not people:
+        return np.full((len(Joint), 2), 0.5)
+    boxes = np.array([person.box for person in people])
+    low, side = boxes[:, None, :2], np.maximum(boxes[:, None, 2:] - boxes[:, None, :2], 1e-6)
+    labelled = np.array([person.labelled for person in people])
+    inside = np.where(labelled[..., None], (np.array([p.joints for p in people]) - low) / side, 0)
+    count = labelled.sum(0)[:, None]
+    pose = np.where(count > 0, inside.sum(0) / np.maximum(count, 1), 0.5)
+    mirrored = pose[list(TWINS)] * [-1, 1] + [1, 0]
+    found: np.ndarray = (pose + mirrored) / 2
+    return found
+
+
+def put_into(
+    boxes: Float[np.ndarray, "n 4"], pose: Float[np.ndarray, "k 2"]
+) -> Float[np.ndarray, "n k 2"]:
+    """A pose of `mean_pose` in each of these boxes, source pixels."""
+    return np.asarray(boxes[:, None, :2] + pose * (boxes[:, None, 2:] - boxes[:, None, :2]))
