@@ -170,6 +170,31 @@ def test_flow_leads_to_the_same_joint_in_the_next_frame(choices: Choices) -> Non
     assert np.median(errors_px) < still_px
 
 
+def test_flow_leads_to_the_same_place_on_the_body_at_the_depth_that_it_says(
+    choices: Choices,
+) -> None:
+    """Each pixel is carried to the next frame, where labels of that frame's own are waiting."""
+    order = replace(ORDER, frames=(2,), size=160, artefacts=0.0)
+    away_m, same_part, apart = [], [], []
+    for clip in make_clips(order, choices, range(6)):
+        y, x = np.nonzero(clip["instances"][0] == 1)
+        there = np.stack([x, y], axis=1) + 0.5 + clip["flow"][0][y, x].astype(float)
+        to_x, to_y = np.floor(there).astype(int).T
+        stays = (to_x >= 0) & (to_x < 160) & (to_y >= 0) & (to_y < 160)
+        x, y, to_x, to_y = x[stays], y[stays], to_x[stays], to_y[stays]
+        expected = clip["depth_m"][0][y, x].astype(float) + clip["depth_flow_m"][0][y, x]
+        off = np.abs(clip["depth_m"][1][to_y, to_x] - expected)
+        seen = off < 0.06  # the others are hidden in the next frame
+        away_m.append(off[seen])
+        same_part.append((clip["parts"][0][y, x] == clip["parts"][1][to_y, to_x])[seen])
+        surface = clip["surface"].astype(float) / 127
+        apart.append(np.linalg.norm(surface[0][y, x] - surface[1][to_y, to_x], axis=1)[seen])
+        assert seen.mean() > 0.6
+    assert np.median(np.concatenate(away_m)) < 0.004  # half floats step by 2 mm at 3 m
+    assert np.concatenate(same_part).mean() > 0.95
+    assert np.median(np.concatenate(apart)) < 0.1
+
+
 def test_normals_agree_with_the_slope_of_the_depth(choices: Choices) -> None:
     """An independent way to the same thing: neighbours' points span the surface."""
     order = replace(ORDER, size=160, frames=(1,))
