@@ -10,7 +10,7 @@ import pytest
 
 from thfm_ros.synth.bake import _unpack, bake
 from thfm_ros.synth.bake_body import BareBody, SourceError
-from thfm_ros.synth.bake_garments import bake_garments, read_binding, read_obj
+from thfm_ros.synth.bake_garments import bake_brows, bake_garments, read_binding, read_obj
 from thfm_ros.synth.bake_motion import bake_motions, bake_poses, read_cmu, read_deepmimic
 from thfm_ros.synth.pack import QUATERNION_UNIT, AssetPack
 from thfm_ros.synth.rotation import from_quaternion
@@ -78,6 +78,17 @@ def test_a_garment_is_bound_and_a_broken_one_is_named(
     assert "broken_suit" in caplog.text
     np.testing.assert_allclose(garments[0].weights.sum(axis=1), 1, atol=1e-5)
     assert (garments[0].parts > 0).all()
+
+
+@pytest.mark.parametrize("content", ["", "x_scale rubbish\n", "verts 0\n99999999\n", "\0\xff"])
+def test_a_broken_eyebrow_is_named_and_left_out(
+    content: str, pack: AssetPack, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "eyebrow001.mhclo").write_text(content)
+    body = BareBody(pack.body, np.arange(len(pack.body.rest)))
+    with caplog.at_level(logging.WARNING):
+        assert bake_brows(tmp_path, body) == {}
+    assert "eyebrow001.mhclo" in caplog.text
 
 
 def test_the_t_pose_of_a_capture_has_level_arms(pack: AssetPack, tmp_path: Path) -> None:

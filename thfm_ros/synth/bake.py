@@ -112,7 +112,7 @@ def _unpack(sources: Path, into: Path) -> list[Path]:
                 archive.extraction_filter = getattr(tarfile, "data_filter", lambda m, _: m)
                 archive.extractall(folder)
         except (tarfile.TarError, lzma.LZMAError, OSError, EOFError) as error:
-            reason = str(error).partition("\n")[0]
+            reason = str(error).partition("\n")[0].rstrip(":")
             logger.warning("Left out %s: %s", path.name, reason)
             continue
         out.append(folder)

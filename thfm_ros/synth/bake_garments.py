@@ -31,6 +31,9 @@ class Binding:
     mesh: str
 
 
+UNREADABLE = (SourceError, ValueError, OSError, KeyError, IndexError)  # what broken files cause
+
+
 def bake_garments(folder: Path, body: BareBody) -> list[Garment]:
     """Every garment, shoe, hat and hair below ``folder`` that can be read; others are named."""
     out = []
@@ -40,19 +43,26 @@ def bake_garments(folder: Path, body: BareBody) -> list[Garment]:
             continue
         try:
             out.append(_bind(path, kind, body))
-        except (SourceError, ValueError, OSError, KeyError, IndexError) as error:
+        except UNREADABLE as error:
             logger.warning("Left out %s: %s", path.name, error)
     return out
 
 
 def bake_brows(folder: Path, body: BareBody) -> dict[str, np.ndarray]:
-    """Where each eyebrow mesh touches the face: a mask 0..255 over body vertices per brow."""
+    """Where each eyebrow mesh touches the face: a mask 0..255 over body vertices per brow.
+
+    Those that cannot be read are named and left out.
+    """
     tree = cKDTree(body.assets.rest[body.skin_vertices])
     out = {}
     for path in sorted(folder.rglob("eyebrow*.mhclo")):
-        binding = read_binding(path)
+        try:
+            nearest = tree.query(_place(read_binding(path), body.assets.rest))[1]
+        except UNREADABLE as error:
+            logger.warning("Left out %s: %s", path.name, error)
+            continue
         mask = np.zeros(len(body.assets.rest), np.uint8)
-        mask[body.skin_vertices[tree.query(_place(binding, body.assets.rest))[1]]] = 255
+        mask[body.skin_vertices[nearest]] = 255
         out[path.stem] = mask
     return out
 
