@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import property_tests  # noqa: F401  settings of hypothesis
 import pytest
+from a_measurement import measured
 from hypothesis import given
 from hypothesis import strategies as st
 from rclpy.serialization import serialize_message
@@ -18,17 +19,16 @@ from sensor_msgs.msg import Image
 
 from thfm_ros import benchmark, cli
 from thfm_ros.contract import PerceptionError
-from thfm_ros.ros import benchmark_node, benchmark_run
+from thfm_ros.ros import benchmark_run
 from thfm_ros.ros.benchmark_clip import LENGTH, WALKS, people_clip
 from thfm_ros.ros.benchmark_goals import goals
 from thfm_ros.ros.benchmark_orders import BenchmarkError, Servant
-from thfm_ros.ros.benchmark_phase import PEER, Measured, Phase
+from thfm_ros.ros.benchmark_phase import PEER, Phase
 from thfm_ros.ros.benchmark_receiver import stamp_of_bytes
 from thfm_ros.ros.benchmark_report import BEGIN, END, Report, lines, renewed
-from thfm_ros.ros.benchmark_run import Bench, engine_parameters, environment_of
+from thfm_ros.ros.benchmark_run import Bench, environment_of
 from thfm_ros.ros.benchmark_statistics import (
     NEVER_ARRIVED,
-    Latency,
     ages,
     first_arrivals,
     last_of_all,
@@ -165,20 +165,6 @@ def test_another_python_gets_none_of_our_libraries(monkeypatch: pytest.MonkeyPat
     assert environment["PATH"].startswith("/somewhere/bin:")
 
 
-def measured(subject: str, results: float, p50: float, **more: object) -> Measured:
-    there = Latency(
-        sent=240, results=int(8 * results), results_per_s=results, p50_ms=p50, p95_ms=p50 + 5,
-        p99_ms=p50 + 10, max_ms=p50 + 20, age_p50_ms=p50 + 15, age_p99_ms=p50 + 40, age_max_ms=200,
-    )  # fmt: skip
-    values: dict[str, object] = {
-        "phase": Phase(subject=subject, sweep="rates"), "skeleton": there, "complete": there,
-        "topic_p50_ms": {}, "losses": {"overtaken": 3}, "sent_rate_hz": 30.0, "people_found": 1.0,
-        "cpu_ms": p50 / 2, "cores": {}, "rss_mb": 300.0, "peak_rss_mb": 300.0,
-        "others_cores": 0.0, "stolen_cores": 0.0,
-    }  # fmt: skip
-    return Measured(**{**values, **more})  # type: ignore[arg-type]
-
-
 def test_each_measurement_stands_beside_the_peers_under_the_same_load() -> None:
     ours, theirs = measured("thfm", 30.0, 20.0), measured(PEER, 15.0, 40.0)
     elsewhere = measured(PEER, 1.0, 1.0, phase=Phase(subject=PEER, sweep="rates", rate_hz=5.0))
@@ -222,38 +208,6 @@ def test_a_page_without_its_marks_is_not_written_to(page: str) -> None:
 
 def test_the_documents_page_can_be_written_by_the_command(root: Path) -> None:
     assert "\nnew\n" in renewed((root / "docs" / "latency.md").read_text(), "new")
-
-
-def test_figures_of_a_busy_machine_are_kept_out_of_the_documents(tmp_path: Path) -> None:
-    (tmp_path / "latency.md").write_text(f"{BEGIN}\n{END}\n")
-    args = argparse.Namespace(docs=tmp_path, even_if_busy=False)
-    busy = Report(machine={}, when="", measured=[measured("thfm", 30.0, 20.0, others_cores=0.5)])
-    assert benchmark_node._publish(busy, args) == 3
-    assert (tmp_path / "latency.md").read_text() == f"{BEGIN}\n{END}\n"
-
-
-def test_every_sweep_varies_one_thing_and_overload_follows_the_capacity() -> None:
-    parser = argparse.ArgumentParser()
-    benchmark_node.add_arguments(parser)
-    args = parser.parse_args(["--peer-python", "peer", "--rates", "15", "30"])
-    planned = {
-        sweep: list(benchmark_node.phases(sweep, args, [measured("thfm", 40.0, 20.0)]))
-        for sweep in benchmark_node.SWEEPS
-    }
-    assert [p.rate_hz for p in planned["overload"]] == [80, 200, 400]
-    assert {(p.subject, p.topics, p.rate_hz) for p in planned["rates"]} == {
-        (subject, topics, rate) for rate in (15, 30)
-        for subject, topics in (("thfm", "estimates"), (PEER, "estimates"), ("thfm", "bodies"))
-    }  # fmt: skip
-    assert {(p.subject, p.people) for p in planned["people"]} == {
-        (subject, people) for subject in ("thfm", PEER) for people in (2, 3, 4)
-    }
-
-
-def test_a_nodes_name_says_which_engine_it_gets() -> None:
-    assert engine_parameters("thfm") == {}
-    assert engine_parameters("thfm_torch") == {"engine.kind": "torch"}
-    assert engine_parameters("thfm_onnx_2") == {"engine.kind": "onnx", "engine.threads": "2"}
 
 
 def test_the_kind_is_asked_for_its_own_options(capsys: pytest.CaptureFixture[str]) -> None:

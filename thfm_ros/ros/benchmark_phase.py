@@ -14,8 +14,8 @@ from thfm_ros.ros.benchmark_statistics import (
     ratio,
 )
 
-PEER = "peer"
-SKELETON = {"thfm": "bodies", PEER: "skeleton"}
+THFM, PEER = "thfm", "peer"
+SKELETON = {THFM: "bodies", PEER: "skeleton"}
 """The topic that the latency is of: who is where. The other topics count in ``complete``."""
 
 TOPICS: dict[str, dict[str, str]] = {
@@ -48,7 +48,7 @@ BUSY_CORES = 0.15
 class Phase:
     """One measurement: who sees what, and how fast."""
 
-    subject: str  # "peer", "thfm", or one with another engine: "thfm_torch", "thfm_onnx_2"
+    subject: str  # "peer", "thfm", or one with other settings, see `variant`
     topics: str = "estimates"
     rate_hz: float = 30.0
     seconds: float = 8.0
@@ -66,6 +66,23 @@ class Phase:
     def __str__(self) -> str:
         who = self.subject if self.subject == PEER else f"{self.subject} ({self.topics})"
         return f"{who} {self.width}x{self.height} at {self.rate_hz:g} Hz, people: {self.people}"
+
+
+def variant(subject: str) -> tuple[str, dict[str, object]]:
+    """What a node's name says about its settings: for people, and as parameters.
+
+    thfm_torch has another engine, thfm_onnx_2 runs it in two threads, and thfm_every_10 looks at
+    the whole picture in every tenth frame.
+    """
+    kind, _, number = subject.partition("_")[2].partition("_")
+    if not kind:
+        return "", {}
+    if kind == "every":
+        words = f"whole picture every {number} frames" if number != "1" else "whole picture always"
+        return words, {"regions.frame_pass_every": int(number), "regions.frame_pass_period_s": 0.0}
+    if not number:
+        return kind, {"engine.kind": kind}
+    return f"{kind}, {number} threads", {"engine.kind": kind, "engine.threads": int(number)}
 
 
 @dataclass(frozen=True, kw_only=True)

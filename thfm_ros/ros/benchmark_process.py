@@ -77,6 +77,14 @@ class Meter:
         )
 
 
+def others_cores(seconds: float) -> float:
+    """How many cores all other processes use, and the hypervisor takes, for so long."""
+    began, mine, before = time.perf_counter(), time.process_time(), sum(_machine_s())
+    time.sleep(seconds)
+    used = sum(_machine_s()) - before - (time.process_time() - mine)
+    return max(0.0, used / (time.perf_counter() - began))
+
+
 def _cpu_s(process: "psutil.Process") -> float:
     times = process.cpu_times()
     return float(times.user + times.system)

@@ -9,7 +9,7 @@ from typing import Any
 
 from thfm_ros.contract import PerceptionError
 from thfm_ros.ros.benchmark_goals import goals
-from thfm_ros.ros.benchmark_phase import PEER, Measured
+from thfm_ros.ros.benchmark_phase import PEER, Measured, variant
 from thfm_ros.ros.benchmark_stages import Stages
 from thfm_ros.ros.benchmark_statistics import ratio
 
@@ -69,12 +69,12 @@ class Report:
             f"{name}: {about.get('runs on', '?')}" for name, about in self.engines.items()
         )
         busiest = max((m.others_cores + m.stolen_cores for m in self.measured), default=0.0)
-        valid = all(each.valid for each in self.measured)
+        spoilt = sum(not each.valid for each in self.measured)
         head = ("what", "goal", "to be passed", "measured", "reached", "ratio to the peer")
         parts = [
             f"Measured {self.when}. {machine}. Engines: {engines}.",
             f"All else on the machine used {busiest:.2f} cores at most"
-            + (".\n" if valid else ": **the figures are not valid.**\n"),
+            + (f": **{spoilt} measurements are not valid**, and marked.\n" if spoilt else ".\n"),
             "### Goals\n",
             _rows(head, goals(self.measured, self.stages)),
             f"\n![Results, latency and processor time over the camera's rate]({PICTURE})\n",
@@ -93,6 +93,7 @@ TITLES = {
     "sizes": "A larger picture",
     "topics": "Every topic subscribed, pictures for people included",
     "engines": "Other engines",
+    "schedules": "How often the whole picture is looked at",
     "overload": "More than it can do",
 }
 
@@ -137,7 +138,7 @@ def _line(each: Measured) -> tuple[str, ...]:
     lost = ", ".join(f"{count} {cause}" for cause, count in each.losses.items())
     return (
         rate,
-        name(each),
+        name(each) + ("" if each.valid else " (NOT VALID: machine busy)"),
         f"{each.phase.people}, {each.people_found:.1f}",
         number(it.results_per_s, 1),
         *(number(ms) for ms in (it.p50_ms, it.p95_ms, it.p99_ms, it.max_ms)),
@@ -158,10 +159,9 @@ def name(each: Measured) -> str:
     """Who was measured, for people."""
     if each.phase.subject == PEER:
         return "MediaPipe pose"
-    kind, _, threads = each.phase.subject.partition("_")[2].partition("_")
-    engine = f"{kind}, {threads} threads" if threads else kind
+    words, _ = variant(each.phase.subject)
     chosen = {"bodies": "only bodies", "estimates": "all estimates", "all": "all topics"}
-    return f"thfm, {chosen[each.phase.topics]}" + (f", {engine}" if engine else "")
+    return f"thfm, {chosen[each.phase.topics]}" + (f", {words}" if words else "")
 
 
 def _ratio_line(ours: Measured, theirs: Measured) -> tuple[str, ...]:

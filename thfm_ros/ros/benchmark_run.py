@@ -7,6 +7,7 @@ and are given work in turns, so that whatever else the machine does hits both no
 import logging
 import os
 import random
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from thfm_ros.ros.benchmark_orders import BenchmarkError, Process, Servant
-from thfm_ros.ros.benchmark_phase import PEER, TOPICS, Measured, Phase, summary
+from thfm_ros.ros.benchmark_phase import PEER, TOPICS, Measured, Phase, summary, variant
 from thfm_ros.ros.transport import prepare
 
 logger = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 240.0  # the first start exports and checks the network
+_PEER = Path(__file__).with_name("benchmark_peer.py")
 
 
 class Bench:
@@ -107,11 +109,10 @@ class Bench:
         remap = {"__node": name, "image": f"/{name}/image", "camera_info": f"/{name}/camera_info"}
         if name == PEER:
             remap |= {topic: f"/{name}/{topic}" for topic in TOPICS[PEER]}
-            script = Path(__file__).with_name("benchmark_peer.py")
-            command = [self._peer_python, str(script), "--complexity", str(self._complexity)]
+            command = [self._peer_python, str(_PEER), "--complexity", str(self._complexity)]
             return [*command, *ros_arguments(remap, {})], environment_of(self._peer_python)
         parameters = dict(self._parameters)
-        parameters |= engine_parameters(name)
+        parameters |= variant(name)[1]
         return [*self._node, *ros_arguments(remap, parameters)], dict(os.environ)
 
     def _wake(self, phase: Phase, process: Process) -> None:
@@ -165,12 +166,6 @@ class Bench:
             time.sleep(0.1)
 
 
-def engine_parameters(subject: str) -> dict[str, object]:
-    """What a node's name says about its engine: thfm_onnx_2 runs ONNX Runtime in two threads."""
-    names = ("engine.kind", "engine.threads")
-    return dict(zip(names, subject.split("_")[1:], strict=False))
-
-
 def ros_arguments(remap: Mapping[str, str], parameters: Mapping[str, object]) -> list[str]:
     """``--ros-args`` and so on."""
     arguments = ["--ros-args"]
@@ -179,6 +174,37 @@ def ros_arguments(remap: Mapping[str, str], parameters: Mapping[str, object]) ->
     for name, value in parameters.items():
         arguments += ["-p", f"{name}:={str(value).lower() if isinstance(value, bool) else value}"]
     return arguments
+
+
+def check_peer(python: str) -> None:
+    """Whether ``python`` can run the peer.
+
+    Raises:
+        BenchmarkError: it cannot; with what it said, and how to make one that can.
+    """
+    cure = (
+        "Make one: python3 -m venv peer && peer/bin/pip install mediapipe==0.10.21 "
+        "-r requirements-ros.txt, then --peer-python peer/bin/python; or leave it out."
+    )
+    if not os.access(python, os.X_OK):
+        raise BenchmarkError(f"--peer-python {python} is no program. {cure}")
+    try:
+        asked = subprocess.run(
+            [python, str(_PEER), "--help"],
+            env=environment_of(python),
+            cwd="/",
+            capture_output=True,
+            text=True,
+            timeout=START_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise BenchmarkError(
+            f"{python} did not import mediapipe within {START_TIMEOUT_S:.0f} s."
+        ) from None
+    if asked.returncode:
+        said = "\n  ".join(asked.stderr.splitlines()[-3:])
+        raise BenchmarkError(f"{python} cannot run the peer:\n  {said}\n{cure}")
 
 
 def environment_of(python: str) -> dict[str, str]:

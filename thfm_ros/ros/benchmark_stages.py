@@ -33,7 +33,8 @@ class Stages:
 
 def stages(tasks: frozenset[Task], name: str, parameters: Mapping[str, object]) -> Stages:
     """Step through the clip of one person, 640x480, with everything in memory."""
-    pipeline = load_pipeline(config_from(parameters))
+    # As often as the node looks at the whole picture, but in its place, so that it is counted.
+    pipeline = load_pipeline(config_from({**parameters, "regions.beside": False}), live=True)
     window = FrameWindow(pipeline.config.window)
     k = intrinsics_from_info(pinhole(640, 480, 60.0), 640, 480)
     clip = people_clip(1, k.width, k.height)
