@@ -16,7 +16,8 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"config", "config_text", "geometry", "draw"}),
     frozenset({"model", "tasks", "window", "region", "memory", "video", "archive", "recording"}),
     frozenset(
-        {"engine", "votes", "joints", "decode", "sheets", "maps", "track", "archive", "recording"}
+        {"engine", "votes", "joints", "decode", "search", "sheets", "maps", "track"}
+        | {"archive", "recording"}
     ),
     frozenset({"pipeline"}),
     frozenset(

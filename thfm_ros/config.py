@@ -80,7 +80,13 @@ class RegionConfig(_Checked):
 
     max_people: int = option(8, "people that get a crop of their own, best first", min=1, max=20)
     frame_pass_every: int = option(
-        5, "frames from one look at the whole picture to the next", unit="frames", min=1
+        5, "frames from one look at the whole picture to the next, at least", unit="frames", min=1
+    )
+    frame_pass_period_s: float = option(
+        0.3, "the node: the same in seconds, so that a fast camera costs no more", unit="s", min=0.0
+    )
+    beside: bool = option(
+        True, "the node: look at the whole picture in a thread beside the crops; steadier latency"
     )
     margin: float = option(
         1.25, "side of the crop / longer side of the person's box", min=1.0, max=3.0

@@ -15,13 +15,14 @@ from jaxtyping import Float, Float32
 
 from thfm_ros.config import Config
 from thfm_ros.contract import Clip, Frame, Perception, PerceptionError, Task
-from thfm_ros.decode import Candidate, Sighting, decode_person, find_candidates
+from thfm_ros.decode import Candidate, Sighting, decode_person
 from thfm_ros.engine.base import Engine
 from thfm_ros.geometry import area, covered, iou, longer_side
 from thfm_ros.maps import DENSE_TASKS, Canvas
 from thfm_ros.memory import keep_freed_memory
 from thfm_ros.model.outputs import RawOutputs
-from thfm_ros.region import Region, around, cut, follow, whole_frame
+from thfm_ros.region import Region, around, cut, follow
+from thfm_ros.search import Searcher
 from thfm_ros.sheets import Sheets
 from thfm_ros.track import Tracked, Tracker
 
@@ -49,11 +50,15 @@ class PerceptionPipeline:
     "track", "paint" and "total".
     """
 
-    def __init__(self, engine: Engine, config: Config) -> None:
+    def __init__(self, engine: Engine, config: Config, *, live: bool = False) -> None:
+        """``live``: a camera does not wait; see `search.Searcher`. Results then depend on time too,
+        else only on the frames."""
         self.engine = engine
         self.config = config
+        self.live = live
         self.last_timings_ms: dict[str, float] = {}
         self._tracker = Tracker(config.track)
+        self._searcher = Searcher(engine, config, live=live)
         self._sheets = Sheets()
         self._epoch: int | None = None
         self.reset()
@@ -63,8 +68,7 @@ class PerceptionPipeline:
         self._sheets.forget()
         self._tracker.reset()
         self._looks: dict[str, _Look] = {}
-        self._search: _Look | None = None
-        self._since_search = 0
+        self._searcher.reset()
         self._neighbours: list[Candidate] = []  # in the crops of the last frame
         self._denied: list[tuple[int, Float32[np.ndarray, "4"]]] = []
 
@@ -79,7 +83,7 @@ class PerceptionPipeline:
         self._begin(clip, tasks)
         began = time.perf_counter()
         try:
-            candidates = self._search_frame(clip.newest) if self._search_is_due() else []
+            candidates = self._search(clip.newest)
             dense = bool(tasks & DENSE_TASKS)
             seen = self._look_at_the_known(clip, dense)
             newcomers = self._look_at_candidates(clip, candidates, dense)
@@ -109,27 +113,16 @@ class PerceptionPipeline:
             self.reset()
             self._epoch = clip.epoch
 
-    def _search_is_due(self) -> bool:
-        if not self._looks:
-            return True
-        full = len(self._looks) >= self.config.regions.max_people
-        return not full and self._since_search >= self.config.regions.frame_pass_every
-
-    def _search_frame(self, frame: Frame) -> list[Candidate]:
+    def _search(self, frame: Frame) -> list[Candidate]:
         """Look at the whole picture: who might be there that is not known yet?"""
-        height, width = frame.rgb.shape[:2]
-        if self._search is None:
-            self._search = _Look(whole_frame(width, height, self.engine.card.frame_size))
-        raw = self._run(frame, self._search, dense=True)
-        self._since_search = 0
-        with self._stage("decode"):
-            found = find_candidates(
-                raw,
-                self._search.region.map,
-                (width, height),
-                self.config.decode,
-                self.config.regions,
-            )
+        found = self._searcher.search(
+            frame,
+            self._stage,
+            waits=not self._looks,
+            full=len(self._looks) >= self.config.regions.max_people,
+        )
+        if found is None:
+            return []
         self._denied = [each for each in self._denied if each[0] > frame.stamp_ns]
         known = [body.box for body in self._tracker.present.values()]
         known += [box for _, box in self._denied]
@@ -143,7 +136,6 @@ class PerceptionPipeline:
 
     def _look_at_the_known(self, clip: Clip, dense: bool) -> dict[str, Sighting]:
         """Look at everybody who was there in the frame before, in the crop that follows them."""
-        self._since_search += 1
         seen: dict[str, Sighting] = {}
         for name, body in self._tracker.present.items():
             expected = self._tracker.expected(name, clip.newest.stamp_ns)
@@ -228,7 +220,7 @@ class PerceptionPipeline:
                 other for _, sighting in people if sighting for other in sighting.neighbours
             ]
             if len(self._looks) < known:  # somebody got lost: look for them at once
-                self._since_search = self.config.regions.frame_pass_every
+                self._searcher.hurry()
         return people
 
     def _followed(self, look: _Look, box: Float[np.ndarray, "4"]) -> _Look:
@@ -268,8 +260,12 @@ def _is_any_of(box: Float32[np.ndarray, "4"], others: Sequence[Float32[np.ndarra
     return any(iou(box, other) > 0.3 or covered(box, other) > 0.6 for other in others)
 
 
-def load_pipeline(config: Config) -> PerceptionPipeline:
+def load_pipeline(config: Config, *, live: bool = False) -> PerceptionPipeline:
     """A pipeline with the engine and the weights that ``config.engine`` names.
+
+    Args:
+        config: all settings.
+        live: see `PerceptionPipeline`.
 
     Raises:
         EngineError, WeightsError: with what to do about it.
@@ -278,4 +274,4 @@ def load_pipeline(config: Config) -> PerceptionPipeline:
     from thfm_ros.engine.select import load_engine
 
     keep_freed_memory()
-    return PerceptionPipeline(load_engine(config.engine), config)
+    return PerceptionPipeline(load_engine(config.engine), config, live=live)

@@ -126,7 +126,7 @@ def test_the_check_at_build_time_sees_a_memory_that_is_one_frame_short(
     judge: TorchEngine, exported: GraphEngine
 ) -> None:
     class Forgetful:
-        card, description = exported.card, ""
+        card, description, concurrent = exported.card, "", False
 
         def step(
             self, picture: Pictures, state: object | None, *, dense: bool

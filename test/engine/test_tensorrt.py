@@ -179,7 +179,7 @@ def test_two_streams_in_turn_do_not_overwrite_each_other(
     class WithACompanion:
         """The engine, while another stream runs through it between any two pictures."""
 
-        card, description = engine.card, ""
+        card, description, concurrent = engine.card, "", False
 
         def __init__(self) -> None:
             self.other: object | None = None

@@ -32,9 +32,9 @@ class CannedEngine(FakeEngine):
         return self._said[key], 1
 
 
-def load(config: Config) -> PerceptionPipeline:
+def load(config: Config, *, live: bool) -> PerceptionPipeline:
     """In the place of load_pipeline."""
-    return PerceptionPipeline(CannedEngine(), config)
+    return PerceptionPipeline(CannedEngine(), config, live=live)
 
 
 if __name__ == "__main__":

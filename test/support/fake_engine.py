@@ -106,6 +106,7 @@ class FakeEngine:
     def __init__(self, k: Intrinsics, scene: Callable[[], list[Person]]) -> None:
         self.card = CARD
         self.description = "no network"
+        self.concurrent = True
         self.k = k
         self.scene = scene
         self.steps: list[tuple[int, int]] = []  # sizes of the pictures it was shown

@@ -31,9 +31,9 @@ class SlowOrBrokenEngine(FakeEngine):
         return super().step(cut, state, dense=dense)
 
 
-def load(config: Config) -> PerceptionPipeline:
+def load(config: Config, *, live: bool) -> PerceptionPipeline:
     """In the place of load_pipeline."""
-    return PerceptionPipeline(SlowOrBrokenEngine(CAMERA, lambda: PEOPLE), config)
+    return PerceptionPipeline(SlowOrBrokenEngine(CAMERA, lambda: PEOPLE), config, live=live)
 
 
 if __name__ == "__main__":

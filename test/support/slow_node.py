@@ -22,7 +22,7 @@ STEP_S = float(os.environ.get("SLOW_NODE_STEP_S", "0.04"))
 class SlowEngine:
     """Says of every picture that somebody stands in its middle; memory as a network has it."""
 
-    card = CARD
+    card, concurrent = CARD, True
     description = f"waits {STEP_S * 1e3:.0f} ms per look"
 
     def __init__(self) -> None:
@@ -42,8 +42,8 @@ class SlowEngine:
         return self._said[width, height][dense], np.zeros(100_000, np.float32)
 
 
-def load_slow_pipeline(config: Config) -> PerceptionPipeline:
-    return PerceptionPipeline(SlowEngine(), config)
+def load_slow_pipeline(config: Config, *, live: bool) -> PerceptionPipeline:
+    return PerceptionPipeline(SlowEngine(), config, live=live)
 
 
 if __name__ == "__main__":

@@ -19,10 +19,12 @@ class Engine(Protocol):
 
     ``description`` is for people and diagnostics: which runtime, where, and why it is not the one
     that was asked for, if so ("PyTorch 2.13.0 CPU, 1 thread (instead of onnx: ...)").
+    ``concurrent``: two threads may call `step` at once, for two streams.
     """
 
     card: ModelCard
     description: str
+    concurrent: bool
 
     def step(
         self, picture: UInt8[np.ndarray, "h w 3"], state: object | None, *, dense: bool

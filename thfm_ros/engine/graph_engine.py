@@ -39,9 +39,12 @@ class GraphEngine:
         card: ModelCard,
         description: str,
         graphs: Mapping[tuple[tuple[int, int], bool], Graph],
+        *,
+        concurrent: bool = False,
     ) -> None:
         """``graphs`` by ((width, height), dense). Each runs once here, as its first run is slow."""
         self.card = card
+        self.concurrent = concurrent
         self.description = description
         self._graphs = dict(graphs)
         self._tables: dict[tuple[int, int], Tables] = {}

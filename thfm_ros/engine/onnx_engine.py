@@ -88,7 +88,7 @@ def load_onnx_engine(
         for dense in (True, False):
             export = OnnxExport(card, sha256, size, dense, threads, judge)
             graphs[size, dense] = OnnxGraph(export.path(cache), threads)
-    return GraphEngine(card, describe(threads), graphs)
+    return GraphEngine(card, describe(threads), graphs, concurrent=True)
 
 
 def describe(threads: int) -> str:

@@ -20,6 +20,7 @@ class TorchEngine:
     ) -> None:
         """``threads`` holds for the whole process: PyTorch knows no other way."""
         self.card = card
+        self.concurrent = device == "cpu"  # on a GPU both would share one stream
         self._device = torch.device(device)
         self.network = network.eval().to(self._device)
         where = f"CPU, {threads} thread{'s' * (threads > 1)}"

@@ -68,7 +68,7 @@ class PerceptionNode(LifecycleNode):
             self.get_logger().info(
                 f"loading {config.engine.checkpoint!r}; the first load builds it"
             )
-            pipeline = load_pipeline(config)
+            pipeline = load_pipeline(config, live=True)
             self._perceiver = Perceiver(self, pipeline, self._health, self._announcer)
         except PerceptionError as error:
             return self._cannot_configure(str(error))

@@ -167,7 +167,7 @@ class Perceiver:
         """Let another configuration take effect, with the same engine; tracks begin anew."""
         if config.window != self.config.window:
             self.window = FrameWindow(config.window)
-        self._pipeline = PerceptionPipeline(self._pipeline.engine, config)
+        self._pipeline = PerceptionPipeline(self._pipeline.engine, config, live=True)
         self.outputs.announce(config)
 
     def receive(self, msg: Image | CompressedImage, running: "_Running") -> None:

@@ -1,0 +1,180 @@
+"""Looks at the whole picture: when they are due, and that nobody waits for one beside a camera."""
+
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from fake_engine import FakeEngine, Person, box_of, camera, frame
+
+from thfm_ros.config import Config, config_from
+from thfm_ros.contract import Perception, Task
+from thfm_ros.model.outputs import RawOutputs
+from thfm_ros.pipeline import PerceptionPipeline
+from thfm_ros.window import FrameWindow
+
+K = camera()
+ALL = frozenset(Task)
+WHOLE = (192, 144)
+ALWAYS = {"regions.frame_pass_every": 1, "regions.frame_pass_period_s": 0.0}
+PATIENCE_S = 20.0
+
+
+class Gate(FakeEngine):
+    """Looks at the whole picture only while the gate is open."""
+
+    def __init__(self, people: list[Person]) -> None:
+        super().__init__(K, lambda: people)
+        self.open, self.entered = threading.Event(), threading.Event()
+        self.open.set()
+        self.error: Exception | None = None
+
+    def step(
+        self, cut: np.ndarray, state: object | None, *, dense: bool
+    ) -> tuple[RawOutputs, object]:
+        if cut.shape[1::-1] == WHOLE:
+            self.entered.set()
+            assert self.open.wait(PATIENCE_S)
+            if self.error:
+                raise self.error
+        return super().step(cut, state, dense=dense)
+
+
+class Camera:
+    """Frames at 30 Hz into a pipeline."""
+
+    def __init__(self, *, live: bool, period_s: float = 1 / 30, **settings: object) -> None:
+        self.people = [Person(-0.8, 0.1, 3)]
+        self.engine = Gate(self.people)
+        config: Config = config_from({"track.seed": 1, **settings})
+        self.pipeline = PerceptionPipeline(self.engine, config, live=live)
+        self.window = FrameWindow(config.window)
+        self._period_s, self._frames = period_s, 0
+
+    def step(self, *, pause_s: float = 0.0) -> Perception:
+        self._frames += 1
+        clip = self.window.push(frame(K, self._frames * self._period_s + pause_s))
+        assert clip is not None
+        return self.pipeline.step(clip, ALL)
+
+    def whole_looks(self, frames: int) -> list[int]:
+        """Numbers of the frames in which the whole picture was looked at."""
+        looked = []
+        for number in range(frames):
+            before = self.engine.steps.count(WHOLE)
+            self.step()
+            looked += [number] * (self.engine.steps.count(WHOLE) - before)
+        return looked
+
+
+@pytest.fixture
+def camera_with_search_beside() -> Iterator[Camera]:
+    camera = Camera(live=True, **ALWAYS)
+    camera.step()
+    yield camera
+    camera.engine.open.set()
+
+
+def until_searched() -> None:
+    for thread in threading.enumerate():
+        if thread.name == "search":
+            thread.join(PATIENCE_S)
+
+
+def boxes(seen: Perception) -> list[list[float]]:
+    return sorted(body.box.tolist() for body in seen.bodies)
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "looks"), [(10, [0, 5, 10, 15]), (30, [0, 10, 19]), (60, [0, 19])]
+)
+def test_a_fast_camera_costs_no_more_looks_a_second_than_a_slow_one(
+    rate_hz: float, looks: list[int]
+) -> None:
+    camera = Camera(live=True, period_s=1 / rate_hz, **{"regions.beside": False})
+    found = camera.whole_looks(20)
+    assert len(found) == len(looks)
+    np.testing.assert_allclose(found, looks, atol=1)  # 0.3 s is a multiple of some periods
+
+
+def test_a_recording_is_looked_at_by_its_frames_alone() -> None:
+    camera = Camera(live=False, period_s=1 / 60)
+    assert camera.whole_looks(12) == [0, 5, 10]
+
+
+def test_nobody_waits_for_a_look_at_the_whole_picture(camera_with_search_beside: Camera) -> None:
+    camera = camera_with_search_beside
+    camera.engine.open.clear()
+    for _ in range(5):  # a look that stands in the closed gate would hang here
+        (body,) = camera.step().bodies
+        np.testing.assert_allclose(body.box, box_of(camera.people[0], K), atol=3)
+    assert camera.engine.entered.is_set()
+
+
+def test_a_newcomer_is_found_by_a_look_beside(camera_with_search_beside: Camera) -> None:
+    camera = camera_with_search_beside
+    camera.people.append(Person(0.8, 0, 4))
+    for _ in range(3):
+        seen = camera.step()
+        until_searched()
+    assert len(seen.bodies) == 2
+
+
+def test_searching_beside_finds_whom_searching_in_place_finds() -> None:
+    """The plain twin: once everybody is found, both say the same."""
+    both = [Camera(live=live, **ALWAYS) for live in (True, False)]
+    for each in both:
+        each.people += [Person(0.9, 0, 4), Person(2.0, 0.2, 6)]
+        for _ in range(6):
+            seen = each.step()
+            until_searched()
+        assert len(seen.bodies) == 3
+    beside, in_place = (each.step() for each in both)
+    np.testing.assert_allclose(boxes(beside), boxes(in_place), atol=1.5)
+    assert beside.mask is not None and in_place.mask is not None
+    assert np.abs(beside.mask - in_place.mask).mean() < 0.01
+
+
+def test_what_a_look_found_before_the_stream_broke_is_forgotten(
+    camera_with_search_beside: Camera,
+) -> None:
+    camera = camera_with_search_beside
+    camera.people.append(Person(0.8, 0, 4))
+    camera.engine.open.clear()
+    camera.step()
+    assert camera.engine.entered.wait(PATIENCE_S)
+    camera.people.clear()
+    camera.engine.open.set()
+    assert camera.step(pause_s=100.0).bodies == ()
+    until_searched()
+    assert camera.step(pause_s=100.0).bodies == ()
+
+
+def test_an_error_of_a_look_beside_is_told(camera_with_search_beside: Camera) -> None:
+    camera = camera_with_search_beside
+    camera.engine.error = RuntimeError("out of order")
+    camera.step()
+    until_searched()
+    with pytest.raises(RuntimeError, match="out of order"):
+        camera.step()
+    camera.engine.error = None
+    assert len(camera.step().bodies) == 1
+
+
+@pytest.mark.parametrize("why", ["a recording", "the parameter", "the engine"])
+def test_the_look_happens_in_its_place_for(why: str) -> None:
+    settings = {**ALWAYS, "regions.beside": why != "the parameter"}
+    camera = Camera(live=why != "a recording", **settings)
+    if why == "the engine":
+        camera.engine.concurrent = False
+        camera.pipeline = PerceptionPipeline(camera.engine, camera.pipeline.config, live=True)
+    threads: set[str] = set()
+    see = camera.engine.step
+
+    def seen_by(*args: object, **more: object) -> object:
+        threads.add(threading.current_thread().name)
+        return see(*args, **more)  # type: ignore[arg-type]
+
+    camera.engine.step = seen_by  # type: ignore[method-assign,assignment]
+    assert camera.whole_looks(4) == [0, 1, 2, 3]
+    assert threads == {threading.current_thread().name}
