@@ -1,5 +1,6 @@
 """Samples: labels stay on the person whatever is done to the picture."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from painted_store import DISTANCE, FOCAL, SIZE, write_data
 from thfm_ros.contract import Intrinsics, PixelMap
 from thfm_ros.joints import view_of
 from thfm_ros.skeleton import TWINS, Joint
-from thfm_ros.synth.dataset import write_shard
+from thfm_ros.synth.dataset import read_shard, write_shard
 from thfm_ros.training.backgrounds import Backgrounds
 from thfm_ros.training.frames import frame_sample, rendered_sample
 from thfm_ros.training.samples import (
@@ -182,3 +183,22 @@ def test_a_rendered_frame_keeps_parts_and_outline_together(store: Store) -> None
         # The right arm (5) is painted on the left; a mirror moves and renames it.
         columns = [np.flatnonzero((sample.parts[0] == part).any(0)).mean() for part in (5, 4)]
         assert columns[0] < columns[1]
+
+
+def test_people_seen_from_behind_are_drawn_three_times_as_often(tmp_path: Path) -> None:
+    folder = write_data(tmp_path) / "train"
+    arrays = read_shard(folder / "shard_0.npz", KEYS)
+    joints = np.array(arrays["keypoints2d"])
+    backs = np.arange(len(joints)) % 4 == 0
+    for row, back in enumerate(backs):
+        joints[row, 0, [Joint.LEFT_SHOULDER, Joint.RIGHT_SHOULDER]] = [[90, 40], [30, 40]]
+        joints[row, 0, HIPS] = [[70, 90], [50, 90]]
+        if back:
+            joints[row, 0] = joints[row, 0, list(TWINS)]
+    write_shard(folder / "shard_0.npz", {**arrays, "keypoints2d": joints}, {}, store="plain")
+    shutil.rmtree(folder / "shard_0.arrays", ignore_errors=True)
+    store, rng = Store(folder), np.random.default_rng(0)
+    drawn = np.mean([store.pick(rng).row % 4 == 0 for _ in range(2000)])
+    assert drawn == pytest.approx(3 / (3 + 3), abs=0.05)
+    clip = store.pick_clip(rng, 4)
+    assert [ref.row - clip[0].row for ref in clip] == [0, 1, 2, 3] and clip[0].row % 4 == 0

@@ -107,7 +107,7 @@ def _posed(
     body, mesh, heads = choices.pack.body, person.mesh, person.shape.heads
     middle = motion.turns[len(motion.turns) // 2, 0] @ np.array([0.0, -1.0, 0.0])
     now = np.arctan2(middle[0], -middle[1])
-    yaw = rng.uniform(-np.pi, np.pi) if rng.random() < 0.35 else rng.normal(0, 0.7)
+    yaw = rng.uniform(-np.pi, np.pi) if rng.random() < 0.65 else rng.normal(0, 0.7)
     turn = about("z", yaw - now)
     turns = turn @ motion.turns
     root = motion.root @ turn.T * person.shape.leg_m

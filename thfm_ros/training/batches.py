@@ -14,7 +14,7 @@ from thfm_ros.training.losses import Batch, to_batch
 from thfm_ros.training.processes import rank
 from thfm_ros.training.recipe import Recipe, Stage
 from thfm_ros.training.samples import CropStyle, Sample, crop_sample, plain_sample
-from thfm_ros.training.store import FrameRef, Store
+from thfm_ros.training.store import Store
 
 RENDERED = 0.5
 """Share of the whole frames that were rendered as such; the others are composed."""
@@ -73,12 +73,10 @@ def draw(
         ]
     style = CropStyle(size=stage.size, ease=stage.ease)
     if rng.random() < stage.clip_share:
-        long = [clip for clip in store.clips if clip[1] >= 4]
-        picks = [long[rng.integers(len(long))][0] for _ in range(max(1, stage.batch // 4))]
-        clips = [[FrameRef(ref.shard, ref.row + i) for i in range(4)] for ref in picks]
+        clips = [store.pick_clip(rng, 4) for _ in range(max(1, stage.batch // 4))]
         clips = [clip[::-1] if rng.random() < 0.5 else clip for clip in clips]
     else:
-        clips = [[store.frames[rng.integers(len(store))]] for _ in range(stage.batch)]
+        clips = [[store.pick(rng)] for _ in range(stage.batch)]
     return [
         nobody_sample(frames, rng, stage.size)
         if frames is not None and len(clip) == 1 and rng.random() < NOBODY

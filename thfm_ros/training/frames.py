@@ -194,7 +194,7 @@ def _place(
     canvas: _Canvas, store: Store, rng: np.random.Generator, number: int, pixels: float
 ) -> None:
     for _ in range(8):
-        ref = store.frames[rng.integers(len(store))]
+        ref = store.pick(rng)
         person = read_cutout(store, ref, bool(rng.random() < 0.5))
         if person is None:
             continue

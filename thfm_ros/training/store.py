@@ -6,11 +6,14 @@ shards that appear while training runs are picked up by `refresh`.
 
 import logging
 import shutil
+from bisect import bisect_right
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Bool, Float
 
+from thfm_ros.skeleton import Joint
 from thfm_ros.synth.dataset import ShardError, read_shard, shard_paths
 
 logger = logging.getLogger(__name__)
@@ -29,6 +32,10 @@ KEYS = (
     "clip_length",
     "frame_index",
 )
+
+
+BACK_VIEWS = 3.0
+"""How much more often somebody is drawn who is seen from behind: one in eight was rendered so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +58,7 @@ class Store:
         self._shards: list[dict[str, np.ndarray]] = []
         self.frames: list[FrameRef] = []
         self.clips: list[tuple[FrameRef, int]] = []
+        self._chances: list[float] = []  # of the frames, summed up
         self.refresh()
         if not self.frames:
             raise FileNotFoundError(
@@ -74,10 +82,26 @@ class Store:
         shard = len(self._shards)
         self._shards.append(arrays)
         lengths, indices = arrays["clip_length"], arrays["frame_index"]
+        begun = self._chances[-1] if self._chances else 0.0
+        chances = np.where(from_behind(arrays["keypoints2d"][:, 0]), BACK_VIEWS, 1.0)
+        self._chances += (begun + np.cumsum(chances)).tolist()
         for row in range(len(indices)):
             self.frames.append(FrameRef(shard, row))
             if indices[row] == 0:
                 self.clips.append((FrameRef(shard, row), int(lengths[row])))
+
+    def pick(self, rng: np.random.Generator) -> FrameRef:
+        """A frame by chance, those who are seen from behind more often than they were rendered."""
+        return self.frames[bisect_right(self._chances, rng.uniform(0, self._chances[-1]))]
+
+    def pick_clip(self, rng: np.random.Generator, frames: int) -> list[FrameRef]:
+        """``frames`` consecutive frames of a clip that is long enough; the first of the clip."""
+        for _ in range(200):
+            ref = self.pick(rng)
+            row = ref.row - int(self.read("frame_index", ref))
+            if self.read("clip_length", ref) >= frames:
+                return [FrameRef(ref.shard, row + i) for i in range(frames)]
+        raise ValueError(f"{self._folder} has no clips of {frames} frames; render some: --frames 4")
 
     def read(self, key: str, ref: FrameRef) -> np.ndarray:
         """One array of one frame, still on disk."""
@@ -86,6 +110,15 @@ class Store:
 
     def __len__(self) -> int:
         return len(self.frames)
+
+
+def from_behind(joints: Float[np.ndarray, "n k 2"]) -> Bool[np.ndarray, " n"]:
+    """Who shows their back: the left shoulder lies clearly left of the right one."""
+    left, right = joints[:, Joint.LEFT_SHOULDER], joints[:, Joint.RIGHT_SHOULDER]
+    hips = (joints[:, Joint.LEFT_HIP] + joints[:, Joint.RIGHT_HIP]) / 2
+    trunk = np.linalg.norm((left + right) / 2 - hips, axis=1)
+    found: np.ndarray = left[:, 0] - right[:, 0] < -0.3 * trunk  # False where a joint is NaN
+    return found
 
 
 def _unpacked(path: Path) -> dict[str, np.ndarray]:
