@@ -8,11 +8,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import rclpy
 from hypothesis import given
 from hypothesis import strategies as st
 from ros_process import Listener, NodeProcess, ros_arguments, started
 from sensor_msgs.msg import CameraInfo, Image
 
+from thfm_ros.ros import replay_node
 from thfm_ros.ros.replay_calibration import CalibrationError, calibration_from_file, pinhole
 from thfm_ros.ros.replay_source import SourceError, open_source
 
@@ -116,6 +118,22 @@ def test_a_loop_begins_again_and_ends_by_interrupt_with_0(
         assert replay.stop() == 0, replay.text()
     assert [m.width for m in listener.got["image"]][:5] == [16, 8, 16, 8, 16]
     assert replay.text().count("broken.png is skipped") == 1
+
+
+def test_a_signal_while_a_picture_is_published_is_an_orderly_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_folder_of_pictures(tmp_path / "in", [(16, 16)])
+    asked = []
+
+    def interrupted(node: replay_node.ReplayNode, picture: np.ndarray) -> None:
+        rclpy.shutdown()
+        asked.append(picture.shape)
+        node._images.publish(Image())  # raises: the context is gone
+
+    monkeypatch.setattr(replay_node.ReplayNode, "_publish", interrupted)
+    assert replay_node.main(ros_arguments({"source": tmp_path / "in"})) == 0
+    assert asked == [(16, 16, 3)]
 
 
 def test_without_a_field_of_view_nothing_claims_to_be_calibrated(

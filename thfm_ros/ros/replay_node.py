@@ -185,6 +185,9 @@ def main(args: Sequence[str] | None = None) -> int:
         return 1
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except Exception:
+        if rclpy.ok():  # else a signal ended ROS while a picture was being published
+            raise
     finally:
         if node is not None:
             node.close()
