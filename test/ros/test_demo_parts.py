@@ -6,10 +6,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from demo_moments import MS, a_body, a_moment
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from thfm_ros.contract import Body, TrackState
 from thfm_ros.ros.demo import main
 from thfm_ros.ros.demo_draw import (
     Moment,
@@ -21,36 +21,6 @@ from thfm_ros.ros.demo_draw import (
     write_film,
 )
 from thfm_ros.ros.demo_tally import Tally, topic_kind
-from thfm_ros.skeleton import JOINT_NAMES
-
-MS = 1_000_000
-
-
-def a_moment(number: int, bodies: tuple[Body, ...] = ()) -> Moment:
-    """Every array is filled with the number, so that moments cannot be mistaken."""
-    return Moment(
-        stamp_ns=number * 100 * MS,
-        latency_ms=float(number),
-        rgb=np.full((60, 80, 3), number % 256, np.uint8),
-        labels=np.full((60, 80), number % 2, np.uint8),
-        depth=np.full((60, 80), number, np.float16),
-        bodies=bodies,
-    )
-
-
-def a_body() -> Body:
-    k = len(JOINT_NAMES)
-    return Body(
-        id="abcde",
-        state=TrackState.TRACKED,
-        score=0.9,
-        box=np.array([5, 25, 30, 50], np.float32),
-        keypoints=np.full((k, 3), np.nan, np.float32),
-        positions_m=np.full((k, 3), np.nan, np.float32),
-        covariances_m2=np.full((k, 6), np.nan, np.float32),
-        root_m=np.full(3, np.nan, np.float32),
-        root_covariance_m2=np.full(6, np.nan, np.float32),
-    )
 
 
 def test_what_came_before_the_first_result_is_not_counted() -> None:

@@ -2,6 +2,8 @@
 
 import logging
 import os
+from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -27,12 +29,14 @@ class Viewer:
         self._rerun = rerun
         rerun.init("thfm_ros")
         if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
-            rerun.spawn(memory_limit="1GB")
+            rerun.spawn(memory_limit="1GB", default_blueprint=_layout(rerun.blueprint))
         else:
-            server = rerun.serve_grpc(server_memory_limit="1GB")
+            layout = _layout(rerun.blueprint)
+            server = rerun.serve_grpc(server_memory_limit="1GB", default_blueprint=layout)
             rerun.serve_web_viewer(open_browser=False, connect_to=server)
-            logger.info("No screen here: see Rerun at http://localhost:9090?url=%s", server)
-        rerun.log("camera", rerun.ViewCoordinates.RDF, static=True)  # REP-103's optical frame
+            page = f"http://localhost:9090/?url={quote(server, safe='')}"
+            logger.info("No screen here: while the demo runs, Rerun is at %s", page)
+        rerun.log("people", rerun.ViewCoordinates.RDF, static=True)  # REP-103's optical frame
         names = [rerun.AnnotationInfo(id=1, label="person", color=(40, 220, 200))]
         rerun.log("camera/mask", rerun.AnnotationContext(names), static=True)
 
@@ -57,6 +61,20 @@ class Viewer:
         if np.isfinite(places).any():
             path = f"people/{body.id}"
             rerun.log(path, rerun.LineStrips3D(_strips(places), colors=colour, radii=0.015))
+
+
+def _layout(blueprint: Any) -> Any:
+    """Picture with mask and skeletons above depth; beside them people in space and latency."""
+    pictures = blueprint.Vertical(
+        blueprint.Spatial2DView(origin="camera", name="Picture, mask, skeletons"),
+        blueprint.Spatial2DView(origin="depth", name="Depth"),
+    )
+    numbers = blueprint.Vertical(
+        blueprint.Spatial3DView(origin="people", name="People in space"),
+        blueprint.TimeSeriesView(origin="latency_ms", name="Latency (ms)"),
+        row_shares=[3, 1],
+    )
+    return blueprint.Blueprint(blueprint.Horizontal(pictures, numbers), collapse_panels=True)
 
 
 def _strips(places: np.ndarray) -> list[np.ndarray]:
