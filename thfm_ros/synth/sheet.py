@@ -38,7 +38,7 @@ def write_sheet(orders: list[Order], path: Path) -> None:
             rows.append(row(clip))
     width = max(strip.shape[1] for strip in rows)
     picture = np.concatenate([_as_wide(strip, width) for strip in rows])
-    options = [cv2.IMWRITE_JPEG_QUALITY, 85]
+    options = [] if path.suffix.lower() == ".png" else [cv2.IMWRITE_JPEG_QUALITY, 85]
     _, code = cv2.imencode(path.suffix, picture[..., ::-1], options)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
