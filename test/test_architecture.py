@@ -19,7 +19,7 @@ LAYERS: tuple[frozenset[str], ...] = (
         {"engine", "votes", "joints", "decode", "search", "sheets", "maps", "track"}
         | {"archive", "recording"}
     ),
-    frozenset({"pipeline"}),
+    frozenset({"pipeline", "genception_pipeline", "pipelines"}),
     frozenset(
         {
             "ros",

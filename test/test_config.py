@@ -50,8 +50,8 @@ def test_a_change_keeps_what_was_set_before() -> None:
     ("values", "complaint"),
     [
         ({"window.lenght": 3}, "Did you mean window.length"),
-        ({"window.length": 0}, "from 1 to 64"),
-        ({"window.length": 65}, "from 1 to 64"),
+        ({"window.length": 0}, "from 1 to 256"),
+        ({"window.length": 257}, "from 1 to 256"),
         ({"window.length": 2.5}, "of type int"),
         ({"window.length": True}, "of type int"),
         ({"window.max_gap_s": float("nan")}, "finite"),

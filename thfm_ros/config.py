@@ -70,7 +70,13 @@ def _checked(name: str, default: Any, value: Any, about: Mapping[str, Any]) -> A
 class WindowConfig(_Checked):
     """How many frames are kept, and what breaks a stream."""
 
-    length: int = option(4, "newest frames that are kept", unit="frames", min=1, max=64)
+    length: int = option(
+        4,
+        "newest frames that are kept; a full-size checkpoint keeps at least its own window",
+        unit="frames",
+        min=1,
+        max=256,
+    )
     max_gap_s: float = option(0.5, "a longer hole starts the window anew", unit="s", min=0.001)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from thfm_ros.contract import PerceptionError
 
 if TYPE_CHECKING:
-    from thfm_ros.pipeline import PerceptionPipeline
+    from thfm_ros.pipelines import Pipeline
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -179,10 +179,10 @@ def _pictures(args: argparse.Namespace, path: Path) -> tuple[str, str]:
     return counted, whole_tables(scores, PICTURES)
 
 
-def _pipeline(args: argparse.Namespace, path: Path) -> "PerceptionPipeline":
+def _pipeline(args: argparse.Namespace, path: Path) -> "Pipeline":
     from thfm_ros.config import config_from
     from thfm_ros.config_text import settings_from
-    from thfm_ros.pipeline import load_pipeline
+    from thfm_ros.pipelines import load_pipeline
 
     settings = {"engine.checkpoint": str(path), "track.seed": 1, **settings_from(args.set)}
     return load_pipeline(config_from(settings))

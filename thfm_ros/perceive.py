@@ -20,7 +20,7 @@ from thfm_ros.config_text import settings_from
 from thfm_ros.contract import Frame, Intrinsics, PerceptionError, Task
 from thfm_ros.draw import DepthScale, side_by_side
 from thfm_ros.geometry import with_field_of_view
-from thfm_ros.pipeline import PerceptionPipeline, load_pipeline
+from thfm_ros.pipelines import Pipeline, load_pipeline
 from thfm_ros.recording import Recording
 from thfm_ros.video import (
     Picture,
@@ -119,7 +119,7 @@ class Lens:
 
 
 def perceive(
-    pipeline: PerceptionPipeline,
+    pipeline: Pipeline,
     source: Source,
     out: Path,
     tasks: frozenset[Task],

@@ -19,7 +19,6 @@ from thfm_ros.decode import Candidate, Sighting, decode_person
 from thfm_ros.engine.base import Engine
 from thfm_ros.geometry import area, covered, iou, longer_side
 from thfm_ros.maps import DENSE_TASKS, Canvas
-from thfm_ros.memory import keep_freed_memory
 from thfm_ros.model.outputs import RawOutputs
 from thfm_ros.region import Region, around, cut, follow
 from thfm_ros.search import Searcher
@@ -62,6 +61,10 @@ class PerceptionPipeline:
         self._sheets = Sheets()
         self._epoch: int | None = None
         self.reset()
+
+    def with_config(self, config: Config) -> "PerceptionPipeline":
+        """The same engine under another configuration; the stream begins anew."""
+        return PerceptionPipeline(self.engine, config, live=self.live)
 
     def reset(self) -> None:
         """Forget everybody and every stream."""
@@ -258,20 +261,3 @@ class PerceptionPipeline:
 def _is_any_of(box: Float32[np.ndarray, "4"], others: Sequence[Float32[np.ndarray, "4"]]) -> bool:
     """Whether a rough box of the frame pass means somebody who is known more exactly."""
     return any(iou(box, other) > 0.3 or covered(box, other) > 0.6 for other in others)
-
-
-def load_pipeline(config: Config, *, live: bool = False) -> PerceptionPipeline:
-    """A pipeline with the engine and the weights that ``config.engine`` names.
-
-    Args:
-        config: all settings.
-        live: see `PerceptionPipeline`.
-
-    Raises:
-        EngineError, WeightsError: with what to do about it.
-    """
-    # torch and onnxruntime take seconds to import: only who runs a network pays for them.
-    from thfm_ros.engine.select import load_engine
-
-    keep_freed_memory()
-    return PerceptionPipeline(load_engine(config.engine), config, live=live)

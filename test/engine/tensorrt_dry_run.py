@@ -1,4 +1,4 @@
-"""Ask torch_tensorrt, without a GPU, which operators of the step graphs it can convert.
+"""Ask torch_tensorrt, without a GPU, which operators of the networks' graphs it can convert.
 
 Run by test_tensorrt_coverage.py in a process of its own, because it lies: it tells torch_tensorrt
 that there are a GPU and a TensorRT. The library's own lowering, converters and partitioner then
@@ -118,14 +118,13 @@ def coverage(torch_tensorrt: Any, graph: torch.nn.Module, example: tuple[Any, ..
     return f"{counts[1]} {counts[2]} {len(re.findall(r'TRT Engine #', text))}"
 
 
-def main(checkpoint: str) -> None:
-    """Print one line per graph: size, outputs, precision, operators, convertible, engines."""
-    torch_tensorrt = pretend()
+def step_graphs(checkpoint: Path) -> Iterator[tuple[str, torch.nn.Module, tuple[Any, ...]]]:
+    """Name, graph and example of each step of a nano checkpoint, in both precisions."""
     from thfm_ros.engine.export import example_inputs
     from thfm_ros.engine.step_graph import StepGraph
     from thfm_ros.model.weights import load_network
 
-    network, card = load_network(Path(checkpoint))
+    network, card = load_network(checkpoint)
     for size in sorted({card.crop_size, card.frame_size}):
         for dense in (True, False):
             for dtype in (torch.float16, torch.float32):
@@ -133,10 +132,33 @@ def main(checkpoint: str) -> None:
                 example = tuple(
                     x.to(dtype) if x.is_floating_point() else x for x in example_inputs(card, size)
                 )
-                said = coverage(torch_tensorrt, graph, example)
                 name = f"{size[0]}x{size[1]} {'dense' if dense else 'body'}"
-                print(name, str(dtype).removeprefix("torch."), said, flush=True)
+                yield f"{name} {str(dtype).removeprefix('torch.')}", graph, example
+
+
+def full_size_graphs(checkpoint: Path) -> Iterator[tuple[str, torch.nn.Module, tuple[Any, ...]]]:
+    """The same for the parts of a full-size checkpoint."""
+    from thfm_ros.engine.genception_engine import PARTS, PRECISION, Reference
+    from thfm_ros.model.genception_checkpoint import load_checkpoint
+    from thfm_ros.model.genception_parts import Profile
+
+    loaded = load_checkpoint(checkpoint, dtype=PRECISION)
+    profile = Profile(loaded.card.window, *loaded.card.frame_size)
+    reference = Reference(lambda: loaded, profile)
+    for name in (name for names in PARTS.values() for name in names):
+        precision = str(PRECISION).removeprefix("torch.")
+        yield f"{profile.name} {name} {precision}", reference.module(name), reference.inputs[name]
+
+
+def main(checkpoint: Path) -> None:
+    """Print one line per graph: size, part, precision, operators, convertible, engines."""
+    torch_tensorrt = pretend()
+    from thfm_ros.model.weights import read_card
+
+    nano = read_card(checkpoint).family == "nano"
+    for name, graph, example in (step_graphs if nano else full_size_graphs)(checkpoint):
+        print(name, coverage(torch_tensorrt, graph, example), flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(Path(sys.argv[1]))

@@ -3,16 +3,15 @@
 What a real TensorRT does with the graph has not been tested by this project: no GPU was at hand.
 """
 
-import contextlib
 import logging
 import sys
-import types
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from fake_compiler import FakeCompiler, PretendedTorchTensorRt
 from torch import Tensor, nn
 
 from thfm_ros.engine import tensorrt_engine
@@ -28,42 +27,6 @@ from thfm_ros.engine.torch_engine import TorchEngine
 from thfm_ros.engine.verify import TOLERANCES, Tolerance, difference
 
 GRAPHS = 4  # two sizes, with and without maps
-
-
-class FakeCompiler:
-    """Builds nothing, but behaves: slow to build, and with CUDA graphs' habit of overwriting."""
-
-    def __init__(self, *, error: float = 0.0, gpu: str = "Fake GPU, SM 0.0") -> None:
-        self.device = torch.device("cpu")
-        self.builds = 0
-        self.error = error
-        self.name = gpu
-        self.release = "11.0"
-
-    def gpu(self) -> str:
-        return self.name
-
-    def versions(self) -> tuple[tuple[str, str], ...]:
-        return (("tensorrt", self.release), ("torch", "2.13.0"))
-
-    def build(self, graph: nn.Module, example: tuple[Tensor, ...], path: Path) -> None:
-        self.builds += 1
-        assert next(graph.parameters()).dtype == example[1].dtype
-        torch.save(graph, path)
-
-    def load(self, path: Path) -> Callable[..., Sequence[Tensor]]:
-        module = torch.load(path, weights_only=False)
-        outputs: list[Tensor] = []
-
-        def run(*inputs: Tensor) -> Sequence[Tensor]:
-            said = [value + self.error for value in module(*inputs)]
-            if not outputs:
-                outputs.extend(value.clone() for value in said)
-            for place, value in zip(outputs, said, strict=True):
-                place.copy_(value)
-            return outputs
-
-        return run
 
 
 @pytest.fixture
@@ -213,33 +176,6 @@ def test_an_operator_without_converter_is_an_error_and_leaves_nothing(
     with pytest.raises(RuntimeError, match=r"aten\.argmax"):
         load(Unable())
     assert {path.suffix for path in tmp_path.iterdir()} == {".lock"}
-
-
-class PretendedTorchTensorRt(types.ModuleType):
-    """What `TorchTensorRt` calls, with the exported graph in the place of an engine."""
-
-    def __init__(self, asked: dict[str, Any]) -> None:
-        super().__init__("torch_tensorrt")
-
-        def compile(
-            exported_program: Any, *, arg_inputs: Any, require_full_compilation: bool, **_: Any
-        ) -> Any:
-            asked["require_full_compilation"] = require_full_compilation
-            return exported_program
-
-        def save(module: Any, file_path: str, *, output_format: str, arg_inputs: Any) -> None:
-            asked["output_format"] = output_format
-            torch.export.save(module, file_path)
-
-        def set_cudagraphs_mode(mode: bool) -> None:
-            asked["cudagraphs"] = mode
-
-        self.dynamo = types.SimpleNamespace(compile=compile)
-        self.save, self.load = save, torch.export.load
-        self.runtime = types.SimpleNamespace(
-            set_cudagraphs_mode=set_cudagraphs_mode,
-            enable_pre_allocated_outputs=lambda _: contextlib.nullcontext(),
-        )
 
 
 def test_the_exported_graph_says_what_pytorch_says_after_saving_and_loading(

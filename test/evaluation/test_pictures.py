@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from fake_engine import FakeEngine, Person, box_of, camera, picture, pixels_of
 
-from thfm_ros import cli, pipeline
+from thfm_ros import cli, pipelines
 from thfm_ros.config import Config
 from thfm_ros.pipeline import PerceptionPipeline
 
@@ -26,7 +26,7 @@ def evaluated(monkeypatch: pytest.MonkeyPatch) -> Evaluate:
     def load(config: Config) -> PerceptionPipeline:
         return PerceptionPipeline(FakeEngine(K, lambda: [LEFT, RIGHT]), config)
 
-    monkeypatch.setattr(pipeline, "load_pipeline", load)
+    monkeypatch.setattr(pipelines, "load_pipeline", load)
     return lambda *words: cli.main(["evaluate", *map(str, words)])
 
 

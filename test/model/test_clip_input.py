@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import property_tests  # noqa: F401  settings of hypothesis
 import pytest
 import torch
 from hypothesis import given, settings

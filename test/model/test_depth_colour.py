@@ -2,6 +2,7 @@
 
 import genception_fixtures as reference
 import numpy as np
+import property_tests  # noqa: F401  settings of hypothesis
 import pytest
 import torch
 from hypothesis import given

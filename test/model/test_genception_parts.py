@@ -12,7 +12,7 @@ pytest.importorskip("diffusers", reason="the full-size family needs thfm_ros[ful
 
 from thfm_ros.model.genception import GenceptionTransformer, load_transformer
 from thfm_ros.model.genception_config import GenceptionError
-from thfm_ros.model.genception_parts import GenceptionParts, Profile, make_parts
+from thfm_ros.model.genception_parts import GenceptionParts, Profile, make_parts, prompt_text
 from thfm_ros.model.wan_codec import CodecVariant, WanCodec, load_codec
 
 PROFILE = Profile(frames=5, width=48, height=32)
@@ -58,8 +58,19 @@ def test_the_static_transformer_says_what_the_network_says(
     prompt = reference.tensor("input/prompt_embeds")
     parts = make_parts(network, codec, PROFILE, prompt if folded else None)
     (latents,) = like(parts.examples()["decoder"])
-    got = parts.transformer(latents) if folded else parts.transformer(latents, prompt)
+    beside = () if folded else (prompt_text(network, prompt),)
+    got = parts.transformer(latents, *beside)
     torch.testing.assert_close(tuple(got), tuple(network(latents, prompt)))
+
+
+def test_a_graph_without_a_prompt_asks_for_one(
+    network: GenceptionTransformer, codec: WanCodec
+) -> None:
+    parts = make_parts(network, codec, PROFILE, prompt_length=7)
+    latents, text = parts.examples()["transformer"]
+    assert text.shape == prompt_text(network, reference.tensor("input/prompt_embeds")).shape
+    with pytest.raises(ValueError, match="prompt_text"):
+        parts.transformer(latents)
 
 
 @torch.no_grad()

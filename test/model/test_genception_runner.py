@@ -13,8 +13,10 @@ from formula_weights import fill
 from safetensors.torch import save_file
 
 from thfm_ros.contract import Frame, Perception, PerceptionError, Task
+from thfm_ros.model.card import ModelCard
 from thfm_ros.model.clip_input import letterbox, to_network
 from thfm_ros.model.depth_colour import depth_to_colour
+from thfm_ros.model.genception import GenceptionOutputs
 from thfm_ros.model.genception_checkpoint import GenceptionCheckpoint, load_checkpoint
 from thfm_ros.model.genception_import import import_release
 from thfm_ros.model.genception_parts import Profile
@@ -82,19 +84,31 @@ def test_a_task_without_a_prompt_is_refused(checkpoint: GenceptionCheckpoint) ->
         runner.push(frames(1)[0], frozenset({Task.BODIES}))
 
 
-def test_depth_keeps_its_unit_from_window_to_window(checkpoint: GenceptionCheckpoint) -> None:
-    runner = GenceptionRunner(checkpoint, PROFILE, stride=2)
-    true = torch.rand(32, 48) * 2 + 1
-    units = iter([1.0, 1.5, 0.5, 2.0])
+class Painter:
+    """A network whose every pass sees the same relief, in another unit."""
 
-    def painted(latents: torch.Tensor) -> torch.Tensor:
-        """A network whose every pass has another unit."""
-        rgb = depth_to_colour((true * next(units)).expand(5, 32, 48))
+    device, dtype, description = torch.device("cpu"), torch.float32, ""
+
+    def __init__(self, card: ModelCard, relief: torch.Tensor, units: list[float]) -> None:
+        self.card = card
+        self._relief, self._units = relief, iter(units)
+
+    def encode(self, video: torch.Tensor) -> torch.Tensor:
+        return video
+
+    def answer(self, latents: torch.Tensor, task: Task) -> GenceptionOutputs:
+        assert task is Task.DEPTH
+        return GenceptionOutputs(latents, latents, latents)
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        rgb = depth_to_colour((self._relief * next(self._units)).expand(5, 32, 48))
         return (rgb.movedim(-1, 0) * 2 - 1)[None]
 
-    runner.encode = lambda video: video
-    runner.answer = lambda latents, prompt: latents
-    runner.decode = painted
+
+def test_depth_keeps_its_unit_from_window_to_window(checkpoint: GenceptionCheckpoint) -> None:
+    true = torch.rand(32, 48) * 2 + 1
+    painter = Painter(checkpoint.card, true, [1.0, 1.5, 0.5, 2.0])
+    runner = GenceptionRunner(painter, PROFILE, stride=2)
     found = run(runner, frames(9, width=48, height=32), frozenset({Task.DEPTH}))
     assert len(found) == 9
     for each in found:

@@ -9,6 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from thfm_ros.model.genception_import import import_release
+from thfm_ros.model.genception_parts import Profile
+from thfm_ros.model.genception_release import find_release
+
 DATA = Path(__file__).resolve().parents[1] / "data"
 TINY = DATA / "genception_tiny_a.npz"
 TINY_BF16 = DATA / "genception_tiny_a_bf16_weights.npz"
@@ -74,3 +78,11 @@ def write_checkpoint_folder(folder: Path) -> None:
     np.save(folder / "normals.npy", prompt * 0.5)
     np.save(folder / "ride_cap_a_man..npy", -prompt)
     np.save(folder / "negative.npy", prompt * 0)
+
+
+def write_checkpoint(folder: Path, profile: Profile | None = None) -> Path:
+    """A tiny checkpoint as `thfm import` writes it; by default pictures of 48 x 32, 5 frames."""
+    write_checkpoint_folder(folder)
+    path = folder / "tiny.safetensors"
+    import_release(find_release(folder), path, profile=profile or Profile(5, 48, 32))
+    return path

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TypeVar
 
 from thfm_ros.engine.base import EngineError
 from thfm_ros.engine.manifest import EngineKey, Manifest, manifest_from_json
@@ -54,6 +55,7 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+T = TypeVar("T")
 Build = Callable[[Path], dict[str, str]]
 """Writes one artefact to the path it is given and returns notes for the manifest."""
 
@@ -87,6 +89,22 @@ class EngineCache:
                 found = self._build(key, build)
                 self._forget_oldest(key)
             return found
+
+    def load(
+        self, key: EngineKey, build: Build, read: Callable[[Path], T], *, needs_bytes: int = 0
+    ) -> T:
+        """Read the artefact for ``key``; one that cannot be read is built anew, once.
+
+        Raises: see `get`; and whatever ``read`` raises about a new one.
+        """
+        path = self.get(key, build, needs_bytes=needs_bytes)
+        try:
+            return read(path)
+        except Exception as error:
+            log.warning("The cached engine %s does not load, it is built anew: %s", path, error)
+            with self._errors():
+                self.remove(key.stem)
+        return read(self.get(key, build, needs_bytes=needs_bytes))
 
     def find(self, key: EngineKey) -> Path | None:
         """Return the artefact of ``key`` if it is there and sound; log why it is not used."""

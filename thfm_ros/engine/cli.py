@@ -3,15 +3,20 @@
 import argparse
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from thfm_ros.config import EngineConfig, parameters
 from thfm_ros.engine.base import Engine
 from thfm_ros.engine.cache import EngineCache, default_folder
+from thfm_ros.engine.checkpoint import find_checkpoint
 from thfm_ros.engine.select import load_engine
 from thfm_ros.engine.verify import TOLERANCES, difference, fixed_clip
+
+if TYPE_CHECKING:
+    from thfm_ros.model.genception_runner import Network
 
 EPILOG = """\
 build   makes the engines of a checkpoint now, so that the node's first start does not have to
@@ -50,16 +55,17 @@ def run(args: argparse.Namespace) -> int:
     if args.what == "list":
         return _list(cache)
     if args.what == "verify":
-        return _verify(config, args.repeats if args.time else 0)
+        verify = _verify if _is_nano(config) else _verify_full_size
+        return verify(config, args.repeats if args.time else 0)
     print(f"{cache.clear() / 1e6:.1f} MB removed from {cache.folder}")
     return 0
 
 
 def _build(config: EngineConfig, cache: EngineCache) -> int:
-    engine = load_engine(config)
+    engine: "Engine | Network" = load_engine(config) if _is_nano(config) else _full_size(config)
     print(f"{engine.card.name}: {engine.description}")
     print(f"cache: {cache.folder}")
-    return int(_replaced(engine))
+    return int(_replaced(engine.description))
 
 
 def _list(cache: EngineCache) -> int:
@@ -94,7 +100,7 @@ def _verify(config: EngineConfig, repeats: int) -> int:
     rows = [["picture", "outputs", "difference"]]
     if repeats:
         rows[0] += ["CPU ms", "wall ms", "CPU ms PyTorch", "ratio"]
-    well = not _replaced(engine)
+    well = not _replaced(engine.description)
     tolerance = TOLERANCES["float16" if "float16" in engine.description else "float32"]
     for size in sorted({engine.card.crop_size, engine.card.frame_size}):
         for dense in (True, False):
@@ -106,6 +112,29 @@ def _verify(config: EngineConfig, repeats: int) -> int:
                 row += [f"{mine.cpu_ms:.1f}", f"{mine.wall_ms:.1f}", f"{other.cpu_ms:.1f}"]
                 row.append(f"{mine.cpu_ms / other.cpu_ms:.2f}")
             rows.append(row)
+    return _verdict(rows, well)
+
+
+def _verify_full_size(config: EngineConfig, repeats: int) -> int:
+    from thfm_ros.engine import genception_verify as full_size
+    from thfm_ros.model.genception_parts import Profile
+
+    network, judge = _full_size(config), _full_size(replace(config, kind="torch"))
+    print(f"{network.card.name}: {network.description}\nagainst: {judge.description}")
+    profile = Profile(network.card.window, *network.card.frame_size)
+    found = full_size.differences(network, judge, profile)
+    rows = [["part", "difference"], *([part, f"{off:.1e}"] for part, off in found.items())]
+    if repeats:
+        rows[0] += ["ms", "ms PyTorch"]
+        for each in (network, judge):
+            took_s = full_size.seconds(each, profile, repeats)
+            for row in rows[1:]:
+                row.append(f"{1e3 * took_s[row[0]]:.1f}")
+    same = max(found.values()) <= full_size.TOLERANCE
+    return _verdict(rows, same and not _replaced(network.description))
+
+
+def _verdict(rows: Sequence[Sequence[str]], well: bool) -> int:
     _print_table(rows)
     print(
         "It says what PyTorch says." if well else "It is NOT the same, or not what was asked for."
@@ -113,8 +142,19 @@ def _verify(config: EngineConfig, repeats: int) -> int:
     return int(not well)
 
 
-def _replaced(engine: Engine) -> bool:
-    return "(instead of" in engine.description
+def _is_nano(config: EngineConfig) -> bool:
+    return find_checkpoint(config.checkpoint).card.family == "nano"
+
+
+def _full_size(config: EngineConfig) -> "Network":
+    # With PyTorch and diffusers behind it: only who has such a checkpoint waits for them.
+    from thfm_ros.engine.genception_select import load_genception
+
+    return load_genception(config)
+
+
+def _replaced(description: str) -> bool:
+    return "instead of" in description
 
 
 @dataclass(frozen=True)

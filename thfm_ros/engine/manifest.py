@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-SUFFIXES = {"onnx": ".onnx", "tensorrt": ".pt2"}
+SUFFIXES = {"onnx": ".onnx", "tensorrt": ".pt2", "prompts": ".safetensors"}
 """Of the files: other tools know them by these, and PyTorch is going to insist on its own."""
 
 

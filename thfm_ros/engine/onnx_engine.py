@@ -120,7 +120,7 @@ class OnnxExport:
             profile=f"{self.size[0]}x{self.size[1]}-{'dense' if self.dense else 'body'}",
             precision="float32",
             device=processor(),
-            versions=versions("torch", "onnxruntime"),
+            versions=versions("nano", "torch", "onnxruntime"),
         )
 
     def build(self, path: Path) -> dict[str, str]:

@@ -37,8 +37,8 @@ def load_engine(config: EngineConfig) -> Engine:
     checkpoint = find_checkpoint(config.checkpoint)
     if checkpoint.card.family != "nano":
         raise EngineError(
-            f"{checkpoint.path} is of the {checkpoint.card.family} family; the engines run nano "
-            "checkpoints. Set engine.checkpoint to 'nano' or to a file made by `thfm train`."
+            f"{checkpoint.path} is of the {checkpoint.card.family} family, which is not run step "
+            "by step. Set engine.checkpoint to 'nano' or to a file made by `thfm train`."
         )
     kind = choose_kind(config.kind)
     cache = EngineCache(default_folder(config.cache_dir))
@@ -76,6 +76,14 @@ def has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
+def need_a_gpu() -> None:
+    """EngineError where TensorRT cannot run."""
+    if not has_gpu():
+        raise EngineError(
+            "TensorRT needs an NVIDIA GPU, and PyTorch finds none. Set engine.kind to auto or onnx."
+        )
+
+
 def _onnx(checkpoint: Checkpoint, cache: EngineCache, threads: int) -> Engine:
     from thfm_ros.engine.onnx_engine import load_onnx_engine
 
@@ -83,10 +91,7 @@ def _onnx(checkpoint: Checkpoint, cache: EngineCache, threads: int) -> Engine:
 
 
 def _tensorrt(checkpoint: Checkpoint, cache: EngineCache) -> Engine:
-    if not has_gpu():
-        raise EngineError(
-            "TensorRT needs an NVIDIA GPU, and PyTorch finds none. Set engine.kind to auto or onnx."
-        )
+    need_a_gpu()
     from thfm_ros.engine.tensorrt_compiler import TorchTensorRt
     from thfm_ros.engine.tensorrt_engine import load_tensorrt_engine
 

@@ -13,8 +13,6 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from thfm_ros.engine.versions import versions
-
 log = logging.getLogger(__name__)
 
 Run = Callable[..., Sequence[Tensor]]
@@ -28,8 +26,8 @@ class Compiler(Protocol):
     def gpu(self) -> str:
         """Name and architecture: an engine runs on no other."""
 
-    def versions(self) -> tuple[tuple[str, str], ...]:
-        """Of all that has a say in the engine."""
+    def libraries(self) -> tuple[tuple[str, str], ...]:
+        """Versions of what is behind torch_tensorrt: CUDA and TensorRT."""
 
     def build(self, graph: nn.Module, example: tuple[Tensor, ...], path: Path) -> None:
         """Compile and write to ``path``."""
@@ -51,12 +49,11 @@ class TorchTensorRt:
         major, minor = torch.cuda.get_device_capability()
         return f"{torch.cuda.get_device_name()}, SM {major}.{minor}"
 
-    def versions(self) -> tuple[tuple[str, str], ...]:
+    def libraries(self) -> tuple[tuple[str, str], ...]:
         """See Compiler. On a Jetson TensorRT comes from JetPack, not as a package."""
         import tensorrt
 
-        found = {"cuda": str(torch.version.cuda), "tensorrt": str(tensorrt.__version__)}
-        return tuple(sorted({**found, **dict(versions("torch", "torch_tensorrt"))}.items()))
+        return (("cuda", str(torch.version.cuda)), ("tensorrt", str(tensorrt.__version__)))
 
     def build(self, graph: nn.Module, example: tuple[Tensor, ...], path: Path) -> None:
         """See Compiler; minutes."""

@@ -26,6 +26,7 @@ from thfm_ros.engine.stream import OUTPUTS
 from thfm_ros.engine.tensorrt_compiler import Compiler, Run
 from thfm_ros.engine.torch_engine import TorchEngine
 from thfm_ros.engine.verify import TOLERANCES, difference
+from thfm_ros.engine.versions import versions
 from thfm_ros.model.card import ModelCard
 
 log = logging.getLogger(__name__)
@@ -77,16 +78,7 @@ class TensorRtBuild:
 
     def load(self, cache: EngineCache) -> TensorRtGraph:
         """From the cache, building it if needed; once more if what is there does not load."""
-        for last in (False, True):
-            path = cache.get(self.key(), self.build, needs_bytes=512 << 20)
-            try:
-                return self._graph(path)
-            except Exception as error:
-                if last:
-                    raise
-                log.warning("The cached engine %s does not load, it is built anew: %s", path, error)
-                cache.remove(self.key().stem)
-        raise AssertionError("unreachable")
+        return cache.load(self.key(), self.build, self._graph, needs_bytes=512 << 20)
 
     def key(self) -> EngineKey:
         """All that the engine depends on."""
@@ -97,7 +89,7 @@ class TensorRtBuild:
             profile=f"{self.size[0]}x{self.size[1]}-{'dense' if self.dense else 'body'}",
             precision=self.precision,
             device=self.compiler.gpu(),
-            versions=self.compiler.versions(),
+            versions=built_with(self.compiler, "nano"),
         )
 
     def build(self, path: Path) -> dict[str, str]:
@@ -133,6 +125,12 @@ class TensorRtBuild:
         return TensorRtGraph(run, self.compiler.device, dtype, self.dense)
 
 
+def built_with(compiler: Compiler, family: str, *packages: str) -> tuple[tuple[str, str], ...]:
+    """Versions of all that has a say in an engine of a family."""
+    ours = versions(family, "torch", "torch_tensorrt", *packages)
+    return tuple(sorted((*compiler.libraries(), *ours)))
+
+
 class DiffersError(EngineError):
     """A built engine does not say what PyTorch says."""
 
@@ -164,7 +162,7 @@ def load_tensorrt_engine(
             reason = error
         else:
             what = (
-                f"TensorRT {dict(compiler.versions())['tensorrt']}, {compiler.gpu()}, {precision}"
+                f"TensorRT {dict(compiler.libraries())['tensorrt']}, {compiler.gpu()}, {precision}"
             )
             return GraphEngine(card, what, graphs)
     raise reason

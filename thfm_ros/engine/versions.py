@@ -6,17 +6,24 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
-_SOURCES = (
-    *(f"model/{name}.py" for name in ("attention", "backbone", "codec", "network", "tokens")),
-    *(f"engine/{name}.py" for name in ("export", "step_graph", "stream")),
-)
-"""What a step graph is made by."""
+_SOURCES = {
+    "nano": (
+        *(f"model/{name}.py" for name in ("attention", "backbone", "codec", "network", "tokens")),
+        *(f"engine/{name}.py" for name in ("export", "step_graph", "stream")),
+    ),
+    "genception": (
+        "model/genception.py",
+        *(f"model/genception_{name}.py" for name in ("attention", "parts", "rope")),
+        "model/wan_codec.py",
+    ),
+}
+"""What the graphs of a family are made by."""
 
 
-def versions(*packages: str) -> tuple[tuple[str, str], ...]:
+def versions(family: str, *packages: str) -> tuple[tuple[str, str], ...]:
     """Of these packages and of our own sources, sorted by name; "none" if not installed."""
     found = {name: _version(name) for name in packages}
-    return tuple(sorted({**found, "thfm_ros sources": _digest_of_sources()}.items()))
+    return tuple(sorted({**found, "thfm_ros sources": _digest_of_sources(family)}.items()))
 
 
 def processor() -> str:
@@ -38,10 +45,10 @@ def _version(package: str) -> str:
 
 
 @functools.cache
-def _digest_of_sources() -> str:
+def _digest_of_sources(family: str) -> str:
     # Not the release's number: whoever works on the network must not meet yesterday's graph.
     package = Path(__file__).resolve().parent.parent
     digest = hashlib.sha256()
-    for name in _SOURCES:
+    for name in _SOURCES[family]:
         digest.update((package / name).read_bytes())
     return digest.hexdigest()[:16]

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from thfm_ros.contract import Frame, Intrinsics, Perception, PerceptionError, Task
 from thfm_ros.evaluation.people import Judged, Person, Relief, judge, large_enough, relief_of
-from thfm_ros.pipeline import PerceptionPipeline
+from thfm_ros.pipelines import Pipeline
 from thfm_ros.skeleton import Joint
 from thfm_ros.synth.dataset import read_shards
 from thfm_ros.window import FrameWindow
@@ -92,9 +92,7 @@ def held_out_clips(folder: Path) -> Iterator[list[Rendered]]:
             yield [Rendered(*(arrays[key][row] for key in KEYS[:7])) for row in rows]
 
 
-def judged_clips(
-    pipeline: PerceptionPipeline, clips: Iterable[list[Rendered]], most: int
-) -> list[Judged]:
+def judged_clips(pipeline: Pipeline, clips: Iterable[list[Rendered]], most: int) -> list[Judged]:
     """Every frame of the first ``most`` clips, seen by the pipeline in their order."""
     window = FrameWindow(pipeline.config.window)
     found = []
@@ -109,9 +107,7 @@ def judged_clips(
     return found
 
 
-def _judged(
-    pipeline: PerceptionPipeline, rendered: Rendered, seen: Perception, number: int
-) -> Judged:
+def _judged(pipeline: Pipeline, rendered: Rendered, seen: Perception, number: int) -> Judged:
     threshold = pipeline.config.decode.mask_threshold
     outline = np.asarray(rendered.instances > 0)
     verdict = judge(rendered.people(), seen, number, outline, threshold=threshold)

@@ -7,7 +7,7 @@ from tqdm import tqdm
 from thfm_ros.contract import Frame, Task
 from thfm_ros.evaluation.annotations import Annotated, AnnotationError
 from thfm_ros.evaluation.people import Judged, judge
-from thfm_ros.pipeline import PerceptionPipeline
+from thfm_ros.pipelines import Pipeline
 from thfm_ros.video import read_picture
 from thfm_ros.window import FrameWindow
 
@@ -15,7 +15,7 @@ TASKS = frozenset({Task.BODIES, Task.SEGMENTATION})
 
 
 def judged_pictures(
-    pipeline: PerceptionPipeline, pictures: Sequence[Annotated], fps: float | None
+    pipeline: Pipeline, pictures: Sequence[Annotated], fps: float | None
 ) -> list[Judged]:
     """All pictures in their order.
 

@@ -13,21 +13,52 @@ from torch import Tensor
 
 from thfm_ros.contract import Task
 from thfm_ros.model.card import ModelCard
-from thfm_ros.model.genception import GenceptionTransformer, empty_transformer
+from thfm_ros.model.genception import (
+    GenceptionOutputs,
+    GenceptionTransformer,
+    empty_transformer,
+)
 from thfm_ros.model.genception_config import GenceptionError, config_from_mapping
 from thfm_ros.model.tiny_codec import TinyCodec, load_tiny_codec
 from thfm_ros.model.wan_codec import CodecVariant, WanCodec, empty_vae
 from thfm_ros.model.weights import read_card
 
 
-@dataclass(frozen=True)
+@dataclass
 class GenceptionCheckpoint:
-    """Everything that a pass needs, on one device and of one precision."""
+    """Everything that a pass needs, on one device and of one precision, run by PyTorch.
+
+    It is a `genception_runner.Network`.
+    """
 
     card: ModelCard
     transformer: GenceptionTransformer
     codec: WanCodec | TinyCodec
     prompts: dict[Task, Float[Tensor, "1 l d"]]
+    description: str
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.transformer.group1.token.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights, and so of the computation."""
+        return self.transformer.group1.token.dtype
+
+    def encode(self, video: Float[Tensor, "1 3 t h w"]) -> Float[Tensor, "1 z s i j"]:
+        """See `WanCodec.encode`."""
+        return self.codec.encode(video)
+
+    def answer(self, latents: Float[Tensor, "1 z s i j"], task: Task) -> GenceptionOutputs:
+        """One pass with the prompt of ``task``."""
+        out: GenceptionOutputs = self.transformer(latents, self.prompts[task])
+        return out
+
+    def decode(self, latents: Float[Tensor, "1 z s i j"]) -> Float[Tensor, "1 3 t h w"]:
+        """See `WanCodec.decode`."""
+        return self.codec.decode(latents)
 
 
 def load_checkpoint(
@@ -74,7 +105,16 @@ def load_checkpoint(
             Task(task): read(name).to(device, dtype)[None]
             for task, name in card.network["prompt_tensors"].items()
         }
-    return GenceptionCheckpoint(card, transformer, video_codec.to(device), prompts)
+    return GenceptionCheckpoint(
+        card, transformer, video_codec.to(device), prompts, _description(device, dtype)
+    )
+
+
+def _description(device: torch.device | str, dtype: torch.dtype) -> str:
+    """ "PyTorch 2.13.0, CPU, float32"."""
+    gpu = torch.device(device).type == "cuda"
+    where = torch.cuda.get_device_name(device) if gpu else "CPU"
+    return f"PyTorch {torch.__version__.partition('+')[0]}, {where}, {str(dtype)[6:]}"
 
 
 @contextmanager

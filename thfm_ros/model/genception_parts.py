@@ -1,7 +1,8 @@
 """The full-size network cut into graphs of fixed shapes, for torch.export and what follows it.
 
 `GenceptionParts` holds three modules: encoder, transformer, decoder. All that does not depend on
-the clip (timestep, positions, on request the prompt) is computed once and becomes a constant.
+the clip (timestep, positions) is computed once and becomes a constant. So do the prompt's keys and
+values, either inside the graph or, for one graph that answers several prompts, beside it.
 The codec unrolls over time, so its two graphs grow with the window, weights and all; for long
 windows the same work comes in steps of one latent frame, `CodecSteps`, whose memory of the past
 is an input and an output.
@@ -19,11 +20,14 @@ from thfm_ros.model.clip_input import check_size, check_window
 from thfm_ros.model.genception import Condition, GenceptionTransformer
 from thfm_ros.model.genception_attention import TextKeys, text_keys
 from thfm_ros.model.genception_config import VAE_SPATIAL, VAE_TEMPORAL, GenceptionError
+from thfm_ros.model.genception_prompts import LENGTH
 from thfm_ros.model.genception_rope import Grid, Positions
 from thfm_ros.model.wan_codec import Cache, WanCodec
 
 Tensors: TypeAlias = tuple[Tensor, ...]
 Step: TypeAlias = Callable[..., Tensors]
+PromptText: TypeAlias = Float[Tensor, "blocks 2 1 heads l d"]
+"""Keys and values of one prompt for every block."""
 
 
 @dataclass(frozen=True)
@@ -91,56 +95,57 @@ class StaticDecoder(nn.Module):
 
 
 class StaticTransformer(nn.Module):
-    """One grid, timestep 0; with a prompt given beforehand, its keys and values are constants."""
+    """One grid, timestep 0; a prompt is known by its keys and values, inside the graph or not."""
 
     cos: Tensor
     sin: Tensor
     temb: Tensor
     modulation: Tensor
+    text: Tensor | None
 
     def __init__(
-        self,
-        network: GenceptionTransformer,
-        grid: Grid,
-        prompt_embeds: Float[Tensor, "1 l d"] | None = None,
+        self, network: GenceptionTransformer, grid: Grid, text: PromptText | None = None
     ) -> None:
+        """``text`` becomes a constant; without it every call has to bring its own."""
         super().__init__()
         self.network = network
-        self.folded = prompt_embeds is not None
         positions = network.positions(grid)
         self._counts = (positions.video, positions.groups)
-        if prompt_embeds is None:  # the embeddings of time do not depend on the text
-            token = network.group1.token
-            prompt_embeds = token.new_zeros(1, 1, network.config.text_dim)
-        condition = network.condition(prompt_embeds)
+        # The embeddings of time do not depend on the prompt, so any will do.
+        nothing = network.group1.token.new_zeros(1, 1, network.config.text_dim)
+        condition = network.condition(nothing)
         constants = {
             "cos": positions.cos,
             "sin": positions.sin,
             "temb": condition.temb,
             "modulation": condition.modulation,
+            "text": text,
         }
-        if self.folded and isinstance(condition.text, Tensor):
-            for number, block in enumerate(network.wan.blocks):
-                known = text_keys(block.attn2, condition.text)
-                constants[f"key{number}"], constants[f"value{number}"] = known
         for name, value in constants.items():
-            self.register_buffer(name, value.detach().clone(), persistent=False)
+            kept = None if value is None else value.detach().clone()
+            self.register_buffer(name, kept, persistent=False)
 
     def forward(
-        self, latents: Float[Tensor, "1 z s i j"], prompt_embeds: Tensor | None = None
+        self, latents: Float[Tensor, "1 z s i j"], text: PromptText | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Video latents and both token tables; ``prompt_embeds`` only if none was folded in."""
-        text: Tensor | tuple[TextKeys, ...]
-        if prompt_embeds is None:
-            text = tuple(
-                TextKeys(self.get_buffer(f"key{n}"), self.get_buffer(f"value{n}"))
-                for n in range(len(self.network.wan.blocks))
-            )
-        else:
-            text = self.network.wan.condition_embedder.text_embedder(prompt_embeds)
+        """Video latents and both token tables; ``text`` only if none was folded in."""
+        known = self.text if text is None else text
+        if known is None:
+            raise ValueError("no prompt was folded in, so each call needs one: see prompt_text")
+        keys = tuple(TextKeys(known[n, 0], known[n, 1]) for n in range(len(known)))
         positions = Positions(self.cos, self.sin, *self._counts)
-        condition = Condition(self.temb, self.modulation, text)
+        condition = Condition(self.temb, self.modulation, keys)
         return tuple(self.network.run(latents, positions, condition))  # type: ignore[return-value]
+
+
+def prompt_text(
+    network: GenceptionTransformer, prompt_embeds: Float[Tensor, "1 l text_dim"]
+) -> PromptText:
+    """All that the blocks want to know of a prompt: 42 MB for the public 1.3b in bfloat16."""
+    text = network.condition(prompt_embeds).text
+    assert isinstance(text, Tensor)
+    each = [torch.stack(text_keys(block.attn2, text)) for block in network.wan.blocks]
+    return torch.stack(each)
 
 
 class EncoderStep(nn.Module):
@@ -217,16 +222,19 @@ class GenceptionParts:
     decoder: StaticDecoder
     encoder_steps: CodecSteps
     decoder_steps: CodecSteps
+    prompt_length: int
 
     def examples(self) -> dict[str, Tensors]:
         """Inputs of the three modules in the right shapes, for torch.export."""
         token = self.transformer.network.group1.token
         config = self.transformer.network.config
         latents = token.new_zeros(self.profile.latent_shape(config.in_channels))
-        prompt = () if self.transformer.folded else (token.new_zeros(1, 226, config.text_dim),)
+        heads = (config.num_attention_heads, self.prompt_length, config.attention_head_dim)
+        text = token.new_zeros(config.num_layers, 2, 1, *heads)
+        folded = self.transformer.text is not None
         return {
             "encoder": (token.new_zeros(self.profile.video_shape),),
-            "transformer": (latents, *prompt),
+            "transformer": (latents,) if folded else (latents, text),
             "decoder": (latents,),
         }
 
@@ -250,6 +258,8 @@ def make_parts(
     codec: WanCodec,
     profile: Profile,
     prompt_embeds: Float[Tensor, "1 l d"] | None = None,
+    *,
+    prompt_length: int = LENGTH,
 ) -> GenceptionParts:
     """Cut a loaded network into graphs.
 
@@ -257,13 +267,16 @@ def make_parts(
         transformer: of the precision that the graphs are to have.
         codec: of the same.
         profile: the one shape.
-        prompt_embeds: becomes part of the graph, which then answers this prompt only.
+        prompt_embeds: becomes part of the graph, which then answers this prompt only. Without it
+            the graph takes a prompt's `prompt_text` as its second input.
+        prompt_length: rows of the prompts that it is going to take.
     """
     latents = transformer.group1.token.new_empty(
         profile.latent_shape(transformer.config.in_channels), device="meta"
     )
     with torch.no_grad():
-        static = StaticTransformer(transformer, transformer.grid_of(latents), prompt_embeds)
+        text = None if prompt_embeds is None else prompt_text(transformer, prompt_embeds)
+        static = StaticTransformer(transformer, transformer.grid_of(latents), text)
     encoder, decoder = EncoderStep(codec).eval(), DecoderStep(codec).eval()
     return GenceptionParts(
         profile,
@@ -272,4 +285,5 @@ def make_parts(
         StaticDecoder(codec).eval(),
         CodecSteps(encoder, encoder, VAE_TEMPORAL),
         CodecSteps(decoder, decoder, 1),
+        prompt_length,
     )

@@ -1,7 +1,6 @@
-"""The full-size network on clips of camera frames, in PyTorch: frames in, perceptions out."""
+"""The full-size network on clips of camera frames: frames in, perceptions out."""
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -9,42 +8,57 @@ from jaxtyping import Float
 from torch import Tensor
 
 from thfm_ros.contract import Frame, Perception, PerceptionError, Task
+from thfm_ros.model.card import ModelCard
 from thfm_ros.model.clip_input import Batch, ClipWindow, letterbox, to_network, to_source
-from thfm_ros.model.genception_checkpoint import GenceptionCheckpoint
+from thfm_ros.model.genception import GenceptionOutputs
 from thfm_ros.model.genception_parts import Profile
 from thfm_ros.model.genception_tasks import ASSUMED_NORMALS, NormalConvention, decode
-
-Encode = Callable[[Float[Tensor, "1 3 t h w"]], Tensor]
-Answer = Callable[[Tensor, Tensor], Tensor]
-Decode = Callable[[Tensor], Float[Tensor, "1 3 t h w"]]
 
 _FIELDS = {Task.DEPTH: "depth_relative", Task.NORMALS: "normals", Task.SEGMENTATION: "mask"}
 
 
-class GenceptionRunner:
-    """One stream of frames. Depth is relative and keeps one unit for the whole stream.
+class Network(Protocol):
+    """What computes: PyTorch (`GenceptionCheckpoint`), or compiled engines.
 
-    ``encode``, ``answer`` and ``decode`` are the three parts of the network; engines may put
-    their own there.
+    ``description`` is for people and diagnostics, as that of engine.base.Engine.
     """
+
+    card: ModelCard
+    description: str
+
+    @property
+    def device(self) -> torch.device:
+        """Where it takes its inputs."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of its inputs and answers."""
+
+    def encode(self, video: Float[Tensor, "1 3 t h w"]) -> Float[Tensor, "1 z s i j"]:
+        """Latents of a clip in -1..1."""
+
+    def answer(self, latents: Float[Tensor, "1 z s i j"], task: Task) -> GenceptionOutputs:
+        """What the network says about a clip when it is asked for a task of its card."""
+
+    def decode(self, latents: Float[Tensor, "1 z s i j"]) -> Float[Tensor, "1 3 t h w"]:
+        """The clip that latents stand for, in -1..1."""
+
+
+class GenceptionRunner:
+    """One stream of frames. Depth is relative and keeps one unit for the whole stream."""
 
     def __init__(
         self,
-        checkpoint: GenceptionCheckpoint,
+        network: Network,
         profile: Profile,
         stride: int,
         normals: NormalConvention = ASSUMED_NORMALS,
     ) -> None:
         """``stride`` frames are published per pass; see `ClipWindow`."""
-        self.card = checkpoint.card
         self.profile = profile
-        self.encode: Encode = checkpoint.codec.encode
-        self.answer: Answer = lambda latents, prompt: checkpoint.transformer(latents, prompt)[0]
-        self.decode: Decode = checkpoint.codec.decode
-        self._prompts = checkpoint.prompts
+        self._network = network
         self._normals = normals
         self._stride = stride
-        self._token = checkpoint.transformer.group1.token
         self.reset()
 
     def reset(self) -> None:
@@ -68,10 +82,11 @@ class GenceptionRunner:
         return [] if batch is None else self.perceive(batch, tasks)
 
     def _refuse_unknown(self, tasks: frozenset[Task]) -> None:
-        if missing := tasks - self._prompts.keys():
+        card = self._network.card
+        if missing := tasks - set(card.tasks):
             names = ", ".join(sorted(task.value for task in missing))
-            able = ", ".join(task.value for task in self._prompts)
-            raise PerceptionError(f"{self.card.name} cannot estimate {names}; it can: {able}.")
+            able = ", ".join(task.value for task in card.tasks)
+            raise PerceptionError(f"{card.name} cannot estimate {names}; it can: {able}.")
 
     @torch.inference_mode()
     def perceive(self, batch: Batch[Frame], tasks: frozenset[Task]) -> list[Perception]:
@@ -85,12 +100,12 @@ class GenceptionRunner:
         height, width = batch.items[0].rgb.shape[:2]
         box = letterbox(width, height, (self.profile.width, self.profile.height))
         pictures = [frame.rgb for frame in batch.items]
-        clip = to_network(pictures, box, self._token.device).to(self._token.dtype)
-        latents = self.encode(clip)
+        network = self._network
+        latents = network.encode(to_network(pictures, box, network.device).to(network.dtype))
         maps: dict[Task, Any] = {}
         for task in sorted(tasks):
-            answer = self.decode(self.answer(latents, self._prompts[task]))
-            decoded = self._decoded(task, (answer[0].transpose(0, 1) + 1) / 2)
+            painted = network.decode(network.answer(latents, task).video_latents)
+            decoded = self._decoded(task, (painted[0].transpose(0, 1) + 1) / 2)
             if task is Task.DEPTH:
                 decoded = self._in_one_unit(decoded, batch)
             kept = decoded[batch.new.start : batch.new.stop]
@@ -101,7 +116,7 @@ class GenceptionRunner:
         ]
 
     def _decoded(self, task: Task, rgb: Float[Tensor, "t 3 h w"]) -> Float[Tensor, "t c h w"]:
-        scale = float(self.card.network["depth_scale"])
+        scale = float(self._network.card.network["depth_scale"])
         return decode(task, rgb, depth_scale=scale, normals=self._normals)
 
     def _in_one_unit(

@@ -8,7 +8,7 @@ import numpy as np
 
 from thfm_ros.config import config_from
 from thfm_ros.contract import Frame, Task, TrackState
-from thfm_ros.pipeline import load_pipeline
+from thfm_ros.pipelines import load_pipeline
 from thfm_ros.ros.benchmark_clip import people_clip
 from thfm_ros.ros.calibration import intrinsics_from_info
 from thfm_ros.ros.replay_calibration import pinhole

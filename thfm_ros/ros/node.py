@@ -22,7 +22,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from thfm_ros.config import Config
 from thfm_ros.contract import PerceptionError
-from thfm_ros.pipeline import load_pipeline
+from thfm_ros.pipelines import load_pipeline
 from thfm_ros.ros import params
 from thfm_ros.ros.diagnostics import Announcer, Diagnostics, log_through
 from thfm_ros.ros.health import Finding, Health, Level, Situation

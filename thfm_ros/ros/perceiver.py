@@ -17,7 +17,7 @@ from std_msgs.msg import Header
 
 from thfm_ros.config import Config
 from thfm_ros.contract import Clip, Frame, PerceptionError, Task
-from thfm_ros.pipeline import PerceptionPipeline
+from thfm_ros.pipelines import Pipeline
 from thfm_ros.ros.calibration import Calibration
 from thfm_ros.ros.diagnostics import Announcer
 from thfm_ros.ros.from_msg import (
@@ -51,7 +51,7 @@ class Perceiver:
     def __init__(
         self,
         node: Node,
-        pipeline: PerceptionPipeline,
+        pipeline: Pipeline,
         health: Health,
         announcer: Announcer,
     ) -> None:
@@ -165,9 +165,10 @@ class Perceiver:
 
     def apply(self, config: Config) -> None:
         """Let another configuration take effect, with the same engine; tracks begin anew."""
-        if config.window != self.config.window:
-            self.window = FrameWindow(config.window)
-        self._pipeline = PerceptionPipeline(self._pipeline.engine, config, live=True)
+        window = self.config.window
+        self._pipeline = self._pipeline.with_config(config)
+        if self.config.window != window:
+            self.window = FrameWindow(self.config.window)
         self.outputs.announce(config)
 
     def receive(self, msg: Image | CompressedImage, running: "_Running") -> None:

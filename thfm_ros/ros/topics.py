@@ -127,7 +127,9 @@ def _depth(scene: Scene) -> Image | None:
 
 def _depth_info(scene: Scene) -> CameraInfo | None:
     k = scene.seen.intrinsics
-    return None if k is None else info_of(k, scene.header)
+    if k is None or scene.seen.depth_m is None:
+        return None
+    return info_of(k, scene.header)
 
 
 def _segmentation(scene: Scene) -> Image | None:

@@ -5,15 +5,16 @@ from pathlib import Path
 import genception_fixtures as reference
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("diffusers", reason="the full-size family needs thfm_ros[full]")
 
-from thfm_ros.config import Config
+from thfm_ros.config import Config, EngineConfig, WindowConfig
 from thfm_ros.contract import Clip, Frame, Intrinsics, PerceptionError, Task
-from thfm_ros.model.genception_import import import_release
-from thfm_ros.model.genception_parts import Profile
-from thfm_ros.model.genception_release import find_release
-from thfm_ros.model.genception_stream import GenceptionPipeline, load_genception_pipeline
+from thfm_ros.engine.base import EngineError
+from thfm_ros.engine.select import load_engine
+from thfm_ros.genception_pipeline import GenceptionPipeline
+from thfm_ros.pipelines import Pipeline, load_pipeline
 from thfm_ros.window import FrameWindow
 
 DEPTH = frozenset({Task.DEPTH})
@@ -21,16 +22,17 @@ DEPTH = frozenset({Task.DEPTH})
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder: Path = tmp_path_factory.mktemp("release")
-    reference.write_checkpoint_folder(folder)
-    out = folder / "tiny.safetensors"
-    import_release(find_release(folder), out, profile=Profile(5, 48, 32))
-    return out
+    return reference.write_checkpoint(tmp_path_factory.mktemp("release"))
+
+
+def load(checkpoint: Path) -> Pipeline:
+    threads = torch.get_num_threads()
+    return load_pipeline(Config(engine=EngineConfig(checkpoint=str(checkpoint), threads=threads)))
 
 
 @pytest.fixture
-def pipeline(checkpoint: Path) -> GenceptionPipeline:
-    return load_genception_pipeline(checkpoint, Config())
+def pipeline(checkpoint: Path) -> Pipeline:
+    return load(checkpoint)
 
 
 def clips(count: int, gap_before: int | None = None) -> list[Clip]:
@@ -45,7 +47,7 @@ def clips(count: int, gap_before: int | None = None) -> list[Clip]:
     return found
 
 
-def test_each_step_perceives_the_newest_frame_in_its_own_size(pipeline: GenceptionPipeline) -> None:
+def test_each_step_perceives_the_newest_frame_in_its_own_size(pipeline: Pipeline) -> None:
     for clip in clips(7):
         seen = pipeline.step(clip, DEPTH)
         assert (seen.stamp_ns, seen.width, seen.height) == (clip.newest.stamp_ns, 40, 30)
@@ -56,12 +58,12 @@ def test_each_step_perceives_the_newest_frame_in_its_own_size(pipeline: Gencepti
 
 
 def test_frames_that_no_step_was_made_for_are_in_the_window_all_the_same(
-    pipeline: GenceptionPipeline, checkpoint: Path
+    pipeline: Pipeline, checkpoint: Path
 ) -> None:
     every = clips(6)
     for clip in every:
         one = pipeline.step(clip, DEPTH)
-    late = load_genception_pipeline(checkpoint, Config())
+    late = load(checkpoint)
     for clip in (every[1], every[2], every[5]):  # each clip holds four frames
         other = late.step(clip, DEPTH)
     assert one.depth_relative is not None and other.depth_relative is not None
@@ -72,18 +74,18 @@ def test_frames_that_no_step_was_made_for_are_in_the_window_all_the_same(
     )
 
 
-def test_a_broken_stream_begins_anew(pipeline: GenceptionPipeline, checkpoint: Path) -> None:
+def test_a_broken_stream_begins_anew(pipeline: Pipeline, checkpoint: Path) -> None:
     stream = clips(8, gap_before=5)
     for clip in stream:
         after = pipeline.step(clip, DEPTH)
-    fresh = load_genception_pipeline(checkpoint, Config())
+    fresh = load(checkpoint)
     for clip in stream[5:]:
         alone = fresh.step(clip, DEPTH)
     assert after.depth_relative is not None and alone.depth_relative is not None
     np.testing.assert_array_equal(after.depth_relative, alone.depth_relative)
 
 
-def test_what_cannot_be_done_is_refused(pipeline: GenceptionPipeline) -> None:
+def test_what_cannot_be_done_is_refused(pipeline: Pipeline) -> None:
     (clip,) = clips(1)
     with pytest.raises(PerceptionError, match="cannot estimate bodies"):
         pipeline.step(clip, frozenset({Task.BODIES}))
@@ -93,8 +95,35 @@ def test_what_cannot_be_done_is_refused(pipeline: GenceptionPipeline) -> None:
         pipeline.step(Clip((frame,), 9), DEPTH)
 
 
-def test_its_description_says_what_runs_where(pipeline: GenceptionPipeline) -> None:
+def test_its_description_says_what_runs_where(pipeline: Pipeline) -> None:
+    assert isinstance(pipeline, GenceptionPipeline)
     assert "PyTorch" in pipeline.engine.description
     assert "48x32x5" in pipeline.engine.description
     assert pipeline.engine.card.family == "genception"
-    assert pipeline.with_config(Config()).engine is pipeline.engine
+
+
+def test_another_configuration_keeps_the_network(pipeline: Pipeline) -> None:
+    long = Config(window=WindowConfig(length=30))
+    assert pipeline.with_config(long).engine is pipeline.engine
+    assert pipeline.with_config(long).config.window.length == 30
+
+
+def test_the_window_is_at_least_that_of_the_network(pipeline: Pipeline) -> None:
+    assert Config().window.length < 5  # or else this shows nothing
+    assert pipeline.config.window.length == 5
+
+
+@pytest.mark.parametrize("kind", ["onnx", "tensorrt"])
+def test_what_cannot_run_it_is_replaced_by_pytorch_and_everybody_is_told(
+    checkpoint: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    threads = torch.get_num_threads()
+    engine = EngineConfig(checkpoint=str(checkpoint), kind=kind, threads=threads)
+    description = load_pipeline(Config(engine=engine)).engine.description
+    assert description.startswith("PyTorch") and f"(instead of {kind}: " in description
+    assert "PyTorch runs the network instead" in caplog.text
+
+
+def test_it_is_no_engine_of_the_embedded_network(checkpoint: Path) -> None:
+    with pytest.raises(EngineError, match="not run step by step"):
+        load_engine(EngineConfig(checkpoint=str(checkpoint)))

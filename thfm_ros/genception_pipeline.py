@@ -1,43 +1,37 @@
 """The full-size network behind the same surface as the embedded one's pipeline.
 
-`step` is called with the newest frames and answers for the newest of them. The window is longer
-than the clip that is handed in, so frames are gathered here; each step is a whole pass.
+`step` is called with the newest frames and answers for the newest of them; each step is a whole
+pass over the window that the checkpoint's card names.
 """
 
+import dataclasses
 import time
-from dataclasses import dataclass
-from pathlib import Path
-
-import torch
 
 from thfm_ros.config import Config
 from thfm_ros.contract import Clip, Frame, Perception, PerceptionError, Task
-from thfm_ros.model.card import ModelCard
 from thfm_ros.model.clip_input import Batch, ClipWindow
-from thfm_ros.model.genception_checkpoint import load_checkpoint
 from thfm_ros.model.genception_parts import Profile
-from thfm_ros.model.genception_runner import GenceptionRunner
-
-
-@dataclass(frozen=True)
-class GenceptionEngine:
-    """What runs the network: for people and diagnostics."""
-
-    card: ModelCard
-    description: str
+from thfm_ros.model.genception_runner import GenceptionRunner, Network
 
 
 class GenceptionPipeline:
     """Perception of one camera by the full-size network. Not thread-safe: one worker calls `step`.
 
+    ``config`` is what was asked for, with a window that is as long as the network's.
     ``last_timings_ms`` holds "network" (all of the passes) and "total".
     """
 
-    def __init__(self, runner: GenceptionRunner, engine: GenceptionEngine, config: Config) -> None:
-        self.engine = engine
-        self.config = config
+    def __init__(self, network: Network, config: Config) -> None:
+        card = network.card
+        length = max(config.window.length, card.window)
+        self.engine = network
+        self.config = dataclasses.replace(
+            config, window=dataclasses.replace(config.window, length=length)
+        )
         self.last_timings_ms: dict[str, float] = {}
-        self._runner = runner
+        # A node publishes what it sees now: one frame per pass.
+        profile = Profile(card.window, *card.frame_size)
+        self._runner = GenceptionRunner(network, profile, stride=1)
         self._epoch: int | None = None
         self.reset()
 
@@ -49,7 +43,7 @@ class GenceptionPipeline:
 
     def with_config(self, config: Config) -> "GenceptionPipeline":
         """The same network under another configuration; the stream begins anew."""
-        return GenceptionPipeline(self._runner, self.engine, config)
+        return GenceptionPipeline(self.engine, config)
 
     def step(self, clip: Clip, tasks: frozenset[Task]) -> Perception:
         """Perceive the newest frame of ``clip``; one pass per task.
@@ -90,24 +84,3 @@ class GenceptionPipeline:
             )
         last = batch.new.stop
         return Batch(batch.items, range(last - 1, last), batch.skipped)
-
-
-def load_genception_pipeline(path: Path, config: Config) -> GenceptionPipeline:
-    """Load an imported checkpoint in PyTorch: bfloat16 on an NVIDIA GPU, float32 on a CPU.
-
-    The window and the size of the pictures are those on the card (`thfm import --profile`).
-
-    Raises:
-        GenceptionError: no VAE in the file, or diffusers is not installed.
-        CheckpointError: not a whole checkpoint file.
-    """
-    gpu = torch.cuda.is_available()
-    device, dtype = ("cuda", torch.bfloat16) if gpu else ("cpu", torch.float32)
-    checkpoint = load_checkpoint(path, dtype=dtype, device=device)
-    card = checkpoint.card
-    profile = Profile(card.window, *card.frame_size)
-    where = torch.cuda.get_device_name() if gpu else "CPU"
-    description = f"PyTorch {torch.__version__} {where}, {profile.name}, {str(dtype)[6:]}"
-    # A node publishes what it sees now: one frame per pass.
-    runner = GenceptionRunner(checkpoint, profile, stride=1)
-    return GenceptionPipeline(runner, GenceptionEngine(card, description), config)

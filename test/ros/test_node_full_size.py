@@ -1,0 +1,109 @@
+"""Over real DDS with nothing replaced: a tiny checkpoint of the full-size family, by parameter."""
+
+from pathlib import Path
+
+import genception_fixtures as reference
+import numpy as np
+import pytest
+from fake_engine import picture
+from fake_node import CAMERA, HEIGHT, WIDTH
+from node_client import Client
+from ros_process import Listener, ros_arguments, started
+from sensor_msgs.msg import Image
+
+pytest.importorskip("diffusers", reason="the full-size family needs thfm_ros[full]")
+
+from thfm_ros.config import Config, EngineConfig
+from thfm_ros.contract import Frame, Perception, Task
+from thfm_ros.pipelines import load_pipeline
+from thfm_ros.srv import SetTasks
+from thfm_ros.window import FrameWindow
+
+pytestmark = pytest.mark.ros
+
+TOPICS = {  # encoding
+    "depth_relative/image": "32FC1",
+    "normals/image": "32FC3",
+    "segmentation/image": "mono8",
+    "overlay": "rgb8",
+}
+
+
+def perceived_at_last(checkpoint: Path, frames: int) -> Perception:
+    """What the network says when it has seen the same picture for so many frames."""
+    pipeline = load_pipeline(Config(engine=EngineConfig(checkpoint=str(checkpoint))))
+    window = FrameWindow(pipeline.config.window)
+    for number in range(frames):
+        clip = window.push(Frame(picture(CAMERA), 1 + number * 33_000_000, "camera", CAMERA))
+        assert clip is not None
+        seen = pipeline.step(clip, frozenset({Task.DEPTH}))
+    return seen
+
+
+def stamp_ns(msg: Image) -> int:
+    return int(msg.header.stamp.sec) * 1_000_000_000 + int(msg.header.stamp.nanosec)
+
+
+@pytest.mark.timeout(240)
+def test_a_full_size_checkpoint_runs_through_the_node(listener: Listener, tmp_path: Path) -> None:
+    checkpoint = reference.write_checkpoint(tmp_path / "release")
+    wanted = perceived_at_last(checkpoint, frames=7).depth_relative
+    assert wanted is not None
+    settings = {"engine.checkpoint": str(checkpoint), "diagnostics_period_s": 0.2}
+    with started("thfm_ros.ros.node", ros_arguments(settings), tmp_path / "log") as process:
+        client = Client(listener, process)
+        client.wait(client._image.get_subscription_count, "the node subscribes", 90.0)
+        got = {topic: client.listen(Image, topic) for topic in TOPICS}
+        metric = client.listen(Image, "depth/image")
+        sent: list[int] = []
+        client.stream(
+            lambda: all(len(messages) >= 8 for messages in got.values()),
+            "all that the checkpoint can do",
+            send=lambda: sent.append(client.publish()),
+            rate_hz=8.0,
+            timeout_s=90.0,
+        )
+        for topic, encoding in TOPICS.items():
+            for msg in got[topic]:
+                assert (msg.encoding, msg.width, msg.height) == (encoding, WIDTH, HEIGHT)
+                assert stamp_ns(msg) in sent and msg.header.frame_id == "camera"
+        last = got["depth_relative/image"][-1]
+        depth = np.frombuffer(last.data, np.float32).reshape(HEIGHT, WIDTH)
+        unit = np.median(depth) / np.median(wanted)  # each stream has its own
+        np.testing.assert_allclose(depth, unit * wanted, rtol=1e-3)
+        assert not metric, "the scale is not known, calibrated or not"
+
+        names = {name for name, _ in client.node.get_topic_names_and_types()}
+        assert "/thfm/normals/color" in names
+        assert not names & {"/thfm/bodies", "/thfm/markers", "/thfm/parts/image"}
+        level, text, values = client.status("engine")
+        assert level == 0 and "PyTorch" in text and "48x32x5" in text
+        assert (values["checkpoint"], values["tasks"]) == (
+            "genception_tiny",
+            "depth, normals, segmentation",
+        )
+
+
+@pytest.mark.timeout(240)
+def test_tasks_and_parameters_change_while_it_runs(listener: Listener, tmp_path: Path) -> None:
+    checkpoint = reference.write_checkpoint(tmp_path / "release")
+    settings = {"engine.checkpoint": str(checkpoint), "diagnostics_period_s": 0.2}
+    with started("thfm_ros.ros.node", ros_arguments(settings), tmp_path / "log") as process:
+        client = Client(listener, process)
+        client.wait(client._image.get_subscription_count, "the node subscribes", 90.0)
+        refused = client.call(SetTasks, "set_tasks", SetTasks.Request(tasks=["bodies"]))
+        assert not refused.success and "it can: depth, normals, segmentation" in refused.message
+        # By its prompt, as the network knows it.
+        chosen = client.call(
+            SetTasks, "set_tasks", SetTasks.Request(tasks=["Input: RGB. Output: Surface Normal."])
+        )
+        assert chosen.success and list(chosen.active) == ["normals"]
+        assert client.set_parameter("window.max_gap_s", 2.0) == (True, "")
+        normals = client.listen(Image, "normals/image")
+        depth = client.listen(Image, "depth_relative/image")
+        client.stream(lambda: len(normals) >= 3, "normals", rate_hz=8.0, timeout_s=90.0)
+        assert not depth, "not chosen"
+        client.wait(
+            lambda: client.status("window")[2].get("fill", "").endswith("of 5 frames"),
+            "a window as long as the network's, also after a parameter was set",
+        )
