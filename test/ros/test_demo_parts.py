@@ -134,7 +134,8 @@ def test_pictures_of_any_shape_are_fitted_into_the_largest_s_frame(tmp_path: Pat
     write_film(spool, painter, tmp_path / "f.mp4")
     write_contact_sheet(spool, painter, tmp_path / "c.png")
     assert cv2.VideoCapture(str(tmp_path / "f.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 3
-    assert cv2.imread(str(tmp_path / "c.png")).shape == (3 * 80, 4 * 100, 3)
+    sheet = cv2.imread(str(tmp_path / "c.png"))
+    assert sheet is not None and sheet.shape == (3 * 80, 4 * 100, 3)
 
 
 def of_size(moment: Moment, width: int, height: int) -> Moment:

@@ -10,6 +10,7 @@ import numpy as np
 from thfm_ros.contract import Body, PerceptionError
 from thfm_ros.draw import colour_of
 from thfm_ros.ros.demo_draw import Moment
+from thfm_ros.ros.to_msg.images import UNLABELLED
 from thfm_ros.skeleton import BONES
 
 logger = logging.getLogger("demo")
@@ -37,7 +38,9 @@ class Viewer:
             page = f"http://localhost:9090/?url={quote(server, safe='')}"
             logger.info("No screen here: while the demo runs, Rerun is at %s", page)
         rerun.log("people", rerun.ViewCoordinates.RDF, static=True)  # REP-103's optical frame
-        names = [rerun.AnnotationInfo(id=1, label="person", color=(40, 220, 200))]
+        # Labels without a colour of their own would get one, and tint the whole picture.
+        names = [rerun.AnnotationInfo(id=each, color=(0, 0, 0, 0)) for each in (0, UNLABELLED)]
+        names.append(rerun.AnnotationInfo(id=1, label="person", color=(40, 220, 200)))
         rerun.log("camera/mask", rerun.AnnotationContext(names), static=True)
 
     def show(self, moment: Moment) -> None:
