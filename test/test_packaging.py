@@ -162,6 +162,12 @@ def test_missing_tools_are_named_with_the_command_that_installs_them(
     assert re.search(r"sudo apt install .*cmake g\+\+ make", said.stderr), said.stderr
 
 
+def test_what_the_first_page_shows_and_links_to_is_there(root: Path) -> None:
+    linked = re.findall(r"\]\(([^)#:]+)\)", (root / "README.md").read_text())
+    assert "docs/images/demo.jpg" in linked
+    assert [name for name in linked if not (root / name).exists()] == []
+
+
 def test_the_scripts_name_no_package_index_but_pytorch_s(root: Path) -> None:
     for path in [root / "demo.sh", root / "test.sh", *(root / "scripts").iterdir()]:
         hosts = re.findall(r"https?://([^/\s\"']+)", path.read_text())
