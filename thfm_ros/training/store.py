@@ -34,7 +34,7 @@ KEYS = (
 )
 
 
-BACK_VIEWS = 3.0
+BACK_VIEWS = 4.0
 """How much more often somebody is drawn who is seen from behind: one in eight was rendered so."""
 
 
