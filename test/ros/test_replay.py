@@ -120,6 +120,36 @@ def test_a_loop_begins_again_and_ends_by_interrupt_with_0(
     assert replay.text().count("broken.png is skipped") == 1
 
 
+class Unplugged:
+    """A camera that gives two pictures and no more."""
+
+    def __init__(self, *_: int) -> None:
+        self._left = [np.full((4, 6, 3), level, np.uint8) for level in (1, 2)]
+
+    def isOpened(self) -> bool:
+        return True
+
+    def set(self, *_: float) -> bool:
+        return True
+
+    def get(self, _: int) -> float:
+        return 30.0
+
+    def read(self, _: object) -> tuple[bool, np.ndarray | None]:
+        return (True, self._left.pop(0)) if self._left else (False, None)
+
+    def release(self) -> None:
+        pass
+
+
+def test_a_camera_that_goes_away_is_an_error_and_not_an_end(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cv2, "VideoCapture", Unplugged)
+    assert replay_node.main(ros_arguments({"source": "/dev/video7"})) == 1
+    assert "camera /dev/video7 gives no picture: it was unplugged" in capfd.readouterr().err
+
+
 def test_a_signal_while_a_picture_is_published_is_an_orderly_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

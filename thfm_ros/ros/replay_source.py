@@ -130,10 +130,19 @@ class CameraSource:
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         self.rate_hz = float(self._capture.get(cv2.CAP_PROP_FPS))
 
-    def read(self, into: Picture | None) -> Picture | None:
-        """Wait for the next picture; None when the camera has gone."""
+    def read(self, into: Picture | None) -> Picture:
+        """Wait for the next picture.
+
+        Raises:
+            SourceError: there is none any more: unlike a file, a camera has no end.
+        """
         ok, picture = self._capture.read(into)
-        return picture if ok else None
+        if not ok or picture is None:
+            raise SourceError(
+                f"The {self.description} gives no picture: it was unplugged, or another program "
+                "has taken it. Plug it in again and start anew."
+            )
+        return np.asarray(picture, np.uint8)
 
     def rewind(self) -> bool:
         """A camera has no beginning."""
