@@ -105,6 +105,14 @@ def _sections(
         yield "pictures", *_pictures(args, path)
 
 
+def _check_crops(folder: Path) -> None:
+    if not any(folder.glob("*.npz")):
+        raise PerceptionError(
+            f"There are no held-out crops in {folder}. Make some: thfm synth render --split val "
+            f"--view crop --frames 4 --clips 320 --seed 11 --pack PACK --out {folder}"
+        )
+
+
 def _crops(args: argparse.Namespace, path: Path) -> tuple[str, str]:
     import torch
 
@@ -114,6 +122,7 @@ def _crops(args: argparse.Namespace, path: Path) -> tuple[str, str]:
     from thfm_ros.training.batches import held_out
     from thfm_ros.training.scoring import baselines, predict, scores_of
 
+    _check_crops(args.data / "val")
     torch.set_num_threads(1)
     network, card = load_network(path)
     batches = held_out(args.data, card.crop_size[0], args.crops)
@@ -132,6 +141,7 @@ def _clips(args: argparse.Namespace, path: Path) -> tuple[str, str]:
     from thfm_ros.evaluation.page import table
     from thfm_ros.model.weights import load_network
 
+    _check_crops(args.data / "val")
     torch.set_num_threads(1)
     network, card = load_network(path)
     clips = steadiness.clips_of(network, args.data / "val", card.crop_size[0], args.clips)
@@ -171,7 +181,7 @@ def _pictures(args: argparse.Namespace, path: Path) -> tuple[str, str]:
     pictures = read_annotations(args.pictures, file)
     pipeline = _pipeline(args, path)
     scores = scores_of(judged_pictures(pipeline, pictures, args.fps))
-    outlined = sum(each.outline is not None for each in pictures)
+    outlined = sum(each.outlined for each in pictures)
     counted = (
         f"{len(pictures)} pictures, {scores['people']:.0f} people, {scores['empty']:.0f} pictures "
         f"without anybody, {outlined} with every outline; {pipeline.engine.description}"

@@ -182,3 +182,19 @@ def test_a_missing_folder_is_named(
     assert evaluated("--data", tmp_path, "--crops", 0, "--clips", 0) == 2
     assert "no folder" in caplog.text and "no annotation file" in caplog.text
     assert "no held-out whole frames" in caplog.text
+    assert evaluated("--data", tmp_path) == 2
+    assert "no held-out crops" in caplog.text
+
+
+def test_a_crowd_is_neither_right_nor_wrong(
+    tmp_path: Path, evaluated: Evaluate, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crowd = annotation(2, RIGHT) | {"iscrowd": 1, "segmentation": runs(RIGHT)}
+    write_pictures(tmp_path, annotation(1, LEFT), crowd)
+    assert evaluated("--pictures", tmp_path) == 0
+    printed = capsys.readouterr().out
+    assert "1 pictures, 1 people" in printed
+    assert "| precision of people | 1.000 |" in printed
+    assert "| pictures with the right number of people | 1.000 |" in printed
+    iou = float(printed.partition("| mask IoU of the whole picture | ")[2][:5])
+    assert iou > 0.9  # the crowd's pixels are found, and left out

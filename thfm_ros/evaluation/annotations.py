@@ -26,12 +26,31 @@ class AnnotationError(PerceptionError):
 
 @dataclass(frozen=True, slots=True)
 class Annotated:
-    """One picture and who is in it. ``outline`` is None unless everybody's is known."""
+    """One picture and who is in it. Outlines are made when they are asked for: those of a
+    large set would not fit into memory."""
 
     path: Path
     people: tuple[Person, ...]
-    outline: Bool[np.ndarray, "h w"] | None
-    unsure: Bool[np.ndarray, "h w"] | None  # crowds
+    outlined: bool  # everybody's outline is known
+    _size: tuple[int, int]  # rows, columns
+    _outlines: tuple[Any, ...]  # as they stand in the file
+    _crowds: tuple[Any, ...]
+
+    def outline(self) -> Bool[np.ndarray, "h w"] | None:
+        """The pixels of all people; None unless everybody's outline is known."""
+        return self._union(self._outlines) if self.outlined else None
+
+    def unsure(self) -> Bool[np.ndarray, "h w"]:
+        """The pixels of crowds, where nobody has an outline of their own."""
+        return np.asarray(self._union(self._crowds) & ~self._union(self._outlines))
+
+    def _union(self, outlines: Sequence[Any]) -> Bool[np.ndarray, "h w"]:
+        found = np.zeros(self._size, bool)
+        for each in outlines:
+            mask = _mask(each, self._size, str(self.path))
+            if mask is not None:
+                found |= mask
+        return found
 
 
 def find_annotations(folder: Path, given: Path | None) -> Path:
@@ -131,22 +150,16 @@ def _size(path: Path, file: Path) -> tuple[int, int]:
 def _annotated(
     path: Path, size: tuple[int, int], annotations: Sequence[dict[str, Any]], where: str
 ) -> Annotated:
-    people, masks, complete = [], [], True
-    unsure = np.zeros(size, bool)
+    people: list[Person] = []
+    outlines: list[Any] = []
+    crowds: list[Any] = []
     for number, each in enumerate(annotations):
-        mask = _mask(each.get("segmentation"), size, where)
-        person = _person(number, each, mask, where)
-        people.append(person)
-        if each.get("iscrowd"):
-            unsure |= mask if mask is not None else False
-        elif mask is None:
-            complete = False
-        else:
-            masks.append(mask)
-    outline = np.any(masks, axis=0) if masks else np.zeros(size, bool)
-    return Annotated(
-        path, tuple(people), np.asarray(outline) if complete else None, unsure & ~outline
-    )
+        outline = each.get("segmentation") or None
+        mask = _mask(outline, size, where)  # now, so that mistakes are found before the work
+        people.append(_person(number, each, mask, where))
+        (crowds if each.get("iscrowd") else outlines).append(outline)
+    outlined = all(outline is not None for outline in outlines)
+    return Annotated(path, tuple(people), outlined, size, tuple(outlines), tuple(crowds))
 
 
 def _person(

@@ -67,6 +67,10 @@ CLIPS: tuple[Line, ...] = (
         "jitter", 2, "1", "", "jitter_alone", "each frame alone, without memory", 100,
     ),
     Line(
+        "the same, median over the clips",
+        "jitter_median", 2, "", "", "jitter_median_alone", "each frame alone, without memory", 100,
+    ),
+    Line(
         "acceleration error of joints, mm per frame^2",
         "acceleration_mm", 1, "", "", "acceleration_mm_still", "nothing accelerates",
     ),

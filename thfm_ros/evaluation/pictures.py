@@ -41,8 +41,8 @@ def judged_pictures(
                 each.people,
                 seen,
                 number if fps is None else 0,
-                each.outline,
-                each.unsure,
+                each.outline(),
+                each.unsure(),
                 pipeline.config.decode.mask_threshold,
             )
         )

@@ -83,6 +83,8 @@ def scores_of(clips: Sequence[Clip]) -> Scores:
         "clips": float(len(clips)),
         "still_clips": float(len(still)),
         "jitter": _mean([jitter(clip.said["peaks"], clip) for clip in still]),
+        "jitter_median": _median([jitter(clip.said["peaks"], clip) for clip in still]),
+        "jitter_median_alone": _median([jitter(clip.said["alone"], clip) for clip in still]),
         "jitter_alone": _mean([jitter(clip.said["alone"], clip) for clip in still]),
         "acceleration_mm": _mean([_acceleration(clip, clip.said["positions"]) for clip in clips]),
         "acceleration_mm_still": _mean(
@@ -127,3 +129,7 @@ def _last_and_first_errors(clips: Sequence[Clip]) -> tuple[float, float]:
 
 def _mean(values: Sequence[float]) -> float:
     return float(np.mean(values)) if len(values) else float("nan")
+
+
+def _median(values: Sequence[float]) -> float:
+    return float(np.median(values)) if len(values) else float("nan")
