@@ -96,6 +96,15 @@ def test_jitter_is_what_changes_of_the_error_in_heights_of_the_person() -> None:
     assert steadiness.jitter(shaky.said["peaks"], shaky) == pytest.approx(expected, rel=0.15)
 
 
+def test_a_joint_that_jumps_is_told_from_those_that_tremble() -> None:
+    jumpy = clip(0.1, 0.0)
+    jumpy.said["peaks"][2, 5] += 50
+    scores = steadiness.scores_of([jumpy])
+    assert scores["jumps"] == pytest.approx(1 / (4 * 35))
+    assert scores["jitter_rest"] == pytest.approx(0, abs=1e-9) and scores["jitter"] > 0.02
+    assert scores["jumps_alone"] == 0
+
+
 def test_acceleration_errors_are_second_differences() -> None:
     noisy = clip(0.1, 0.001)
     scores = steadiness.scores_of([noisy])

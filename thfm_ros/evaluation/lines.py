@@ -67,8 +67,12 @@ CLIPS: tuple[Line, ...] = (
         "jitter", 2, "1", "", "jitter_alone", "each frame alone, without memory", 100,
     ),
     Line(
-        "the same, median over the clips",
-        "jitter_median", 2, "", "", "jitter_median_alone", "each frame alone, without memory", 100,
+        "the same: frames of a joint that jumps by more than 10 %",
+        "jumps", 3, "", "", "jumps_alone", "each frame alone, without memory",
+    ),
+    Line(
+        "the same: jitter of all others, % of the height",
+        "jitter_rest", 2, "", "", "jitter_rest_alone", "each frame alone, without memory", 100,
     ),
     Line(
         "acceleration error of joints, mm per frame^2",

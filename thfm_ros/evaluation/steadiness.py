@@ -20,6 +20,8 @@ Scores = dict[str, float]
 STILL = 0.01
 """Somebody whose joints truly move less between frames, in heights of theirs, stands still."""
 LEAST_JOINTS = 8
+JUMP = 0.1
+"""A joint that strays farther, in heights of the person, is not trembling but elsewhere."""
 
 
 class Clip:
@@ -83,9 +85,12 @@ def scores_of(clips: Sequence[Clip]) -> Scores:
         "clips": float(len(clips)),
         "still_clips": float(len(still)),
         "jitter": _mean([jitter(clip.said["peaks"], clip) for clip in still]),
-        "jitter_median": _median([jitter(clip.said["peaks"], clip) for clip in still]),
-        "jitter_median_alone": _median([jitter(clip.said["alone"], clip) for clip in still]),
         "jitter_alone": _mean([jitter(clip.said["alone"], clip) for clip in still]),
+        **{
+            f"{name}{suffix}": value
+            for suffix, key in (("", "peaks"), ("_alone", "alone"))
+            for name, value in _jumps(still, key).items()
+        },
         "acceleration_mm": _mean([_acceleration(clip, clip.said["positions"]) for clip in clips]),
         "acceleration_mm_still": _mean(
             [_acceleration(clip, np.zeros_like(clip.space)) for clip in clips]
@@ -109,6 +114,23 @@ def jitter(said: np.ndarray, clip: Clip) -> float:
     return float(np.sqrt(variance.mean()) / clip.height)
 
 
+def _jumps(clips: Sequence[Clip], name: str) -> Scores:
+    """How often joints are elsewhere than in most frames of their clip, and how much the others
+    stray; in heights of the person."""
+    strays = [np.zeros(0)]
+    for clip in clips:
+        error = (clip.said[name] - clip.truth)[:, clip.seen]
+        stray = np.linalg.norm(error - np.median(error, axis=0), axis=-1)
+        strays.append(stray.ravel() / clip.height)
+    stray = np.concatenate(strays)
+    jumped = stray > JUMP
+    rest = stray[~jumped]
+    return {
+        "jumps": float(jumped.mean()) if len(stray) else float("nan"),
+        "jitter_rest": float(np.sqrt((rest**2).mean())) if len(rest) else float("nan"),
+    }
+
+
 def _acceleration(clip: Clip, positions: np.ndarray) -> float:
     error = np.diff(positions, 2, axis=0) - np.diff(clip.space, 2, axis=0)
     return 1000 * float(np.linalg.norm(error, axis=-1).mean())
@@ -129,7 +151,3 @@ def _last_and_first_errors(clips: Sequence[Clip]) -> tuple[float, float]:
 
 def _mean(values: Sequence[float]) -> float:
     return float(np.mean(values)) if len(values) else float("nan")
-
-
-def _median(values: Sequence[float]) -> float:
-    return float(np.median(values)) if len(values) else float("nan")
