@@ -156,6 +156,14 @@ def test_help_needs_no_setup(root: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "venv").exists()
 
 
+def test_a_video_that_is_not_there_is_told_before_any_setup(root: Path, tmp_path: Path) -> None:
+    command = ["bash", str(root / "demo.sh"), "--video", "no such.mp4"]
+    environment = {"PATH": "/usr/bin:/bin", "THFM_VENV": str(tmp_path / "venv")}
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=20)
+    assert said.returncode == 1 and "There is no no such.mp4." in said.stderr
+    assert not (tmp_path / "venv").exists()
+
+
 def test_missing_tools_are_named_with_the_command_that_installs_them(
     root: Path, tmp_path: Path
 ) -> None:
