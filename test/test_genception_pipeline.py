@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import cv2
 import genception_fixtures as reference
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 pytest.importorskip("diffusers", reason="the full-size family needs thfm_ros[full]")
 
+from thfm_ros import cli
 from thfm_ros.config import Config, EngineConfig, WindowConfig
 from thfm_ros.contract import Clip, Frame, Intrinsics, PerceptionError, Task
 from thfm_ros.engine.base import EngineError
@@ -127,3 +129,21 @@ def test_what_cannot_run_it_is_replaced_by_pytorch_and_everybody_is_told(
 def test_it_is_no_engine_of_the_embedded_network(checkpoint: Path) -> None:
     with pytest.raises(EngineError, match="not run step by step"):
         load_engine(EngineConfig(checkpoint=str(checkpoint)))
+
+
+def test_a_video_is_perceived_from_the_command_line(checkpoint: Path, tmp_path: Path) -> None:
+    video = cv2.VideoWriter(
+        str(tmp_path / "in.avi"), cv2.VideoWriter.fourcc(*"FFV1"), 10.0, (40, 30)
+    )
+    for clip in clips(3):
+        video.write(clip.newest.rgb)
+    video.release()
+    words = ["perceive", tmp_path / "in.avi", "--out", tmp_path, "--overlay", "--hfov", "60"]
+    words += ["--checkpoint", checkpoint, "--set", f"engine.threads={torch.get_num_threads()}"]
+    assert cli.main([str(word) for word in words]) == 0
+    arrays = np.load(tmp_path / "perception.npz")
+    assert arrays["frames"].tolist() == [0, 1, 2] and arrays["ids"].shape == (3, 0)
+    assert np.isfinite(arrays["depth_relative"]).all(), "never metres, whatever the lens"
+    assert np.isnan(arrays["depth_m"]).all()
+    assert np.isfinite(arrays["mask"]).all() and "parts" not in arrays
+    assert (tmp_path / "overlay.mp4").stat().st_size > 0

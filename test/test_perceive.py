@@ -102,11 +102,13 @@ def test_without_a_focal_length_the_log_says_what_is_missing_and_how_to_get_it(
     assert "--hfov" in caplog.text and "NaN" in caplog.text
     arrays = np.load(tmp_path / "perception.npz")
     assert np.isnan(arrays["depth_m"]).all() and np.isnan(arrays["keypoints3d"]).all()
+    assert np.isfinite(arrays["depth_relative"]).any(), "the relief is known all the same"
     assert np.isfinite(arrays["keypoints2d"]).any()
     caplog.clear()
     assert thfm(video, "--out", tmp_path, "--hfov", 56) == 0
     assert "--hfov" not in caplog.text
-    assert np.isfinite(np.load(tmp_path / "perception.npz")["depth_m"]).any()
+    metric = np.load(tmp_path / "perception.npz")
+    assert np.isfinite(metric["depth_m"]).any() and "depth_relative" not in metric
 
 
 def test_every_picture_of_a_folder_is_a_clip_of_its_own(tmp_path: Path, thfm: Thfm) -> None:

@@ -5,6 +5,7 @@ For n frames of h x w pixels, at most p people at a time and k joints (unknown i
     frames       int64   [n]        index in the video, or in the sorted list of the folder
     mask         float16 [n h w]    probability of "a person"
     depth_m      float32 [n h w]    metres along the optical axis; needs a focal length
+    depth_relative float32 [n h w]  the same in an unknown unit; only where none is metric
     normals      float16 [n h w 3]  unit vectors, optical frame, towards the camera
     parts        uint8   [n h w]    skeleton.PART_NAMES; 0 background
     dense_pose   float16 [n h w 3]  part, u, v
@@ -33,6 +34,7 @@ _MAPS: dict[str, tuple[Task, npt.DTypeLike, int, float]] = {
     # key: task, type in the file, channels, what stands for "unknown"
     "mask": (Task.SEGMENTATION, np.float16, 0, np.nan),
     "depth_m": (Task.DEPTH, np.float32, 0, np.nan),
+    "depth_relative": (Task.DEPTH, np.float32, 0, np.nan),
     "normals": (Task.NORMALS, np.float16, 3, np.nan),
     "parts": (Task.PARTS, np.uint8, 0, 0),
     "dense_pose": (Task.DENSE_POSE, np.float16, 3, np.nan),
@@ -48,7 +50,7 @@ class Recording:
     def __init__(self, path: Path, width: int, height: int, tasks: frozenset[Task]) -> None:
         self._archive = GrowingArchive(path)
         self._size = (height, width)
-        self._tasks = tasks
+        self._keys = [key for key, (task, *_) in _MAPS.items() if task in tasks]
         self._frames: list[int] = []
         self._people: list[dict[int, Body]] = []  # by column
         self._column: dict[str, int] = {}
@@ -58,14 +60,16 @@ class Recording:
 
     def add(self, index: int, seen: Perception) -> None:
         """Append one frame; ``index`` goes into ``frames``."""
-        for key, (task, dtype, channels, unknown) in _MAPS.items():
-            if task in self._tasks:
-                shape = (*self._size, channels) if channels else self._size
-                row = np.full(shape, unknown, dtype)
-                values = getattr(seen, key)
-                if values is not None:
-                    row[: seen.height, : seen.width] = values
-                self._archive.append(key, row)
+        if not self._frames and seen.depth_relative is None and "depth_relative" in self._keys:
+            self._keys.remove("depth_relative")  # a lens is known from the first frame, or never
+        for key in self._keys:
+            _, dtype, channels, unknown = _MAPS[key]
+            shape = (*self._size, channels) if channels else self._size
+            row = np.full(shape, unknown, dtype)
+            values = getattr(seen, key)
+            if values is not None:
+                row[: seen.height, : seen.width] = values
+            self._archive.append(key, row)
         self._frames.append(index)
         self._people.append(self._in_columns(seen))
 

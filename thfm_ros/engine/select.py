@@ -80,7 +80,7 @@ def need_a_gpu() -> None:
     """EngineError where TensorRT cannot run."""
     if not has_gpu():
         raise EngineError(
-            "TensorRT needs an NVIDIA GPU, and PyTorch finds none. Set engine.kind to auto or onnx."
+            "TensorRT needs an NVIDIA GPU, and PyTorch finds none. Set engine.kind to auto."
         )
 
 
