@@ -70,13 +70,7 @@ def _checked(name: str, default: Any, value: Any, about: Mapping[str, Any]) -> A
 class WindowConfig(_Checked):
     """How many frames are kept, and what breaks a stream."""
 
-    length: int = option(
-        4,
-        "newest frames that are kept; a full-size checkpoint keeps at least its own window",
-        unit="frames",
-        min=1,
-        max=256,
-    )
+    length: int = option(4, "newest frames that are kept", unit="frames", min=1, max=256)
     max_gap_s: float = option(0.5, "a longer hole starts the window anew", unit="s", min=0.001)
 
 
@@ -187,6 +181,9 @@ class EngineConfig(_Checked):
         "auto", "what runs the network", choices=("auto", "onnx", "torch", "tensorrt")
     )
     threads: int = option(1, "processor threads of the network", min=1, max=256)
+    tiny_codec: str = option(
+        "", "full-size checkpoints: file of a small codec in the place of the VAE; empty: the VAE"
+    )
     cache_dir: str = option("", "where built engines are kept; empty: the user's cache folder")
 
 

@@ -138,7 +138,8 @@ def step_graphs(checkpoint: Path) -> Iterator[tuple[str, torch.nn.Module, tuple[
 
 def full_size_graphs(checkpoint: Path) -> Iterator[tuple[str, torch.nn.Module, tuple[Any, ...]]]:
     """The same for the parts of a full-size checkpoint."""
-    from thfm_ros.engine.genception_engine import PARTS, PRECISION, Reference
+    from thfm_ros.engine.genception_engine import PARTS
+    from thfm_ros.engine.genception_reference import PRECISION, Reference
     from thfm_ros.model.genception_checkpoint import load_checkpoint
     from thfm_ros.model.genception_parts import Profile
 

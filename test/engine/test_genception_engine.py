@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import torch
 from fake_compiler import FakeCompiler, PretendedTorchTensorRt
+from formula_weights import fill
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 pytest.importorskip("diffusers", reason="the full-size family needs thfm_ros[full]")
@@ -24,12 +26,14 @@ from thfm_ros.engine import genception_engine, genception_select
 from thfm_ros.engine.base import EngineError
 from thfm_ros.engine.cache import CacheError, EngineCache
 from thfm_ros.engine.checkpoint import Checkpoint, find_checkpoint
-from thfm_ros.engine.genception_engine import CompiledNetwork, Reference, load_compiled
+from thfm_ros.engine.genception_engine import CompiledNetwork, load_compiled
+from thfm_ros.engine.genception_reference import PRECISION, Reference
 from thfm_ros.engine.genception_verify import TOLERANCE, differences, distance
 from thfm_ros.engine.tensorrt_compiler import TorchTensorRt
 from thfm_ros.model.genception_checkpoint import GenceptionCheckpoint, load_checkpoint
 from thfm_ros.model.genception_parts import Profile
 from thfm_ros.model.genception_runner import GenceptionRunner
+from thfm_ros.model.tiny_codec import TinyCodec
 
 GRAPHS = {"encoder_first", "encoder_later", "transformer", "decoder_first", "decoder_later"}
 PROFILE = Profile(frames=9, width=48, height=32)
@@ -73,7 +77,7 @@ class Loader:
 
     def __call__(self) -> GenceptionCheckpoint:
         self.count += 1
-        return load_checkpoint(self.path, dtype=genception_engine.PRECISION)
+        return load_checkpoint(self.path, dtype=PRECISION)
 
 
 @pytest.fixture(scope="module")
@@ -100,10 +104,10 @@ def filled(tmp_path_factory: pytest.TempPathFactory, source: Checkpoint) -> Engi
 
 
 def load(
-    source: Checkpoint, folder: Path, compiler: Compiler, **options: bool
+    source: Checkpoint, folder: Path, compiler: Compiler, *, dense: bool = True
 ) -> tuple[CompiledNetwork, Loader]:
     loader = Loader(source.path)
-    return load_compiled(source, EngineCache(folder), compiler, loader, **options), loader
+    return load_compiled(source, EngineCache(folder), compiler, loader, dense=dense), loader
 
 
 def test_compiled_graphs_say_what_pytorch_says(
@@ -252,9 +256,11 @@ def of_pretended_gpu(monkeypatch: pytest.MonkeyPatch, compiler: Compiler) -> Non
     monkeypatch.setattr("thfm_ros.engine.tensorrt_compiler.TorchTensorRt", lambda folder: compiler)
 
     @functools.wraps(load_checkpoint)
-    def on_the_cpu(path: Path, *, dtype: torch.dtype, device: str) -> GenceptionCheckpoint:
+    def on_the_cpu(
+        path: Path, *, dtype: torch.dtype, device: str, tiny_codec: Path | None
+    ) -> GenceptionCheckpoint:
         assert (dtype, device) == (torch.bfloat16, "cuda")
-        return load_checkpoint(path, dtype=dtype)
+        return load_checkpoint(path, dtype=dtype, tiny_codec=tiny_codec)
 
     monkeypatch.setattr(genception_select, "load_checkpoint", on_the_cpu)
 
@@ -312,3 +318,24 @@ def test_when_nothing_compiles_pytorch_on_the_gpu_runs_it_with_the_reason(
     assert isinstance(network, GenceptionCheckpoint) and network.dtype == torch.bfloat16
     assert "(instead of tensorrt: no converter for aten.conv3d)" in network.description
     assert "PyTorch runs the network instead" in caplog.text
+
+
+def test_the_small_codec_is_compiled_whole_and_its_file_counts(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, compiler = tmp_path / "taew2_1.safetensors", Compiler()
+    save_file(fill(TinyCodec()), file)
+    of_pretended_gpu(monkeypatch, compiler)
+    config = EngineConfig(checkpoint=str(path), tiny_codec=str(file), cache_dir=str(tmp_path))
+    network = genception_select.load_genception(config)
+    assert network.description.endswith("bfloat16, 48x32x9, tiny codec")
+    assert sorted(compiler.built) == ["decoder_first", "encoder_first", "transformer"], (
+        "each half once, without memory"
+    )
+    plain = load_checkpoint(path, dtype=torch.bfloat16, tiny_codec=file)
+    assert max(differences(network, plain, PROFILE).values()) < TOLERANCE
+    genception_select.load_genception(config)
+    assert len(compiler.built) == 3, "from the cache"
+    save_file({name: 2 * value for name, value in fill(TinyCodec()).items()}, file)
+    genception_select.load_genception(config)
+    assert len(compiler.built) == 6, "another codec"

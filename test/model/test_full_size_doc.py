@@ -10,13 +10,19 @@ import pytest
 
 pytest.importorskip("diffusers", reason="the full-size family needs thfm_ros[full]")
 
-from thfm_ros import prompt_embeddings
+from thfm_ros import perceive, prompt_embeddings
+from thfm_ros.engine import cli as engine
 from thfm_ros.model import flops, genception_import
 from thfm_ros.model.genception_import import import_release
 from thfm_ros.model.genception_release import find_release
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "full_size.md").read_text(encoding="utf-8")
-COMMANDS = {"import": genception_import, "prompt": prompt_embeddings}
+COMMANDS = {
+    "import": genception_import,
+    "prompt": prompt_embeddings,
+    "engine": engine,
+    "perceive": perceive,
+}
 
 
 def blocks(language: str) -> list[str]:
@@ -25,7 +31,7 @@ def blocks(language: str) -> list[str]:
 
 def test_every_command_on_the_page_parses() -> None:
     lines = [line for block in blocks("bash") for line in block.splitlines()]
-    commands = [shlex.split(line) for line in lines if line.startswith("thfm ")]
+    commands = [shlex.split(line, comments=True) for line in lines if line.startswith("thfm ")]
     assert {words[1] for words in commands} == set(COMMANDS)
     for words in commands:
         parser = argparse.ArgumentParser()
@@ -50,6 +56,14 @@ def test_the_program_on_the_page_runs_on_a_tiny_checkpoint(
     first, *_, last = capsys.readouterr().out.splitlines()
     assert first.startswith("0 ")
     assert last == str(29 * 33_000_000)
+
+
+def test_the_launch_command_on_the_page_names_arguments_that_exist(root: Path) -> None:
+    (command,) = re.findall(r"ros2 launch thfm_ros (\S+) ((?:.*\\\n)?.*)", PAGE)
+    launch = (root / "launch" / command[0]).read_text(encoding="utf-8")
+    given = re.findall(r"(\w+):=", command[1])
+    assert given == ["checkpoint", "image", "camera_info"]
+    assert all(f'"{name}": (' in launch for name in given)
 
 
 def test_the_costs_on_the_page_are_those_that_are_counted() -> None:

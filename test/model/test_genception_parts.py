@@ -6,6 +6,7 @@ from pathlib import Path
 import genception_fixtures as reference
 import pytest
 import torch
+from formula_weights import fill
 from torch import Tensor, nn
 
 pytest.importorskip("diffusers", reason="the full-size family needs thfm_ros[full]")
@@ -13,6 +14,7 @@ pytest.importorskip("diffusers", reason="the full-size family needs thfm_ros[ful
 from thfm_ros.model.genception import GenceptionTransformer, load_transformer
 from thfm_ros.model.genception_config import GenceptionError
 from thfm_ros.model.genception_parts import GenceptionParts, Profile, make_parts, prompt_text
+from thfm_ros.model.tiny_codec import TinyCodec
 from thfm_ros.model.wan_codec import CodecVariant, WanCodec, load_codec
 
 PROFILE = Profile(frames=5, width=48, height=32)
@@ -185,6 +187,19 @@ def test_the_work_of_one_step_does_not_grow_with_the_window(
     short, long = convolutions(5), convolutions(13)
     assert long[0] > 1.9 * short[0]
     assert long[1] == short[1] < short[0]
+
+
+@torch.no_grad()
+def test_the_small_codec_exports_whole_and_has_no_steps(network: GenceptionTransformer) -> None:
+    codec = TinyCodec()
+    codec.load_state_dict(fill(codec))
+    parts = make_parts(network, codec.eval(), PROFILE)
+    for name in ("encoder", "decoder"):
+        module, shapes = getattr(parts, name), parts.examples()[name]
+        inputs = like(shapes)
+        torch.testing.assert_close(exported(module, shapes).module()(*inputs), module(*inputs))
+    with pytest.raises(GenceptionError, match="Only the VAE runs in steps"):
+        _ = parts.encoder_steps
 
 
 @torch.no_grad()

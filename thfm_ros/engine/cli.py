@@ -3,7 +3,7 @@
 import argparse
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,9 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """0 when all is well; 1 when an engine was replaced, differs or is damaged."""
-    config = EngineConfig(
-        checkpoint=args.checkpoint, kind=args.kind, threads=args.threads, cache_dir=args.cache_dir
-    )
+    config = EngineConfig(**{each.name: getattr(args, each.name) for each in fields(EngineConfig)})
     cache = EngineCache(default_folder(config.cache_dir))
     if args.what == "build":
         return _build(config, cache)

@@ -1,27 +1,29 @@
 """TensorRT engines of the full-size network, built on the machine that runs them.
 
-Five graphs of one profile: the transformer, and for each half of the codec the first step and
-every later one. Prompts are not in the transformer's graph, as each would take the weights along
-once more; their keys and values are computed once and lie in the cache beside the engines. So a
-start from the cache needs none of the network's weights. No GPU was at hand when this was written.
+Five graphs of one profile: the transformer, and for each half of the VAE the first step and every
+later one; the small codec's halves are one graph each. Prompts are not in the transformer's graph,
+as each would take the weights along once more; their keys and values are computed once and lie in
+the cache beside the engines. So a start from the cache needs none of the network's weights. No GPU
+was at hand when this was written.
 """
 
 import functools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from thfm_ros.contract import Task
 from thfm_ros.engine.base import EngineError
-from thfm_ros.engine.cache import EngineCache
+from thfm_ros.engine.cache import EngineCache, sha256_of
 from thfm_ros.engine.checkpoint import Checkpoint
-from thfm_ros.engine.genception_verify import TOLERANCE, distance, fixed_inputs, fixed_video
+from thfm_ros.engine.genception_reference import PRECISION, Reference
+from thfm_ros.engine.genception_verify import TOLERANCE, distance, fixed_video
 from thfm_ros.engine.manifest import EngineKey
 from thfm_ros.engine.tensorrt_compiler import Compiler, Run
 from thfm_ros.engine.tensorrt_engine import DiffersError, built_with
@@ -29,81 +31,19 @@ from thfm_ros.model.card import ModelCard
 from thfm_ros.model.genception import GenceptionOutputs
 from thfm_ros.model.genception_checkpoint import GenceptionCheckpoint
 from thfm_ros.model.genception_config import VAE_TEMPORAL
-from thfm_ros.model.genception_parts import (
-    CodecSteps,
-    GenceptionParts,
-    Profile,
-    Step,
-    Tensors,
-    make_parts,
-    prompt_text,
-)
-from thfm_ros.model.wan_codec import WanCodec
+from thfm_ros.model.genception_parts import Profile
+from thfm_ros.model.genception_steps import CodecSteps, Step, Tensors
 
 log = logging.getLogger(__name__)
 
-PRECISION = torch.bfloat16
-"""That of the public weights. In half precision Wan's activations may overflow."""
 PARTS = {
     "encoder": ("encoder_first", "encoder_later"),
     "transformer": ("transformer",),
     "decoder": ("decoder_first", "decoder_later"),
 }
 """What can fail, and be replaced by PyTorch, on its own; and its graphs."""
+PARTS_WITH_TINY_CODEC = {part: (part,) for part in PARTS}
 _CODEC_BYTES = 1 << 30
-
-
-class Reference:
-    """The network in PyTorch, loaded only if something must be built, compared or replaced."""
-
-    def __init__(self, load: Callable[[], GenceptionCheckpoint], profile: Profile) -> None:
-        """``load`` puts it where the engines are going to run, in `PRECISION`."""
-        self._load, self._profile = load, profile
-
-    @functools.cached_property
-    def checkpoint(self) -> GenceptionCheckpoint:
-        """All of it."""
-        return self._load()
-
-    @functools.cached_property
-    def parts(self) -> GenceptionParts:
-        """Cut into graphs."""
-        loaded = self.checkpoint
-        if not isinstance(loaded.codec, WanCodec):
-            raise EngineError("Engines are built of the Wan VAE; load the network without another.")
-        length = int(loaded.card.network["prompt_length"])
-        return make_parts(loaded.transformer, loaded.codec, self._profile, prompt_length=length)
-
-    @functools.cached_property
-    def texts(self) -> dict[str, Tensor]:
-        """`prompt_text` of every task, by its name."""
-        loaded = self.checkpoint
-        with torch.no_grad():
-            return {
-                task.value: prompt_text(loaded.transformer, prompt)
-                for task, prompt in loaded.prompts.items()
-            }
-
-    @functools.cached_property
-    def inputs(self) -> dict[str, Tensors]:
-        """What each graph is given when the network sees a fixed clip."""
-        if not self.texts:
-            name = self.checkpoint.card.name
-            raise EngineError(f"{name} has no prompts: import it again with its embeddings.")
-        video = fixed_video(self._profile, self.checkpoint.device, self.checkpoint.dtype)
-        return fixed_inputs(self.parts, video, next(iter(self.texts.values())))
-
-    def module(self, graph: str) -> nn.Module:
-        """What a graph is made of."""
-        if graph == "transformer":
-            return self.parts.transformer
-        step = self.steps(graph.partition("_")[0]).later
-        assert isinstance(step, nn.Module)
-        return step
-
-    def steps(self, half: str) -> CodecSteps:
-        """The codec's "encoder" or "decoder"."""
-        return self.parts.encoder_steps if half == "encoder" else self.parts.decoder_steps
 
 
 @dataclass(frozen=True)
@@ -116,6 +56,7 @@ class Recipe:
     profile: Profile
     compiler: Compiler
     reference: Reference
+    tiny_codec: bool = False
 
     def graph(self, name: str, cache: EngineCache) -> Step:
         """A compiled graph, from the cache or built now."""
@@ -156,7 +97,7 @@ class Recipe:
         module, inputs = self.reference.module(graph), self.reference.inputs[graph]
         self.compiler.build(module, inputs, path)
         with torch.no_grad():
-            wanted = module(*inputs)
+            wanted = _several(module(*inputs))
         off = distance(self._read(path)(*inputs), wanted)
         if not off <= TOLERANCE:
             raise DiffersError(
@@ -173,9 +114,14 @@ def _kept(run: Run) -> Step:
     def step(*inputs: Tensor) -> Tensors:
         # CUDA graphs write every call's outputs to the same place: the codec's memory, and what
         # one task was answered, must outlive the next call.
-        return tuple(out.clone() for out in run(*(each.contiguous() for each in inputs)))
+        said = _several(run(*(each.contiguous() for each in inputs)))
+        return tuple(out.clone() for out in said)
 
     return step
+
+
+def _several(said: Tensor | Sequence[Tensor]) -> Sequence[Tensor]:
+    return (said,) if isinstance(said, Tensor) else said
 
 
 class CompiledNetwork:
@@ -186,7 +132,7 @@ class CompiledNetwork:
         card: ModelCard,
         description: str,
         device: torch.device,
-        parts: Mapping[str, CodecSteps | Step],
+        parts: Mapping[str, Step],
         texts: Mapping[Task, Tensor],
     ) -> None:
         """``parts`` are those of `PARTS`; without "decoder" it has only tokens to say."""
@@ -195,24 +141,18 @@ class CompiledNetwork:
         self._parts, self._texts = dict(parts), dict(texts)
 
     def encode(self, video: Float[Tensor, "1 3 t h w"]) -> Float[Tensor, "1 z s i j"]:
-        """Step by step."""
-        return self._codec("encoder").run(video)
+        """See `genception_runner.Network`."""
+        return self._parts["encoder"](video)[0]
 
     def answer(self, latents: Float[Tensor, "1 z s i j"], task: Task) -> GenceptionOutputs:
-        """One pass."""
-        transformer = self._parts["transformer"]
-        assert callable(transformer)
-        return GenceptionOutputs(*transformer(latents, self._texts[task]))
+        """One pass, with the prompt of ``task``."""
+        return GenceptionOutputs(*self._parts["transformer"](latents, self._texts[task]))
 
     def decode(self, latents: Float[Tensor, "1 z s i j"]) -> Float[Tensor, "1 3 t h w"]:
-        """Step by step; EngineError if the decoder was left out."""
-        return self._codec("decoder").run(latents)
-
-    def _codec(self, half: str) -> CodecSteps:
-        found = self._parts.get(half)
-        if not isinstance(found, CodecSteps):
-            raise EngineError(f"This network has no {half}: load it with dense=True.")
-        return found
+        """See `genception_runner.Network`; EngineError if the decoder was left out."""
+        if "decoder" not in self._parts:
+            raise EngineError("This network has no decoder: load it with dense=True.")
+        return self._parts["decoder"](latents)[0]
 
 
 def load_compiled(
@@ -222,6 +162,7 @@ def load_compiled(
     load: Callable[[], GenceptionCheckpoint],
     *,
     dense: bool = True,
+    tiny_codec: Path | None = None,
 ) -> CompiledNetwork:
     """The engines of a full-size checkpoint, building those that the cache does not have.
 
@@ -234,6 +175,7 @@ def load_compiled(
         compiler: what builds them.
         load: see `Reference`.
         dense: False leaves the decoder out, for who only wants tokens: half of the cost.
+        tiny_codec: the file that ``load`` takes the codec from, if it is not the VAE.
 
     Raises:
         Exception: why the last part failed, if all did; or why the prompts could not be read.
@@ -242,7 +184,9 @@ def load_compiled(
     profile = Profile(card.window, *card.frame_size)
     reference = Reference(load, profile)
     size = checkpoint.path.stat().st_size
-    recipe = Recipe(card, checkpoint.sha256(), size, profile, compiler, reference)
+    sha256 = checkpoint.sha256() + ("" if tiny_codec is None else f"+{sha256_of(tiny_codec)}")
+    tiny = tiny_codec is not None
+    recipe = Recipe(card, sha256, size, profile, compiler, reference, tiny)
     texts = recipe.texts(cache)
     parts, failed = _parts(recipe, cache, list(PARTS) if dense else ["encoder", "transformer"])
     if len(failed) == len(parts):
@@ -255,9 +199,9 @@ def load_compiled(
 
 def _parts(
     recipe: Recipe, cache: EngineCache, names: list[str]
-) -> tuple[dict[str, CodecSteps | Step], dict[str, Exception]]:
+) -> tuple[dict[str, Step], dict[str, Exception]]:
     """Every part, and why PyTorch runs some of them."""
-    parts: dict[str, CodecSteps | Step] = {}
+    parts: dict[str, Step] = {}
     failed: dict[str, Exception] = {}
     for name in names:
         try:
@@ -265,23 +209,24 @@ def _parts(
         except Exception as error:
             log.warning("PyTorch runs the %s: %s", name, error)
             failed[name] = error
-            reference = recipe.reference
-            whole = name == "transformer"
-            parts[name] = reference.parts.transformer if whole else reference.steps(name)
+            parts[name] = _kept(recipe.reference.module(name))
     return parts, failed
 
 
-def _part(part: str, recipe: Recipe, cache: EngineCache) -> CodecSteps | Step:
-    first, *later = (recipe.graph(name, cache) for name in PARTS[part])
+def _part(part: str, recipe: Recipe, cache: EngineCache) -> Step:
+    names = (PARTS_WITH_TINY_CODEC if recipe.tiny_codec else PARTS)[part]
+    first, *later = (recipe.graph(name, cache) for name in names)
     if not later:
         return first
-    return CodecSteps(first, later[0], VAE_TEMPORAL if part == "encoder" else 1)
+    steps = CodecSteps(first, later[0], VAE_TEMPORAL if part == "encoder" else 1)
+    return lambda x: (steps.run(x),)
 
 
 def _description(recipe: Recipe, failed: Mapping[str, Exception]) -> str:
     compiler = recipe.compiler
     text = f"TensorRT {dict(compiler.libraries())['tensorrt']}, {compiler.gpu()}"
     text += f", {str(PRECISION)[6:]}, {recipe.profile.name}"
+    text += ", tiny codec" if recipe.tiny_codec else ""
     for part, error in failed.items():
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         text += f" (PyTorch instead of tensorrt for the {part}: {reason})"

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+from pathlib import Path
 
 import torch
 
@@ -55,12 +56,17 @@ def load_genception(config: EngineConfig) -> Network:
 
 def _compiled(checkpoint: Checkpoint, config: EngineConfig) -> Network:
     need_a_gpu()
-    from thfm_ros.engine.genception_engine import PRECISION, load_compiled
+    from thfm_ros.engine.genception_engine import load_compiled
+    from thfm_ros.engine.genception_reference import PRECISION
     from thfm_ros.engine.tensorrt_compiler import TorchTensorRt
 
     cache = EngineCache(default_folder(config.cache_dir))
-    load = functools.partial(load_checkpoint, checkpoint.path, dtype=PRECISION, device="cuda")
-    network = load_compiled(checkpoint, cache, TorchTensorRt(cache.folder), load)
+    tiny = _tiny_codec(config)
+    load = functools.partial(
+        load_checkpoint, checkpoint.path, dtype=PRECISION, device="cuda", tiny_codec=tiny
+    )
+    compiler = TorchTensorRt(cache.folder)
+    network = load_compiled(checkpoint, cache, compiler, load, tiny_codec=tiny)
     torch.cuda.empty_cache()  # what building needed is TensorRT's now
     return network
 
@@ -70,7 +76,13 @@ def _in_pytorch(checkpoint: Checkpoint, config: EngineConfig) -> GenceptionCheck
     device, dtype = ("cuda", torch.bfloat16) if gpu else ("cpu", torch.float32)
     if not gpu:
         torch.set_num_threads(config.threads)
-    loaded = load_checkpoint(checkpoint.path, dtype=dtype, device=device)
+    loaded = load_checkpoint(
+        checkpoint.path, dtype=dtype, device=device, tiny_codec=_tiny_codec(config)
+    )
     card = loaded.card
     loaded.description += f", {Profile(card.window, *card.frame_size).name}"
     return loaded
+
+
+def _tiny_codec(config: EngineConfig) -> Path | None:
+    return Path(config.tiny_codec).expanduser() if config.tiny_codec else None

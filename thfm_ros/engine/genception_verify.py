@@ -10,8 +10,10 @@ from torch import Tensor
 
 from thfm_ros.engine.verify import fixed_clip
 from thfm_ros.model.clip_input import letterbox, to_network
-from thfm_ros.model.genception_parts import GenceptionParts, Profile, PromptText, Tensors
+from thfm_ros.model.genception_parts import GenceptionParts, Profile, PromptText
 from thfm_ros.model.genception_runner import Network
+from thfm_ros.model.genception_steps import Tensors
+from thfm_ros.model.wan_codec import WanCodec
 
 TOLERANCE = 0.03
 """Of each output, by `distance`, for bfloat16. Two computations of a tiny network in bfloat16 are
@@ -48,14 +50,17 @@ def fixed_inputs(
     parts: GenceptionParts, video: Float[Tensor, "1 3 t h w"], text: PromptText
 ) -> dict[str, Tensors]:
     """What each graph is given while the network in PyTorch sees ``video``."""
-    encoder, decoder = parts.encoder_steps, parts.decoder_steps
-    latents = encoder.run(video)
+    latents = parts.encoder(video)
     answer = parts.transformer(latents, text)[0]
-    found: dict[str, Tensors] = {"transformer": (latents, text)}
-    for name, steps, x in (("encoder", encoder, video), ("decoder", decoder, answer)):
-        found[f"{name}_first"] = (x[:, :, :1],)
-        memory = steps.first(x[:, :, :1])[1:]
-        found[f"{name}_later"] = (x[:, :, 1 : 1 + steps.chunk], *memory)
+    found: dict[str, Tensors] = {
+        "encoder": (video,),
+        "transformer": (latents, text),
+        "decoder": (answer,),
+    }
+    if isinstance(parts.encoder.codec, WanCodec):  # which is compiled step by step
+        for name, steps in (("encoder", parts.encoder_steps), ("decoder", parts.decoder_steps)):
+            first, later = steps.examples(*found.pop(name))
+            found |= {f"{name}_first": first, f"{name}_later": later}
     return {name: tuple(each.contiguous() for each in given) for name, given in found.items()}
 
 

@@ -13,8 +13,8 @@ _SOURCES = {
     ),
     "genception": (
         "model/genception.py",
-        *(f"model/genception_{name}.py" for name in ("attention", "parts", "rope")),
-        "model/wan_codec.py",
+        *(f"model/genception_{name}.py" for name in ("attention", "parts", "rope", "steps")),
+        *(f"model/{name}_codec.py" for name in ("tiny", "wan")),
     ),
 }
 """What the graphs of a family are made by."""

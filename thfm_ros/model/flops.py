@@ -81,8 +81,8 @@ def count(parts: GenceptionParts) -> list[Cost]:
     steps = parts.step_examples()
     latent_frames = parts.examples()["decoder"][0].shape[2]
     for name, half, module in (
-        ("encoder", parts.encoder_steps, parts.encoder.codec.vae.encoder),
-        ("decoder", parts.decoder_steps, parts.decoder.codec.vae.decoder),
+        ("encoder", parts.encoder_steps, parts.vae.vae.encoder),
+        ("decoder", parts.decoder_steps, parts.vae.vae.decoder),
     ):
         first = _tally(half.first, steps[f"{name}_first"])
         later = _tally(half.later, steps[f"{name}_later"])

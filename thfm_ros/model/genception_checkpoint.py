@@ -105,9 +105,8 @@ def load_checkpoint(
             Task(task): read(name).to(device, dtype)[None]
             for task, name in card.network["prompt_tensors"].items()
         }
-    return GenceptionCheckpoint(
-        card, transformer, video_codec.to(device), prompts, _description(device, dtype)
-    )
+    description = _description(device, dtype) + (", tiny codec" if tiny_codec else "")
+    return GenceptionCheckpoint(card, transformer, video_codec.to(device), prompts, description)
 
 
 def _description(device: torch.device | str, dtype: torch.dtype) -> str:

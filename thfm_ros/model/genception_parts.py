@@ -3,12 +3,10 @@
 `GenceptionParts` holds three modules: encoder, transformer, decoder. All that does not depend on
 the clip (timestep, positions) is computed once and becomes a constant. So do the prompt's keys and
 values, either inside the graph or, for one graph that answers several prompts, beside it.
-The codec unrolls over time, so its two graphs grow with the window, weights and all; for long
-windows the same work comes in steps of one latent frame, `CodecSteps`, whose memory of the past
-is an input and an output.
+The VAE unrolls over time, so its two graphs grow with the window, weights and all; for long windows
+the same work comes in steps of one latent frame: `genception_steps`.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -22,10 +20,10 @@ from thfm_ros.model.genception_attention import TextKeys, text_keys
 from thfm_ros.model.genception_config import VAE_SPATIAL, VAE_TEMPORAL, GenceptionError
 from thfm_ros.model.genception_prompts import LENGTH
 from thfm_ros.model.genception_rope import Grid, Positions
-from thfm_ros.model.wan_codec import Cache, WanCodec
+from thfm_ros.model.genception_steps import CodecSteps, DecoderStep, EncoderStep, Tensors
+from thfm_ros.model.tiny_codec import TinyCodec
+from thfm_ros.model.wan_codec import WanCodec
 
-Tensors: TypeAlias = tuple[Tensor, ...]
-Step: TypeAlias = Callable[..., Tensors]
 PromptText: TypeAlias = Float[Tensor, "blocks 2 1 heads l d"]
 """Keys and values of one prompt for every block."""
 
@@ -73,7 +71,7 @@ class Profile:
 class StaticEncoder(nn.Module):
     """Video [1, 3, t, h, w] in -1..1 to latents, unrolled over time."""
 
-    def __init__(self, codec: WanCodec) -> None:
+    def __init__(self, codec: WanCodec | TinyCodec) -> None:
         super().__init__()
         self.codec = codec
 
@@ -85,7 +83,7 @@ class StaticEncoder(nn.Module):
 class StaticDecoder(nn.Module):
     """Latents to video in -1..1, unrolled over time."""
 
-    def __init__(self, codec: WanCodec) -> None:
+    def __init__(self, codec: WanCodec | TinyCodec) -> None:
         super().__init__()
         self.codec = codec
 
@@ -148,67 +146,6 @@ def prompt_text(
     return torch.stack(each)
 
 
-class EncoderStep(nn.Module):
-    """One latent frame: the first picture of a clip, or four more and what is remembered."""
-
-    def __init__(self, codec: WanCodec) -> None:
-        super().__init__()
-        self.codec = codec
-
-    def forward(self, video: Float[Tensor, "b 3 n h w"], *memory: Tensor) -> Tensors:
-        """Latents [b, z, 1, h/8, w/8], then the memory for the next step."""
-        cache = _as_cache(memory, self.codec.encoder_slots)
-        latents = self.codec.encode_chunk(video, cache)
-        return latents, *_as_memory(cache, [])
-
-
-class DecoderStep(nn.Module):
-    """One latent frame to one picture (the first of a clip) or four."""
-
-    def __init__(self, codec: WanCodec) -> None:
-        super().__init__()
-        self.codec = codec
-
-    def forward(self, latents: Float[Tensor, "b z 1 i j"], *memory: Tensor) -> Tensors:
-        """Pictures [b, 3, 1 or 4, h, w], then the memory for the next step."""
-        cache = _as_cache(memory, self.codec.decoder_slots)
-        video = self.codec.decode_chunk(latents, cache)
-        return video, *_as_memory(cache, self.codec.empty_doublings(latents))
-
-
-def _as_cache(memory: Tensors, slots: int) -> Cache:
-    return [*memory, *[None] * (slots - len(memory))]
-
-
-def _as_memory(cache: Cache, empty: list[Tensor]) -> Tensors:
-    """Two frames each, so that every step but the first has inputs of the same shapes.
-
-    diffusers keeps one frame where there has been but one, and marks a doubling in time that has
-    seen nothing by the text "Rep". Frames of zeros before say the same: causal padding is zeros.
-    """
-    waiting = iter(empty)
-    known = (next(waiting) if isinstance(x, str) else x for x in cache if x is not None)
-    return tuple(x if x.shape[2] == 2 else torch.cat((torch.zeros_like(x), x), 2) for x in known)
-
-
-@dataclass(frozen=True)
-class CodecSteps:
-    """One half of the codec as two graphs: the first step, and every later one."""
-
-    first: Step
-    later: Step
-    chunk: int  # frames of input that a later step takes
-
-    def run(self, x: Float[Tensor, "b c t h w"]) -> Tensor:
-        """The whole clip, step by step; the same as the unrolled half."""
-        out, *memory = self.first(x[:, :, :1])
-        parts = [out]
-        for start in range(1, x.shape[2], self.chunk):
-            out, *memory = self.later(x[:, :, start : start + self.chunk], *memory)
-            parts.append(out)
-        return torch.cat(parts, dim=2)
-
-
 @dataclass(frozen=True)
 class GenceptionParts:
     """The graphs of one profile; run encoder, transformer, decoder in this order.
@@ -220,14 +157,34 @@ class GenceptionParts:
     encoder: StaticEncoder
     transformer: StaticTransformer
     decoder: StaticDecoder
-    encoder_steps: CodecSteps
-    decoder_steps: CodecSteps
     prompt_length: int
+
+    @property
+    def vae(self) -> WanCodec:
+        """The codec, if it is one that has steps; GenceptionError otherwise."""
+        codec = self.encoder.codec
+        if isinstance(codec, WanCodec):
+            return codec
+        raise GenceptionError(
+            "Only the VAE runs in steps; the small codec does not grow with time."
+        )
+
+    @property
+    def encoder_steps(self) -> CodecSteps:
+        """One graph for the first picture, one for every four."""
+        step = EncoderStep(self.vae).eval()
+        return CodecSteps(step, step, VAE_TEMPORAL)
+
+    @property
+    def decoder_steps(self) -> CodecSteps:
+        """One graph for the first latent frame, one for the others."""
+        step = DecoderStep(self.vae).eval()
+        return CodecSteps(step, step, 1)
 
     def examples(self) -> dict[str, Tensors]:
         """Inputs of the three modules in the right shapes, for torch.export."""
-        token = self.transformer.network.group1.token
-        config = self.transformer.network.config
+        network = self.transformer.network
+        token, config = network.group1.token, network.config
         latents = token.new_zeros(self.profile.latent_shape(config.in_channels))
         heads = (config.num_attention_heads, self.prompt_length, config.attention_head_dim)
         text = token.new_zeros(config.num_layers, 2, 1, *heads)
@@ -240,22 +197,16 @@ class GenceptionParts:
 
     def step_examples(self) -> dict[str, Tensors]:
         """Inputs of the steps, memory included: "encoder_first", ..., "decoder_later"."""
-        video, latents = self.examples()["encoder"][0], self.examples()["decoder"][0]
         found: dict[str, Tensors] = {}
-        with torch.no_grad():
-            for name, steps, x in (
-                ("encoder", self.encoder_steps, video),
-                ("decoder", self.decoder_steps, latents),
-            ):
-                found[f"{name}_first"] = (x[:, :, :1],)
-                memory = steps.first(x[:, :, :1])[1:]
-                found[f"{name}_later"] = (x[:, :, 1 : 1 + steps.chunk], *memory)
+        for name, steps in (("encoder", self.encoder_steps), ("decoder", self.decoder_steps)):
+            first, later = steps.examples(*self.examples()[name])
+            found |= {f"{name}_first": first, f"{name}_later": later}
         return found
 
 
 def make_parts(
     transformer: GenceptionTransformer,
-    codec: WanCodec,
+    codec: WanCodec | TinyCodec,
     profile: Profile,
     prompt_embeds: Float[Tensor, "1 l d"] | None = None,
     *,
@@ -277,13 +228,5 @@ def make_parts(
     with torch.no_grad():
         text = None if prompt_embeds is None else prompt_text(transformer, prompt_embeds)
         static = StaticTransformer(transformer, transformer.grid_of(latents), text)
-    encoder, decoder = EncoderStep(codec).eval(), DecoderStep(codec).eval()
-    return GenceptionParts(
-        profile,
-        StaticEncoder(codec).eval(),
-        static.eval(),
-        StaticDecoder(codec).eval(),
-        CodecSteps(encoder, encoder, VAE_TEMPORAL),
-        CodecSteps(decoder, decoder, 1),
-        prompt_length,
-    )
+    encoder, decoder = StaticEncoder(codec).eval(), StaticDecoder(codec).eval()
+    return GenceptionParts(profile, encoder, static.eval(), decoder, prompt_length)
