@@ -21,12 +21,13 @@ from thfm_ros import benchmark, cli
 from thfm_ros.contract import PerceptionError
 from thfm_ros.ros import benchmark_run
 from thfm_ros.ros.benchmark_clip import LENGTH, WALKS, people_clip
-from thfm_ros.ros.benchmark_goals import goals
+from thfm_ros.ros.benchmark_goals import causes, goals
 from thfm_ros.ros.benchmark_orders import BenchmarkError, Servant
 from thfm_ros.ros.benchmark_phase import PEER, Phase
 from thfm_ros.ros.benchmark_receiver import stamp_of_bytes
 from thfm_ros.ros.benchmark_report import BEGIN, END, Report, lines, renewed
 from thfm_ros.ros.benchmark_run import Bench, environment_of
+from thfm_ros.ros.benchmark_stages import Stages
 from thfm_ros.ros.benchmark_statistics import (
     NEVER_ARRIVED,
     ages,
@@ -183,6 +184,16 @@ def test_goals_are_judged_in_their_direction() -> None:
     assert set(good.values()) == {"goal"}
     assert poor["results/s"] == "passed"
     assert poor["skeleton, p50 ms"] == "missed"
+
+
+def test_the_parts_of_the_processor_time_add_up() -> None:
+    alone = Stages(
+        tasks="estimates", frames=1, wall_ms={}, p99_total_ms=9, cpu_ms=8, network_cpu_ms=6,
+        people_found=1,
+    )  # fmt: skip
+    (said,) = causes([measured("thfm", 30.0, 20.0)], [alone])  # which cost 10 CPU ms
+    assert said.startswith("Of 10.0 CPU ms")
+    assert "network takes 6.0" in said and "step 2.0" in said and "publishing 2.0" in said
 
 
 def test_the_page_is_renewed_between_its_marks_only(tmp_path: Path) -> None:

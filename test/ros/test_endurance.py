@@ -23,7 +23,7 @@ from thfm_ros.ros.benchmark_phase import Measured, Phase
 from thfm_ros.ros.benchmark_run import Bench
 
 FRAMES = int(os.environ.get("THFM_ENDURANCE_FRAMES", "300"))
-CAPACITY_HZ = 20.0  # a look at the crop each frame, and at the whole frame every fifth
+CAPACITY_HZ = 25.0  # a look at the crop each frame; those at the whole frame happen beside
 SMALL = {"width": 160, "height": 120, "people": 1, "topics": "bodies", "warmup_s": 1.0}
 SLACK_MS = 150.0  # other processes of a busy machine; a queue of ten would add 500 ms
 
@@ -43,8 +43,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[Benc
 
 @pytest.fixture(scope="module")
 def alone(bench: Bench) -> Measured:
-    """At the capacity, with one reader."""
-    return bench.measure(phase(CAPACITY_HZ))
+    """Nearly at the capacity, with one reader."""
+    return bench.measure(phase(0.8 * CAPACITY_HZ))
 
 
 def phase(rate_hz: float, seconds: float = 2.0, **more: Any) -> Phase:
@@ -117,7 +117,7 @@ def _spin(executor: SingleThreadedExecutor) -> None:
 
 def test_a_slow_reader_holds_nobody_up(bench: Bench, alone: Measured) -> None:
     with readers(1, slow_s=0.5) as got:
-        beside = bench.measure(phase(CAPACITY_HZ))
+        beside = bench.measure(phase(0.8 * CAPACITY_HZ))
 
     assert 1 <= got[0] <= 10, "it takes two a second"
     assert beside.skeleton.results_per_s > 0.7 * alone.skeleton.results_per_s
@@ -126,7 +126,7 @@ def test_a_slow_reader_holds_nobody_up(bench: Bench, alone: Measured) -> None:
 
 def test_twenty_readers_get_every_result(bench: Bench, alone: Measured) -> None:
     with readers(20) as got:
-        beside = bench.measure(phase(CAPACITY_HZ))
+        beside = bench.measure(phase(0.8 * CAPACITY_HZ))
 
     assert min(got) > 0.5 * beside.skeleton.results, got
     assert beside.skeleton.results_per_s > 0.5 * alone.skeleton.results_per_s
@@ -146,7 +146,7 @@ def test_readers_that_come_and_go_leave_nothing_behind(bench: Bench, alone: Meas
     visitor = threading.Thread(target=come_and_go)
     visitor.start()
     try:
-        beside = bench.measure(phase(CAPACITY_HZ, 4.0))
+        beside = bench.measure(phase(0.8 * CAPACITY_HZ, 4.0))
     finally:
         ending.set()
         visitor.join()

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from thfm_ros.ros.benchmark_phase import PEER, Measured
+from thfm_ros.ros.benchmark_phase import PEER, THFM, Measured
 from thfm_ros.ros.benchmark_stages import Stages
 from thfm_ros.ros.benchmark_statistics import ratio
 
@@ -39,7 +39,7 @@ def goals(measured: Sequence[Measured], stages: Sequence[Stages]) -> list[tuple[
     rows: list[tuple[str, ...]] = []
     peer = _at_30_hz(measured, PEER, "")
     for goal in _GOALS:
-        found = _at_30_hz(measured, "thfm", goal.topics)
+        found = _at_30_hz(measured, THFM, goal.topics)
         if found is None:
             continue
         value = goal.value(found)
@@ -56,6 +56,22 @@ def goals(measured: Sequence[Measured], stages: Sequence[Stages]) -> list[tuple[
     return rows + _own_cost(measured, stages) + _overload(measured)
 
 
+def causes(measured: Sequence[Measured], stages: Sequence[Stages]) -> list[str]:
+    """Where the node's processor time goes, a sentence for each choice of topics."""
+    said = []
+    for alone in stages:
+        node = _at_30_hz(measured, THFM, alone.tasks)
+        if node is None:
+            continue
+        network, rest = alone.network_cpu_ms, alone.cpu_ms - alone.network_cpu_ms
+        said.append(
+            f"Of {node.cpu_ms:.1f} CPU ms per result ({alone.tasks}) the network takes "
+            f"{network:.1f}, the rest of the step {rest:.1f}, receiving and publishing "
+            f"{node.cpu_ms - network - rest:.1f}."
+        )
+    return said
+
+
 def _verdict(value: float, goal: _Goal) -> str:
     def better(limit: float) -> bool:
         return value >= limit if goal.more_is_better else value <= limit
@@ -64,12 +80,12 @@ def _verdict(value: float, goal: _Goal) -> str:
 
 
 def _own_cost(measured: Sequence[Measured], stages: Sequence[Stages]) -> list[tuple[str, ...]]:
-    """Everything but the network: the node's CPU time less that of the network's stage."""
-    node = _at_30_hz(measured, "thfm", "estimates")
+    """Everything but the network: the node's CPU time less the network's."""
+    node = _at_30_hz(measured, THFM, "estimates")
     alone = next((each for each in stages if each.tasks == "estimates"), None)
     if node is None or alone is None:
         return []
-    own = node.cpu_ms - alone.wall_ms["network"]
+    own = node.cpu_ms - alone.network_cpu_ms
     reached = "goal" if own <= OWN_CPU_MS else "missed"
     what = "CPU ms per result, all but the network"
     return [(what, f"{OWN_CPU_MS:g}", f"{OWN_CPU_MS:g}", f"{own:.1f}", reached, "")]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from thfm_ros.contract import PerceptionError
-from thfm_ros.ros.benchmark_goals import goals
+from thfm_ros.ros.benchmark_goals import causes, goals
 from thfm_ros.ros.benchmark_phase import PEER, Measured, variant
 from thfm_ros.ros.benchmark_stages import Stages
 from thfm_ros.ros.benchmark_statistics import ratio
@@ -77,6 +77,8 @@ class Report:
             + (f": **{spoilt} measurements are not valid**, and marked.\n" if spoilt else ".\n"),
             "### Goals\n",
             _rows(head, goals(self.measured, self.stages)),
+            "",
+            *causes(self.measured, self.stages),
             f"\n![Results, latency and processor time over the camera's rate]({PICTURE})\n",
         ]
         for sweep, title in TITLES.items():
@@ -196,10 +198,12 @@ def _stage_table(measured: Sequence[Stages]) -> str:
             *(f"{each.wall_ms[stage]:.1f}" for stage in names),
             f"{each.p99_total_ms:.1f}",
             f"{each.cpu_ms:.1f}",
+            f"{each.network_cpu_ms:.1f}",
         )
         for each in measured
     ]
-    return _rows(("asked for", *(f"{stage} ms" for stage in names), "p99 total ms", "CPU ms"), rows)
+    ends = ("p99 total ms", "CPU ms", "of these the network")
+    return _rows(("asked for", *(f"{stage} ms" for stage in names), *ends), rows)
 
 
 def _rows(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
