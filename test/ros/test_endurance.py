@@ -1,8 +1,8 @@
 """What the node does when more arrives than it can do, for long, or when readers misbehave.
 
 The engine waits 40 ms per look, so that capacity is known and the machine hardly busy. Full
-length: THFM_ENDURANCE_FRAMES=10000 pytest test/ros/test_endurance.py (7 minutes), and with
-`-m slow` the same with the shipped network.
+length: THFM_ENDURANCE_FRAMES=10000 pytest test/ros/test_endurance.py (3 minutes), and with
+`-m slow` the same with the shipped network (4 minutes).
 """
 
 import os

