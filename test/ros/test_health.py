@@ -150,6 +150,12 @@ def test_a_failing_engine_is_an_error_until_the_next_result(health: Health, time
     assert finding(health, "engine").level is Level.OK
 
 
+def test_an_engine_that_another_had_to_replace_is_a_warning_with_the_reason(health: Health) -> None:
+    engine = {"runs on": "PyTorch 2.13.0, CPU (instead of tensorrt: no GPU)"}
+    replaced = finding(health, "engine", engine=engine)
+    assert (replaced.level, replaced.text) == (Level.WARN, engine["runs on"])
+
+
 def test_an_engine_that_could_not_be_loaded_is_an_error_while_unconfigured(health: Health) -> None:
     health.engine_trouble = "broken.safetensors is truncated"
     broken = finding(health, "engine", state="unconfigured", engine={})

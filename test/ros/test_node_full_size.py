@@ -87,7 +87,11 @@ def test_a_full_size_checkpoint_runs_through_the_node(listener: Listener, tmp_pa
 @pytest.mark.timeout(240)
 def test_tasks_and_parameters_change_while_it_runs(listener: Listener, tmp_path: Path) -> None:
     checkpoint = reference.write_checkpoint(tmp_path / "release")
-    settings = {"engine.checkpoint": str(checkpoint), "diagnostics_period_s": 0.2}
+    settings = {
+        "engine.checkpoint": str(checkpoint),
+        "engine.kind": "onnx",
+        "diagnostics_period_s": 0.2,
+    }
     with started("thfm_ros.ros.node", ros_arguments(settings), tmp_path / "log") as process:
         client = Client(listener, process)
         client.wait(client._image.get_subscription_count, "the node subscribes", 90.0)
@@ -107,3 +111,5 @@ def test_tasks_and_parameters_change_while_it_runs(listener: Listener, tmp_path:
             lambda: client.status("window")[2].get("fill", "").endswith("of 5 frames"),
             "a window as long as the network's, also after a parameter was set",
         )
+        level, text, _ = client.status("engine")
+        assert level == 1 and "(instead of onnx: ONNX Runtime runs nano checkpoints only" in text

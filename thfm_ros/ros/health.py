@@ -267,7 +267,9 @@ class Health:
             text = f"not loaded (the node is {situation.state})"
             return Finding("engine", Level.OK, "not loaded", text)
         text = situation.engine.get("runs on", "loaded")
-        return Finding("engine", Level.OK, "good", text, situation.engine)
+        replaced = "instead of" in text  # see engine.base.Engine
+        level, state = (Level.WARN, "replaced") if replaced else (Level.OK, "good")
+        return Finding("engine", level, state, text, situation.engine)
 
     def _window(self, now: float, situation: Situation) -> Finding:
         breaks = len(self._breaks.values(now))
