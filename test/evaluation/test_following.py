@@ -72,7 +72,12 @@ def test_pairs_that_fit_better_exchanged_are_swaps_where_that_can_be_seen() -> N
 
 def test_the_baseline_of_swaps_names_everybody_as_if_they_faced_the_camera() -> None:
     truth = np.zeros((2, len(Joint), 2))
+    truth[:, Joint.NOSE, 1] = 100
     left, right = np.array(metrics.PAIRS).T
     truth[0, left, 0] = truth[1, right, 0] = 10  # the first faces the camera, the second not
-    faced = metrics.as_if_facing(truth)
+    labelled = np.ones((2, len(Joint)), bool)
+    np.testing.assert_allclose(metrics.facing(truth, labelled), [0.1, -0.1])
+    faced = metrics.as_if_facing(truth, labelled)
     assert (faced[:, left, 0] == 10).all() and (faced[:, right, 0] == 0).all()
+    labelled[:, [Joint.LEFT_SHOULDER, Joint.RIGHT_HIP]] = False
+    assert np.isnan(metrics.facing(truth, labelled)).all()

@@ -157,6 +157,12 @@ PICTURES: tuple[Line, ...] = tuple(
 
 WHOLE_LIMBS: tuple[Column, ...] = (Column("PCK@0.1", "pck10_{}", 3, "pck10_mean_{}"),)
 
+WHOLE_VIEWS: tuple[Column, ...] = (
+    Column("people found", "people_{}", 0),
+    Column("PCK@0.1", "pck10_{}", 3),
+    Column("left-right swaps, share of pairs", "swapped_pairs_{}", 3, "swapped_pairs_facing_{}"),
+)
+
 WHOLE_SIZES: tuple[Column, ...] = (
     Column("people", "people_{}", 0),
     Column("recall", "recall_{}", 3),
@@ -185,6 +191,8 @@ def whole_tables(scores: Scores, lines: tuple[Line, ...]) -> str:
             table(scores, lines),
             "By limb, of the people found (mean pose in the true box in brackets):",
             breakdown(scores, "limb", limbs, WHOLE_LIMBS),
+            "By view (everybody faces the camera in brackets):",
+            breakdown(scores, "view", tuple(whole.VIEWS), WHOLE_VIEWS),
             "By size, the longer side of the person in heights of the picture:",
             breakdown(scores, "size", tuple(whole.SIZES), WHOLE_SIZES),
         ]

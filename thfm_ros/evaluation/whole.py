@@ -23,6 +23,13 @@ SIZES: dict[str, tuple[float, float]] = {
 }
 """Bands of the longer side of a person, in heights of the picture."""
 
+VIEWS: dict[str, tuple[float, float]] = {
+    "front": (0.05, np.inf),
+    "side": (-0.05, 0.05),
+    "back": (-np.inf, -0.05),
+}
+"""Bands of `metrics.facing`."""
+
 
 def scores_of(pictures: Sequence[Judged]) -> Scores:
     """All figures; NaN where nothing could be measured."""
@@ -134,7 +141,7 @@ def _skeletons(pictures: Sequence[Judged]) -> Scores:
 
 
 def _swaps(matched: _Matched) -> Scores:
-    """Pairs of joints that fit better when left and right are exchanged.
+    """Pairs of joints that fit better when left and right are exchanged, by view too.
 
     The baseline takes everybody to face the camera.
     """
@@ -142,15 +149,30 @@ def _swaps(matched: _Matched) -> Scores:
     said, truth = matched.said[found], matched.truth[found]
     labelled = matched.labelled[found]
     exchanged, decidable = metrics.exchanged_pairs(said, truth, labelled)
-    facing = metrics.as_if_facing(truth)
+    facing = metrics.as_if_facing(truth, labelled)
     guessed, _ = metrics.exchanged_pairs(facing, truth, labelled)
     straight = metrics.normalised_errors(facing, truth, labelled)
     crossed = metrics.normalised_errors(facing[:, list(TWINS)], truth, labelled)
-    return {
-        "swapped_pairs": _ratio(float((exchanged & decidable).sum()), float(decidable.sum())),
-        "swapped_pairs_facing": _ratio(float((guessed & decidable).sum()), float(decidable.sum())),
+    errors = metrics.normalised_errors(said, truth, labelled)
+    turned = metrics.facing(truth, labelled)
+
+    def share(swaps: np.ndarray, of: np.ndarray) -> float:
+        known = decidable[of]
+        return _ratio(float((swaps[of] & known).sum()), float(known.sum()))
+
+    everybody = np.ones(len(truth), bool)
+    row = {
+        "swapped_pairs": share(exchanged, everybody),
+        "swapped_pairs_facing": share(guessed, everybody),
         "swapped_facing": mean(metrics.swapped(straight, crossed)),
     }
+    for name, (low, high) in VIEWS.items():
+        view = (turned >= low) & (turned < high)
+        row[f"people_{name}"] = float(view.sum())
+        row[f"swapped_pairs_{name}"] = share(exchanged, view)
+        row[f"swapped_pairs_facing_{name}"] = share(guessed, view)
+        row[f"pck10_{name}"] = metrics.pck(errors[view], 0.1)
+    return row
 
 
 def _precision(pictures: Sequence[Judged], trivial: np.ndarray) -> Scores:

@@ -83,14 +83,25 @@ def swapped(errors: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
     return found
 
 
-def as_if_facing(truth: Float[np.ndarray, "n k 2"]) -> np.ndarray:
-    """The same skeletons with their sides named as if everybody faced the camera, [n k 2].
+def facing(truth: Float[np.ndarray, "n k 2"], labelled: Bool[np.ndarray, "n k"]) -> np.ndarray:
+    """How far the left of the trunk lies to the right of its right, in box sides, [n].
 
-    A baseline for what is exchanged: of somebody who faces the camera the left is on the
-    picture's right.
+    More than 0 for who faces the camera, less for who turns their back; NaN where neither both
+    shoulders nor both hips are labelled.
     """
-    left, right = np.array(PAIRS).T
-    away = (truth[:, left, 0] - truth[:, right, 0]).mean(1) < 0
+    left, right = np.array([PAIRS[0], PAIRS[3]]).T  # shoulders, hips
+    known = labelled[:, left] & labelled[:, right]
+    apart = np.where(known, truth[:, left, 0] - truth[:, right, 0], 0).sum(1)
+    count = known.sum(1)
+    mean = apart / np.maximum(count, 1) / np.maximum(box_sides(truth, labelled), 1e-6)
+    return np.where(count > 0, mean, np.nan)
+
+
+def as_if_facing(
+    truth: Float[np.ndarray, "n k 2"], labelled: Bool[np.ndarray, "n k"]
+) -> np.ndarray:
+    """The same skeletons with their sides named as if everybody faced the camera, [n k 2]."""
+    away = facing(truth, labelled) < 0
     return np.where(away[:, None, None], truth[:, list(TWINS)], truth)
 
 

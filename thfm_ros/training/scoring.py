@@ -127,7 +127,7 @@ def baselines(batches: list[Batch]) -> Scores:
     pose = ((truth - low) / side).mean(0)
     mirrored = pose[list(TWINS)] * [-1, 1] + [1, 0]
     errors = metrics.normalised_errors(low + (pose + mirrored) / 2 * side, truth, visible)
-    facing = metrics.as_if_facing(truth)
+    facing = metrics.as_if_facing(truth, visible)
     straight = metrics.normalised_errors(facing, truth, visible)
     crossed = metrics.normalised_errors(facing[:, list(TWINS)], truth, visible)
     person = _joined(batches, "instances") > 0
