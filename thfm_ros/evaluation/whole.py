@@ -25,10 +25,10 @@ SIZES: dict[str, tuple[float, float]] = {
 
 VIEWS: dict[str, tuple[float, float]] = {
     "front": (0.05, np.inf),
-    "side": (-0.05, 0.05),
+    "side, or half hidden": (-0.05, 0.05),
     "back": (-np.inf, -0.05),
 }
-"""Bands of `metrics.facing`."""
+"""Bands of `metrics.facing`; who is seen from the side hides a shoulder and a hip."""
 
 
 def scores_of(pictures: Sequence[Judged]) -> Scores:
@@ -154,7 +154,7 @@ def _swaps(matched: _Matched) -> Scores:
     straight = metrics.normalised_errors(facing, truth, labelled)
     crossed = metrics.normalised_errors(facing[:, list(TWINS)], truth, labelled)
     errors = metrics.normalised_errors(said, truth, labelled)
-    turned = metrics.facing(truth, labelled)
+    turned = np.nan_to_num(metrics.facing(truth, labelled))
 
     def share(swaps: np.ndarray, of: np.ndarray) -> float:
         known = decidable[of]

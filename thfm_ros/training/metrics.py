@@ -83,13 +83,17 @@ def swapped(errors: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
     return found
 
 
-def facing(truth: Float[np.ndarray, "n k 2"], labelled: Bool[np.ndarray, "n k"]) -> np.ndarray:
-    """How far the left of the trunk lies to the right of its right, in box sides, [n].
+def facing(
+    truth: Float[np.ndarray, "n k 2"],
+    labelled: Bool[np.ndarray, "n k"],
+    pairs: tuple[tuple[Joint, Joint], ...] = (PAIRS[0], PAIRS[3]),  # shoulders, hips
+) -> np.ndarray:
+    """How far the left of these pairs lies to the right of its right, in box sides, [n].
 
-    More than 0 for who faces the camera, less for who turns their back; NaN where neither both
-    shoulders nor both hips are labelled.
+    More than 0 for who faces the camera, less for who turns their back; NaN where no pair is
+    labelled.
     """
-    left, right = np.array([PAIRS[0], PAIRS[3]]).T  # shoulders, hips
+    left, right = np.array(pairs).T
     known = labelled[:, left] & labelled[:, right]
     apart = np.where(known, truth[:, left, 0] - truth[:, right, 0], 0).sum(1)
     count = known.sum(1)
@@ -100,8 +104,12 @@ def facing(truth: Float[np.ndarray, "n k 2"], labelled: Bool[np.ndarray, "n k"])
 def as_if_facing(
     truth: Float[np.ndarray, "n k 2"], labelled: Bool[np.ndarray, "n k"]
 ) -> np.ndarray:
-    """The same skeletons with their sides named as if everybody faced the camera, [n k 2]."""
-    away = facing(truth, labelled) < 0
+    """The same skeletons with their sides named as if everybody faced the camera, [n k 2].
+
+    Of who hides shoulders and hips, the other joints tell.
+    """
+    trunk = facing(truth, labelled)
+    away = np.where(np.isnan(trunk), facing(truth, labelled, PAIRS), trunk) < 0
     return np.where(away[:, None, None], truth[:, list(TWINS)], truth)
 
 
