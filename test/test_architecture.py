@@ -16,7 +16,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"config", "config_text", "geometry", "draw"}),
     frozenset({"model", "tasks", "window", "region", "memory", "video", "archive", "recording"}),
     frozenset(
-        {"engine", "votes", "joints", "decode", "search", "sheets", "maps", "track"}
+        {"engine", "votes", "joints", "decode", "errand", "search", "sheets", "maps", "track"}
         | {"archive", "recording"}
     ),
     frozenset({"pipeline", "genception_pipeline", "pipelines"}),

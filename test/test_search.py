@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -133,6 +134,55 @@ def test_searching_beside_finds_whom_searching_in_place_finds() -> None:
     np.testing.assert_allclose(boxes(beside), boxes(in_place), atol=1.5)
     assert beside.mask is not None and in_place.mask is not None
     assert np.abs(beside.mask - in_place.mask).mean() < 0.01
+
+
+def test_looking_at_people_beside_each_other_says_the_same() -> None:
+    """The plain twin: one after the other."""
+    settings = {"regions.frame_pass_every": 1000}
+    crowd = [Person(x, 0, 5) for x in (-1.8, -0.6, 0.6, 1.8)]
+    both = [Camera(live=True, **settings, **{"regions.beside": beside}) for beside in (True, False)]
+    for each in both:
+        each.people[:] = crowd
+    for number in range(5):
+        beside, in_turn = (each.step() for each in both)
+        assert [body.id for body in beside.bodies] == [body.id for body in in_turn.bodies]
+        assert len(beside.bodies) == 4 or number == 0
+        for ours, theirs in zip(beside.bodies, in_turn.bodies, strict=True):
+            np.testing.assert_array_equal(ours.box, theirs.box)
+            np.testing.assert_array_equal(ours.positions_m, theirs.positions_m)
+        for name in ("depth_m", "mask", "instances"):
+            np.testing.assert_array_equal(getattr(beside, name), getattr(in_turn, name))
+
+
+def test_two_people_are_looked_at_at_the_same_time() -> None:
+    camera = Camera(live=True, **{"regions.frame_pass_every": 1000})
+    camera.people.append(Person(0.8, 0, 4))
+    assert len(camera.step().bodies) == 2
+    both = threading.Barrier(2, timeout=PATIENCE_S)
+    see = camera.engine.step
+
+    def seen_together(*args: Any, **more: Any) -> Any:
+        both.wait()  # breaks, with an error, when the other one does not come meanwhile
+        return see(*args, **more)
+
+    vars(camera.engine)["step"] = seen_together
+    assert len(camera.step().bodies) == 2
+
+
+def test_an_error_in_somebody_elses_crop_is_told() -> None:
+    camera = Camera(live=True, **{"regions.frame_pass_every": 1000})
+    camera.people.append(Person(0.8, 0, 4))
+    camera.step()
+    see = camera.engine.step
+
+    def failing_beside(*args: Any, **more: Any) -> Any:
+        if threading.current_thread().name == "crops":
+            raise RuntimeError("out of order")
+        return see(*args, **more)
+
+    vars(camera.engine)["step"] = failing_beside
+    with pytest.raises(RuntimeError, match="out of order"):
+        camera.step()
 
 
 def test_what_a_look_found_before_the_stream_broke_is_forgotten(

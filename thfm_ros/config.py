@@ -86,7 +86,7 @@ class RegionConfig(_Checked):
         0.3, "the node: the same in seconds, so that a fast camera costs no more", unit="s", min=0.0
     )
     beside: bool = option(
-        True, "the node: look at the whole picture in a thread beside the crops; steadier latency"
+        True, "the node: look at the whole picture, and at half of several people, in other threads"
     )
     margin: float = option(
         1.25, "side of the crop / longer side of the person's box", min=1.0, max=3.0

@@ -6,15 +6,15 @@ of it; what it found comes a frame or two later. Of a recording, and while nobod
 happens in its place.
 """
 
-import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from thfm_ros.config import Config
 from thfm_ros.contract import Frame
 from thfm_ros.decode import Candidate, find_candidates
 from thfm_ros.engine.base import Engine
+from thfm_ros.errand import Errand
 from thfm_ros.region import Region, cut, whole_frame
 
 Stage = Callable[[str], AbstractContextManager[None]]
@@ -27,35 +27,6 @@ class _Stream:
 
     region: Region
     state: object | None = None
-
-
-class _Errand:
-    """A look in a thread of its own."""
-
-    def __init__(self, look: Callable[[], list[Candidate]]) -> None:
-        self._look = look
-        self._found: list[Candidate] = []
-        self._error: Exception | None = None
-        # A daemon: an engine that hangs must not keep the process from ending.
-        self._thread = threading.Thread(target=self._run, name="search", daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self._found = self._look()
-        except Exception as error:  # raised again where somebody asks for the result
-            self._error = error
-
-    @property
-    def runs(self) -> bool:
-        return self._thread.is_alive()
-
-    def result(self) -> list[Candidate]:
-        """Wait for it."""
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-        return self._found
 
 
 class Searcher:
@@ -77,7 +48,7 @@ class Searcher:
     def reset(self) -> None:
         """Forget the stream, and what is still on its way."""
         self._stream: _Stream | None = None
-        self._errand: _Errand | None = None
+        self._errand: Errand[list[Candidate]] | None = None
         self._frames = 0
         self._last_ns: int | None = None
 
@@ -108,7 +79,7 @@ class Searcher:
         stream = self._stream_of(frame)
         if waits or not self._beside:
             return self._look(frame, stream, stage)
-        self._errand = _Errand(lambda: self._look(frame, stream, lambda _: nullcontext()))
+        self._errand = Errand(lambda: self._look(frame, stream, stage), "search")
         return None
 
     def _is_due(self, frame: Frame) -> bool:
