@@ -26,6 +26,14 @@ def test_help_names_every_command_and_a_wrong_one_is_refused(
     assert end.value.code == 2
 
 
+def test_a_command_whose_packages_are_missing_says_which(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(cli.COMMANDS, "demo", ("a_package_that_is_not_there", ""))
+    assert cli.main(["demo"]) == 2
+    assert "`thfm demo` needs a_package_that_is_not_there" in caplog.text
+
+
 def test_help_loads_neither_network_nor_ros() -> None:
     code = (
         "import sys; from thfm_ros.cli import main\n"

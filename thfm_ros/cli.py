@@ -14,6 +14,7 @@ from thfm_ros import __version__
 from thfm_ros.contract import PerceptionError
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("thfm_ros.ros.demo", "a video through the ROS node, drawn; needs ROS 2"),
     "perceive": ("thfm_ros.perceive", "a video or pictures in, depth, masks and skeletons out"),
     "engine": ("thfm_ros.engine.cli", "build, list, verify and clear what runs the network"),
     "import": ("thfm_ros.model.genception_import", "convert public checkpoints of the large sizes"),
@@ -33,7 +34,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = arguments[0] if arguments else ""
     if name not in COMMANDS:
         return _explain(arguments)
-    module = importlib.import_module(COMMANDS[name][0])
+    try:
+        module = importlib.import_module(COMMANDS[name][0])
+    except ModuleNotFoundError as error:
+        logging.error(
+            "`thfm %s` needs %s, which is not installed: see the README.", name, error.name
+        )
+        return 2
     parser = argparse.ArgumentParser(prog=f"thfm {name}", description=COMMANDS[name][1])
     module.add_arguments(parser)
     args = parser.parse_args(arguments[1:])

@@ -90,7 +90,13 @@ NODE = "thfm_ros.ros.node"
 
 def main(arguments: Sequence[str] | None = None, node: str = NODE) -> int:
     """Run the demo with the module ``node``; 0 when every topic had messages and all is drawn."""
-    options = _parser().parse_args(arguments)
+    parser = argparse.ArgumentParser(prog="demo.sh", description=__doc__.split("\n\n")[0])
+    add_arguments(parser)
+    return run(parser.parse_args(arguments), node)
+
+
+def run(options: argparse.Namespace, node: str = NODE) -> int:
+    """As `main`, with the arguments read: `thfm demo` comes in here."""
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -111,8 +117,8 @@ def main(arguments: Sequence[str] | None = None, node: str = NODE) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="demo.sh", description=__doc__.split("\n\n")[0])
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command's arguments."""
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
         "--video", metavar="PATH", help="a video, or a folder with the pictures of one"
@@ -123,7 +129,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the results")
     parser.add_argument("--viewer", choices=("rerun", "none"), default="none")
-    return parser
 
 
 def _positive(text: str) -> float:
