@@ -124,7 +124,7 @@ def test_a_target_frame_without_tf2_is_refused_at_configure(
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
-        ({"window.length": 0}, "window.length is a int from 1 to 64"),
+        ({"window.length": 0}, "window.length is a int from 1 to 256"),
         ({"track.smoothing": "kalman"}, "choose from none, one_euro"),
         ({"engine.threads": "many"}, "engine.threads"),
     ],

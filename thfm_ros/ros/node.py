@@ -31,6 +31,7 @@ from thfm_ros.ros.transport import prepare
 from thfm_ros.srv import SetTasks
 
 _PATIENCE_S = 3.0  # with threads that do not end when asked
+_LOOK_S = 0.2  # how often it is looked whether a signal came
 
 
 class PerceptionNode(LifecycleNode):
@@ -216,7 +217,8 @@ def main(args: Sequence[str] | None = None) -> None:
     failures: list[BaseException] = []
     thread = threading.Thread(target=_spin, args=(executor, node, ending, failures), daemon=True)
     thread.start()
-    ending.wait()
+    while not ending.wait(_LOOK_S):  # where another thread received it, a signal wakes nobody
+        pass
     executor.shutdown(timeout_sec=0)
     thread.join(_PATIENCE_S)
     if thread.is_alive():  # an engine is being built, in code that nobody can interrupt
