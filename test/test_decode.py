@@ -10,9 +10,10 @@ from perfect_sight import CONFIG, SIZE, K, crop_of, sight
 
 from thfm_ros.config import RegionConfig
 from thfm_ros.contract import PixelMap
-from thfm_ros.decode import decode_person, find_candidates, sigmoid
+from thfm_ros.decode import certainty, decode_person, find_candidates, sigmoid
 from thfm_ros.joints import find_joints, view_of
 from thfm_ros.region import whole_frame
+from thfm_ros.skeleton import Joint
 
 people_in_view = st.builds(
     lambda x, y, z: Person(x * z, y * z, z),
@@ -194,3 +195,19 @@ def test_the_sigmoid_neither_overflows_nor_leaves_its_range(logit: float) -> Non
     assert 0 <= value <= 1
     if abs(logit) < 30:
         assert value == pytest.approx(1 / (1 + math.exp(-logit)), abs=1e-6)
+
+
+def test_who_is_said_to_be_there_but_has_no_sure_joint_scores_low() -> None:
+    shown = np.ones(len(Joint))
+    assert certainty(shown, np.full(len(Joint), 0.9)) == pytest.approx(0.9)
+    assert certainty(shown, np.full(len(Joint), 0.2)) == pytest.approx(0.2)
+
+
+def test_joints_that_a_crop_does_not_show_neither_raise_nor_lower_the_score() -> None:
+    """Of somebody at a desk the legs are not to be seen, and nobody knows where they are."""
+    mass = np.full(len(Joint), 0.8)
+    shown = np.ones(len(Joint))
+    legs = [j for j in Joint if any(w in j.name for w in ("HIP", "KNEE", "ANKLE", "TOE", "HEEL"))]
+    shown[legs], mass[legs] = 0.0, 0.05
+    assert certainty(shown, mass) == pytest.approx(0.8)
+    assert certainty(np.zeros(len(Joint)), mass) == 0.0

@@ -162,7 +162,7 @@ def test_instances_point_at_the_bodies_that_are_seen() -> None:
 def test_a_candidate_whose_crop_shows_nobody_is_dropped_and_left_alone_for_a_second() -> None:
     person = Person(0, 0, 3)
     stage = Stage(person)
-    stage.pipeline.config = config_from({"decode.min_presence": 1.0}, stage.config)
+    stage.pipeline.config = config_from({"decode.min_score": 1.0}, stage.config)
     costs = stage.run(20)
     assert all(CROP not in cost for cost in costs[1:])
     for _ in range(15):

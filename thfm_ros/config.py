@@ -116,11 +116,9 @@ class DecodeConfig(_Checked):
     mask_threshold: float = option(
         0.5, "probability above which a pixel is a person", min=0.05, max=0.95
     )
-    min_presence: float = option(
-        0.5, "a crop whose belief in a person is lower is dropped", min=0.0, max=1.0
-    )
-    keep_presence: float = option(
-        0.3, "the same for somebody who is tracked already", min=0.0, max=1.0
+    min_score: float = option(0.35, "somebody new whose score is lower is nobody", min=0.0, max=1.0)
+    keep_score: float = option(
+        0.2, "the same for somebody who is tracked already", min=0.0, max=1.0
     )
     min_joint_belief: float = option(
         0.1, "joints whose place is believed less are unknown (NaN)", min=0.0, max=1.0

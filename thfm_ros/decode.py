@@ -14,6 +14,7 @@ from thfm_ros.contract import Body, Intrinsics, PixelMap, TrackState
 from thfm_ros.geometry import apart, iou, longer_side, to_network, to_source
 from thfm_ros.joints import find_joints, in_space, place_root, view_of
 from thfm_ros.model.outputs import DenseOutputs, RawOutputs
+from thfm_ros.skeleton import COCO_17
 from thfm_ros.votes import Cluster, people_from_votes
 
 HEAT_CELL = 4.0
@@ -104,7 +105,8 @@ def decode_person(
     space = in_space(root, relative, places, sigma_px, camera, config.joint_depth_sigma_m)
     if intrinsics is None:
         space = space.unknown()
-    score = float(sigmoid(np.asarray(raw.body.presence)))
+    presence = float(sigmoid(np.asarray(raw.body.presence)))
+    score = presence * certainty(inside * visible, joints.mass)
     keypoints = np.column_stack([places, visible * joints.mass * known]).astype(np.float32)
     return Sighting(
         body=Body("", TrackState.TENTATIVE, score, box, keypoints, *space),
@@ -117,6 +119,16 @@ def decode_person(
         target=target,
         neighbours=tuple(_candidate(each, pixel_map, picture) for each in others),
     )
+
+
+def certainty(shown: Float[np.ndarray, " k"], mass: Float[np.ndarray, " k"]) -> float:
+    """How sure the places of those COCO joints are that the crop is said to show, 0..1.
+
+    Whoever is there has joints, each in one place. A tripod whose crop is taken for a person's has
+    them in several: this tells the two apart where the network's presence is 1 for both.
+    """
+    shown, mass = shown[list(COCO_17)], mass[list(COCO_17)]
+    return float((shown * mass).sum() / max(shown.sum(), 1.0))
 
 
 def find_candidates(

@@ -159,7 +159,7 @@ class PerceptionPipeline:
         half = (len(there) + 1) // 2 if self._beside else len(there)
         others = Errand(partial(sights, there[half:]), "crops") if there[half:] else None
         sightings = sights(there[:half]) + (others.result() if others else [])
-        keep = self.config.decode.keep_presence
+        keep = self.config.decode.keep_score
         return {
             name: seen
             for (name, _), seen in zip(there, sightings, strict=True)
@@ -184,7 +184,7 @@ class PerceptionPipeline:
                     break
                 look = better
                 sighting = self._sight(clip, look, sighting.body.box, dense)
-            if sighting and sighting.body.score >= self.config.decode.min_presence:
+            if sighting and sighting.body.score >= self.config.decode.min_score:
                 newcomers.append((sighting, look))
             else:
                 self._denied.append((clip.newest.stamp_ns + _DENIED_FOR_NS, candidate.box))
