@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +134,37 @@ def test_a_signal_ends_a_run_with_everything_saved(
     trainer.run(1e9, 1e9, workers=0, heldout=2)
     assert Trainer(tmp_path, recipe(1000), data, "test").step == trainer.step == 3
     assert signal.getsignal(number) is before
+
+
+@pytest.mark.slow
+def test_a_signal_to_all_processes_of_a_run_lets_it_save(data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.json"
+    stage = {"name": "tiny", "steps": 10**6, "batch": 2, "size": 32, "frame_share": 0}
+    path.write_text(json.dumps({"stages": [stage]}))
+    command = [sys.executable, "-m", "thfm_ros.train", str(path), "--data", str(data)]
+    command += ["--out", str(tmp_path), "--heldout", "2", "--evaluate-every", "1"]
+    process = subprocess.Popen(command, cwd=tmp_path, start_new_session=True)
+    try:
+        first = saved_step(tmp_path / "state.pt", process)
+        os.killpg(process.pid, signal.SIGTERM)
+        assert process.wait(60) == 0
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    last: int = torch.load(tmp_path / "state.pt", weights_only=False)["step"]
+    assert last >= first
+
+
+def saved_step(state: Path, process: "subprocess.Popen[bytes]") -> int:
+    """The step of the first state that a run saves."""
+    for _ in range(600):
+        assert process.poll() is None
+        if state.exists():
+            step: int = torch.load(state, weights_only=False)["step"]
+            time.sleep(2)
+            return step
+        time.sleep(0.1)
+    raise AssertionError("nothing was saved in a minute")
 
 
 def test_two_processes_train_one_network(data: Path, tmp_path: Path) -> None:

@@ -34,8 +34,9 @@ class Batches(IterableDataset[Batch]):
 
     def __iter__(self) -> Iterator[Batch]:
         cv2.setNumThreads(1)
-        if get_worker_info() is not None:  # Ctrl-C is for the process that trains
+        if get_worker_info() is not None:  # these are for the process that trains, which saves
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         store, frames = Store(self._folder / "train"), _whole_frames(self._folder)
         backgrounds = Backgrounds(self._folder / "backgrounds.npy")
         for step in range(self._first, self._recipe.steps):
