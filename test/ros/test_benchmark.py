@@ -20,7 +20,7 @@ from sensor_msgs.msg import Image
 from thfm_ros import benchmark, cli
 from thfm_ros.contract import PerceptionError
 from thfm_ros.ros import benchmark_run
-from thfm_ros.ros.benchmark_clip import LENGTH, WALKS, people_clip
+from thfm_ros.ros.benchmark_clip import LENGTH, WALKS, people_clip, walker_clip
 from thfm_ros.ros.benchmark_goals import causes, goals
 from thfm_ros.ros.benchmark_orders import BenchmarkError, Servant
 from thfm_ros.ros.benchmark_phase import PEER, Phase
@@ -148,6 +148,12 @@ def test_the_clip_has_its_size_and_ends_where_it_begins(people: int) -> None:
     steps = [np.abs(a.astype(int) - b).mean() for a, b in pairwise(clip)]
     assert min(steps) > 0.5, "no picture twice in a row"
     assert np.abs(clip[-1].astype(int) - clip[0]).mean() <= max(steps)
+
+
+def test_a_walker_alone_is_seen_as_in_the_clip_of_one_person() -> None:
+    first, second = walker_clip(0, 160, 120), walker_clip(1, 160, 120)
+    assert np.array_equal(first, people_clip(1, 160, 120)[:LENGTH])
+    assert not np.array_equal(first, second)
 
 
 def test_five_people_are_refused() -> None:

@@ -71,6 +71,15 @@ def people_clip(people: int, width: int, height: int, clip: Path = CLIP) -> list
     return forwards + forwards[-2:0:-1]
 
 
+def walker_clip(number: int, width: int, height: int, clip: Path = CLIP) -> list[Picture]:
+    """One of the walkers alone, once, as `people_clip` shows the first of them."""
+    walk = WALKS[number]
+    frames = _read(clip, walk.first + LENGTH)
+    return [
+        _window(frames[walk.first + frame], walk, frame, width, height) for frame in range(LENGTH)
+    ]
+
+
 def _read(clip: Path, count: int) -> list[Picture]:
     capture = cv2.VideoCapture(str(clip))
     frames: list[Picture] = []
