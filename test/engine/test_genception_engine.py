@@ -3,26 +3,20 @@
 What a real TensorRT does with them has not been tested by this project: no GPU was at hand.
 """
 
-import functools
-import logging
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import genception_fixtures as reference
 import numpy as np
 import pytest
 import torch
-from fake_compiler import FakeCompiler, PretendedTorchTensorRt
-from formula_weights import fill
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from fake_compiler import PretendedTorchTensorRt
+from genception_compiler import GRAPHS, PROFILE, Compiler
 
 pytest.importorskip("diffusers", reason="the full-size family needs thfm_ros[full]")
 
-from thfm_ros.config import EngineConfig
 from thfm_ros.contract import Frame, Task
-from thfm_ros.engine import genception_engine, genception_select
+from thfm_ros.engine import genception_engine
 from thfm_ros.engine.base import EngineError
 from thfm_ros.engine.cache import CacheError, EngineCache
 from thfm_ros.engine.checkpoint import Checkpoint, find_checkpoint
@@ -31,42 +25,7 @@ from thfm_ros.engine.genception_reference import PRECISION, Reference
 from thfm_ros.engine.genception_verify import TOLERANCE, differences, distance
 from thfm_ros.engine.tensorrt_compiler import TorchTensorRt
 from thfm_ros.model.genception_checkpoint import GenceptionCheckpoint, load_checkpoint
-from thfm_ros.model.genception_parts import Profile
 from thfm_ros.model.genception_runner import GenceptionRunner
-from thfm_ros.model.tiny_codec import TinyCodec
-
-GRAPHS = {"encoder_first", "encoder_later", "transformer", "decoder_first", "decoder_later"}
-PROFILE = Profile(frames=9, width=48, height=32)
-
-
-class Compiler(FakeCompiler):
-    """Knows which graphs it was asked for; those named in ``spoilt`` come out wrong or not."""
-
-    def __init__(self, spoilt: Sequence[str] = (), *, fails: bool = False, **options: str) -> None:
-        super().__init__(**options)  # type: ignore[arg-type]
-        self.spoilt, self.fails = spoilt, fails
-        self.built: list[str] = []
-
-    def build(self, graph: nn.Module, example: tuple[Tensor, ...], path: Path) -> None:
-        kind = type(graph).__name__.removesuffix("Step").removeprefix("Static").lower()
-        later = "" if kind == "transformer" else ("_later" if len(example) > 1 else "_first")
-        self.built.append(kind + later)
-        if self.built[-1] in self.spoilt:
-            if self.fails:
-                raise RuntimeError("no converter for aten.conv3d\nand a page of details")
-            graph = Doubled(graph)
-        super().build(graph, example, path)
-
-
-class Doubled(nn.Module):
-    """A graph that was compiled wrongly."""
-
-    def __init__(self, graph: nn.Module) -> None:
-        super().__init__()
-        self.graph = graph
-
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        return tuple(2 * out for out in self.graph(*inputs))
 
 
 class Loader:
@@ -246,96 +205,3 @@ def test_the_exported_graphs_say_what_pytorch_says_after_saving_and_loading(
         with torch.inference_mode():
             got = compiler.load(path)(*inputs)
             assert distance(list(got), list(reference_.module(graph)(*inputs))) < TOLERANCE / 3
-
-
-def of_pretended_gpu(monkeypatch: pytest.MonkeyPatch, compiler: Compiler) -> None:
-    """The machine has a GPU and torch_tensorrt; weights are loaded on the CPU all the same."""
-    monkeypatch.setattr(genception_select, "has_gpu", lambda: True)
-    monkeypatch.setattr("thfm_ros.engine.select.has_gpu", lambda: True)
-    monkeypatch.setattr("thfm_ros.engine.select.find_spec", lambda _: object())
-    monkeypatch.setattr("thfm_ros.engine.tensorrt_compiler.TorchTensorRt", lambda folder: compiler)
-
-    @functools.wraps(load_checkpoint)
-    def on_the_cpu(
-        path: Path, *, dtype: torch.dtype, device: str, tiny_codec: Path | None
-    ) -> GenceptionCheckpoint:
-        assert (dtype, device) == (torch.bfloat16, "cuda")
-        return load_checkpoint(path, dtype=dtype, tiny_codec=tiny_codec)
-
-    monkeypatch.setattr(genception_select, "load_checkpoint", on_the_cpu)
-
-
-Thfm = Callable[..., tuple[int, str]]
-
-
-@pytest.fixture
-def thfm(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Thfm:
-    from thfm_ros.cli import main
-
-    def run(*words: str) -> tuple[int, str]:
-        options = ["--checkpoint", str(path), "--cache-dir", str(tmp_path)]
-        code = main(["engine", *words, *options])
-        return code, capsys.readouterr().out
-
-    return run
-
-
-def test_the_command_builds_lists_verifies_and_clears(
-    thfm: Thfm, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    compiler = Compiler()
-    of_pretended_gpu(monkeypatch, compiler)
-    code, said = thfm("build")
-    assert (code, set(compiler.built)) == (0, GRAPHS), said
-    assert "genception_tiny: TensorRT 11.0" in said
-    code, said = thfm("list")
-    assert code == 0 and said.count(" sound") == len(GRAPHS) + 1  # and the prompts
-    code, said = thfm("verify", "--time", "--repeats", "1")
-    assert code == 0 and "It says what PyTorch says." in said
-    assert [line.split()[0] for line in said.splitlines()[3:6]] == list(genception_engine.PARTS)
-    code, said = thfm("clear")
-    assert code == 0 and thfm("list")[1].count(" sound") == 0
-
-
-def test_the_command_is_no_success_when_pytorch_had_to_step_in(
-    thfm: Thfm, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    of_pretended_gpu(monkeypatch, Compiler(["decoder_later"], fails=True))
-    code, said = thfm("build")
-    assert code == 1 and "instead of tensorrt for the decoder: no converter" in said
-
-
-def test_when_nothing_compiles_pytorch_on_the_gpu_runs_it_with_the_reason(
-    path: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    of_pretended_gpu(monkeypatch, Compiler(sorted(GRAPHS), fails=True))
-    config = EngineConfig(checkpoint=str(path), cache_dir=str(tmp_path))
-    with caplog.at_level(logging.WARNING):
-        network = genception_select.load_genception(config)
-    assert isinstance(network, GenceptionCheckpoint) and network.dtype == torch.bfloat16
-    assert "(instead of tensorrt: no converter for aten.conv3d)" in network.description
-    assert "PyTorch runs the network instead" in caplog.text
-
-
-def test_the_small_codec_is_compiled_whole_and_its_file_counts(
-    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file, compiler = tmp_path / "taew2_1.safetensors", Compiler()
-    save_file(fill(TinyCodec()), file)
-    of_pretended_gpu(monkeypatch, compiler)
-    config = EngineConfig(checkpoint=str(path), tiny_codec=str(file), cache_dir=str(tmp_path))
-    network = genception_select.load_genception(config)
-    assert network.description.endswith("bfloat16, 48x32x9, tiny codec")
-    assert sorted(compiler.built) == ["decoder_first", "encoder_first", "transformer"], (
-        "each half once, without memory"
-    )
-    plain = load_checkpoint(path, dtype=torch.bfloat16, tiny_codec=file)
-    assert max(differences(network, plain, PROFILE).values()) < TOLERANCE
-    genception_select.load_genception(config)
-    assert len(compiler.built) == 3, "from the cache"
-    save_file({name: 2 * value for name, value in fill(TinyCodec()).items()}, file)
-    genception_select.load_genception(config)
-    assert len(compiler.built) == 6, "another codec"
