@@ -1,7 +1,7 @@
 """Thin things that a network takes for limbs: tripods, bicycles, fences, sign posts, bare trees.
 
 They are drawn into places without people. What is rendered has poles and racks; these have the
-crossing lines and the joints of a skeleton, and cost a tenth of a millisecond.
+crossing lines and the joints of a skeleton.
 """
 
 import itertools

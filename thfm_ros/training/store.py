@@ -95,7 +95,11 @@ class Store:
         return self.frames[bisect_right(self._chances, rng.uniform(0, self._chances[-1]))]
 
     def pick_clip(self, rng: np.random.Generator, frames: int) -> list[FrameRef]:
-        """``frames`` consecutive frames of a clip that is long enough; the first of the clip."""
+        """The first ``frames`` frames of a clip that is long enough.
+
+        Raises:
+            ValueError: there is none, or they are too rare to be met.
+        """
         for _ in range(200):
             ref = self.pick(rng)
             row = ref.row - int(self.read("frame_index", ref))
