@@ -13,7 +13,7 @@ from thfm_ros.synth.motion import captured
 from thfm_ros.synth.occupations import OCCUPATIONS, SEATED, STANDING, occupied_hands
 from thfm_ros.synth.pack import AssetPack
 from thfm_ros.synth.rig import Rig
-from thfm_ros.synth.vary import varied
+from thfm_ros.synth.vary import mixed, varied
 
 
 @settings(max_examples=60, deadline=None)
@@ -90,6 +90,31 @@ def test_varied_motion_still_consists_of_rotations(choices: Choices, seed: int) 
     motion = varied(rng, random_motion(rng, choices, 3, 10.0), choices.rig)
     product = motion.turns @ motion.turns.transpose(0, 1, 3, 2)
     np.testing.assert_allclose(product, np.broadcast_to(np.eye(3), product.shape), atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_mixed_motion_keeps_the_legs_of_one_and_takes_an_arm_as_it_hung_on_the_other(
+    choices: Choices, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    legs, other = (gesture(rng, choices.rig, 3, 10.0) for _ in range(2))
+    motion, rig = mixed(rng, legs, other, choices.rig), choices.rig
+    product = motion.turns @ motion.turns.transpose(0, 1, 3, 2)
+    np.testing.assert_allclose(product, np.broadcast_to(np.eye(3), product.shape), atol=1e-6)
+    below = rig.below("upperleg01.L")
+    np.testing.assert_array_equal(motion.turns[:, below], legs.turns[:, below])
+
+    def elbow(turns: np.ndarray, side: str) -> np.ndarray:
+        upper, lower = (
+            turns[:, rig.index[f"{bone}.{side}"]] for bone in ("upperarm01", "lowerarm01")
+        )
+        bent: np.ndarray = upper.transpose(0, 2, 1) @ lower
+        return bent
+
+    same = [
+        np.allclose(elbow(motion.turns, side), elbow(other.turns, side), atol=1e-6) for side in "LR"
+    ]
+    assert any(same)
 
 
 def test_training_and_held_out_assets_are_disjoint(pack: AssetPack) -> None:

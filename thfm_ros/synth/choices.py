@@ -8,7 +8,7 @@ from thfm_ros.synth.gestures import gesture
 from thfm_ros.synth.motion import Motion, captured, posture
 from thfm_ros.synth.pack import AssetPack, Light
 from thfm_ros.synth.rig import Rig
-from thfm_ros.synth.vary import varied
+from thfm_ros.synth.vary import mixed, varied
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class Choices:
     rig: Rig
     bodies: np.ndarray  # numbers of known bodies
     captures: np.ndarray  # numbers of captured clips
+    chances: np.ndarray  # of these
     postures: np.ndarray
     lights: tuple[Light, ...]
 
@@ -39,26 +40,48 @@ def choose(pack: AssetPack, split: str) -> Choices:
         out: np.ndarray = numbers[held_out if split == "val" else ~held_out]
         return out
 
+    captures = part(len(pack.motions), 7)
     return Choices(
         pack=pack,
         rig=Rig(pack.body),
         bodies=part(len(pack.body.shape_samples), 8),
-        captures=part(len(pack.motions), 7),
+        captures=captures,
+        chances=_chances([pack.motions[number].name for number in captures]),
         postures=part(len(pack.poses), 7),
         lights=tuple(pack.lights[number] for number in part(len(pack.lights), 6)),
     )
 
 
+def _chances(names: list[str]) -> np.ndarray:
+    """Of clips: half of the captures are walks, which would be half of what people do."""
+    kinds = [name.rpartition("_")[0] for name in names]
+    weights = np.array([kinds.count(kind) ** -0.5 for kind in kinds])
+    chances: np.ndarray = weights / max(weights.sum(), 1e-9)
+    return chances
+
+
 def random_motion(rng: np.random.Generator, choices: Choices, frames: int, fps: float) -> Motion:
-    """A gesture made by rule, a capture or a posture; two thirds of the latter are varied."""
+    """A gesture made by rule, a capture or a posture, or parts of two of them.
+
+    Two thirds of all but the gestures are varied.
+    """
+    motion, ruled = _source(rng, choices, frames, fps)
+    if rng.random() < 0.35:
+        other, _ = _source(rng, choices, frames, fps)
+        motion, ruled = mixed(rng, motion, other, choices.rig), False
+    return motion if ruled or rng.random() < 0.33 else varied(rng, motion, choices.rig)
+
+
+def _source(
+    rng: np.random.Generator, choices: Choices, frames: int, fps: float
+) -> tuple[Motion, bool]:
+    """One motion as it is, and whether it is a gesture made by rule."""
     kind = rng.random()
     if kind < 0.4 or (not len(choices.captures) and not len(choices.postures)):
-        return gesture(rng, choices.rig, frames, fps)
+        return gesture(rng, choices.rig, frames, fps), True
     if kind < 0.85 and len(choices.captures):
-        which = int(rng.choice(choices.captures))
-        motion = captured(rng, choices.pack, which, frames, fps)
-    elif len(choices.postures):
-        motion = posture(rng, choices.pack, frames, choices.postures)
-    else:
-        return gesture(rng, choices.rig, frames, fps)
-    return varied(rng, motion, choices.rig) if rng.random() < 0.67 else motion
+        which = int(rng.choice(choices.captures, p=choices.chances))
+        return captured(rng, choices.pack, which, frames, fps), False
+    if len(choices.postures):
+        return posture(rng, choices.pack, frames, choices.postures), False
+    return gesture(rng, choices.rig, frames, fps), True

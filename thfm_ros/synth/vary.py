@@ -12,6 +12,7 @@ from thfm_ros.synth.rig import Rig
 from thfm_ros.synth.rotation import between, from_axis_angle, unit
 
 SIDES = (("L", 1.0), ("R", -1.0))
+SPINE = ("spine05", "spine04", "spine03", "spine02", "spine01")  # from below; rigs differ
 Turns = Float[np.ndarray, "t b 3 3"]
 
 
@@ -32,6 +33,22 @@ def varied(rng: np.random.Generator, motion: Motion, rig: Rig) -> Motion:
         look = from_axis_angle(rng.normal(0, 1, 3) * [0.25, 0.15, 0.4])
         rig.turn_below(turns, "neck01", _seen_from(chest, look))
     return Motion(turns, motion.root, motion.source + "+", motion.seat_m)
+
+
+def mixed(rng: np.random.Generator, legs: Motion, other: Motion, rig: Rig) -> Motion:
+    """The legs of one motion, and the trunk with both arms, or one arm alone, of another.
+
+    Captures are few: who kicks always held the arms alike. What is taken over keeps its turn
+    against the bone that it hangs on.
+    """
+    stem = "root"
+    branch = next(bone for bone in SPINE if bone in rig.index)
+    if rng.random() < 0.4:
+        branch, stem = (f"clavicle.{rng.choice(['L', 'R'])}", "spine01")
+    turns, at, taken = legs.turns.copy(), rig.index[stem], rig.below(branch)
+    carried = turns[:, at] @ other.turns[:, at].transpose(0, 2, 1)
+    turns[:, taken] = carried[:, None] @ other.turns[:, taken]
+    return Motion(turns, legs.root, f"{legs.source}&{other.source}", legs.seat_m)
 
 
 def _seen_from(frame: Float[np.ndarray, "t 3 3"], turn: Float[np.ndarray, "3 3"]) -> np.ndarray:
