@@ -71,6 +71,8 @@ def draw_move(rng: np.random.Generator, rendered: int, style: CropStyle) -> Move
     turn = rng.normal(0, np.radians(10))
     if rng.random() < 0.1 * firm:
         turn = rng.uniform(-0.8, 0.8)
+    elif rng.random() < 0.15 * firm:
+        turn = rng.uniform(-np.pi, np.pi)  # who lies or stands on the hands was rarely rendered
     chance = rng.random()
     if chance < 0.1 * firm:
         zoom, shift = rng.uniform(0.45, 0.75), rng.uniform(-0.15, 0.15, 2)
