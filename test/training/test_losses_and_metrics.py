@@ -12,7 +12,7 @@ from thfm_ros.model.network import NetworkOutputs
 from thfm_ros.model.tokens import find_peaks
 from thfm_ros.training import metrics
 from thfm_ros.training.batches import held_out
-from thfm_ros.training.losses import Batch, losses
+from thfm_ros.training.losses import Batch, losses, steady_loss
 
 
 @pytest.fixture(scope="module")
@@ -119,3 +119,27 @@ def test_the_angle_between_vectors_does_not_depend_on_their_length() -> None:
     a, b = np.array([[1.0, 0, 0]]), np.array([[0.0, 7, 0]])
     assert metrics.angles_deg(a, b)[0] == pytest.approx(90)
     assert metrics.angles_deg(a * 5, a)[0] == pytest.approx(0, abs=1e-4)
+
+
+def two_frames(first: tuple[int, int], second: tuple[int, int]) -> torch.Tensor:
+    """Heatmaps [2 frames, 1 joint, 8, 8] that are sure of a cell each."""
+    heat = torch.zeros(2, 1, 8, 8)
+    for frame, (row, column) in enumerate((first, second)):
+        heat[frame, 0, row, column] = 20.0
+    return heat
+
+
+def test_a_belief_that_jumps_while_the_joint_rests_is_not_steady() -> None:
+    peaks, weight = torch.full((2, 1, 2), 0.4), torch.ones(2, 1)
+    calm = steady_loss(two_frames((3, 3), (3, 3)), peaks, weight, frames=2)
+    jump = steady_loss(two_frames((3, 3), (6, 1)), peaks, weight, frames=2)
+    assert calm.item() == pytest.approx(0, abs=1e-6)
+    assert jump.item() == pytest.approx(np.log(2), abs=1e-3)  # the most that two beliefs differ
+
+
+def test_a_joint_that_moves_or_is_not_there_need_not_be_steady() -> None:
+    heat, weight = two_frames((3, 3), (6, 1)), torch.ones(2, 1)
+    moved = torch.tensor([[[0.44, 0.44]], [[0.19, 0.81]]])
+    assert steady_loss(heat, moved, weight, frames=2).item() == 0
+    resting = torch.full((2, 1, 2), 0.4)
+    assert steady_loss(heat, resting, torch.tensor([[1.0], [0.0]]), frames=2).item() == 0

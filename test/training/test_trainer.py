@@ -25,7 +25,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_data(tmp_path_factory.mktemp("data"))
 
 
-def recipe(steps: int) -> Recipe:
+def recipe(steps: int, muon: bool = False) -> Recipe:
     stage = Stage(
         name="tiny",
         steps=steps,
@@ -34,20 +34,22 @@ def recipe(steps: int) -> Recipe:
         frame_size=(48, 32),
         clip_share=0.3,
         lift_batch=4,
+        muon=muon,
     )
     return Recipe(stages=(stage,), warm_up=1)
 
 
+@pytest.mark.parametrize("muon", [False, True])
 def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(
-    data: Path, tmp_path: Path
+    data: Path, tmp_path: Path, muon: bool
 ) -> None:
-    whole = Trainer(tmp_path / "whole", recipe(6), data, "test")
+    whole = Trainer(tmp_path / "whole", recipe(6, muon), data, "test")
     whole.run(1e9, 1e9, workers=0, heldout=2)
 
-    first = Trainer(tmp_path / "parts", recipe(6), data, "test")
+    first = Trainer(tmp_path / "parts", recipe(6, muon), data, "test")
     first.run(0.0, 1e9, workers=0, heldout=2)  # out of time after one step
     assert first.step == 1
-    second = Trainer(tmp_path / "parts", recipe(6), data, "test")
+    second = Trainer(tmp_path / "parts", recipe(6, muon), data, "test")
     second.run(1e9, 1e9, workers=0, heldout=2)
 
     assert second.step == whole.step == 6
@@ -67,8 +69,9 @@ def test_a_run_writes_loadable_weights_figures_and_pictures(data: Path, tmp_path
     assert (tmp_path / "heldout.png").stat().st_size > 1000
 
 
-def test_the_loss_falls_on_painted_people(data: Path, tmp_path: Path) -> None:
-    trainer = Trainer(tmp_path, recipe(40), data, "test")
+@pytest.mark.parametrize("muon", [False, True])
+def test_the_loss_falls_on_painted_people(data: Path, tmp_path: Path, muon: bool) -> None:
+    trainer = Trainer(tmp_path, recipe(40, muon), data, "test")
     seen: list[float] = []
     step = trainer._train
 
@@ -79,6 +82,20 @@ def test_the_loss_falls_on_painted_people(data: Path, tmp_path: Path) -> None:
     trainer._train = watched  # type: ignore[method-assign,assignment]
     trainer.run(1e9, 1e9, workers=0, heldout=2)
     assert seen[-1] < 0.9 * seen[2]
+
+
+def test_a_stage_with_another_optimizer_goes_on_with_the_same_weights(
+    data: Path, tmp_path: Path
+) -> None:
+    stages = (*recipe(1).stages, *recipe(1, muon=True).stages)
+    trainer = Trainer(tmp_path, Recipe(stages=stages, warm_up=1), data, "test")
+    before = {name: value.clone() for name, value in trainer.network.named_parameters()}
+    trainer.run(1e9, 1e9, workers=0, heldout=2)
+    moved = {name: (value - before[name]).abs().max().item()
+             for name, value in trainer.network.named_parameters()}  # fmt: skip
+    still = [name for name, by in moved.items() if not 0 < by < 0.1]
+    assert trainer.step == 2 and not still
+    assert Trainer(tmp_path, Recipe(stages=stages), data, "test").optimizer.kind == "muon"
 
 
 def test_views_of_poses_are_what_a_camera_would_see(data: Path) -> None:

@@ -16,6 +16,8 @@ from thfm_ros.model.tokens import cell_centres
 from thfm_ros.training.samples import Sample
 
 CELL_SIGMA = 1.0  # of the target heatmaps, in cells
+STILL = 0.75
+"""Cells that a joint may move between two frames for its heatmaps to have to agree."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,7 @@ class Weights:
     votes: float = 2.0
     heatmap: float = 1.0
     peaks: float = 1.0
+    steady: float = 0.3
     positions: float = 3.0
     visibility: float = 0.3
     log_width: float = 0.3
@@ -90,6 +93,26 @@ def heatmap_loss(heatmaps: Float[Tensor, "b k gh gw"], peaks: Tensor, weight: Te
     return mean_where(cross, weight)
 
 
+def steady_loss(
+    heatmaps: Float[Tensor, "b k gh gw"], peaks: Tensor, weight: Tensor, frames: int
+) -> Tensor:
+    """How much the belief about a joint changes from frame to frame while the joint does not.
+
+    Jensen-Shannon divergence, nats. Jitter is jumps between two places that both look right: a
+    loss on each frame alone does not mind them.
+    """
+    rows, columns = heatmaps.shape[-2:]
+    belief = heatmaps.flatten(2).log_softmax(-1).unflatten(0, (-1, frames))
+    place = peaks.unflatten(0, (-1, frames)) * torch.tensor([columns, rows])
+    known = (weight > 0).unflatten(0, (-1, frames))
+    still = (place[:, 1:] - place[:, :-1]).norm(dim=-1) < STILL
+    where = still & known[:, 1:] & known[:, :-1]
+    before, after = belief[:, :-1], belief[:, 1:]
+    both = torch.logaddexp(before, after) - np.log(2)
+    apart = before.exp() * (before - both) + after.exp() * (after - both)
+    return mean_where(apart.sum(-1) / 2, where)
+
+
 def dense_losses(maps: Float[Tensor, "b 27 h w"], batch: Batch) -> dict[str, Tensor]:
     """Of all dense prompts; the order of channels is that of prompts.READOUT_CHANNELS."""
     mask, parts, relief, normals, surface, votes = maps.split([1, 17, 1, 3, 3, 2], dim=1)
@@ -123,7 +146,12 @@ def body_losses(out: NetworkOutputs, batch: Batch) -> dict[str, Tensor]:
     )
     known = here * (~batch.log_width.isnan()).float()
     apart = (out.positions - batch.positions).abs().sum(-1).mean(1)
+    frames = batch.picture.shape[1]
+    steady = {}
+    if frames > 1:
+        steady["steady"] = steady_loss(out.heatmaps, batch.peaks, weight, frames)
     return {
+        **steady,
         "heatmap": heatmap_loss(out.heatmaps, batch.peaks, weight),
         "peaks": mean_where((out.peaks - batch.peaks).abs().sum(-1), weight),
         "positions": mean_where(apart, known),

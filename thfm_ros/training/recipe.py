@@ -25,6 +25,7 @@ class Stage:
     ease: float = 0.0  # see samples.CropStyle
     rate: float = 1e-3
     final_rate: float = 1e-3
+    muon: bool = False  # see optimizer.py; a change begins without momentum
     lift_only: bool = False  # teach the lifter alone, from skeletons
     lift_batch: int = 16  # skeletons per step beside the pictures
 

@@ -25,6 +25,7 @@ from thfm_ros.model.weights import nano_card, save_network
 from thfm_ros.training.batches import held_out, stream
 from thfm_ros.training.lifting import PoseBank, Views
 from thfm_ros.training.losses import Batch, losses, total
+from thfm_ros.training.optimizer import Optimizer, make_optimizer
 from thfm_ros.training.processes import agreed, rank, share_gradients, stop_at_a_signal
 from thfm_ros.training.recipe import Recipe, Stage
 from thfm_ros.training.scoring import score
@@ -43,7 +44,7 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         self.network = NanoNetwork()
         self.average = copy.deepcopy(self.network)
-        self.optimizer = _optimizer(self.network)
+        self.optimizer: Optimizer = make_optimizer(self.network, muon=False)
         self.step = 0
         self.seconds = 0.0
         self.smooth: dict[str, float] = {}
@@ -54,6 +55,7 @@ class Trainer:
         state = torch.load(self.folder / "state.pt", weights_only=False)
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
+        self.optimizer = make_optimizer(self.network, muon=state.get("muon", False))
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds, self.smooth = state["step"], state["seconds"], state["smooth"]
         logger.info("resumed %s at step %d", self.folder, self.step)
@@ -64,6 +66,7 @@ class Trainer:
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "muon": self.optimizer.kind == "muon",
             "step": self.step,
             "seconds": self.seconds,
             "smooth": self.smooth,
@@ -112,8 +115,9 @@ class Trainer:
         stage = self.recipe.stages[index]
         rng = np.random.default_rng([self.recipe.seed, self.step, 7, rank()])
         rate = rate_of(stage, within) * min(1.0, (self.step + 1) / self.recipe.warm_up)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        if stage.muon != (self.optimizer.kind == "muon"):
+            self.optimizer = make_optimizer(self.network, stage.muon)
+        self.optimizer.set_rate(rate)
         found = {}
         if not stage.lift_only:
             with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.bfloat16):
@@ -178,14 +182,6 @@ def lift_loss(network: NanoNetwork, views: Views) -> torch.Tensor:
     positions, _ = network.lifter(views.peaks, views.mass, views.log_width, 1.0, None)
     loss: torch.Tensor = (positions - views.positions).abs().sum(-1).mean()
     return loss
-
-
-def _optimizer(network: NanoNetwork) -> torch.optim.Optimizer:
-    """AdamW; norms, biases and scales do not decay."""
-    matrices = [p for p in network.parameters() if p.ndim > 1]
-    others = [p for p in network.parameters() if p.ndim <= 1]
-    groups = [{"params": matrices, "weight_decay": 0.02}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.98), fused=True)
 
 
 @torch.no_grad()
