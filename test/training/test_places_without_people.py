@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from painted_store import write_data
 
 from thfm_ros.training import frames
-from thfm_ros.training.frames import nobody_sample
+from thfm_ros.training.facades import MOTIFS, Motif, draw_facades
+from thfm_ros.training.frames import nobody_sample, rendered_sample
 from thfm_ros.training.samples import PADDING
 from thfm_ros.training.sticks import THINGS, draw_sticks
 from thfm_ros.training.store import Store
@@ -53,3 +56,38 @@ def test_sticks_change_a_part_of_the_picture_and_stay_in_its_range() -> None:
         assert picture.min() >= 0 and picture.max() <= 255
         changed.append(float((picture != 128).any(-1).mean()))
     assert max(changed) < 0.7 and np.median(changed) > 0.005
+
+
+@pytest.mark.parametrize("motif", MOTIFS, ids=lambda motif: motif.__name__.strip("_"))
+@given(height=st.integers(8, 60), width=st.integers(8, 80), seed=st.integers(0, 99))
+@settings(max_examples=15, deadline=None)
+def test_every_busy_surface_fits_patches_of_any_size(
+    motif: Motif, height: int, width: int, seed: int
+) -> None:
+    patch = np.full((height, width, 3), 128, np.uint8)
+    motif(np.random.default_rng(seed), patch)
+    assert patch.shape == (height, width, 3)
+
+
+def test_busy_surfaces_have_more_edges_than_what_they_cover() -> None:
+    edges = []
+    for seed in range(20):
+        picture = np.full((96, 128, 3), 128, np.float32)
+        draw_facades(np.random.default_rng(seed), picture)
+        assert picture.min() >= 0 and picture.max() <= 255
+        edges.append(float((np.abs(np.diff(picture[..., 0], axis=1)) > 8).mean()))
+    assert np.median(edges) > 0.02
+
+
+def test_busy_surfaces_stand_behind_people_and_not_before_them(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """painted_store paints people with 200 of red; the surface is white here."""
+    monkeypatch.setattr(frames, "apply_photometric", lambda picture, *_: picture.astype(np.uint8))
+    monkeypatch.setattr(frames, "draw_facades", lambda _, picture: picture.fill(255))
+    monkeypatch.setattr(frames, "BUSY", 1.0)
+    for seed in range(10):
+        sample = rendered_sample(store, np.random.default_rng(seed), (64, 48))
+        person = sample.instances[0] > 0
+        assert (sample.picture[0, ::2, ::2][person] != 255).any(-1).all()
+        assert (sample.picture[0, ::2, ::2][~person] == 255).all()

@@ -151,7 +151,7 @@ def test_votes_of_a_person_end_in_the_middle_of_its_box() -> None:
 def test_a_composed_frame_says_nothing_of_what_it_cannot_know(data: Path) -> None:
     store, backgrounds = Store(data / "train"), Backgrounds(data / "backgrounds.npy")
     rng = np.random.default_rng(5)
-    samples = [frame_sample(store, backgrounds, rng, (96, 64)) for _ in range(12)]
+    samples = [frame_sample(store, backgrounds, rng, (96, 64)) for _ in range(40)]
     crowds = [len(np.unique(s.instances)) - 1 for s in samples]
     assert max(crowds) >= 2 and min(crowds) == 0
     for sample in samples:

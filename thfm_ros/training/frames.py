@@ -12,6 +12,7 @@ import numpy as np
 
 from thfm_ros.skeleton import PART_TWINS, Joint
 from thfm_ros.training.backgrounds import Backgrounds
+from thfm_ros.training.facades import draw_facades
 from thfm_ros.training.photometric import apply_photometric, draw_photometric
 from thfm_ros.training.samples import PADDING, Sample, votes_of
 from thfm_ros.training.sticks import draw_sticks
@@ -20,6 +21,9 @@ from thfm_ros.training.store import FrameRef, Store
 PART_TWIN = np.array(PART_TWINS, np.uint8)
 CROWD = (0.10, 0.24, 0.22, 0.16, 0.10, 0.08, 0.06, 0.04)
 """How likely it is that 0, 1, 2 ... people are in the picture."""
+
+BUSY = 0.2
+"""Share of the rendered pictures in which busy surfaces stand behind the people."""
 
 NOBODY_TRIES = 5  # places that are looked at, of which the one with most contrast is taken
 CLOSE = 0.3
@@ -130,6 +134,10 @@ def rendered_sample(store: Store, rng: np.random.Generator, size: tuple[int, int
 
     canvas = _Canvas(picture)
     canvas.instances, parts = moved("instances"), moved("parts")
+    if rng.random() < BUSY:
+        behind = picture.astype(np.float32)
+        draw_facades(rng, behind)
+        picture = np.where(canvas.instances[..., None] > 0, picture, behind.astype(np.uint8))
     canvas.parts = PART_TWIN[parts] if mirrored else parts
     side = -1 if mirrored else 1
     facing = moved("normals").view(np.int8).astype(np.float32) / 127
