@@ -116,6 +116,12 @@ class DecodeConfig(_Checked):
     mask_threshold: float = option(
         0.5, "probability above which a pixel is a person", min=0.05, max=0.95
     )
+    candidate_threshold: float = option(
+        0.5,
+        "the same where the whole picture is searched for people; a crop then decides",
+        min=0.05,
+        max=0.95,
+    )
     min_score: float = option(0.35, "somebody new whose score is lower is nobody", min=0.0, max=1.0)
     keep_score: float = option(
         0.2, "the same for somebody who is tracked already", min=0.0, max=1.0

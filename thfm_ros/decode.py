@@ -144,7 +144,7 @@ def find_candidates(
     clusters, _ = people_from_votes(
         sigmoid(raw.dense.mask),
         raw.dense.votes,
-        threshold=config.mask_threshold,
+        threshold=config.candidate_threshold,
         radius=config.vote_radius,
         min_side=regions.min_person_px / cell_px,
     )

@@ -34,6 +34,7 @@ def test_no_person_is_in_the_pixels_of_a_place_without_people(
     """painted_store paints places darker than 80, and people with 200 of red."""
     monkeypatch.setattr(frames, "apply_photometric", lambda picture, *_: picture.astype(np.uint8))
     monkeypatch.setattr(frames, "draw_sticks", lambda *_: None)
+    monkeypatch.setattr(frames, "draw_facades", lambda *_: None)
     for seed in range(20):
         red = nobody_sample(store, np.random.default_rng(seed), 64).picture[..., 0]
         assert red.max() < 90 or np.unique(red).tolist() == [PADDING]

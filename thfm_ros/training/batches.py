@@ -19,7 +19,7 @@ from thfm_ros.training.store import Store
 RENDERED = 0.5
 """Share of the whole frames that were rendered as such; the others are composed."""
 
-NOBODY = 0.06
+NOBODY = 0.1
 """Share of the still crops that show a place without people, where whole frames were rendered."""
 
 REFRESH = 400  # steps between looks for new shards

@@ -166,6 +166,8 @@ def nobody_sample(store: Store, rng: np.random.Generator, size: int) -> Sample:
         if seen.std() > most:  # what has edges is more easily mistaken
             rgb, most = seen, float(seen.std())
     drawn = cv2.resize(rgb, (size, size)).astype(np.float32)
+    if rng.random() < 0.3:
+        draw_facades(rng, drawn)
     if rng.random() < 0.5:
         draw_sticks(rng, drawn)
     picture = apply_photometric(drawn, draw_photometric(rng, 0.8), rng)
