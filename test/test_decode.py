@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import property_tests  # noqa: F401
@@ -161,6 +162,19 @@ def test_the_frame_pass_finds_everybody_with_their_boxes() -> None:
     truth = sorted([np.clip(box_of(each, K), 0, [*SIZE, *SIZE]).tolist() for each in people])
     np.testing.assert_allclose(boxes, truth, atol=2.2 * region.scale)
     assert all(each.score > 0.9 for each in found)
+
+
+@pytest.mark.parametrize(("logit", "found"), [(-1.0, True), (-3.0, False)])
+def test_who_is_only_suspected_in_the_whole_picture_is_a_candidate(
+    logit: float, found: bool
+) -> None:
+    """Before a busy background the first look is unsure of people whom a crop shows clearly."""
+    region = whole_frame(*SIZE, (192, 144)).map
+    raw = perfect(region, K, [Person(0, 0, 5)])
+    assert raw.dense is not None
+    unsure = np.where(raw.dense.mask > 0, logit, raw.dense.mask).astype(np.float32)
+    raw = replace(raw, dense=replace(raw.dense, mask=unsure))
+    assert bool(find_candidates(raw, region, SIZE, CONFIG, RegionConfig())) == found
 
 
 def test_people_who_are_too_small_are_no_candidates() -> None:

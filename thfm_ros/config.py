@@ -117,7 +117,7 @@ class DecodeConfig(_Checked):
         0.5, "probability above which a pixel is a person", min=0.05, max=0.95
     )
     candidate_threshold: float = option(
-        0.5,
+        0.2,
         "the same where the whole picture is searched for people; a crop then decides",
         min=0.05,
         max=0.95,
