@@ -1,5 +1,4 @@
 import math
-from dataclasses import replace
 
 import numpy as np
 import property_tests  # noqa: F401
@@ -173,7 +172,7 @@ def test_who_is_only_suspected_in_the_whole_picture_is_a_candidate(
     raw = perfect(region, K, [Person(0, 0, 5)])
     assert raw.dense is not None
     unsure = np.where(raw.dense.mask > 0, logit, raw.dense.mask).astype(np.float32)
-    raw = replace(raw, dense=replace(raw.dense, mask=unsure))
+    raw = raw._replace(dense=raw.dense._replace(mask=unsure))
     assert bool(find_candidates(raw, region, SIZE, CONFIG, RegionConfig())) == found
 
 
