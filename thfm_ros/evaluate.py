@@ -116,7 +116,7 @@ def _check_crops(folder: Path) -> None:
 def _crops(args: argparse.Namespace, path: Path) -> tuple[str, str]:
     import torch
 
-    from thfm_ros.evaluation.crops import by_limb, by_size, dense_pose
+    from thfm_ros.evaluation.crops import by_attitude, by_limb, by_size, dense_pose
     from thfm_ros.evaluation.lines import crop_tables
     from thfm_ros.model.weights import load_network
     from thfm_ros.training.batches import held_out
@@ -129,6 +129,7 @@ def _crops(args: argparse.Namespace, path: Path) -> tuple[str, str]:
     said = predict(network, batches)
     scores = scores_of(said, batches) | baselines(batches) | dense_pose(said, batches)
     scores |= by_limb(said, batches) | by_size(said, batches)
+    scores |= by_attitude(said, batches)
     people = sum(len(batch.instances) for batch in batches)
     return f"{people} held-out crops of {card.crop_size[0]} px", crop_tables(scores)
 

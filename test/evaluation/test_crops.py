@@ -9,6 +9,7 @@ from painted_store import write_data
 from thfm_ros.evaluation import crops, lines, steadiness
 from thfm_ros.evaluation.page import table
 from thfm_ros.model.network import NanoNetwork
+from thfm_ros.skeleton import Joint
 from thfm_ros.training.batches import held_out
 from thfm_ros.training.losses import Batch
 from thfm_ros.training.scoring import baselines, predict, scores_of
@@ -35,6 +36,7 @@ def test_every_line_of_the_tables_is_measured(batches: list[Batch]) -> None:
     said = predict(NanoNetwork(), batches)
     scores = scores_of(said, batches) | baselines(batches) | crops.dense_pose(said, batches)
     scores |= crops.by_limb(said, batches) | crops.by_size(said, batches)
+    scores |= crops.by_attitude(said, batches)
     text = lines.crop_tables(scores)
     assert f"| mask IoU | {scores['mask_iou']:.3f} |" in text
     for limb in ("wrists", "ankles"):
@@ -73,6 +75,19 @@ def test_people_are_sorted_by_their_longer_side(batches: list[Batch]) -> None:
     scores = crops.by_size(truths(batches), batches)
     assert scores["people_under a half"] == 0 and scores["people_over three quarters"] == 0
     assert scores["pck10_a half to three quarters"] == pytest.approx(1.0)
+
+
+def test_people_are_sorted_by_how_their_trunk_stands_in_the_picture(batches: list[Batch]) -> None:
+    pose = np.zeros((4, len(Joint), 3))
+    trunk = np.radians([5, 90, 90, 170])
+    pose[:, [Joint.LEFT_SHOULDER, Joint.RIGHT_SHOULDER]] = np.stack(
+        [np.sin(trunk), -np.cos(trunk), np.zeros(4)], 1
+    )[:, None] * [[[0.5]], [[0.5]], [[-0.3]], [[0.5]]]
+    angles = crops.trunk_angles(pose)
+    np.testing.assert_allclose(angles, [5, 90, 90, 170], atol=1e-6)
+    scores = crops.by_attitude(truths(batches), batches)
+    people = [scores[f"people_{name}"] for name in crops.ATTITUDES]
+    assert sum(people) == sum(len(batch.positions) for batch in batches)
 
 
 def clip(move: float, noise: float, seed: int = 0) -> steadiness.Clip:

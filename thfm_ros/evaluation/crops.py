@@ -1,4 +1,4 @@
-"""Held-out crops in parts: by limb, by how large the person is, and dense pose.
+"""Held-out crops in parts: by limb, by the size and the attitude of the person, and dense pose.
 
 The network alone, on crops that show the person as the pipeline would cut them.
 """
@@ -8,7 +8,7 @@ from dataclasses import fields
 import numpy as np
 import torch
 
-from thfm_ros.skeleton import PART_NAMES
+from thfm_ros.skeleton import PART_NAMES, Joint
 from thfm_ros.training import metrics
 from thfm_ros.training.losses import Batch
 from thfm_ros.training.scoring import baselines, scores_of
@@ -22,6 +22,13 @@ SIZES: dict[str, tuple[float, float]] = {
     "over three quarters": (0.75, np.inf),
 }
 """Bands of the longer side of the target, in sides of the crop."""
+
+ATTITUDES: dict[str, tuple[float, float]] = {
+    "upright": (0.0, 45.0),
+    "leaning or lying": (45.0, 135.0),
+    "upside down": (135.0, np.inf),
+}
+"""Bands of the angle between the trunk, hips to shoulders, and the picture's up, degrees."""
 
 PARTS_OF_LIMB: dict[str, tuple[str, ...]] = {
     "head": ("head", "hair"),
@@ -75,15 +82,35 @@ def _mean(values: np.ndarray) -> float:
 
 def by_size(predicted: Predicted, batches: list[Batch]) -> Scores:
     """All figures of scoring.py again, for people of each size."""
-    sizes = target_sizes(joined(batches, "instances"))
+    return _by_band(predicted, batches, target_sizes(joined(batches, "instances")), SIZES)
+
+
+def by_attitude(predicted: Predicted, batches: list[Batch]) -> Scores:
+    """All figures of scoring.py again, for people who stand, lie, and are upside down."""
+    return _by_band(predicted, batches, trunk_angles(joined(batches, "positions")), ATTITUDES)
+
+
+def trunk_angles(positions: np.ndarray) -> np.ndarray:
+    """Angle between the trunk and the picture's up, degrees [n]; positions from the hips."""
+    trunk = positions[:, [Joint.LEFT_SHOULDER, Joint.RIGHT_SHOULDER]].mean(1)
+    found: np.ndarray = np.degrees(np.arccos(-trunk[:, 1] / np.linalg.norm(trunk, axis=1)))
+    return found
+
+
+def _by_band(
+    predicted: Predicted,
+    batches: list[Batch],
+    values: np.ndarray,
+    bands: dict[str, tuple[float, float]],
+) -> Scores:
     row: Scores = {}
-    for name, (low, high) in SIZES.items():
-        band = (sizes >= low) & (sizes < high)
+    for name, (low, high) in bands.items():
+        band = (values >= low) & (values < high)
         row[f"people_{name}"] = float(band.sum())
         if not band.any():
             continue
         some = [_chosen(batches, band)]
-        said = {key: values[band] for key, values in predicted.items()}
+        said = {key: each[band] for key, each in predicted.items()}
         scores = scores_of(said, some) | baselines(some)
         row |= {f"{key}_{name}": value for key, value in scores.items()}
     return row

@@ -179,6 +179,8 @@ def crop_tables(scores: Scores) -> str:
             breakdown(scores, "limb", tuple(LIMBS), CROP_LIMBS),
             "By size, the longer side of the person in sides of the crop:",
             breakdown(scores, "size", tuple(crops.SIZES), CROP_SIZES),
+            "By attitude, the trunk's angle to the picture's up (45 and 135 degrees part them):",
+            breakdown(scores, "attitude", tuple(crops.ATTITUDES), CROP_SIZES),
         ]
     )
 
