@@ -159,7 +159,7 @@ def _frames(args: argparse.Namespace, path: Path) -> tuple[str, str]:
     clips = held_out_clips(args.data / "valframes")
     pipeline = _pipeline(args, path)
     judged = judged_clips(pipeline, clips, args.frames)
-    scores = scores_of(judged)
+    scores = scores_of(judged) | _held(args, pipeline)
     counted = (
         f"{len(judged)} held-out whole frames of {judged[-1].clip + 1} clips, "
         f"{scores['people']:.0f} people, {scores['empty']:.0f} frames without anybody, "
@@ -168,6 +168,18 @@ def _frames(args: argparse.Namespace, path: Path) -> tuple[str, str]:
         f"{pipeline.engine.description}"
     )
     return counted, whole_tables(scores, FRAMES)
+
+
+def _held(args: argparse.Namespace, pipeline: "Pipeline") -> dict[str, float]:
+    """Jitter of people who do not move, once the pipeline has settled."""
+    from thfm_ros.evaluation import held
+    from thfm_ros.evaluation.following import over_time
+    from thfm_ros.evaluation.frames import held_out_clips, judged_clips
+
+    clips = held.held_clips(held_out_clips(args.data / "valframes"))
+    judged = judged_clips(pipeline, clips, args.frames // 6, held.STEP_NS)
+    settled = [each for i, each in enumerate(judged) if i % held.FRAMES >= held.SETTLED]
+    return {f"{name}_held": value for name, value in over_time(settled).items()}
 
 
 def _pictures(args: argparse.Namespace, path: Path) -> tuple[str, str]:

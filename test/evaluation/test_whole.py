@@ -4,47 +4,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_engine import FakeEngine, Person, box_of, camera, picture, pixels_of
+from fake_engine import FakeEngine, Person
+from still_frames import LEFT, RIGHT, K, write_frames
 
 from thfm_ros.config import Config
 from thfm_ros.evaluation import lines
+from thfm_ros.evaluation.following import over_time
 from thfm_ros.evaluation.frames import held_out_clips, judged_clips
 from thfm_ros.evaluation.people import Judged, match, relief_of
 from thfm_ros.evaluation.people import Person as Truth
 from thfm_ros.evaluation.whole import scores_of
 from thfm_ros.pipeline import PerceptionPipeline
 from thfm_ros.skeleton import Joint
-from thfm_ros.synth.dataset import write_shard
-
-K = camera(320, 240, 250.0)
-LEFT, RIGHT = Person(-0.8, 0.1, 3), Person(0.7, 0.0, 3.5)
-
-
-def rectangle(person: Person) -> tuple[slice, slice]:
-    x0, y0, x1, y1 = np.round(box_of(person, K)).astype(int)
-    return slice(max(y0, 0), y1), slice(max(x0, 0), x1)
-
-
-def write_frames(folder: Path, people: list[Person], frames: int = 3) -> None:
-    """One clip of a still scene."""
-    folder.mkdir(parents=True)
-    shape = (K.height, K.width)
-    instances, depth = np.zeros(shape, np.uint8), np.zeros(shape, np.float16)
-    joints = np.full((4, len(Joint), 3), np.nan, np.float32)
-    pixels = np.full((4, len(Joint), 2), np.nan, np.float32)
-    for number, person in enumerate(people):
-        instances[rectangle(person)], depth[rectangle(person)] = number + 1, person.z
-        joints[number] = person.joints_m()
-        pixels[number] = pixels_of(person.joints_m(), K)
-    visibility = np.where(np.isfinite(pixels).all(-1), 2, 0).astype(np.uint8)
-    one = {
-        "rgb": picture(K), "instances": instances, "depth_m": depth, "keypoints2d": pixels,
-        "keypoints3d": joints, "visibility": visibility,
-        "intrinsics": np.array([K.fx, K.fy, K.cx, K.cy], np.float32),
-    }  # fmt: skip
-    arrays = {name: np.stack([value] * frames) for name, value in one.items()}
-    arrays["frame_index"] = np.arange(frames, dtype=np.int16)
-    write_shard(folder / "shard.npz", arrays, {}, store="plain")
 
 
 def judged(folder: Path, there: list[Person], seen: list[Person]) -> list[Judged]:
@@ -64,6 +35,7 @@ def test_a_perfect_engine_gets_everything_right(tmp_path: Path) -> None:
     assert scores["followed"] == 4 and scores["switches"] == 0
     assert scores["swapped_pairs"] == 0
     assert scores["right_number_one"] == 0.0
+    scores |= {f"{name}_held": value for name, value in over_time(verdicts).items()}
     assert "| recall of people, IoU >= 0.5 | 1.000 |" in lines.whole_tables(scores, lines.FRAMES)
 
 
@@ -76,7 +48,9 @@ def test_who_is_overlooked_costs_recall_and_who_is_invented_precision(tmp_path: 
 
 
 def test_somebody_found_in_an_empty_room_is_counted(tmp_path: Path) -> None:
-    scores = scores_of(judged(tmp_path / "frames", [], [LEFT]))
+    verdicts = judged(tmp_path / "frames", [], [LEFT])
+    scores = scores_of(verdicts)
+    scores |= {f"{name}_held": value for name, value in over_time(verdicts).items()}
     assert scores["false_per_empty"] == 1.0 and scores["empty"] == 3
     assert np.isnan(scores["recall"]) and np.isnan(scores["mask_iou"])
     assert "not measured" in lines.whole_tables(scores, lines.FRAMES)

@@ -92,7 +92,9 @@ def held_out_clips(folder: Path) -> Iterator[list[Rendered]]:
             yield [Rendered(*(arrays[key][row] for key in KEYS[:7])) for row in rows]
 
 
-def judged_clips(pipeline: Pipeline, clips: Iterable[list[Rendered]], most: int) -> list[Judged]:
+def judged_clips(
+    pipeline: Pipeline, clips: Iterable[list[Rendered]], most: int, step_ns: int = STEP_NS
+) -> list[Judged]:
     """Every frame of the first ``most`` clips, seen by the pipeline in their order."""
     window = FrameWindow(pipeline.config.window)
     found = []
@@ -100,7 +102,7 @@ def judged_clips(pipeline: Pipeline, clips: Iterable[list[Rendered]], most: int)
     for number, frames in enumerate(bar):
         window.reset("another clip")
         for index, rendered in enumerate(frames):
-            stamp = number * 3_600_000_000_000 + index * STEP_NS
+            stamp = number * 3_600_000_000_000 + index * step_ns
             clip = window.push(Frame(rendered.rgb, stamp, "camera", rendered.camera()))
             assert clip is not None  # stamps rise
             found.append(_judged(pipeline, rendered, pipeline.step(clip, TASKS), number))
