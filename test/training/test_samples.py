@@ -14,7 +14,7 @@ from thfm_ros.joints import view_of
 from thfm_ros.skeleton import TWINS, Joint
 from thfm_ros.synth.dataset import read_shard, write_shard
 from thfm_ros.training.backgrounds import Backgrounds
-from thfm_ros.training.frames import frame_sample, rendered_sample
+from thfm_ros.training.frames import Cutout, frame_sample, rendered_sample, turned
 from thfm_ros.training.samples import (
     HIPS,
     CropStyle,
@@ -202,3 +202,21 @@ def test_people_seen_from_behind_are_drawn_more_often(tmp_path: Path) -> None:
     assert drawn == pytest.approx(BACK_VIEWS / (BACK_VIEWS + 3), abs=0.05)
     clip = store.pick_clip(rng, 4)
     assert [ref.row - clip[0].row for ref in clip] == [0, 1, 2, 3] and clip[0].row % 4 == 0
+
+
+def test_somebody_turned_by_a_quarter_faces_where_the_pixels_went() -> None:
+    rgb = np.zeros((4, 2, 3), np.uint8)
+    rgb[0] = 255  # the head
+    normals = np.zeros((4, 2, 3), np.float32)
+    normals[0] = (0, -1, 0)  # up, as the top of a head does
+    normals[3] = (0.6, 0, 0.8)
+    plain = np.ones((4, 2), np.uint8)
+    person = Cutout(rgb, plain, plain, normals, normals, True)
+    once = turned(person, 1)  # against the clock: the head lies on the left
+    assert once.rgb.shape == (2, 4, 3) and (once.rgb[:, 0] == 255).all()
+    np.testing.assert_allclose(once.normals[:, 0], [(-1, 0, 0)] * 2, atol=1e-6)
+    np.testing.assert_allclose(once.normals[:, 3], [(0, -0.6, 0.8)] * 2, atol=1e-6)
+    np.testing.assert_allclose(once.surface, np.rot90(normals), atol=1e-6)  # of the limb: stays
+    back = turned(turned(turned(once, 1), 1), 1)
+    np.testing.assert_allclose(back.normals, normals, atol=1e-6)
+    np.testing.assert_array_equal(turned(person, 3).rgb, turned(turned(person, 2), 1).rgb)

@@ -22,6 +22,9 @@ PART_TWIN = np.array(PART_TWINS, np.uint8)
 CROWD = (0.10, 0.24, 0.22, 0.16, 0.10, 0.08, 0.06, 0.04)
 """How likely it is that 0, 1, 2 ... people are in the picture."""
 
+LYING = 0.12
+"""Share of the people set into a picture who are turned by quarters: a robot must see who fell."""
+
 BUSY = 0.2
 """Share of the rendered pictures in which busy surfaces stand behind the people."""
 
@@ -60,6 +63,17 @@ def read_cutout(store: Store, ref: FrameRef, mirrored: bool) -> Cutout | None:
         normals = normals[:, ::-1] * np.array([-1, 1, 1], np.float32)
         surface = surface[:, ::-1] * np.array([1, -1, 1], np.float32)
     return Cutout(rgb, mask, parts, normals, surface, whole)
+
+
+def turned(person: Cutout, quarters: int) -> Cutout:
+    """The same person after so many quarter turns against the clock: lying, or upside down."""
+    rgb, mask, parts, normals, surface = (
+        np.rot90(values, quarters)
+        for values in (person.rgb, person.mask, person.parts, person.normals, person.surface)
+    )
+    for _ in range(quarters % 4):
+        normals = np.stack([normals[..., 1], -normals[..., 0], normals[..., 2]], -1)
+    return Cutout(rgb, mask, parts, normals, surface, person.whole)
 
 
 class _Canvas:
@@ -211,6 +225,10 @@ def _place(
         h, w = canvas.instances.shape
         left = rng.uniform(-0.3, 0.95) * w if rng.random() < 0.2 else rng.uniform(0, 0.85) * w
         if person.whole:
+            if rng.random() < LYING:
+                longer = max(person.mask.shape)
+                person = turned(person, int(rng.integers(1, 4)))
+                pixels *= person.mask.shape[0] / longer
             top = rng.uniform(-0.1, 1.05) * h - 0.5 * pixels
         elif pixels > 0.35 * h:
             # Cut at the knees or the waist: only the picture's lower edge explains that.
