@@ -16,6 +16,8 @@ from thfm_ros.training.samples import HIPS
 from thfm_ros.training.store import Store
 
 TWIN = np.array(TWINS)
+TILTED = 0.2
+"""Share of the views that are turned by any angle, as training crops are."""
 
 
 class Views(NamedTuple):
@@ -57,9 +59,11 @@ class PoseBank:
 
 
 def _turned(rng: np.random.Generator, poses: np.ndarray) -> np.ndarray:
-    """Turn each pose about the vertical by any angle, then tilt the camera a little."""
+    """Turn each pose about the vertical by any angle, then tilt the camera, mostly a little."""
     yaw = rng.uniform(-np.pi, np.pi, len(poses))
     pitch, roll = rng.normal(0.05, 0.15, len(poses)), rng.normal(0, 0.08, len(poses))
+    tilted = rng.random(len(poses)) < TILTED
+    roll[tilted] = rng.uniform(-np.pi, np.pi, tilted.sum())
     turned: np.ndarray = poses.copy()
     for first, second, angle in ((0, 2, yaw), (1, 2, pitch), (0, 1, roll)):
         cos, sin = np.cos(angle)[:, None], np.sin(angle)[:, None]
