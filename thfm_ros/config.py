@@ -124,7 +124,7 @@ class DecodeConfig(_Checked):
     )
     min_score: float = option(0.35, "somebody new whose score is lower is nobody", min=0.0, max=1.0)
     keep_score: float = option(
-        0.2, "the same for somebody who is tracked already", min=0.0, max=1.0
+        0.3, "the same for somebody who is tracked already", min=0.0, max=1.0
     )
     min_joint_belief: float = option(
         0.1, "joints whose place is believed less are unknown (NaN)", min=0.0, max=1.0
