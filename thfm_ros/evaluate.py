@@ -7,6 +7,7 @@ pipeline), and any folder of real pictures with annotations in COCO's form.
 import argparse
 import shlex
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -152,14 +153,15 @@ def _clips(args: argparse.Namespace, path: Path) -> tuple[str, str]:
 
 
 def _frames(args: argparse.Namespace, path: Path) -> tuple[str, str]:
+    from thfm_ros.evaluation import held
     from thfm_ros.evaluation.frames import held_out_clips, judged_clips
     from thfm_ros.evaluation.lines import FRAMES, whole_tables
     from thfm_ros.evaluation.whole import scores_of
 
-    clips = held_out_clips(args.data / "valframes")
+    clips = list(islice(held_out_clips(args.data / "valframes"), args.frames))
     pipeline = _pipeline(args, path)
     judged = judged_clips(pipeline, clips, args.frames)
-    scores = scores_of(judged) | _held(args, pipeline)
+    scores = scores_of(judged) | held.scores_of(pipeline, clips, args.frames // 6)
     counted = (
         f"{len(judged)} held-out whole frames of {judged[-1].clip + 1} clips, "
         f"{scores['people']:.0f} people, {scores['empty']:.0f} frames without anybody, "
@@ -168,18 +170,6 @@ def _frames(args: argparse.Namespace, path: Path) -> tuple[str, str]:
         f"{pipeline.engine.description}"
     )
     return counted, whole_tables(scores, FRAMES)
-
-
-def _held(args: argparse.Namespace, pipeline: "Pipeline") -> dict[str, float]:
-    """Jitter of people who do not move, once the pipeline has settled."""
-    from thfm_ros.evaluation import held
-    from thfm_ros.evaluation.following import over_time
-    from thfm_ros.evaluation.frames import held_out_clips, judged_clips
-
-    clips = held.held_clips(held_out_clips(args.data / "valframes"))
-    judged = judged_clips(pipeline, clips, args.frames // 6, held.STEP_NS)
-    settled = [each for i, each in enumerate(judged) if i % held.FRAMES >= held.SETTLED]
-    return {f"{name}_held": value for name, value in over_time(settled).items()}
 
 
 def _pictures(args: argparse.Namespace, path: Path) -> tuple[str, str]:

@@ -23,6 +23,7 @@ SIZES: dict[str, tuple[float, float]] = {
 }
 """Bands of the longer side of the target, in sides of the crop."""
 
+UP = (0.0, -1.0, 0.0)
 ATTITUDES: dict[str, tuple[float, float]] = {
     "upright": (0.0, 45.0),
     "leaning or lying": (45.0, 135.0),
@@ -93,8 +94,7 @@ def by_attitude(predicted: Predicted, batches: list[Batch]) -> Scores:
 def trunk_angles(positions: np.ndarray) -> np.ndarray:
     """Angle between the trunk and the picture's up, degrees [n]; positions from the hips."""
     trunk = positions[:, [Joint.LEFT_SHOULDER, Joint.RIGHT_SHOULDER]].mean(1)
-    found: np.ndarray = np.degrees(np.arccos(-trunk[:, 1] / np.linalg.norm(trunk, axis=1)))
-    return found
+    return metrics.angles_deg(trunk, np.broadcast_to(UP, trunk.shape))
 
 
 def _by_band(

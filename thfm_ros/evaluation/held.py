@@ -11,7 +11,9 @@ import cv2
 import numpy as np
 from jaxtyping import Float
 
-from thfm_ros.evaluation.frames import Rendered
+from thfm_ros.evaluation.following import over_time
+from thfm_ros.evaluation.frames import Rendered, judged_clips
+from thfm_ros.pipelines import Pipeline
 
 SIZE = (640, 480)
 STEP_NS = 33_333_333
@@ -27,6 +29,13 @@ def held_clips(clips: Iterable[list[Rendered]], seed: int = 0) -> Iterator[list[
         if any(person.counts for person in clip[0].people()):
             rng = np.random.default_rng((seed, number))
             yield [_recorded(rng, clip[0], at) for at in _tremor(rng)]
+
+
+def scores_of(pipeline: Pipeline, clips: Iterable[list[Rendered]], most: int) -> dict[str, float]:
+    """Figures of `over_time`, their names with "_held", once the pipeline has settled."""
+    judged = judged_clips(pipeline, held_clips(clips), most, STEP_NS)
+    settled = [each for i, each in enumerate(judged) if i % FRAMES >= SETTLED]
+    return {f"{name}_held": value for name, value in over_time(settled).items()}
 
 
 def _tremor(rng: np.random.Generator) -> Float[np.ndarray, "t 2"]:
