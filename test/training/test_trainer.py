@@ -95,7 +95,7 @@ def test_a_stage_with_another_optimizer_goes_on_with_the_same_weights(
              for name, value in trainer.network.named_parameters()}  # fmt: skip
     still = [name for name, by in moved.items() if not 0 < by < 0.1]
     assert trainer.step == 2 and not still
-    assert Trainer(tmp_path, Recipe(stages=stages), data, "test").optimizer.kind == "muon"
+    assert Trainer(tmp_path, Recipe(stages=stages), data, "test").optimizer.muon
 
 
 def test_views_of_poses_are_what_a_camera_would_see(data: Path) -> None:

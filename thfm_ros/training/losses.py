@@ -146,12 +146,7 @@ def body_losses(out: NetworkOutputs, batch: Batch) -> dict[str, Tensor]:
     )
     known = here * (~batch.log_width.isnan()).float()
     apart = (out.positions - batch.positions).abs().sum(-1).mean(1)
-    frames = batch.picture.shape[1]
-    steady = {}
-    if frames > 1:
-        steady["steady"] = steady_loss(out.heatmaps, batch.peaks, weight, frames)
-    return {
-        **steady,
+    found = {
         "heatmap": heatmap_loss(out.heatmaps, batch.peaks, weight),
         "peaks": mean_where((out.peaks - batch.peaks).abs().sum(-1), weight),
         "positions": mean_where(apart, known),
@@ -159,6 +154,10 @@ def body_losses(out: NetworkOutputs, batch: Batch) -> dict[str, Tensor]:
         "log_width": mean_where((out.log_width - batch.log_width).abs(), known),
         "presence": mean_where(presence, asked),
     }
+    frames = batch.picture.shape[1]
+    if frames > 1:
+        found["steady"] = steady_loss(out.heatmaps, batch.peaks, weight, frames)
+    return found
 
 
 def losses(out: NetworkOutputs, batch: Batch) -> dict[str, Tensor]:

@@ -25,7 +25,7 @@ from thfm_ros.model.weights import nano_card, save_network
 from thfm_ros.training.batches import held_out, stream
 from thfm_ros.training.lifting import PoseBank, Views
 from thfm_ros.training.losses import Batch, losses, total
-from thfm_ros.training.optimizer import Optimizer, make_optimizer
+from thfm_ros.training.optimizer import Optimizer
 from thfm_ros.training.processes import agreed, rank, share_gradients, stop_at_a_signal
 from thfm_ros.training.recipe import Recipe, Stage
 from thfm_ros.training.scoring import score
@@ -44,7 +44,7 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         self.network = NanoNetwork()
         self.average = copy.deepcopy(self.network)
-        self.optimizer: Optimizer = make_optimizer(self.network, muon=False)
+        self.optimizer = Optimizer(self.network, muon=False)
         self.step = 0
         self.seconds = 0.0
         self.smooth: dict[str, float] = {}
@@ -55,7 +55,7 @@ class Trainer:
         state = torch.load(self.folder / "state.pt", weights_only=False)
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
-        self.optimizer = make_optimizer(self.network, muon=state.get("muon", False))
+        self.optimizer = Optimizer(self.network, muon=state.get("muon", False))
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds, self.smooth = state["step"], state["seconds"], state["smooth"]
         logger.info("resumed %s at step %d", self.folder, self.step)
@@ -66,7 +66,7 @@ class Trainer:
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "muon": self.optimizer.kind == "muon",
+            "muon": self.optimizer.muon,
             "step": self.step,
             "seconds": self.seconds,
             "smooth": self.smooth,
@@ -115,8 +115,8 @@ class Trainer:
         stage = self.recipe.stages[index]
         rng = np.random.default_rng([self.recipe.seed, self.step, 7, rank()])
         rate = rate_of(stage, within) * min(1.0, (self.step + 1) / self.recipe.warm_up)
-        if stage.muon != (self.optimizer.kind == "muon"):
-            self.optimizer = make_optimizer(self.network, stage.muon)
+        if stage.muon != self.optimizer.muon:
+            self.optimizer = Optimizer(self.network, muon=stage.muon)
         self.optimizer.set_rate(rate)
         found = {}
         if not stage.lift_only:
