@@ -1,5 +1,7 @@
 """What training shows where nobody is."""
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -49,13 +51,19 @@ def test_every_thing_has_lines_of_about_its_height(thing: object) -> None:
         assert heights.min() < 0.2 and 0.85 <= heights.max() <= 1.01
 
 
-def test_sticks_change_a_part_of_the_picture_and_stay_in_its_range() -> None:
-    changed = []
-    for seed in range(30):
+def drawn(
+    draw: Callable[[np.random.Generator, np.ndarray], None], count: int
+) -> Iterator[np.ndarray]:
+    """Grey pictures into which ``draw`` has drawn; no value may leave 0..255."""
+    for seed in range(count):
         picture = np.full((96, 128, 3), 128, np.float32)
-        draw_sticks(np.random.default_rng(seed), picture)
+        draw(np.random.default_rng(seed), picture)
         assert picture.min() >= 0 and picture.max() <= 255
-        changed.append(float((picture != 128).any(-1).mean()))
+        yield picture
+
+
+def test_sticks_change_a_part_of_the_picture_and_stay_in_its_range() -> None:
+    changed = [float((picture != 128).any(-1).mean()) for picture in drawn(draw_sticks, 30)]
     assert max(changed) < 0.7 and np.median(changed) > 0.005
 
 
@@ -71,12 +79,8 @@ def test_every_busy_surface_fits_patches_of_any_size(
 
 
 def test_busy_surfaces_have_more_edges_than_what_they_cover() -> None:
-    edges = []
-    for seed in range(20):
-        picture = np.full((96, 128, 3), 128, np.float32)
-        draw_facades(np.random.default_rng(seed), picture)
-        assert picture.min() >= 0 and picture.max() <= 255
-        edges.append(float((np.abs(np.diff(picture[..., 0], axis=1)) > 8).mean()))
+    steps = (np.abs(np.diff(picture[..., 0], axis=1)) for picture in drawn(draw_facades, 20))
+    edges = [float((step > 8).mean()) for step in steps]
     assert np.median(edges) > 0.02
 
 

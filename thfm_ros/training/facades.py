@@ -28,10 +28,8 @@ def draw_facades(rng: np.random.Generator, picture: Float32[np.ndarray, "h w 3"]
         height = int(h * rng.uniform(0.15, 0.9))
         width = int(np.clip(height * np.exp(rng.normal(0.3, 0.5)), 12, w))
         height = max(height, 12)
-        y, x = (
-            rng.integers(-height // 4, h - height // 2),
-            rng.integers(-width // 4, w - width // 2),
-        )
+        y = rng.integers(-height // 4, h - height // 2)
+        x = rng.integers(-width // 4, w - width // 2)
         patch = picture[max(y, 0) : y + height, max(x, 0) : x + width]
         if min(patch.shape[:2]) >= 8:
             painted, share = patch.astype(np.uint8), rng.uniform(0.6, 1)
@@ -51,7 +49,6 @@ def _writing(rng: np.random.Generator, patch: Picture) -> None:
     h, w = patch.shape[:2]
     if rng.random() < 0.6:
         patch[:] = _colour(rng)
-    board = np.ascontiguousarray(patch)
     y, ink, font = 0, _colour(rng), int(rng.choice(FONTS))
     while y < h:
         size = rng.uniform(0.2, 1.4)
@@ -59,8 +56,7 @@ def _writing(rng: np.random.Generator, patch: Picture) -> None:
         word = "".join(rng.choice(LETTERS, int(rng.integers(2, 14))))
         x = int(rng.integers(-5, max(w // 2, 1)))
         thick = max(1, round(size * rng.uniform(0.6, 3)))
-        cv2.putText(board, word, (x, y), font, size, ink, thick, cv2.LINE_AA)
-    patch[:] = board
+        cv2.putText(patch, word, (x, y), font, size, ink, thick, cv2.LINE_AA)
 
 
 def _windows(rng: np.random.Generator, patch: Picture) -> None:
@@ -111,29 +107,25 @@ def _vehicle(rng: np.random.Generator, patch: Picture) -> None:
     glass[:] = _colour(rng)
     for post in np.linspace(0, w, int(rng.integers(3, 8))):
         glass[:, int(post) : int(post) + max(1, w // 40)] = _colour(rng)
-    board = np.ascontiguousarray(patch)
     for place in (rng.uniform(0.12, 0.3), rng.uniform(0.7, 0.88)):
         centre = (int(place * w), int(0.86 * h))
-        cv2.circle(board, centre, max(2, int(0.13 * h)), _colour(rng), -1, cv2.LINE_AA)
-        cv2.circle(board, centre, max(1, int(0.06 * h)), _colour(rng), -1, cv2.LINE_AA)
-    patch[:] = board
+        cv2.circle(patch, centre, max(2, int(0.13 * h)), _colour(rng), -1, cv2.LINE_AA)
+        cv2.circle(patch, centre, max(1, int(0.06 * h)), _colour(rng), -1, cv2.LINE_AA)
 
 
 def _rubble(rng: np.random.Generator, patch: Picture) -> None:
     """Many small things that overlap: leaves, stones, a crowded desk."""
     h, w = patch.shape[:2]
-    board = np.ascontiguousarray(patch)
     largest = rng.uniform(3, 0.3 * min(h, w) + 4)
     for _ in range(int(rng.integers(20, 90))):
         centre = (int(rng.integers(w)), int(rng.integers(h)))
         axes = (int(rng.uniform(1, largest)) + 1, int(rng.uniform(1, largest)) + 1)
         turn = rng.uniform(0, 180)
         if rng.random() < 0.5:
-            cv2.ellipse(board, centre, axes, turn, 0, 360, _colour(rng), -1, cv2.LINE_AA)
+            cv2.ellipse(patch, centre, axes, turn, 0, 360, _colour(rng), -1, cv2.LINE_AA)
         else:
             corners = cv2.boxPoints((centre, axes, turn)).astype(np.int32)
-            cv2.fillConvexPoly(board, corners, _colour(rng), cv2.LINE_AA)
-    patch[:] = board
+            cv2.fillConvexPoly(patch, corners, _colour(rng), cv2.LINE_AA)
 
 
 MOTIFS: tuple[Motif, ...] = (_writing, _windows, _shelves, _blinds, _vehicle, _rubble)
