@@ -13,6 +13,7 @@ import numpy as np
 from thfm_ros.skeleton import PART_TWINS, Joint
 from thfm_ros.training.backgrounds import Backgrounds
 from thfm_ros.training.facades import draw_facades
+from thfm_ros.training.halving import halved, representatives
 from thfm_ros.training.photometric import apply_photometric, draw_photometric
 from thfm_ros.training.samples import PADDING, Sample, votes_of
 from thfm_ros.training.sticks import draw_sticks
@@ -255,16 +256,17 @@ def _letterbox(rng: np.random.Generator, canvas: _Canvas, picture: np.ndarray) -
 
 def _labelled(canvas: _Canvas, picture: np.ndarray) -> Sample:
     joints = len(Joint)
-    instances = np.ascontiguousarray(canvas.instances[::2, ::2])
+    chosen = representatives(canvas.instances, canvas.parts)
+    instances = halved(canvas.instances, chosen)
     unknown = np.zeros(instances.shape, np.float32)
     values = (
         picture,
         instances,
-        canvas.parts[::2, ::2],
+        halved(canvas.parts, chosen),
         unknown,
         unknown > 0,
-        canvas.normals[::2, ::2],
-        canvas.surface[::2, ::2],
+        halved(canvas.normals, chosen),
+        halved(canvas.surface, chosen),
         votes_of(instances),
         np.zeros((joints, 2), np.float32),
         np.zeros(joints, np.uint8),

@@ -12,6 +12,7 @@ import numpy as np
 from thfm_ros.geometry import turn_to_ray
 from thfm_ros.skeleton import PART_TWINS, TWINS, Joint
 from thfm_ros.training.backgrounds import Backgrounds
+from thfm_ros.training.halving import halved, mostly, representatives
 from thfm_ros.training.occluders import draw_border, draw_occluders
 from thfm_ros.training.photometric import apply_photometric, draw_photometric
 from thfm_ros.training.store import FrameRef, Store
@@ -56,12 +57,6 @@ class Move:
     zoom: float
     turn: float
     mirrored: bool
-
-    def half(self) -> np.ndarray:
-        """The same transform onto labels of half the size."""
-        halved = self.matrix * 0.5
-        halved[:, 2] -= 0.25  # centres: 2x + 0.5 in the big picture is x in the small one
-        return halved
 
 
 def draw_move(rng: np.random.Generator, rendered: int, style: CropStyle) -> Move:
@@ -200,15 +195,20 @@ class _Scene:
 
     @classmethod
     def read(cls, store: Store, ref: FrameRef, move: Move, size: int) -> "_Scene":
-        matrix, halved = move.matrix, move.half()
+        matrix, full = move.matrix, (size, size)
         instances = np.ascontiguousarray(store.read("instances", ref))
 
-        def small(values: np.ndarray) -> np.ndarray:
-            values, half = np.ascontiguousarray(values), (size // 2, size // 2)
-            moved: np.ndarray = cv2.warpAffine(values, halved, half, flags=cv2.INTER_NEAREST)
-            return moved
+        def moved(values: np.ndarray) -> np.ndarray:
+            values = np.ascontiguousarray(values)
+            found: np.ndarray = cv2.warpAffine(values, matrix, full, flags=cv2.INTER_NEAREST)
+            return found
 
-        full = (size, size)
+        whose, parts = moved(instances), moved(store.read("parts", ref))
+        chosen = representatives(whose, parts)
+
+        def small(values: np.ndarray) -> np.ndarray:
+            return halved(moved(values), chosen)
+
         ones = np.ones(instances.shape, np.float32)
         soft = cv2.warpAffine((instances > 0).astype(np.float32), matrix, full)
         # Joints behind the camera have no place; one left of the picture asks for nothing either.
@@ -222,8 +222,8 @@ class _Scene:
             rgb=cv2.warpAffine(np.ascontiguousarray(store.read("rgb", ref)), matrix, full),
             inside=cv2.warpAffine(ones, matrix, full),
             people=cv2.GaussianBlur(soft, (0, 0), 0.6),
-            instances=small(instances),
-            parts=small(store.read("parts", ref)),
+            instances=halved(whose, chosen),
+            parts=halved(parts, chosen),
             depth=small(depth * view.along(depth.shape)),
             normals=small(normals / np.float32(127)),
             surface=small(store.read("surface", ref).view(np.uint8)).view(np.int8)
@@ -268,7 +268,7 @@ class _Scene:
     ) -> tuple[np.ndarray, ...]:
         """The labels of one frame, in Sample's order."""
         size = picture.shape[0]
-        gone = (hidden[::2, ::2] > 0) | empty
+        gone = mostly(hidden) | empty
         instances = np.where(gone, 0, self.instances)
         person = instances > 0
         relief = self.depth - self.root_depth
