@@ -13,7 +13,7 @@ from thfm_ros.synth.motion import captured
 from thfm_ros.synth.occupations import OCCUPATIONS, SEATED, STANDING, occupied_hands
 from thfm_ros.synth.pack import AssetPack
 from thfm_ros.synth.rig import Rig
-from thfm_ros.synth.vary import mixed, varied
+from thfm_ros.synth.vary import mixed, tumbled, varied
 
 
 @settings(max_examples=60, deadline=None)
@@ -90,6 +90,32 @@ def test_varied_motion_still_consists_of_rotations(choices: Choices, seed: int) 
     motion = varied(rng, random_motion(rng, choices, 3, 10.0), choices.rig)
     product = motion.turns @ motion.turns.transpose(0, 1, 3, 2)
     np.testing.assert_allclose(product, np.broadcast_to(np.eye(3), product.shape), atol=1e-6)
+
+
+@given(seed=st.integers(0, 10_000))
+def test_who_tumbles_is_turned_as_a_whole_and_sits_on_no_chair(choices: Choices, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    motion = random_motion(rng, choices, 3, 10.0)
+    fallen = tumbled(rng, motion)
+    fall = fallen.turns @ motion.turns.transpose(0, 1, 3, 2)
+    np.testing.assert_allclose(fall, np.broadcast_to(fall[0, 0], fall.shape), atol=1e-6)
+    np.testing.assert_allclose(fall[0, 0] @ fall[0, 0].T, np.eye(3), atol=1e-6)
+    np.testing.assert_allclose(fallen.root, motion.root @ fall[0, 0].T, atol=1e-6)
+    assert fallen.seat_m is None
+
+
+def test_some_people_lie_and_some_stand_on_their_heads(choices: Choices) -> None:
+    """How far the head's direction is from up, over many motions: most stand, few captures lie."""
+    rng = np.random.default_rng(0)
+    up = np.array(
+        [
+            (random_motion(rng, choices, 1, 10.0).turns[0, 0] @ np.array([0.0, 0.0, 1.0]))[2]
+            for _ in range(400)
+        ]
+    )
+    assert 0.6 < (up > 0.7).mean() < 0.9
+    assert (abs(up) < 0.5).mean() > 0.08
+    assert (up < -0.7).mean() > 0.04
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from thfm_ros.model.backbone import Backbone, Cache, places
-from thfm_ros.model.codec import Encoder, Pyramid, UpStage
+from thfm_ros.model.codec import Encoder, Pyramid, ResidualBlock, UpStage
 from thfm_ros.model.prompts import READOUT_CHANNELS
 from thfm_ros.model.tokens import (
     HeatmapReadout,
@@ -104,10 +104,12 @@ class NanoNetwork(nn.Module):
         width: int = 192,
         depth: int = 5,
         window: int = 4,
+        refine: int = 0,
     ) -> None:
         super().__init__()
         half, quarter, eighth = channels
         self.width, self.depth, self.channels = width, depth, tuple(channels)
+        self.refine_depth = refine
         self.encoder = Encoder(channels, width)
         self.tokens = nn.Parameter(torch.randn(JOINTS + 1, width) * 0.3)
         self.backbone = Backbone(width, depth, window)
@@ -119,6 +121,7 @@ class NanoNetwork(nn.Module):
         self.summary = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 2))
         self.read_back = ReadBack(width, self.lifter.width, 64)
         self.to_half = UpStage(64 + 32, 24, half, 32)
+        self.refine = nn.Sequential(*[ResidualBlock(32) for _ in range(refine)])
         self.readout = PromptedReadout(width, 32)
 
     def forward(self, clip: Float[Tensor, "b t 3 h w"], dense: bool = True) -> NetworkOutputs:
@@ -147,6 +150,7 @@ class NanoNetwork(nn.Module):
             "width": self.width,
             "depth": self.depth,
             "window": self.backbone.window,
+            "refine": self.refine_depth,
         }
 
     def empty_cache(self, batch: int, height: int, width: int) -> Cache:
@@ -202,7 +206,7 @@ class NanoNetwork(nn.Module):
         self, joints: Tensor, summary: Tensor, depths: Tensor, quarter: Tensor, half: Tensor
     ) -> Float[Tensor, "b 27 h w"]:
         answers, depth = self.read_back(quarter, joints, depths)
-        features = self.to_half(torch.cat([quarter, answers], dim=1), half)
+        features = self.refine(self.to_half(torch.cat([quarter, answers], dim=1), half))
         maps = self.readout(features, summary)
         depth = F.interpolate(depth, scale_factor=2.0, mode="bilinear", align_corners=False)
         # The joints carry the relief; the read-out of the depth prompt adds what is between them.

@@ -8,7 +8,10 @@ from thfm_ros.synth.gestures import gesture
 from thfm_ros.synth.motion import Motion, captured, posture
 from thfm_ros.synth.pack import AssetPack, Light
 from thfm_ros.synth.rig import Rig
-from thfm_ros.synth.vary import mixed, varied
+from thfm_ros.synth.vary import mixed, tumbled, varied
+
+FALLEN = 0.3
+"""Share of the people who lie, tumble or stand on their heads: few captures show it."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +66,15 @@ def _chances(names: list[str]) -> np.ndarray:
 def random_motion(rng: np.random.Generator, choices: Choices, frames: int, fps: float) -> Motion:
     """A gesture made by rule, a capture or a posture, or parts of two of them.
 
-    Two thirds of all but the gestures are varied.
+    Two thirds of all but the gestures are varied, and some people lie or stand on their heads.
     """
     motion, ruled = _source(rng, choices, frames, fps)
     if rng.random() < 0.35:
         other, _ = _source(rng, choices, frames, fps)
         motion, ruled = mixed(rng, motion, other, choices.rig), False
-    return motion if ruled or rng.random() < 0.33 else varied(rng, motion, choices.rig)
+    if not ruled and rng.random() >= 0.33:
+        motion = varied(rng, motion, choices.rig)
+    return tumbled(rng, motion) if rng.random() < FALLEN else motion
 
 
 def _source(

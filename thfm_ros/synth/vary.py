@@ -51,6 +51,22 @@ def mixed(rng: np.random.Generator, legs: Motion, other: Motion, rig: Rig) -> Mo
     return Motion(turns, legs.root, f"{legs.source}&{other.source}", legs.seat_m)
 
 
+def tumbled(rng: np.random.Generator, motion: Motion) -> Motion:
+    """The same motion of somebody who has fallen, does a handstand, or tumbles through the air.
+
+    Captures hardly show it, and a robot must not lose who fell.
+    """
+    kind = rng.choice(["lying", "headlong", "anyhow"], p=[0.5, 0.25, 0.25])
+    angle = {
+        "lying": rng.normal(np.pi / 2, 0.25),
+        "headlong": rng.normal(np.pi, 0.4),
+        "anyhow": rng.uniform(-np.pi, np.pi),
+    }[str(kind)]
+    axis = rng.uniform(-np.pi, np.pi)
+    fall = from_axis_angle(angle * np.array([np.cos(axis), np.sin(axis), 0.0]))
+    return Motion(fall @ motion.turns, motion.root @ fall.T, motion.source + "~", None)
+
+
 def _seen_from(frame: Float[np.ndarray, "t 3 3"], turn: Float[np.ndarray, "3 3"]) -> np.ndarray:
     """A turn given in a body part's axes, in world axes."""
     out: np.ndarray = frame @ turn @ frame.transpose(0, 2, 1)

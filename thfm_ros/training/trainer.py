@@ -23,6 +23,7 @@ from tqdm import tqdm
 from thfm_ros.model.network import NanoNetwork, NetworkOutputs
 from thfm_ros.model.weights import nano_card, save_network
 from thfm_ros.training.batches import held_out, stream
+from thfm_ros.training.growth import average_of, grown
 from thfm_ros.training.lifting import PoseBank, Views
 from thfm_ros.training.losses import Batch, losses, total
 from thfm_ros.training.optimizer import Optimizer
@@ -42,7 +43,8 @@ class Trainer:
         self.trained_on = trained_on
         folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(recipe.seed)
-        self.network = NanoNetwork()
+        first = recipe.stages[0]
+        self.network = NanoNetwork(depth=first.depth, refine=first.refine)
         self.average = copy.deepcopy(self.network)
         self.optimizer = Optimizer(self.network, muon=False)
         self.step = 0
@@ -53,7 +55,9 @@ class Trainer:
 
     def _resume(self) -> None:
         state = torch.load(self.folder / "state.pt", weights_only=False)
+        self.network = NanoNetwork(**state.get("sizes", {}))
         self.network.load_state_dict(state["network"])
+        self.average = copy.deepcopy(self.network)
         self.average.load_state_dict(state["average"])
         self.optimizer = Optimizer(self.network, muon=state.get("muon", False))
         self.optimizer.load_state_dict(state["optimizer"])
@@ -63,6 +67,7 @@ class Trainer:
     def save(self) -> None:
         """Write the state and the averaged weights; either file is whole at any moment."""
         state = {
+            "sizes": self.network.sizes(),
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -115,7 +120,13 @@ class Trainer:
         stage = self.recipe.stages[index]
         rng = np.random.default_rng([self.recipe.seed, self.step, 7, rank()])
         rate = rate_of(stage, within) * min(1.0, (self.step + 1) / self.recipe.warm_up)
-        if stage.muon != self.optimizer.muon:
+        grows = (stage.depth, stage.refine) != (self.network.depth, self.network.refine_depth)
+        if grows:
+            with torch.random.fork_rng():  # the same new layers after an interruption
+                torch.manual_seed(self.recipe.seed)
+                self.network = grown(self.network, stage.depth, stage.refine)
+            self.average = average_of(self.network, self.average)
+        if grows or stage.muon != self.optimizer.muon:
             self.optimizer = Optimizer(self.network, muon=stage.muon)
         self.optimizer.set_rate(rate)
         found = {}
