@@ -9,8 +9,9 @@ import numpy as np
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from thfm_ros.training.backgrounds import Backgrounds
-from thfm_ros.training.frames import frame_sample, nobody_sample, rendered_sample
+from thfm_ros.training.frames import frame_sample, rendered_sample
 from thfm_ros.training.losses import Batch, to_batch
+from thfm_ros.training.nobody import Nobody
 from thfm_ros.training.processes import rank
 from thfm_ros.training.recipe import Recipe, Stage
 from thfm_ros.training.samples import CropStyle, Sample, crop_sample, plain_sample
@@ -39,6 +40,10 @@ class Batches(IterableDataset[Batch]):
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         store, frames = Store(self._folder / "train"), _whole_frames(self._folder)
         backgrounds = Backgrounds(self._folder / "backgrounds.npy")
+        mistakes = self._folder / "mistakes.npy"
+        nobody = None
+        if frames is not None:
+            nobody = Nobody(frames, mistakes if mistakes.exists() else None)
         for step in range(self._first, self._recipe.steps):
             if step % REFRESH == 0:
                 store.refresh()
@@ -48,7 +53,7 @@ class Batches(IterableDataset[Batch]):
             assert place is not None
             stage = self._recipe.stages[place[0]]
             rng = np.random.default_rng([self._recipe.seed, step, self._rank])
-            yield to_batch(draw(store, frames, backgrounds, rng, stage))
+            yield to_batch(draw(store, frames, nobody, backgrounds, rng, stage))
 
 
 def _whole_frames(folder: Path) -> Store | None:
@@ -59,6 +64,7 @@ def _whole_frames(folder: Path) -> Store | None:
 def draw(
     store: Store,
     frames: Store | None,
+    nobody: Nobody | None,
     backgrounds: Backgrounds,
     rng: np.random.Generator,
     stage: Stage,
@@ -79,8 +85,8 @@ def draw(
     else:
         clips = [[store.pick(rng)] for _ in range(stage.batch)]
     return [
-        nobody_sample(frames, rng, stage.size)
-        if frames is not None and len(clip) == 1 and rng.random() < NOBODY
+        nobody.draw(rng, stage.size)
+        if nobody is not None and len(clip) == 1 and rng.random() < NOBODY
         else crop_sample(store, clip, backgrounds, rng, style)
         for clip in clips
     ]

@@ -16,7 +16,6 @@ from thfm_ros.training.facades import draw_facades
 from thfm_ros.training.halving import halved, representatives
 from thfm_ros.training.photometric import apply_photometric, draw_photometric
 from thfm_ros.training.samples import PADDING, Sample, votes_of
-from thfm_ros.training.sticks import draw_sticks
 from thfm_ros.training.store import FrameRef, Store
 
 PART_TWIN = np.array(PART_TWINS, np.uint8)
@@ -29,7 +28,6 @@ LYING = 0.12
 BUSY = 0.2
 """Share of the rendered pictures in which busy surfaces stand behind the people."""
 
-NOBODY_TRIES = 5  # places that are looked at, of which the one with most contrast is taken
 CLOSE = 0.3
 """Share of pictures that show one or two people from near, often cut off by the picture's edge."""
 
@@ -163,29 +161,8 @@ def rendered_sample(store: Store, rng: np.random.Generator, size: tuple[int, int
     return _labelled(canvas, apply_photometric(picture.astype(np.float32), strength, rng))
 
 
-def nobody_sample(store: Store, rng: np.random.Generator, size: int) -> Sample:
-    """A crop of a rendered whole frame that shows things but nobody, as a clip of one frame.
-
-    The pipeline asks a crop whether somebody is there; furniture, poles and coats must say no.
-    """
-    rgb, most = np.full((size, size, 3), PADDING, np.uint8), -1.0
-    for _ in range(NOBODY_TRIES):
-        ref = store.frames[rng.integers(len(store))]
-        people = store.read("instances", ref)
-        h, w = people.shape
-        side = int(np.exp(rng.uniform(np.log(h / 6), np.log(h))))
-        x, y = int(rng.integers(0, w - side + 1)), int(rng.integers(0, h - side + 1))
-        if people[y : y + side, x : x + side].any():
-            continue
-        seen = np.asarray(store.read("rgb", ref)[y : y + side, x : x + side])
-        if seen.std() > most:  # what has edges is more easily mistaken
-            rgb, most = seen, float(seen.std())
-    drawn = cv2.resize(rgb, (size, size)).astype(np.float32)
-    if rng.random() < 0.3:
-        draw_facades(rng, drawn)
-    if rng.random() < 0.5:
-        draw_sticks(rng, drawn)
-    picture = apply_photometric(drawn, draw_photometric(rng, 0.8), rng)
+def empty_sample(picture: np.ndarray) -> Sample:
+    """A picture that shows nobody, as a clip of one frame."""
     return _labelled(_Canvas(picture), picture)._replace(presence=np.zeros(1, np.float32))
 
 

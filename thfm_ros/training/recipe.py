@@ -30,6 +30,7 @@ class Stage:
     muon: bool = False  # see optimizer.py; a change begins without momentum
     lift_only: bool = False  # teach the lifter alone, from skeletons
     lift_batch: int = 16  # skeletons per step beside the pictures
+    weights: Weights | None = None  # instead of the recipe's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +67,13 @@ def read_recipe(path: Path) -> Recipe:
     try:
         values = json.loads(path.read_text())
         stages = tuple(
-            Stage(**{**stage, "frame_size": tuple(stage.get("frame_size", (160, 128)))})
+            Stage(
+                **{
+                    **stage,
+                    "frame_size": tuple(stage.get("frame_size", (160, 128))),
+                    "weights": Weights(**stage["weights"]) if "weights" in stage else None,
+                }
+            )
             for stage in values.pop("stages")
         )
         weights = Weights(**values.pop("weights", {}))

@@ -134,10 +134,11 @@ class Trainer:
             with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.bfloat16):
                 out = self.network(batch.picture)
             found = losses(in_single_precision(out), batch)
-        loss = total(found, self.recipe.weights)
+        weights = stage.weights or self.recipe.weights
+        loss = total(found, weights)
         if stage.lift_batch:
             lifted = lift_loss(self.network, poses.draw(rng, stage.lift_batch))
-            loss = loss + self.recipe.weights.positions * lifted
+            loss = loss + weights.positions * lifted
             found["lift"] = lifted
         self.optimizer.zero_grad()
         loss.backward()
