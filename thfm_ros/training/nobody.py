@@ -17,7 +17,7 @@ from thfm_ros.training.store import Store
 
 TRIES = 5  # places that are looked at, of which the one with most contrast is taken
 
-MISTAKEN = 0.5
+MISTAKEN = 0.3
 """Share of mistakes among the crops without people, where mistakes were gathered."""
 
 
