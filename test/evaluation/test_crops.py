@@ -56,8 +56,8 @@ def test_a_perfect_network_has_perfect_figures(batches: list[Batch]) -> None:
 
 def test_a_painted_rectangle_is_its_own_box(batches: list[Batch]) -> None:
     found = baselines(batches)
-    # A corner of which one pixel in four is painted is not the person's.
-    assert found["mask_iou_box"] == pytest.approx(1.0, abs=0.01)
+    # Of 20 x 45 cells only a corner of which one pixel in four is painted may be nobody's.
+    assert 1 - 4 / (20 * 45) <= found["mask_iou_box"] <= 1
     assert found["part_miou_torso"] == 0.0  # the painted parts are arms
 
 

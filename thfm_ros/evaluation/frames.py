@@ -96,17 +96,28 @@ def judged_clips(
     pipeline: Pipeline, clips: Iterable[list[Rendered]], most: int, step_ns: int = STEP_NS
 ) -> list[Judged]:
     """Every frame of the first ``most`` clips, seen by the pipeline in their order."""
-    window = FrameWindow(pipeline.config.window)
-    found = []
     bar = tqdm(islice(clips, most), unit="clip", desc="whole frames", disable=None)
-    for number, frames in enumerate(bar):
+    return [
+        _judged(pipeline, rendered, seen, number)
+        for number, rendered, seen in perceived(pipeline, bar, TASKS, step_ns)
+    ]
+
+
+def perceived(
+    pipeline: Pipeline,
+    clips: Iterable[list[Rendered]],
+    tasks: frozenset[Task],
+    step_ns: int = STEP_NS,
+) -> Iterator[tuple[int, Rendered, Perception]]:
+    """Every frame in order, with the number of its clip and what the pipeline says about it."""
+    window = FrameWindow(pipeline.config.window)
+    for number, frames in enumerate(clips):
         window.reset("another clip")
         for index, rendered in enumerate(frames):
             stamp = number * 3_600_000_000_000 + index * step_ns
             clip = window.push(Frame(rendered.rgb, stamp, "camera", rendered.camera()))
             assert clip is not None  # stamps rise
-            found.append(_judged(pipeline, rendered, pipeline.step(clip, TASKS), number))
-    return found
+            yield number, rendered, pipeline.step(clip, tasks)
 
 
 def _judged(pipeline: Pipeline, rendered: Rendered, seen: Perception, number: int) -> Judged:

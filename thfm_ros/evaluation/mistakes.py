@@ -17,11 +17,10 @@ from tqdm import tqdm
 
 from thfm_ros.config import config_from
 from thfm_ros.contract import Frame, Task
-from thfm_ros.evaluation.frames import Rendered, held_out_clips
+from thfm_ros.evaluation.frames import Rendered, held_out_clips, perceived
 from thfm_ros.geometry import area
 from thfm_ros.pipelines import Pipeline, load_pipeline
 from thfm_ros.region import around, cut, source_rectangle
-from thfm_ros.window import FrameWindow
 
 logger = logging.getLogger(__name__)
 TASKS = frozenset({Task.BODIES, Task.SEGMENTATION})
@@ -33,13 +32,9 @@ def mistakes_of(
     pipeline: Pipeline, clips: Iterable[list[Rendered]]
 ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     """Crops round what was found in the first frame of each clip where no person's pixel is."""
-    window = FrameWindow(pipeline.config.window)
-    for number, (first, *_) in enumerate(clips):
-        window.reset("another clip")
-        frame = Frame(first.rgb, number * 3_600_000_000_000, "camera", first.camera())
-        clip = window.push(frame)
-        assert clip is not None  # stamps rise
-        for body in pipeline.step(clip, TASKS).bodies:
+    for _, first, seen in perceived(pipeline, (clip[:1] for clip in clips), TASKS):
+        frame = Frame(first.rgb, seen.stamp_ns, seen.frame_id, seen.intrinsics)
+        for body in seen.bodies:
             if area(body.box) <= 0:
                 continue
             region = around(body.box, pipeline.engine.card.crop_size, pipeline.config.regions)
