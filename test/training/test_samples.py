@@ -15,10 +15,9 @@ from thfm_ros.skeleton import TWINS, Joint
 from thfm_ros.synth.dataset import read_shard, write_shard
 from thfm_ros.training.backgrounds import Backgrounds
 from thfm_ros.training.frames import Cutout, frame_sample, rendered_sample, turned
+from thfm_ros.training.moves import CropStyle, Move
 from thfm_ros.training.samples import (
     HIPS,
-    CropStyle,
-    Move,
     Sample,
     _Scene,
     crop_sample,

@@ -109,7 +109,6 @@ class NanoNetwork(nn.Module):
         super().__init__()
         half, quarter, eighth = channels
         self.width, self.depth, self.channels = width, depth, tuple(channels)
-        self.refine_depth = refine
         self.encoder = Encoder(channels, width)
         self.tokens = nn.Parameter(torch.randn(JOINTS + 1, width) * 0.3)
         self.backbone = Backbone(width, depth, window)
@@ -150,7 +149,7 @@ class NanoNetwork(nn.Module):
             "width": self.width,
             "depth": self.depth,
             "window": self.backbone.window,
-            "refine": self.refine_depth,
+            "refine": len(self.refine),
         }
 
     def empty_cache(self, batch: int, height: int, width: int) -> Cache:

@@ -11,10 +11,11 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from thfm_ros.training.backgrounds import Backgrounds
 from thfm_ros.training.frames import frame_sample, rendered_sample
 from thfm_ros.training.losses import Batch, to_batch
+from thfm_ros.training.moves import CropStyle
 from thfm_ros.training.nobody import Nobody
 from thfm_ros.training.processes import rank
 from thfm_ros.training.recipe import Recipe, Stage
-from thfm_ros.training.samples import CropStyle, Sample, crop_sample, plain_sample
+from thfm_ros.training.samples import Sample, crop_sample, plain_sample
 from thfm_ros.training.store import Store
 
 RENDERED = 0.5

@@ -14,6 +14,7 @@ from thfm_ros.skeleton import PART_TWINS, Joint
 from thfm_ros.training.backgrounds import Backgrounds
 from thfm_ros.training.facades import draw_facades
 from thfm_ros.training.halving import halved, representatives
+from thfm_ros.training.moves import similarity
 from thfm_ros.training.photometric import apply_photometric, draw_photometric
 from thfm_ros.training.samples import PADDING, Sample, votes_of
 from thfm_ros.training.store import FrameRef, Store
@@ -130,12 +131,8 @@ def rendered_sample(store: Store, rng: np.random.Generator, size: tuple[int, int
     mirrored = rng.random() < 0.5
     zoom = height / rgb.shape[0] * float(np.exp(rng.uniform(-0.25, 0.5)))
     shift = rng.normal(0, 0.08, 2) * size
-    matrix = np.array([[zoom, 0, 0.0], [0, zoom, 0.0]])
-    if mirrored:
-        matrix = matrix @ np.array([[-1, 0, rgb.shape[1] - 1], [0, 1, 0], [0, 0, 1.0]])
-    middle = np.array([rgb.shape[1] - 1, rgb.shape[0] - 1]) / 2
-    target = (np.array(size) - 1) / 2 + shift
-    matrix[:, 2] += target - (matrix[:, :2] @ middle + matrix[:, 2])
+    middle = (np.array(size) - 1) / 2 + shift
+    matrix = similarity((rgb.shape[1], rgb.shape[0]), middle, zoom, mirrored=mirrored)
     picture = cv2.warpAffine(
         np.ascontiguousarray(rgb), matrix, size, borderValue=(PADDING, PADDING, PADDING)
     )

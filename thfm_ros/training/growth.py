@@ -11,18 +11,23 @@ from thfm_ros.model.backbone import Block
 from thfm_ros.model.network import NanoNetwork
 
 
-def grown(network: NanoNetwork, depth: int, refine: int) -> NanoNetwork:
+def grown(network: NanoNetwork, depth: int, refine: int, seed: int) -> NanoNetwork:
     """A copy with ``depth`` transformer blocks and ``refine`` blocks before the dense read-outs.
+
+    The same seed adds the same layers, to a network and to its running average, and again after an
+    interruption.
 
     Raises:
         ValueError: the network has more of either already.
     """
-    if depth < network.depth or refine < network.refine_depth:
+    if depth < network.depth or refine < len(network.refine):
         raise ValueError(
-            f"A network of {network.depth} blocks and {network.refine_depth} refining ones does "
+            f"A network of {network.depth} blocks and {len(network.refine)} refining ones does "
             f"not shrink to {depth} and {refine}; let a stage's depth and refine never fall."
         )
-    larger = NanoNetwork(**{**network.sizes(), "depth": depth, "refine": refine})
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        larger = NanoNetwork(**{**network.sizes(), "depth": depth, "refine": refine})
     larger.load_state_dict({**larger.state_dict(), **network.state_dict()})
     for block in larger.backbone.blocks[network.depth :]:
         assert isinstance(block, Block)
@@ -30,11 +35,3 @@ def grown(network: NanoNetwork, depth: int, refine: int) -> NanoNetwork:
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
     return larger.train(network.training)
-
-
-@torch.no_grad()
-def average_of(network: NanoNetwork, average: NanoNetwork) -> NanoNetwork:
-    """The running average of a network that has grown: ``average``, and the new layers as is."""
-    larger = NanoNetwork(**network.sizes())
-    larger.load_state_dict({**network.state_dict(), **average.state_dict()})
-    return larger.train(average.training)

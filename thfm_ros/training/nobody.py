@@ -10,6 +10,7 @@ import numpy as np
 
 from thfm_ros.training.facades import draw_facades
 from thfm_ros.training.frames import empty_sample
+from thfm_ros.training.moves import similarity
 from thfm_ros.training.photometric import apply_photometric, draw_photometric
 from thfm_ros.training.samples import PADDING, Sample
 from thfm_ros.training.sticks import draw_sticks
@@ -45,13 +46,10 @@ class Nobody:
 def mistaken_sample(taken: np.ndarray, rng: np.random.Generator, size: int) -> Sample:
     """A crop that was taken for a person, u8 [h w 3], mirrored, zoomed and shifted a little."""
     zoom = size / taken.shape[0] * float(np.exp(rng.normal(0, 0.1)))
-    matrix = np.array([[zoom, 0, 0.0], [0, zoom, 0.0]])
-    middle, shift = np.full(2, (taken.shape[0] - 1) / 2), rng.normal(0, 0.04, 2) * size
-    matrix[:, 2] = np.full(2, (size - 1) / 2) + shift - zoom * middle
-    seen = taken[:, ::-1] if rng.random() < 0.5 else taken
-    moved = cv2.warpAffine(
-        np.ascontiguousarray(seen), matrix, (size, size), borderMode=cv2.BORDER_REPLICATE
-    )
+    middle = np.full(2, (size - 1) / 2) + rng.normal(0, 0.04, 2) * size
+    mirrored = bool(rng.random() < 0.5)
+    matrix = similarity((taken.shape[1], taken.shape[0]), middle, zoom, mirrored=mirrored)
+    moved = cv2.warpAffine(taken, matrix, (size, size), borderMode=cv2.BORDER_REPLICATE)
     return empty_sample(
         apply_photometric(moved.astype(np.float32), draw_photometric(rng, 0.8), rng)
     )

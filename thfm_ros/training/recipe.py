@@ -4,6 +4,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from thfm_ros.training.losses import Weights
 
@@ -58,6 +59,15 @@ class Recipe:
         return sum(stage.steps for stage in self.stages)
 
 
+def _stage(values: dict[str, Any]) -> Stage:
+    """A stage as JSON has it: lists instead of tuples, and weights by name."""
+    if "frame_size" in values:
+        values["frame_size"] = tuple(values["frame_size"])
+    if "weights" in values:
+        values["weights"] = Weights(**values["weights"])
+    return Stage(**values)
+
+
 def read_recipe(path: Path) -> Recipe:
     """Read a recipe; unknown keys are refused by name.
 
@@ -66,16 +76,7 @@ def read_recipe(path: Path) -> Recipe:
     """
     try:
         values = json.loads(path.read_text())
-        stages = tuple(
-            Stage(
-                **{
-                    **stage,
-                    "frame_size": tuple(stage.get("frame_size", (160, 128))),
-                    "weights": Weights(**stage["weights"]) if "weights" in stage else None,
-                }
-            )
-            for stage in values.pop("stages")
-        )
+        stages = tuple(_stage(stage) for stage in values.pop("stages"))
         weights = Weights(**values.pop("weights", {}))
         return Recipe(stages=stages, weights=weights, **values)
     except (KeyError, TypeError, json.JSONDecodeError) as error:

@@ -13,6 +13,7 @@ from thfm_ros.geometry import turn_to_ray
 from thfm_ros.skeleton import PART_TWINS, TWINS, Joint
 from thfm_ros.training.backgrounds import Backgrounds
 from thfm_ros.training.halving import halved, mostly, representatives
+from thfm_ros.training.moves import CropStyle, Move, draw_move
 from thfm_ros.training.occluders import draw_border, draw_occluders
 from thfm_ros.training.photometric import apply_photometric, draw_photometric
 from thfm_ros.training.store import FrameRef, Store
@@ -39,50 +40,6 @@ class Sample(NamedTuple):
     positions: np.ndarray  # f32 [t k 3], metres from the middle of the hips
     log_width: np.ndarray  # f32 [t]
     presence: np.ndarray  # f32 [t], 1 somebody in the middle, 0 nobody, NaN not asked
-
-
-@dataclass(frozen=True, slots=True)
-class CropStyle:
-    """How far samples stray from what was rendered."""
-
-    size: int = 128
-    ease: float = 0.0  # 1: early training, few occluders and small turns
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """Similarity transform from rendered pixels to the sample's, with or without a mirror."""
-
-    matrix: np.ndarray  # [2 3], pixel-centre convention of OpenCV (the first centre is 0)
-    zoom: float
-    turn: float
-    mirrored: bool
-
-
-def draw_move(rng: np.random.Generator, rendered: int, style: CropStyle) -> Move:
-    """Draw the geometric disturbance: what a detector's box does wrong, and what heads tilt."""
-    firm = 1 - style.ease
-    zoom, shift = float(np.exp(rng.normal(0.04, 0.15))), rng.normal(0, 0.06, 2)
-    turn = rng.normal(0, np.radians(10))
-    if rng.random() < 0.1 * firm:
-        turn = rng.uniform(-0.8, 0.8)
-    elif rng.random() < 0.15 * firm:
-        turn = rng.uniform(-np.pi, np.pi)  # who lies or stands on the hands was rarely rendered
-    chance = rng.random()
-    if chance < 0.1 * firm:
-        zoom, shift = rng.uniform(0.45, 0.75), rng.uniform(-0.15, 0.15, 2)
-    elif chance < 0.2 * firm:
-        zoom, shift = rng.uniform(1.2, 1.7), rng.uniform(-0.2, 0.2, 2)
-    mirrored = bool(rng.random() < 0.5)
-    scale = style.size / rendered * zoom
-    cos, sin = np.cos(turn) * scale, np.sin(turn) * scale
-    matrix = np.array([[cos, -sin, 0.0], [sin, cos, 0.0]])
-    if mirrored:
-        matrix = matrix @ np.array([[-1, 0, rendered - 1], [0, 1, 0], [0, 0, 1.0]])
-    middle = np.full(2, (rendered - 1) / 2)
-    target = np.full(2, (style.size - 1) / 2) + shift * style.size
-    matrix[:, 2] += target - (matrix[:, :2] @ middle + matrix[:, 2])
-    return Move(matrix, scale, float(turn), mirrored)
 
 
 def votes_of(instances: np.ndarray) -> np.ndarray:

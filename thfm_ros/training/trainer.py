@@ -23,7 +23,7 @@ from tqdm import tqdm
 from thfm_ros.model.network import NanoNetwork, NetworkOutputs
 from thfm_ros.model.weights import nano_card, save_network
 from thfm_ros.training.batches import held_out, stream
-from thfm_ros.training.growth import average_of, grown
+from thfm_ros.training.growth import grown
 from thfm_ros.training.lifting import PoseBank, Views
 from thfm_ros.training.losses import Batch, losses, total
 from thfm_ros.training.optimizer import Optimizer
@@ -120,12 +120,12 @@ class Trainer:
         stage = self.recipe.stages[index]
         rng = np.random.default_rng([self.recipe.seed, self.step, 7, rank()])
         rate = rate_of(stage, within) * min(1.0, (self.step + 1) / self.recipe.warm_up)
-        grows = (stage.depth, stage.refine) != (self.network.depth, self.network.refine_depth)
+        grows = (stage.depth, stage.refine) != (self.network.depth, len(self.network.refine))
         if grows:
-            with torch.random.fork_rng():  # the same new layers after an interruption
-                torch.manual_seed(self.recipe.seed)
-                self.network = grown(self.network, stage.depth, stage.refine)
-            self.average = average_of(self.network, self.average)
+            self.network, self.average = (
+                grown(each, stage.depth, stage.refine, self.recipe.seed)
+                for each in (self.network, self.average)
+            )
         if grows or stage.muon != self.optimizer.muon:
             self.optimizer = Optimizer(self.network, muon=stage.muon)
         self.optimizer.set_rate(rate)
