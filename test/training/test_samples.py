@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,7 +16,7 @@ from thfm_ros.skeleton import TWINS, Joint
 from thfm_ros.synth.dataset import read_shard, write_shard
 from thfm_ros.training.backgrounds import Backgrounds
 from thfm_ros.training.frames import Cutout, frame_sample, rendered_sample, turned
-from thfm_ros.training.moves import CropStyle, Move
+from thfm_ros.training.moves import CropStyle, Move, draw_move
 from thfm_ros.training.samples import (
     HIPS,
     Sample,
@@ -170,6 +171,27 @@ def test_clips_come_out_with_one_row_per_frame(data: Path) -> None:
     assert length == 4
     assert sample.picture.shape == (4, 64, 64, 3)
     assert sample.votes.shape == (4, 32, 32, 2)
+
+
+def test_a_calm_clip_shows_what_was_rendered(data: Path) -> None:
+    store, backgrounds = Store(data / "train"), Backgrounds(data / "backgrounds.npy")
+    ref = store.frames[0]
+    rgb = np.ascontiguousarray(store.read("rgb", ref))
+
+    def unlike_the_render(calm: float, seed: int) -> float:
+        style = CropStyle(size=64, calm=calm)
+        move = draw_move(np.random.default_rng(seed), len(rgb), style)
+        moved = cv2.warpAffine(rgb, move.matrix, (64, 64)).astype(float)
+        inside = cv2.warpAffine(np.ones(rgb.shape[:2]), move.matrix, (64, 64)) == 1
+        sample = crop_sample(store, [ref], backgrounds, np.random.default_rng(seed), style)
+        apart = np.abs(sample.picture[0] - moved)[inside].mean(1)
+        return float((apart > 60).mean())  # lamps change less; what is pasted changes more
+
+    calm, disturbed = (
+        np.array([unlike_the_render(share, seed) for seed in range(24)]) for share in (1.0, 0.0)
+    )
+    assert np.median(calm) < 0.02
+    assert np.mean(disturbed) > 3 * np.mean(calm)
 
 
 def test_a_rendered_frame_keeps_parts_and_outline_together(store: Store) -> None:

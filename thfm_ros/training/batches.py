@@ -79,7 +79,7 @@ def draw(
             else frame_sample(store, backgrounds, rng, stage.frame_size)
             for _ in range(count)
         ]
-    style = CropStyle(size=stage.size, ease=stage.ease)
+    style = CropStyle(size=stage.size, ease=stage.ease, calm=stage.calm)
     if rng.random() < stage.clip_share:
         clips = [store.pick_clip(rng, 4) for _ in range(max(1, stage.batch // 4))]
         clips = [clip[::-1] if rng.random() < 0.5 else clip for clip in clips]

@@ -12,6 +12,7 @@ class CropStyle:
 
     size: int = 128
     ease: float = 0.0  # 1: early training, few occluders and small turns
+    calm: float = 0.0  # share of the clips that are shown as they were rendered, only moved
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,8 @@ class Stage:
     frame_size: tuple[int, int] = (160, 128)  # of whole frames, width and height
     frame_share: float = 0.2  # of the steps that show whole frames
     clip_share: float = 0.0  # of the crop steps that show clips of several frames
-    ease: float = 0.0  # see samples.CropStyle
+    ease: float = 0.0  # see moves.CropStyle
+    calm: float = 0.0  # see moves.CropStyle
     depth: int = 5  # transformer blocks; see growth.py
     refine: int = 0  # residual blocks at half the picture's size, before the dense read-outs
     rate: float = 1e-3

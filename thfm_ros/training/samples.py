@@ -21,6 +21,7 @@ from thfm_ros.training.store import FrameRef, Store
 TWIN = np.array(TWINS)
 PART_TWIN = np.array(PART_TWINS, np.uint8)
 HIPS = [int(Joint.LEFT_HIP), int(Joint.RIGHT_HIP)]
+CALM_STRENGTH = 0.3  # of lamps, cameras and codecs on a calm clip; see CropStyle
 PADDING = 114  # the grey that the pipeline puts where a crop leaves the picture
 
 
@@ -68,10 +69,12 @@ def crop_sample(
     """Consecutive frames of one clip as one disturbed sample."""
     rendered = store.read("rgb", refs[0]).shape[0]
     move = draw_move(rng, rendered, style)
-    photometric = draw_photometric(rng)
+    calm = rng.random() < style.calm
+    photometric = draw_photometric(rng, CALM_STRENGTH if calm else 1.0)
     behind = backgrounds.draw(rng, style.size, style.size)
-    swap, empty = rng.random() < 0.5, rng.random() < 0.06
-    occluders = draw_occluders(rng, style.size, backgrounds, 0.4 * (1 - 0.8 * style.ease))
+    swap, empty = (not calm and rng.random() < share for share in (0.5, 0.06))
+    occluding = 0.0 if calm else 0.4 * (1 - 0.8 * style.ease)
+    occluders = draw_occluders(rng, style.size, backgrounds, occluding)
     border = draw_border(rng, style.size)
     frames = []
     for t, ref in enumerate(refs):
