@@ -12,7 +12,7 @@ from thfm_ros.model.network import NetworkOutputs
 from thfm_ros.model.tokens import find_peaks
 from thfm_ros.training import metrics
 from thfm_ros.training.batches import held_out
-from thfm_ros.training.losses import Batch, losses, steady_loss
+from thfm_ros.training.losses import Batch, aligned, losses, steady_loss
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +87,24 @@ def test_procrustes_undoes_any_similarity(seed: int, scale: float) -> None:
     pose = rng.normal(0, 1, (35, 3))
     turned = scale * pose @ Rotation.random(random_state=seed).as_matrix() + rng.normal(0, 3, 3)
     assert metrics.procrustes(turned, pose).max() < 1e-6
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=20, deadline=None)
+def test_the_loss_on_shape_measures_what_procrustes_does(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    predicted, truth = rng.normal(0, 0.4, (2, 5, 35, 3))
+    found = aligned(torch.from_numpy(predicted), torch.from_numpy(truth)).norm(dim=-1).numpy()
+    plain = [metrics.procrustes(p, t) for p, t in zip(predicted, truth, strict=True)]
+    np.testing.assert_allclose(found, plain, atol=1e-5)
+
+
+def test_the_loss_on_shape_of_a_broken_network_is_not_a_number_and_no_exception() -> None:
+    pose = torch.randn(2, 35, 3)
+    broken = pose.clone()
+    broken[0, 3] = float("nan")
+    apart = aligned(broken, pose).norm(dim=-1).mean(1)
+    assert apart[0].isnan() and apart[1] < 1e-5
 
 
 def test_procrustes_does_not_undo_a_mirror() -> None:

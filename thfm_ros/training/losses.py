@@ -34,6 +34,7 @@ class Weights:
     peaks: float = 1.0
     steady: float = 0.3
     positions: float = 3.0
+    shape: float = 0.0
     visibility: float = 0.3
     log_width: float = 0.3
     presence: float = 0.3
@@ -113,6 +114,22 @@ def steady_loss(
     return mean_where(apart.sum(-1) / 2, where)
 
 
+def aligned(predicted: Float[Tensor, "b k 3"], truth: Tensor) -> Float[Tensor, "b k 3"]:
+    """What is left between skeletons after the similarity transform that fits best, metres.
+
+    The transform is taken as given by the gradient: it is the best one, so it hardly matters how
+    it would change (Umeyama 1991; the twin of metrics.procrustes).
+    """
+    a, b = predicted - predicted.mean(1, keepdim=True), truth - truth.mean(1, keepdim=True)
+    with torch.no_grad():
+        u, s, vt = torch.linalg.svd(torch.nan_to_num(a.transpose(1, 2) @ b))
+        flip = torch.ones_like(s)
+        flip[:, 2] = torch.linalg.det(u @ vt).sign()
+        turn = (u * flip[:, None]) @ vt
+        scale = (s * flip).sum(1) / a.square().sum((1, 2)).clamp(min=1e-6)
+    return scale[:, None, None] * (a @ turn) - b
+
+
 def dense_losses(maps: Float[Tensor, "b 27 h w"], batch: Batch) -> dict[str, Tensor]:
     """Of all dense prompts; the order of channels is that of prompts.READOUT_CHANNELS."""
     mask, parts, relief, normals, surface, votes = maps.split([1, 17, 1, 3, 3, 2], dim=1)
@@ -146,10 +163,13 @@ def body_losses(out: NetworkOutputs, batch: Batch) -> dict[str, Tensor]:
     )
     known = here * (~batch.log_width.isnan()).float()
     apart = (out.positions - batch.positions).abs().sum(-1).mean(1)
+    # Composed frames have no positions; any numbers do where nothing is asked.
+    shape = aligned(out.positions, torch.nan_to_num(batch.positions)).norm(dim=-1).mean(1)
     found = {
         "heatmap": heatmap_loss(out.heatmaps, batch.peaks, weight),
         "peaks": mean_where((out.peaks - batch.peaks).abs().sum(-1), weight),
         "positions": mean_where(apart, known),
+        "shape": mean_where(shape, known),
         "visibility": mean_where(visibility.mean((1, 2)), asked),
         "log_width": mean_where((out.log_width - batch.log_width).abs(), known),
         "presence": mean_where(presence, asked),
