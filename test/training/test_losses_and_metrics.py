@@ -12,7 +12,7 @@ from thfm_ros.model.network import NetworkOutputs
 from thfm_ros.model.tokens import find_peaks
 from thfm_ros.training import metrics
 from thfm_ros.training.batches import held_out
-from thfm_ros.training.losses import Batch, aligned, losses, steady_loss
+from thfm_ros.training.losses import STRIDES, Batch, aligned, losses, slope_loss, steady_loss
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +105,19 @@ def test_the_loss_on_shape_of_a_broken_network_is_not_a_number_and_no_exception(
     broken[0, 3] = float("nan")
     apart = aligned(broken, pose).norm(dim=-1).mean(1)
     assert apart[0].isnan() and apart[1] < 1e-5
+
+
+def test_the_loss_on_slopes_asks_for_differences_within_one_person_only() -> None:
+    truth = torch.zeros(1, 24, 24)
+    known = torch.ones(1, 24, 24, dtype=torch.bool)
+    people = torch.ones(1, 24, 24, dtype=torch.uint8)
+    people[:, :, 12:] = 2
+    each_off = torch.where(people == 1, 0.3, -0.2)
+    assert slope_loss(each_off, truth, people, known).item() == 0
+    across = slope_loss(each_off, truth, torch.ones_like(people), known)
+    columns = [0.5 * stride / (24 - stride) for stride in STRIDES]
+    assert across.item() == pytest.approx(sum(columns) / (2 * len(STRIDES)), rel=1e-5)
+    assert slope_loss(each_off, truth, people, torch.zeros_like(known)).item() == 0
 
 
 def test_procrustes_does_not_undo_a_mirror() -> None:

@@ -16,6 +16,9 @@ from thfm_ros.model.tokens import cell_centres
 from thfm_ros.training.samples import Sample
 
 CELL_SIGMA = 1.0  # of the target heatmaps, in cells
+STRIDES = (1, 2, 4, 8)
+"""Cells between the two ends of a slope; a body is a few dozen high."""
+
 STILL = 0.75
 """Cells that a joint may move between two frames for its heatmaps to have to agree."""
 
@@ -27,6 +30,7 @@ class Weights:
     mask: float = 1.0
     parts: float = 1.0
     relief: float = 3.0
+    slope: float = 0.0
     normals: float = 1.0
     surface: float = 1.0
     votes: float = 2.0
@@ -130,6 +134,26 @@ def aligned(predicted: Float[Tensor, "b k 3"], truth: Tensor) -> Float[Tensor, "
     return scale[:, None, None] * (a @ turn) - b
 
 
+def slope_loss(
+    relief: Float[Tensor, "b h w"], truth: Tensor, instances: Tensor, known: Tensor
+) -> Tensor:
+    """How wrong differences in depth within one person are, metres.
+
+    How far a whole body leans is hard to see and outweighs everything else in the depth itself;
+    limbs stand out in differences only (the gradient matching of MegaDepth and MiDaS).
+    """
+    error = relief - truth
+    found = []
+    for stride in STRIDES:
+        for axis in (1, 2):
+            count = relief.shape[axis] - stride
+            apart, alike = (v.narrow(axis, stride, count) - v.narrow(axis, 0, count)
+                            for v in (error, instances.short()))  # fmt: skip
+            both = known.narrow(axis, stride, count) & known.narrow(axis, 0, count)
+            found.append(mean_where(apart.abs(), both & (alike == 0)))
+    return torch.stack(found).mean()
+
+
 def dense_losses(maps: Float[Tensor, "b 27 h w"], batch: Batch) -> dict[str, Tensor]:
     """Of all dense prompts; the order of channels is that of prompts.READOUT_CHANNELS."""
     mask, parts, relief, normals, surface, votes = maps.split([1, 17, 1, 3, 3, 2], dim=1)
@@ -145,6 +169,7 @@ def dense_losses(maps: Float[Tensor, "b 27 h w"], batch: Batch) -> dict[str, Ten
         "mask": mask_loss(mask[:, 0], person),
         "parts": F.cross_entropy(parts, batch.parts.long(), weight=class_weight),
         "relief": mean_where(far, batch.relief_known),
+        "slope": slope_loss(relief[:, 0], batch.relief, batch.instances, batch.relief_known),
         "normals": mean_where(angle, person),
         "surface": mean_where(on_body, person),
         "votes": mean_where(to_centre, person),
