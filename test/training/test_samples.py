@@ -194,6 +194,19 @@ def test_a_calm_clip_shows_what_was_rendered(data: Path) -> None:
     assert np.mean(disturbed) > 3 * np.mean(calm)
 
 
+def test_a_held_clip_trembles_and_its_labels_with_it(data: Path) -> None:
+    store, backgrounds = Store(data / "train"), Backgrounds(data / "backgrounds.npy")
+    ref, style = store.frames[0], CropStyle(size=64, calm=1.0)
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        sample = crop_sample(store, [ref] * 4, backgrounds, rng, style)
+        steps = np.diff(sample.peaks, axis=0) * 64
+        inside = (sample.visibility > 0).all(0)
+        assert (np.ptp(steps, axis=1) < 1e-3).all()  # everything by as much
+        assert 0 < np.abs(steps).max() < 4 * 0.006 * 64
+        assert np.abs(np.diff(sample.positions[:, inside], axis=0)).max(initial=0) < 0.03
+
+
 def test_a_rendered_frame_keeps_parts_and_outline_together(store: Store) -> None:
     for seed in range(12):
         sample = rendered_sample(store, np.random.default_rng(seed), (96, 64))

@@ -83,6 +83,7 @@ def draw(
     if rng.random() < stage.clip_share:
         clips = [store.pick_clip(rng, 4) for _ in range(max(1, stage.batch // 4))]
         clips = [clip[::-1] if rng.random() < 0.5 else clip for clip in clips]
+        clips = [clip[:1] * len(clip) if rng.random() < stage.held else clip for clip in clips]
     else:
         clips = [[store.pick(rng)] for _ in range(stage.batch)]
     return [

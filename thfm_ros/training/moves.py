@@ -1,6 +1,6 @@
 """How a sample is moved: from rendered pixels to the sample's own."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -64,3 +64,10 @@ def draw_move(rng: np.random.Generator, rendered: int, style: CropStyle) -> Move
     middle = np.full(2, (style.size - 1) / 2) + shift * style.size
     matrix = similarity((rendered, rendered), middle, scale, float(turn), mirrored=mirrored)
     return Move(matrix, scale, float(turn), mirrored)
+
+
+def trembled(rng: np.random.Generator, move: Move, size: int, frames: int) -> list[Move]:
+    """The same move for every frame of a clip, as a camera in a hand or on a vehicle shakes it."""
+    most = size * float(np.exp(rng.uniform(np.log(0.0005), np.log(0.006))))  # pixels per frame
+    way = np.cumsum(rng.normal(0, most, (frames, 2)), axis=0)
+    return [replace(move, matrix=move.matrix + np.array([[0, 0, x], [0, 0, y]])) for x, y in way]

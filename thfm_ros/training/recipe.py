@@ -23,6 +23,7 @@ class Stage:
     frame_size: tuple[int, int] = (160, 128)  # of whole frames, width and height
     frame_share: float = 0.2  # of the steps that show whole frames
     clip_share: float = 0.0  # of the crop steps that show clips of several frames
+    held: float = 0.0  # of those clips that are one frame before a trembling camera
     ease: float = 0.0  # see moves.CropStyle
     calm: float = 0.0  # see moves.CropStyle
     depth: int = 5  # transformer blocks; see growth.py

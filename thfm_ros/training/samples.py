@@ -13,7 +13,7 @@ from thfm_ros.geometry import turn_to_ray
 from thfm_ros.skeleton import PART_TWINS, TWINS, Joint
 from thfm_ros.training.backgrounds import Backgrounds
 from thfm_ros.training.halving import halved, mostly, representatives
-from thfm_ros.training.moves import CropStyle, Move, draw_move
+from thfm_ros.training.moves import CropStyle, Move, draw_move, trembled
 from thfm_ros.training.occluders import draw_border, draw_occluders
 from thfm_ros.training.photometric import apply_photometric, draw_photometric
 from thfm_ros.training.store import FrameRef, Store
@@ -66,9 +66,14 @@ def crop_sample(
     rng: np.random.Generator,
     style: CropStyle,
 ) -> Sample:
-    """Consecutive frames of one clip as one disturbed sample."""
+    """Consecutive frames of one clip as one disturbed sample.
+
+    Where they are one and the same frame, the camera trembles: somebody rests before a robot.
+    """
     rendered = store.read("rgb", refs[0]).shape[0]
     move = draw_move(rng, rendered, style)
+    held = len(refs) > 1 and len(set(refs)) == 1
+    moves = trembled(rng, move, style.size, len(refs)) if held else [move] * len(refs)
     calm = rng.random() < style.calm
     photometric = draw_photometric(rng, CALM_STRENGTH if calm else 1.0)
     behind = backgrounds.draw(rng, style.size, style.size)
@@ -78,7 +83,7 @@ def crop_sample(
     border = draw_border(rng, style.size)
     frames = []
     for t, ref in enumerate(refs):
-        scene = _Scene.read(store, ref, move, style.size)
+        scene = _Scene.read(store, ref, moves[t], style.size)
         picture = behind.copy() if empty else scene.over(behind, swap)
         hidden = np.zeros((style.size, style.size), np.uint8)
         for occluder in occluders:
