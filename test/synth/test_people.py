@@ -7,6 +7,7 @@ import pytest
 from analytic_shapes import sphere
 
 from thfm_ros.skeleton import PART_NAMES
+from thfm_ros.synth.animals import quadruped
 from thfm_ros.synth.body import bone_positions, random_shape
 from thfm_ros.synth.carried import carried_things
 from thfm_ros.synth.choices import Choices
@@ -106,7 +107,7 @@ def test_what_a_hand_holds_stays_at_that_hand(choices: Choices, seed: int) -> No
         assert item.thing.faces.max() < item.vertices.shape[1]
 
 
-@pytest.mark.parametrize("maker", [*THINGS, random_decoy], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("maker", [*THINGS, quadruped, random_decoy], ids=lambda m: m.__name__)
 def test_things_stand_on_the_floor_and_are_whole(choices: Choices, maker: object) -> None:
     for seed in range(5):
         palette = Palette()
@@ -119,6 +120,20 @@ def test_things_stand_on_the_floor_and_are_whole(choices: Choices, maker: object
         assert thing.faces.max() < len(thing.vertices)
         assert thing.materials.max() < len(palette.rows)
         assert len(thing.faces) == len(thing.face_uv) == len(thing.materials)
+
+
+def test_animals_are_closed_and_as_tall_as_cats_to_horses() -> None:
+    for seed in range(30):
+        animal = quadruped(np.random.default_rng(seed), Palette())
+        low, high = animal.vertices.min(0), animal.vertices.max(0)
+        assert low[2] == 0 and 0.15 < high[2] < 3.5
+        assert (high - low)[:2].max() < 5
+        around = animal.vertices[animal.faces]
+        area = np.cross(around[:, 1] - around[:, 0], around[:, 2] - around[:, 0])
+        # Of a closed surface that is wound one way round, the areas add up to nothing.
+        assert np.linalg.norm(area.sum(0)) < 1e-3 * np.linalg.norm(area, axis=1).sum()
+        volume = (around[:, 0] * area).sum() / 6
+        assert volume > 0, "its outside is outside"
 
 
 def test_a_seat_is_as_high_as_the_person_sits() -> None:

@@ -1,10 +1,12 @@
-"""Hard negatives: what looks like a person and is none. A coat on a rack, a statue, a dummy.
+"""Hard negatives: what looks like a person and is none. A coat on a rack, a statue, a dummy, a dog.
 
-They are made of the same meshes as people, so a network can only tell them by what they lack.
+All but animals are made of the same meshes as people, so a network can only tell them by what they
+lack.
 """
 
 import numpy as np
 
+from thfm_ros.synth.animals import quadruped
 from thfm_ros.synth.body import bone_positions, random_shape, skinned
 from thfm_ros.synth.clutter import Thing, lathe, merged, stuff
 from thfm_ros.synth.garments import fabric, fitted, wrinkled
@@ -15,9 +17,14 @@ from thfm_ros.synth.pack import AssetPack
 from thfm_ros.synth.rig import Rig
 from thfm_ros.synth.rotation import between
 
+ANIMALS = 0.5
+"""Share of animals among decoys."""
+
 
 def random_decoy(rng: np.random.Generator, pack: AssetPack, rig: Rig, palette: Palette) -> Thing:
-    """A coat on a rack (if the pack has suits), else a statue."""
+    """An animal, a coat on a rack (if the pack has suits) or a statue."""
+    if rng.random() < ANIMALS:
+        return quadruped(rng, palette)
     suits = [garment for garment in pack.garments if garment.kind in ("suit", "tights")]
     if suits and rng.random() < 0.6:
         return coat(rng, pack, rig, palette)

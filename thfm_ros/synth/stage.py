@@ -19,7 +19,7 @@ from thfm_ros.synth.place import random_place
 from thfm_ros.synth.rotation import about
 
 NEAREST_M = 0.55  # how close two people may stand
-DECOYS = 0.05  # share of the things that look like people
+DECOYS = 0.1  # share of the things that look like people
 
 
 @dataclass(frozen=True)
