@@ -154,11 +154,11 @@ def _clips(args: argparse.Namespace, path: Path) -> tuple[str, str]:
 
 def _frames(args: argparse.Namespace, path: Path) -> tuple[str, str]:
     from thfm_ros.evaluation import held
-    from thfm_ros.evaluation.frames import held_out_clips, judged_clips
+    from thfm_ros.evaluation.frames import frame_clips, judged_clips
     from thfm_ros.evaluation.lines import FRAMES, whole_tables
     from thfm_ros.evaluation.whole import scores_of
 
-    clips = list(islice(held_out_clips(args.data / "valframes"), args.frames))
+    clips = list(islice(frame_clips(args.data / "valframes"), args.frames))
     pipeline = _pipeline(args, path)
     judged = judged_clips(pipeline, clips, args.frames)
     scores = scores_of(judged) | held.scores_of(pipeline, clips, args.frames // 6)

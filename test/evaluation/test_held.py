@@ -7,13 +7,13 @@ import pytest
 from still_frames import LEFT, RIGHT, write_frames
 
 from thfm_ros.evaluation import held
-from thfm_ros.evaluation.frames import Rendered, held_out_clips
+from thfm_ros.evaluation.frames import Rendered, frame_clips
 
 
 @pytest.fixture
 def clips(tmp_path: Path) -> list[list[Rendered]]:
     write_frames(tmp_path / "frames", [LEFT, RIGHT])
-    return list(held.held_clips(held_out_clips(tmp_path / "frames")))
+    return list(held.held_clips(frame_clips(tmp_path / "frames")))
 
 
 def test_every_label_trembles_as_the_picture_does(clips: list[list[Rendered]]) -> None:
@@ -41,4 +41,4 @@ def test_the_tremor_is_a_few_pixels_and_never_still(clips: list[list[Rendered]])
 
 def test_places_without_people_are_left_out(tmp_path: Path) -> None:
     write_frames(tmp_path / "frames", [])
-    assert not list(held.held_clips(held_out_clips(tmp_path / "frames")))
+    assert not list(held.held_clips(frame_clips(tmp_path / "frames")))

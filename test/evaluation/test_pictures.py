@@ -181,7 +181,7 @@ def test_a_missing_folder_is_named(
     assert evaluated("--pictures", tmp_path, "--annotations", tmp_path / "none.json") == 2
     assert evaluated("--data", tmp_path, "--crops", 0, "--clips", 0) == 2
     assert "no folder" in caplog.text and "no annotation file" in caplog.text
-    assert "no held-out whole frames" in caplog.text
+    assert "no whole frames" in caplog.text and "--split val" in caplog.text
     assert evaluated("--data", tmp_path) == 2
     assert "no held-out crops" in caplog.text
 

@@ -10,7 +10,7 @@ from still_frames import LEFT, RIGHT, K, write_frames
 from thfm_ros.config import Config
 from thfm_ros.evaluation import lines
 from thfm_ros.evaluation.following import over_time
-from thfm_ros.evaluation.frames import held_out_clips, judged_clips
+from thfm_ros.evaluation.frames import frame_clips, judged_clips
 from thfm_ros.evaluation.people import Judged, match, relief_of
 from thfm_ros.evaluation.people import Person as Truth
 from thfm_ros.evaluation.whole import scores_of
@@ -21,7 +21,7 @@ from thfm_ros.skeleton import Joint
 def judged(folder: Path, there: list[Person], seen: list[Person]) -> list[Judged]:
     write_frames(folder, there)
     engine = FakeEngine(K, lambda: seen)
-    return judged_clips(PerceptionPipeline(engine, Config()), held_out_clips(folder), 9)
+    return judged_clips(PerceptionPipeline(engine, Config()), frame_clips(folder), 9)
 
 
 def test_a_perfect_engine_gets_everything_right(tmp_path: Path) -> None:

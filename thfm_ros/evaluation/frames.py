@@ -74,16 +74,17 @@ class Rendered:
         return found
 
 
-def held_out_clips(folder: Path) -> Iterator[list[Rendered]]:
-    """The clips of a folder of shards, frame by frame.
+def frame_clips(folder: Path, split: str = "val") -> Iterator[list[Rendered]]:
+    """The clips of a folder of shards, frame by frame; ``split`` is for the advice only.
 
     Raises:
         PerceptionError: there is none.
     """
     if not any(folder.glob("*.npz")):
         raise PerceptionError(
-            f"There are no held-out whole frames in {folder}. Make some: thfm synth render "
-            f"--split val --view frame --frames 2 --clips 192 --seed 12 --pack PACK --out {folder}"
+            f"There are no whole frames in {folder}. Make some: thfm synth render "
+            f"--split {split} --view frame --frames 2 --clips 192 --seed 12 --pack PACK "
+            f"--out {folder}"
         )
     for _, arrays in read_shards(folder, KEYS):
         begins = [*np.flatnonzero(arrays["frame_index"] == 0), len(arrays["frame_index"])]

@@ -16,8 +16,8 @@ from jaxtyping import UInt8
 from tqdm import tqdm
 
 from thfm_ros.config import config_from
-from thfm_ros.contract import Frame, Task
-from thfm_ros.evaluation.frames import Rendered, held_out_clips, perceived
+from thfm_ros.contract import Frame, PerceptionError, Task
+from thfm_ros.evaluation.frames import Rendered, frame_clips, perceived
 from thfm_ros.geometry import area
 from thfm_ros.pipelines import Pipeline, load_pipeline
 from thfm_ros.region import around, cut, source_rectangle
@@ -54,8 +54,12 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     settings = {"engine.checkpoint": args.checkpoint, "track.seed": 1, **SUSPECTED}
     pipeline = load_pipeline(config_from(settings))
-    clips = tqdm(islice(held_out_clips(args.frames), args.most), unit="clip")
-    found = list(mistakes_of(pipeline, clips))
+    clips = tqdm(islice(frame_clips(args.frames, "train"), args.most), unit="clip")
+    try:
+        found = list(mistakes_of(pipeline, clips))
+    except PerceptionError as error:
+        logger.error("%s", error)
+        return 2
     width, height = pipeline.engine.card.crop_size
     np.save(args.out, np.stack(found) if found else np.zeros((0, height, width, 3), np.uint8))
     logger.info("%d mistakes in %s", len(found), args.out)
