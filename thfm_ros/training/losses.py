@@ -131,7 +131,8 @@ def aligned(predicted: Float[Tensor, "b k 3"], truth: Tensor) -> Float[Tensor, "
         flip[:, 2] = torch.linalg.det(u @ vt).sign()
         turn = (u * flip[:, None]) @ vt
         scale = (s * flip).sum(1) / a.square().sum((1, 2)).clamp(min=1e-6)
-    return scale[:, None, None] * (a @ turn) - b
+    apart: Tensor = scale[:, None, None] * (a @ turn) - b
+    return apart
 
 
 def slope_loss(
