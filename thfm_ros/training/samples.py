@@ -21,7 +21,7 @@ from thfm_ros.training.store import FrameRef, Store
 TWIN = np.array(TWINS)
 PART_TWIN = np.array(PART_TWINS, np.uint8)
 HIPS = [int(Joint.LEFT_HIP), int(Joint.RIGHT_HIP)]
-CALM_STRENGTH = 0.3  # of lamps, cameras and codecs on a calm clip; see CropStyle
+CALM_STRENGTH = 0.6  # of lamps, cameras and codecs on a calm clip; see CropStyle
 PADDING = 114  # the grey that the pipeline puts where a crop leaves the picture
 
 
