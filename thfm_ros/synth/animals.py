@@ -3,10 +3,12 @@
 Made of tubes round a drawn skeleton. Proportions are those of animals by eye, not measured.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import Float
 
-from thfm_ros.synth.clutter import SIDES, Thing, merged
+from thfm_ros.synth.clutter import SIDES, Thing, merged, sheet
 from thfm_ros.synth.mesh import Palette
 from thfm_ros.synth.rotation import unit
 from thfm_ros.synth.texture import cloth, hair
@@ -32,7 +34,7 @@ def tube(
     turn = np.linspace(0, 2 * np.pi, SIDES + 1)[None, :, None]
     ring = np.cos(turn) * across[:, None] + np.sin(turn) * up[:, None]
     vertices = way[:, None] + thick[:, None, None] * ring
-    return _skin(vertices, material)
+    return sheet(vertices, material)
 
 
 def quadruped(rng: np.random.Generator, palette: Palette) -> Thing:
@@ -57,7 +59,7 @@ def quadruped(rng: np.random.Generator, palette: Palette) -> Thing:
     animal = merged(parts)
     vertices = animal.vertices * tall
     vertices[:, 2] -= vertices[:, 2].min()
-    return Thing(vertices, animal.faces, animal.face_uv, animal.materials, animal.colours)
+    return replace(animal, vertices=vertices)
 
 
 def _trunk_ends(pose: str, stout: float, half: float) -> tuple[np.ndarray, np.ndarray]:
@@ -165,22 +167,3 @@ def _frames(along: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         found.append(side)
     across = np.array(found)
     return across, np.cross(along, across)
-
-
-def _skin(vertices: np.ndarray, material: int) -> Thing:
-    """Rings of vertices [n SIDES+1 3] as a mesh."""
-    rings = len(vertices)
-    ring, side = (v.ravel() for v in np.mgrid[: rings - 1, :SIDES])
-    a = ring * (SIDES + 1) + side
-    b, c, d = a + 1, a + SIDES + 1, a + SIDES + 2
-    faces = np.concatenate([np.stack([a, b, d], 1), np.stack([a, d, c], 1)])
-    place = np.stack(np.meshgrid(np.linspace(0, 1, SIDES + 1), np.linspace(0, 1, rings)), -1)
-    uv = place.reshape(-1, 2)[faces]
-    flat = vertices.reshape(-1, 3)
-    return Thing(
-        flat.astype(np.float32),
-        faces.astype(np.int32),
-        uv.astype(np.float32),
-        np.full(len(faces), material, np.int32),
-        np.ones((len(flat), 3), np.float32),
-    )

@@ -1,6 +1,6 @@
 """Things: boxes, cans, balls, furniture, poles, flags, plants. They hide people and are none."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Float32, Int32
@@ -49,24 +49,12 @@ def lathe(profile: list[tuple[float, float]], material: int) -> Thing:
     """A body of revolution about z; the profile holds (radius, height), from below upwards."""
     turn = np.linspace(0, 2 * np.pi, SIDES + 1)
     rings = [[r * np.cos(turn), r * np.sin(turn), np.full(SIDES + 1, z)] for r, z in profile]
-    vertices = np.concatenate([np.stack(ring, axis=1) for ring in rings])
-    faces, uv = [], []
-    for ring in range(len(profile) - 1):
-        for side in range(SIDES):
-            a = ring * (SIDES + 1) + side
-            b, c, d = a + 1, a + SIDES + 1, a + SIDES + 2
-            low, high = ring / (len(profile) - 1), (ring + 1) / (len(profile) - 1)
-            left, right = 3 * side / SIDES, 3 * (side + 1) / SIDES
-            faces += [[a, b, d], [a, d, c]]
-            uv += [
-                [[left, low], [right, low], [right, high]],
-                [[left, low], [right, high], [left, high]],
-            ]
-    return _thing(vertices, faces, uv, material)
+    skin = sheet(np.stack([np.stack(ring, axis=1) for ring in rings]), material)
+    return replace(skin, face_uv=skin.face_uv * np.array([3, 1], np.float32))
 
 
 def sheet(heights: Float[np.ndarray, "n m 3"], material: int) -> Thing:
-    """A grid of points as cloth: a flag, a curtain, a coat."""
+    """A grid of points as a surface: a flag, a curtain, a coat, the skin of what is round."""
     rows, columns = heights.shape[:2]
     faces, uv = [], []
     for j in range(rows - 1):
