@@ -77,7 +77,8 @@ def crop_sample(
     calm = rng.random() < style.calm
     photometric = draw_photometric(rng, CALM_STRENGTH if calm else 1.0)
     behind = backgrounds.draw(rng, style.size, style.size)
-    swap, empty = (not calm and rng.random() < share for share in (0.5, 0.06))
+    swap = not calm and rng.random() < 0.5
+    empty = not calm and rng.random() < 0.06
     occluding = 0.0 if calm else 0.4 * (1 - 0.8 * style.ease)
     occluders = draw_occluders(rng, style.size, backgrounds, occluding)
     border = draw_border(rng, style.size)
