@@ -57,7 +57,7 @@ def around(box: Float[np.ndarray, "4"], size: tuple[int, int], config: RegionCon
 
 
 def follow(region: Region, box: Float[np.ndarray, "4"], config: RegionConfig) -> Region:
-    """``region`` itself while the person in ``box`` stays well inside it, else a new one.
+    """``region`` itself while it shows the person in ``box`` whole and well placed, else a new one.
 
     A crop that trembles with its person would make the network see a trembling world, and each
     move costs the stream its memory.
@@ -69,9 +69,17 @@ def follow(region: Region, box: Float[np.ndarray, "4"], config: RegionConfig) ->
     middle_y = region.map.offset_y + region.map.scale * size[1] / 2
     near = max(abs(x - middle_x), abs(y - middle_y)) <= config.max_shift * side
     ratio = max(config.margin * longer, config.min_person_px) / side
-    if near and 1 / config.max_resize <= ratio <= config.max_resize:
+    alike = 1 / config.max_resize <= ratio <= config.max_resize
+    if near and alike and _shows_all_of(region, box):
         return region
-    return around(box, size, config)
+    better = around(box, size, config)
+    return region if better == region else better
+
+
+def _shows_all_of(region: Region, box: Float[np.ndarray, "4"]) -> bool:
+    x0, y0, x1, y1 = source_rectangle(region.map)
+    left, top, right, bottom = (float(edge) for edge in box)
+    return x0 <= left and y0 <= top and right <= x1 and bottom <= y1
 
 
 def source_rectangle(pixel_map: PixelMap) -> tuple[int, int, int, int]:
