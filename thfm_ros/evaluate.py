@@ -89,7 +89,12 @@ def _wanted(args: argparse.Namespace) -> list[str]:
         )
     synthetic = ("crops", "clips", "frames") if args.data is not None else ()
     wanted = [section for section in synthetic if getattr(args, section) > 0]
-    return wanted + (["pictures"] if args.pictures is not None else [])
+    return wanted + ([_section_of(args.pictures)] if args.pictures is not None else [])
+
+
+def _section_of(pictures: Path) -> str:
+    """A page can hold the figures of several folders."""
+    return f"pictures of {pictures.resolve().name}"
 
 
 def _sections(
@@ -102,8 +107,8 @@ def _sections(
         yield "clips", *_clips(args, path)
     if "frames" in wanted:
         yield "frames", *_frames(args, path)
-    if "pictures" in wanted:
-        yield "pictures", *_pictures(args, path)
+    if args.pictures is not None:
+        yield _section_of(args.pictures), *_pictures(args, path)
 
 
 def _check_crops(folder: Path) -> None:

@@ -64,7 +64,8 @@ def test_a_page_without_markers_is_refused_and_left_alone(tmp_path: Path) -> Non
 
 
 def test_the_model_card_takes_every_section(root: Path) -> None:
-    check_page(root / "docs" / "model_card.md", ["crops", "clips", "frames", "pictures"])
+    pictures = [f"pictures of {folder}" for folder in ("walkers", "squats", "dancer")]
+    check_page(root / "docs" / "model_card.md", ["crops", "clips", "frames", *pictures])
 
 
 def parsed(*words: str) -> argparse.Namespace:

@@ -1,6 +1,8 @@
 """`thfm evaluate --pictures`: real pictures, annotated in COCO's form."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from fake_engine import FakeEngine, Person, box_of, camera, picture, pixels_of
 from thfm_ros import cli, pipelines
 from thfm_ros.config import Config
 from thfm_ros.pipeline import PerceptionPipeline
+from thfm_ros.video import VideoWriter, read_picture
 
 K = camera(320, 240, 250.0)
 LEFT, RIGHT = Person(-0.8, 0.1, 3), Person(0.7, 0.0, 3.5)
@@ -70,7 +73,7 @@ def test_a_folder_of_pictures_is_measured_and_written_into_the_page(
     write_pictures(
         folder, annotation(1, LEFT), annotation(2, RIGHT) | {"segmentation": runs(RIGHT)}
     )
-    page.write_text("<!-- pictures: begin -->\n<!-- pictures: end -->\n")
+    page.write_text("<!-- pictures of real: begin -->\n<!-- pictures of real: end -->\n")
     assert evaluated("--pictures", folder, "--page", page) == 0
     printed, written = capsys.readouterr().out, page.read_text()
     for line in ("| recall of people, IoU >= 0.5 | 1.000 |", "| OKS-AP at 0.5 | 1.000 |"):
@@ -103,6 +106,26 @@ def test_pictures_of_one_video_are_followed(
     assert evaluated("--pictures", tmp_path, "--fps", 25) == 0
     assert "2 pictures, 4 people" in capsys.readouterr().out
     assert evaluated("--pictures", tmp_path, "--fps", 0) == 2
+
+
+def test_a_video_becomes_pictures_named_by_their_frames(tmp_path: Path, root: Path) -> None:
+    video, script = tmp_path / "a.mp4", root / "examples" / "video_pictures.py"
+    with VideoWriter(video, 10.0) as writer:
+        for grey in (0, 60, 120, 180, 240):
+            writer.write(np.full((48, 96, 3), grey, np.uint8))
+
+    def run(*words: object) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, str(script), *map(str, words)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    done = run(video, tmp_path / "out", "--every", 2, "--side", 64)
+    assert done.returncode == 0 and "3 pictures" in done.stdout, done.stderr
+    for number, grey in ((0, 0), (2, 120), (4, 240)):
+        rgb = read_picture(tmp_path / "out" / f"{number:05d}.png")
+        assert rgb is not None and rgb.shape == (32, 64, 3)
+        assert abs(float(rgb.mean()) - grey) < 8
+    missing = run(tmp_path / "none.mp4", tmp_path / "out")
+    assert missing.returncode == 2 and "There is no file" in missing.stderr
 
 
 def broken(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
