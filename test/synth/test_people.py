@@ -19,18 +19,19 @@ from thfm_ros.synth.mesh import Palette
 from thfm_ros.synth.pack import AssetPack, Garment
 from thfm_ros.synth.person import random_person
 from thfm_ros.synth.stage import Setting, random_cast, random_stage
+from thfm_ros.synth.tailor import Cut, random_cut, tailored
 from thfm_ros.synth.texture import SIZE, cloth, hair, surface
 
 
-def a_shirt(pack: AssetPack) -> Garment:
-    """The capsules' trunk, 2 cm larger, as a modelled suit would be stored."""
+def a_garment(pack: AssetPack, kind: str, *parts: str) -> Garment:
+    """The capsules of these parts, 2 cm larger, as a modelled garment would be stored."""
     body = pack.body
-    members = body.parts == PART_NAMES.index("torso")
+    members = np.isin(body.parts, [PART_NAMES.index(part) for part in parts])
     faces = body.faces[members[body.faces].all(axis=1)]
     used, local = np.unique(faces, return_inverse=True)
     count = len(used)
     return Garment(
-        kind="suit", name="male_shirt",
+        kind=kind, name="male_shirt",
         reference=np.repeat(used[:, None], 3, axis=1).astype(np.int32),
         barycentric=np.tile(np.array([1, 0, 0], np.float32), (count, 1)),
         offset=np.tile(np.array([0, 0, 1], np.float32), (count, 1)),
@@ -71,16 +72,33 @@ def test_a_person_wears_cloth_that_carries_the_labels_of_the_body_below(
 
 
 def test_a_garment_follows_the_size_of_the_body(pack: AssetPack) -> None:
-    shirt = a_shirt(pack)
+    shirt = a_garment(pack, "suit", "torso")
     small, large = fitted(shirt, pack.body.rest), fitted(shirt, 1.3 * pack.body.rest)
     np.testing.assert_allclose(np.ptp(large, axis=0), 1.3 * np.ptp(small, axis=0), rtol=0.02)
 
 
 def test_a_pack_with_garments_dresses_people_in_them(pack: AssetPack) -> None:
-    shirt = a_shirt(pack)
+    shirt = a_garment(pack, "suit", "torso")
     dressed = replace(pack, garments=(shirt,))
     person = random_person(np.random.default_rng(0), dressed, Palette())
     assert len(person.mesh.rest) >= len(np.unique(pack.body.faces)) + len(shirt.reference)
+
+
+def test_somebody_without_a_top_wears_the_rest_of_the_outfit(pack: AssetPack) -> None:
+    garments = (a_garment(pack, "tights", *PART_NAMES[1:]), a_garment(pack, "skirt", "torso"))
+    pack = replace(pack, garments=garments)
+    cuts = [random_cut(np.random.default_rng(seed), pack, female=False) for seed in range(200)]
+    bare = next(cut for cut in cuts if cut.bare)
+    assert 4 < sum(cut.bare for cut in cuts) < 30  # men; BARE
+
+    def arms_and_legs(cut: Cut) -> tuple[bool, bool]:
+        body = pack.body.rest.copy()
+        worn = tailored(np.random.default_rng(0), pack, cut, body, Palette())
+        names = {PART_NAMES[part] for mesh in worn for part in np.unique(mesh.parts)}
+        return "left_upper_arm" in names, "left_upper_leg" in names
+
+    assert arms_and_legs(bare) == (False, True)
+    assert arms_and_legs(replace(bare, bare=False)) == (True, True)
 
 
 def test_cloth_is_cut_along_a_straight_hem() -> None:

@@ -20,6 +20,9 @@ SLEEVE_SHARE = (0.1, 0.38, 0.07, 0.45)
 LEGS = {"shorts": (0.55, -1.0), "knee": (0.95, -1.0), "capri": (2.0, 0.5), "long": (2.0, 0.95)}
 LEG_SHARE = (0.12, 0.13, 0.08, 0.67)
 
+BARE = (0.08, 0.0)  # men and women without a top
+SHORT_TOP = 0.08  # share of the tops that leave the belly free
+
 Room = Float[np.ndarray, "n"]
 
 
@@ -27,6 +30,7 @@ Room = Float[np.ndarray, "n"]
 class Cut:
     """One outfit."""
 
+    bare: bool  # no top
     sleeve: tuple[float, float]
     leg: tuple[float, float] | None  # None: a skirt
     hem_z: float  # metres on the average body: where the top ends
@@ -45,10 +49,12 @@ def random_cut(rng: np.random.Generator, pack: AssetPack, female: bool) -> Cut:
     hips = float(heads[names.index("upperleg01.L"), 2])
     skirt = rng.random() < (0.3 if female else 0.04)
     leg = None if skirt else LEGS[str(rng.choice(list(LEGS), p=LEG_SHARE))]
+    short = rng.random() < SHORT_TOP
     return Cut(
+        bare=leg is not None and bool(rng.random() < BARE[female]),
         sleeve=SLEEVES[str(rng.choice(list(SLEEVES), p=SLEEVE_SHARE))],
         leg=leg,
-        hem_z=rng.uniform(hips - 0.08, waist + 0.04),
+        hem_z=waist + rng.uniform(0.04, 0.14) if short else rng.uniform(hips - 0.08, waist + 0.04),
         waist_z=rng.uniform(hips + 0.03, waist + 0.03),
         neck=float(rng.choice([-1.0, -0.3, 0.6], p=[0.5, 0.35, 0.15])),
         skirt=rng.uniform(0.3, 1.0),
@@ -71,8 +77,10 @@ def tailored(
     top, legs = _top_room(stocking, pack, cut), _leg_room(stocking, pack, cut)
     over, under = fabric(rng, palette, 0.5), fabric(rng, palette, 0.75)
     flare = _flare(stocking, pack, cut.hem_z)
-    out = [_sewn(rng, stocking, top, over, cut.loose_top_m + flare, body)]
-    covered = top > 0
+    out, covered = [], np.zeros(len(top), bool)
+    if not cut.bare:
+        out.append(_sewn(rng, stocking, top, over, cut.loose_top_m + flare, body))
+        covered |= top > 0
     if cut.leg is None:
         room = _skirt_room(skirt, pack, cut)
         out.append(_sewn(rng, skirt, room, over if cut.dress else under, np.zeros(len(room)), body))
