@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import cv2
 import numpy as np
 import property_tests  # noqa: F401
@@ -16,6 +18,7 @@ from thfm_ros.region import (
     around,
     cut,
     follow,
+    parts_of_frame,
     source_rectangle,
     whole_frame,
 )
@@ -44,6 +47,23 @@ def test_the_whole_frame_holds_every_pixel_and_wastes_at_most_one_side(
     x0, y0, x1, y1 = corners(whole_frame(*size, FRAME))
     assert x0 <= 0.5 and y0 <= 0.5 and x1 >= size[0] - 0.5 and y1 >= size[1] - 0.5
     assert min((x1 - x0) - size[0], (y1 - y0) - size[1]) < 4  # one step of the 4:3 grid
+
+
+@given(sizes)
+def test_parts_cover_a_large_picture_and_share_their_edges(size: tuple[int, int]) -> None:
+    parts = [corners(part) for part in parts_of_frame(*size, FRAME)]
+    if max(size[0] / 192, size[1] / 144) < 1.5:
+        assert parts == []
+        return
+    for axis in (0, 1):
+        spans = sorted({(part[axis], part[axis + 2]) for part in parts})
+        assert spans[0][0] <= 0.5 and spans[-1][1] >= size[axis] - 0.5
+        for (_, end), (begin, later) in pairwise(spans):
+            assert end - begin >= 0.3 * (later - begin) - 2  # whole pixels
+    assert len(parts) <= 6
+    assert len({part[2] - part[0] for part in parts}) == 1
+    whole = corners(whole_frame(*size, FRAME))
+    assert parts[0][2] - parts[0][0] <= 0.75 * (whole[2] - whole[0])
 
 
 @pytest.mark.parametrize("size", [(640, 480), (768, 576), (1280, 960)])

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_engine import FakeEngine, Person, box_of, camera, frame
+from fake_engine import FakeEngine, Person, box_of, camera, frame, map_seen_in
 
 from thfm_ros.config import Config, config_from
 from thfm_ros.contract import Perception, Task
@@ -39,6 +39,33 @@ class Gate(FakeEngine):
             if self.error:
                 raise self.error
         return super().step(cut, state, dense=dense)
+
+
+class ShortSighted(FakeEngine):
+    """Sees nobody in the whole picture or a part of it who is lower than 24 pixels there."""
+
+    def __init__(self, people: list[Person]) -> None:
+        super().__init__(K, lambda: people)
+        self.scales: list[float] = []
+
+    def step(
+        self, cut: np.ndarray, state: object | None, *, dense: bool
+    ) -> tuple[RawOutputs, object]:
+        if cut.shape[1::-1] != WHOLE:
+            return super().step(cut, state, dense=dense)
+        self.scales.append(round(map_seen_in(cut, K).scale, 1))
+        everybody, self.scene = self.scene, lambda: []
+        tall = [one for one in everybody() if high(one) >= 24 * self.scales[-1]]
+        self.scene = lambda: tall
+        try:
+            return super().step(cut, state, dense=dense)
+        finally:
+            self.scene = everybody
+
+
+def high(person: Person) -> float:
+    """Source pixels."""
+    return float(np.ptp(box_of(person, K)[1::2]))
 
 
 class Camera:
@@ -98,9 +125,47 @@ def test_a_fast_camera_costs_no_more_looks_a_second_than_a_slow_one(
     np.testing.assert_allclose(found, looks, atol=1)  # 0.3 s is a multiple of some periods
 
 
+def short_sighted(people: list[Person], *, live: bool, parts: bool = True) -> Camera:
+    camera = Camera(live=live, **ALWAYS, **{"regions.parts": parts, "regions.beside": False})
+    camera.engine = ShortSighted(people)  # type: ignore[assignment]
+    camera.pipeline = PerceptionPipeline(camera.engine, camera.pipeline.config, live=live)
+    return camera
+
+
+@pytest.mark.parametrize("parts", [True, False])
+@pytest.mark.parametrize("live", [True, False])
+def test_small_people_are_found_by_looks_at_parts(live: bool, parts: bool) -> None:
+    near, far = Person(-1.0, 0, 3), [Person(x, 0, 14) for x in (2.3, 3.7, 5.2, 7.0)]
+    camera = short_sighted([near, *far], live=live, parts=parts)
+    for _ in range(9 if live else 1):
+        seen = camera.step()
+    wanted = [near, *far] if parts else [near]
+    np.testing.assert_allclose(boxes(seen), sorted(box_of(p, K).tolist() for p in wanted), atol=3)
+
+
+def test_beside_a_camera_parts_take_turns_with_the_whole_picture() -> None:
+    camera = short_sighted([], live=True)
+    for _ in range(9):
+        camera.step()
+    assert camera.engine.scales == [3.3, *[2.0, 3.3] * 4]  # type: ignore[attr-defined]
+
+
+def test_who_got_lost_is_looked_for_in_the_whole_picture() -> None:
+    near, other = Person(-0.4, 0, 3), Person(0.8, 0, 4)
+    people = [near, other]
+    camera = short_sighted(people, live=True)
+    camera.step()
+    people.remove(other)
+    scales = camera.engine.scales  # type: ignore[attr-defined]
+    camera.step()  # a part; then it shows that the other one is gone
+    assert scales[-1] == 2.0
+    camera.step()
+    assert scales[-1] == 3.3
+
+
 def test_a_recording_is_looked_at_by_its_frames_alone() -> None:
     camera = Camera(live=False, period_s=1 / 60)
-    assert camera.whole_looks(12) == [0, 5, 10]
+    assert camera.whole_looks(12) == [0, 0, 0, 0, 0, 5, 10]  # first the parts as well
 
 
 def test_nobody_waits_for_a_look_at_the_whole_picture(camera_with_search_beside: Camera) -> None:
@@ -115,7 +180,7 @@ def test_nobody_waits_for_a_look_at_the_whole_picture(camera_with_search_beside:
 def test_a_newcomer_is_found_by_a_look_beside(camera_with_search_beside: Camera) -> None:
     camera = camera_with_search_beside
     camera.people.append(Person(0.8, 0, 4))
-    for _ in range(3):
+    for _ in range(5):  # a look at a part, which he is too large for, and one at the whole
         seen = camera.step()
         until_searched()
     assert len(seen.bodies) == 2
@@ -126,7 +191,7 @@ def test_searching_beside_finds_whom_searching_in_place_finds() -> None:
     both = [Camera(live=live, **ALWAYS) for live in (True, False)]
     for each in both:
         each.people += [Person(0.9, 0, 4), Person(2.0, 0.2, 6)]
-        for _ in range(6):
+        for _ in range(10):
             seen = each.step()
             until_searched()
         assert len(seen.bodies) == 3
@@ -226,5 +291,6 @@ def test_the_look_happens_in_its_place_for(why: str) -> None:
         return see(*args, **more)  # type: ignore[arg-type]
 
     camera.engine.step = seen_by  # type: ignore[method-assign,assignment]
-    assert camera.whole_looks(4) == [0, 1, 2, 3]
+    parts = [0, 0, 0, 0] if why == "a recording" else []
+    assert camera.whole_looks(4) == [*parts, 0, 1, 2, 3]
     assert threads == {threading.current_thread().name}

@@ -18,6 +18,10 @@ from thfm_ros.contract import Frame, PixelMap
 OUTSIDE = 114
 """Grey of what lies outside the picture; training pads with the same."""
 
+PART = 0.6  # of the picture's length, so that four parts with an overlap cover it
+OVERLAP = 0.3  # of a part: who is smaller is whole in one of them
+_LEAST_SHRINK = 1.5  # of the whole picture, below which a part shows nothing new
+
 
 class RegionKind(str, Enum):
     """What the network is asked about a region."""
@@ -39,6 +43,32 @@ def whole_frame(width: int, height: int, size: tuple[int, int]) -> Region:
     step = math.gcd(*size)
     units = max(math.ceil(width * step / size[0]), math.ceil(height * step / size[1]))
     return Region(_snapped(width / 2, height / 2, units, size), RegionKind.FRAME)
+
+
+def parts_of_frame(width: int, height: int, size: tuple[int, int]) -> list[Region]:
+    """Overlapping parts that cover the picture, each PART of it, letterboxed to ``size``.
+
+    None of a picture that is hardly larger than what the network is shown.
+    """
+    if max(width / size[0], height / size[1]) < _LEAST_SHRINK:
+        return []
+    step = math.gcd(*size)
+    units = max(1, round(PART * step * max(width / size[0], height / size[1])))
+    side = size[0] // step * units, size[1] // step * units
+    middles = [_middles(*each) for each in zip((width, height), side, strict=True)]
+    return [
+        Region(_snapped(x, y, units, size), RegionKind.FRAME)
+        for y in middles[1]
+        for x in middles[0]
+    ]
+
+
+def _middles(length: int, part: int) -> list[float]:
+    """Where parts lie along one axis, so that neighbours share at least OVERLAP of a part."""
+    if part >= length:
+        return [length / 2]
+    count = math.ceil((length / part - OVERLAP) / (1 - OVERLAP))
+    return [float(middle) for middle in np.linspace(part / 2, length - part / 2, count)]
 
 
 def around(box: Float[np.ndarray, "4"], size: tuple[int, int], config: RegionConfig) -> Region:

@@ -12,20 +12,25 @@ from dataclasses import dataclass
 
 from thfm_ros.config import Config
 from thfm_ros.contract import Frame
-from thfm_ros.decode import Candidate, find_candidates
+from thfm_ros.decode import DENSE_CELL, Candidate, find_candidates
 from thfm_ros.engine.base import Engine
 from thfm_ros.errand import Errand
-from thfm_ros.region import Region, cut, whole_frame
+from thfm_ros.geometry import longer_side
+from thfm_ros.region import Region, cut, parts_of_frame, source_rectangle, whole_frame
 
 Stage = Callable[[str], AbstractContextManager[None]]
 """Takes the time of "cut", "network" and "decode"."""
 
+_LARGE = 0.5
+"""Of a part's height: larger people are seen well enough, and whole, in the whole picture."""
+
 
 @dataclass(slots=True)
-class _Stream:
-    """The whole picture, and the engine's memory of it."""
+class _View:
+    """The whole picture or a part of it, and the engine's memory of it."""
 
     region: Region
+    whole: bool
     state: object | None = None
 
 
@@ -41,25 +46,28 @@ class Searcher:
 
     def __init__(self, engine: Engine, config: Config, *, live: bool) -> None:
         self._engine, self._config = engine, config
+        self._live = live
         self._beside = live and config.regions.beside and engine.concurrent
         self._period_s = config.regions.frame_pass_period_s if live else 0.0
         self.reset()
 
     def reset(self) -> None:
         """Forget the stream, and what is still on its way."""
-        self._stream: _Stream | None = None
+        self._views: list[_View] = []
+        self._looks = 0
         self._errand: Errand[list[Candidate]] | None = None
         self._frames = 0
         self._last_ns: int | None = None
 
     def hurry(self) -> None:
-        """Somebody got lost: the next look is due at once."""
+        """Somebody got lost: a look at the whole picture is due at once."""
         self._last_ns = None
+        self._looks += self._looks % 2
 
     def search(
         self, frame: Frame, stage: Stage, *, waits: bool, full: bool
     ) -> list[Candidate] | None:
-        """What a look at the whole picture found, largest first; None: there is no news.
+        """What a look at the picture found, the whole of it first; None: there is no news.
 
         Args:
             frame: the newest.
@@ -76,10 +84,10 @@ class Searcher:
         if not waits and (full or not self._is_due(frame)):
             return None
         self._frames, self._last_ns = 0, frame.stamp_ns
-        stream = self._stream_of(frame)
+        views = self._next_views(frame)
         if waits or not self._beside:
-            return self._look(frame, stream, stage)
-        self._errand = Errand(lambda: self._look(frame, stream, stage), "search")
+            return self._look_at(frame, views, stage)
+        self._errand = Errand(lambda: self._look_at(frame, views, stage), "search")
         return None
 
     def _is_due(self, frame: Frame) -> bool:
@@ -89,19 +97,53 @@ class Searcher:
         enough = self._frames >= self._config.regions.frame_pass_every
         return enough and since_s >= self._period_s
 
-    def _stream_of(self, frame: Frame) -> _Stream:
-        if self._stream is None:
-            height, width = frame.rgb.shape[:2]
-            self._stream = _Stream(whole_frame(width, height, self._engine.card.frame_size))
-        return self._stream
+    def _next_views(self, frame: Frame) -> list[_View]:
+        if not self._views:
+            self._views = self._views_of(frame)
+        look, self._looks = self._looks, self._looks + 1
+        if look == 0 and not self._live:
+            return self._views
+        whole, *parts = self._views
+        return [parts[look // 2 % len(parts)]] if parts and look % 2 else [whole]
 
-    def _look(self, frame: Frame, stream: _Stream, stage: Stage) -> list[Candidate]:
+    def _views_of(self, frame: Frame) -> list[_View]:
+        """The whole picture, then its parts."""
+        height, width = frame.rgb.shape[:2]
+        size = self._engine.card.frame_size
+        views = [_View(whole_frame(width, height, size), whole=True)]
+        if self._config.regions.parts:
+            parts = parts_of_frame(width, height, size)
+            views += [_View(region, whole=False) for region in parts]
+        return views
+
+    def _look_at(self, frame: Frame, views: list[_View], stage: Stage) -> list[Candidate]:
+        return [found for view in views for found in self._look(frame, view, stage)]
+
+    def _look(self, frame: Frame, view: _View, stage: Stage) -> list[Candidate]:
         height, width = frame.rgb.shape[:2]
         with stage("cut"):
-            picture = cut(frame, stream.region)
+            picture = cut(frame, view.region)
         with stage("network"):
-            raw, stream.state = self._engine.step(picture, stream.state, dense=True)
+            # Seconds pass between two looks at a part: what it showed then helps nobody.
+            raw, state = self._engine.step(picture, view.state, dense=True)
+            view.state = state if view.whole else None
         with stage("decode"):
-            return find_candidates(
-                raw, stream.region.map, (width, height), self._config.decode, self._config.regions
+            found = find_candidates(
+                raw, view.region.map, (width, height), self._config.decode, self._config.regions
             )
+        return found if view.whole else [each for each in found if _fits(each, view, frame)]
+
+
+def _fits(candidate: Candidate, view: _View, frame: Frame) -> bool:
+    """Whether somebody small is seen whole: not cut by an edge inside the picture."""
+    height, width = frame.rgb.shape[:2]
+    x0, y0, x1, y1 = source_rectangle(view.region.map)
+    left, top, right, bottom = (float(edge) for edge in candidate.box)
+    cell = DENSE_CELL * view.region.map.scale
+    whole = (
+        (left > x0 + cell or x0 <= 0)
+        and (top > y0 + cell or y0 <= 0)
+        and (right < x1 - cell or x1 >= width)
+        and (bottom < y1 - cell or y1 >= height)
+    )
+    return whole and longer_side(candidate.box) <= _LARGE * (y1 - y0)
