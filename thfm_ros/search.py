@@ -21,8 +21,9 @@ from thfm_ros.region import Region, cut, parts_of_frame, source_rectangle, whole
 Stage = Callable[[str], AbstractContextManager[None]]
 """Takes the time of "cut", "network" and "decode"."""
 
-_LARGE = 0.5
-"""Of a part's height: larger people are seen well enough, and whole, in the whole picture."""
+_SMALL, _LARGE = 0.18, 0.5
+"""Of a part's height. Larger people are seen well enough, and whole, in the whole picture; most of
+what seems to be a smaller one is nobody."""
 
 
 @dataclass(slots=True)
@@ -146,4 +147,4 @@ def _fits(candidate: Candidate, view: _View, frame: Frame) -> bool:
         and (right < x1 - cell or x1 >= width)
         and (bottom < y1 - cell or y1 >= height)
     )
-    return whole and longer_side(candidate.box) <= _LARGE * (y1 - y0)
+    return whole and _SMALL <= longer_side(candidate.box) / (y1 - y0) <= _LARGE
