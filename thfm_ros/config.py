@@ -88,7 +88,7 @@ class RegionConfig(_Checked):
     beside: bool = option(
         True, "the node: look at the whole picture, and at half of several people, in other threads"
     )
-    parts: bool = option(True, "every other look is at a part of a large picture, for small people")
+    parts: bool = option(True, "every third look is at a part of a large picture, for small people")
     margin: float = option(
         1.25, "side of the crop / longer side of the person's box", min=1.0, max=3.0
     )

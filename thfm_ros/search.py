@@ -21,6 +21,9 @@ from thfm_ros.region import Region, cut, parts_of_frame, source_rectangle, whole
 Stage = Callable[[str], AbstractContextManager[None]]
 """Takes the time of "cut", "network" and "decode"."""
 
+_TURNS = 3
+"""One look in so many is at a part: who comes near is more urgent than who is far."""
+
 _SMALL, _LARGE = 0.18, 0.5
 """Of a part's height. Larger people are seen well enough, and whole, in the whole picture; most of
 what seems to be a smaller one is nobody."""
@@ -63,7 +66,7 @@ class Searcher:
     def hurry(self) -> None:
         """Somebody got lost: a look at the whole picture is due at once."""
         self._last_ns = None
-        self._looks += self._looks % 2
+        self._looks += self._is_parts_turn(self._looks)
 
     def search(
         self, frame: Frame, stage: Stage, *, waits: bool, full: bool
@@ -105,7 +108,13 @@ class Searcher:
         if look == 0 and not self._live:
             return self._views
         whole, *parts = self._views
-        return [parts[look // 2 % len(parts)]] if parts and look % 2 else [whole]
+        if parts and self._is_parts_turn(look):
+            return [parts[look // _TURNS % len(parts)]]
+        return [whole]
+
+    @staticmethod
+    def _is_parts_turn(look: int) -> bool:
+        return look % _TURNS == _TURNS - 1
 
     def _views_of(self, frame: Frame) -> list[_View]:
         """The whole picture, then its parts."""
