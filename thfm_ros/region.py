@@ -18,8 +18,8 @@ from thfm_ros.contract import Frame, PixelMap
 OUTSIDE = 114
 """Grey of what lies outside the picture; training pads with the same."""
 
-PART = 0.6  # of the picture's length, so that four parts with an overlap cover it
-OVERLAP = 0.3  # of a part: who is smaller is whole in one of them
+_PART = 0.6  # of the picture's length, so that four parts with an overlap cover it
+_OVERLAP = 0.3  # of a part: who is smaller is whole in one of them
 _LEAST_SHRINK = 1.5  # of the whole picture, below which a part shows nothing new
 
 
@@ -46,14 +46,15 @@ def whole_frame(width: int, height: int, size: tuple[int, int]) -> Region:
 
 
 def parts_of_frame(width: int, height: int, size: tuple[int, int]) -> list[Region]:
-    """Overlapping parts that cover the picture, each PART of it, letterboxed to ``size``.
+    """Overlapping parts that cover the picture, each _PART of it, letterboxed to ``size``.
 
     None of a picture that is hardly larger than what the network is shown.
     """
-    if max(width / size[0], height / size[1]) < _LEAST_SHRINK:
+    shrink = max(width / size[0], height / size[1])
+    if shrink < _LEAST_SHRINK:
         return []
     step = math.gcd(*size)
-    units = max(1, round(PART * step * max(width / size[0], height / size[1])))
+    units = max(1, round(_PART * step * shrink))
     side = size[0] // step * units, size[1] // step * units
     middles = [_middles(*each) for each in zip((width, height), side, strict=True)]
     return [
@@ -64,10 +65,10 @@ def parts_of_frame(width: int, height: int, size: tuple[int, int]) -> list[Regio
 
 
 def _middles(length: int, part: int) -> list[float]:
-    """Where parts lie along one axis, so that neighbours share at least OVERLAP of a part."""
+    """Where parts lie along one axis, so that neighbours share at least _OVERLAP of a part."""
     if part >= length:
         return [length / 2]
-    count = math.ceil((length / part - OVERLAP) / (1 - OVERLAP))
+    count = math.ceil((length / part - _OVERLAP) / (1 - _OVERLAP))
     return [float(middle) for middle in np.linspace(part / 2, length - part / 2, count)]
 
 
@@ -100,13 +101,14 @@ def follow(region: Region, box: Float[np.ndarray, "4"], config: RegionConfig) ->
     near = max(abs(x - middle_x), abs(y - middle_y)) <= config.max_shift * side
     ratio = max(config.margin * longer, config.min_person_px) / side
     alike = 1 / config.max_resize <= ratio <= config.max_resize
-    if near and alike and _shows_all_of(region, box):
+    if near and alike and shows_all_of(region, box):
         return region
     better = around(box, size, config)
     return region if better == region else better
 
 
-def _shows_all_of(region: Region, box: Float[np.ndarray, "4"]) -> bool:
+def shows_all_of(region: Region, box: Float[np.ndarray, "4"]) -> bool:
+    """Whether no edge of the region cuts ``box`` (source pixels)."""
     x0, y0, x1, y1 = source_rectangle(region.map)
     left, top, right, bottom = (float(edge) for edge in box)
     return x0 <= left and y0 <= top and right <= x1 and bottom <= y1

@@ -1,14 +1,20 @@
-"""Looking at the whole picture now and then: is anybody there who is not followed yet?
+"""Looking at the picture now and then: is anybody there who is not followed yet?
 
 Such a look takes longer than a person's crop, and only newcomers wait for its answer. So beside a
 camera it happens in a thread of its own while the crops go on, and nobody's result is late because
 of it; what it found comes a frame or two later. Of a recording, and while nobody is known, it
 happens in its place.
+
+In the whole picture, which is shrunk for the network, small people are lost. So some looks are at
+a part of it, larger; all parts are looked at in the first picture of a recording, where nothing
+waits.
 """
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+
+import numpy as np
 
 from thfm_ros.config import Config
 from thfm_ros.contract import Frame
@@ -16,7 +22,7 @@ from thfm_ros.decode import DENSE_CELL, Candidate, find_candidates
 from thfm_ros.engine.base import Engine
 from thfm_ros.errand import Errand
 from thfm_ros.geometry import longer_side
-from thfm_ros.region import Region, cut, parts_of_frame, source_rectangle, whole_frame
+from thfm_ros.region import Region, cut, parts_of_frame, shows_all_of, whole_frame
 
 Stage = Callable[[str], AbstractContextManager[None]]
 """Takes the time of "cut", "network" and "decode"."""
@@ -27,6 +33,9 @@ _TURNS = 3
 _SMALL, _LARGE = 0.18, 0.5
 """Of a part's height. Larger people are seen well enough, and whole, in the whole picture; most of
 what seems to be a smaller one is nobody."""
+
+_CELLS_BESIDE = 1.5
+"""Between somebody and an edge inside the picture, lest the edge cuts them."""
 
 
 @dataclass(slots=True)
@@ -39,7 +48,7 @@ class _View:
 
 
 class Searcher:
-    """Looks at whole pictures of one camera, one at a time, not more often than the schedule says.
+    """Looks at pictures of one camera, one at a time, not more often than the schedule says.
 
     Args:
         engine: sees them.
@@ -147,13 +156,9 @@ class Searcher:
 def _fits(candidate: Candidate, view: _View, frame: Frame) -> bool:
     """Whether somebody small is seen whole: not cut by an edge inside the picture."""
     height, width = frame.rgb.shape[:2]
-    x0, y0, x1, y1 = source_rectangle(view.region.map)
-    left, top, right, bottom = (float(edge) for edge in candidate.box)
-    cell = DENSE_CELL * view.region.map.scale
-    whole = (
-        (left > x0 + cell or x0 <= 0)
-        and (top > y0 + cell or y0 <= 0)
-        and (right < x1 - cell or x1 >= width)
-        and (bottom < y1 - cell or y1 >= height)
-    )
-    return whole and _SMALL <= longer_side(candidate.box) / (y1 - y0) <= _LARGE
+    margin = _CELLS_BESIDE * DENSE_CELL * view.region.map.scale
+    beyond = candidate.box + np.array([-margin, -margin, margin, margin])
+    inside = np.clip(beyond, 0, [width, height, width, height])
+    high = view.region.map.scale * view.region.map.height
+    fitting = _SMALL <= longer_side(candidate.box) / high <= _LARGE
+    return fitting and shows_all_of(view.region, inside)
