@@ -10,7 +10,7 @@ from perfect_sight import CONFIG, SIZE, K, crop_of, sight
 
 from thfm_ros.config import RegionConfig
 from thfm_ros.contract import PixelMap
-from thfm_ros.decode import certainty, decode_person, find_candidates, sigmoid
+from thfm_ros.decode import Expected, certainty, decode_person, find_candidates, sigmoid
 from thfm_ros.joints import find_joints, view_of
 from thfm_ros.region import whole_frame
 from thfm_ros.skeleton import Joint
@@ -105,7 +105,7 @@ def test_joints_outside_the_crop_are_unknown() -> None:
     body_map = crop_of(person)
     raw = perfect(body_map, K, [person])
     raw = raw._replace(body=perfect(middle_only, K, [person]).body)
-    found = decode_person(raw, body_map, SIZE, K, box_of(person, K), CONFIG)
+    found = decode_person(raw, body_map, SIZE, K, Expected(box_of(person, K)), CONFIG)
     assert found is not None
     outside = raw.body.visibility[:, 0] < 0
     assert 0 < outside.sum() < 35
@@ -122,7 +122,7 @@ def test_hidden_joints_keep_their_place_and_lose_their_score() -> None:
     visibility = raw.body.visibility.copy()
     visibility[9, 1] = -8
     hidden = raw._replace(body=raw.body._replace(visibility=visibility))
-    found = decode_person(hidden, crop_of(person), SIZE, K, box_of(person, K), CONFIG)
+    found = decode_person(hidden, crop_of(person), SIZE, K, Expected(box_of(person, K)), CONFIG)
     assert found is not None and np.isfinite(found.body.keypoints[9]).all()
     assert found.body.keypoints[9, 2] < 0.01 < found.body.keypoints[8, 2]
 
@@ -134,7 +134,7 @@ def test_a_vague_joint_is_less_certain_and_says_so_across_the_view() -> None:
     heat[9] *= 0.05  # 4.5 times as wide
     vague = raw._replace(body=raw.body._replace(heatmaps=heat))
     sharp = sight(person).body
-    found = decode_person(vague, crop_of(person), SIZE, K, box_of(person, K), CONFIG)
+    found = decode_person(vague, crop_of(person), SIZE, K, Expected(box_of(person, K)), CONFIG)
     assert found is not None
     assert found.body.covariances_m2[9, 0] > 5 * sharp.covariances_m2[9, 0]
     assert found.body.keypoints[9, 2] < sharp.keypoints[9, 2]
@@ -146,7 +146,12 @@ def test_a_crop_without_anybody_is_no_sighting() -> None:
     person = Person(0, 0, 3)
     assert (
         decode_person(
-            perfect(crop_of(person), K, []), crop_of(person), SIZE, K, box_of(person, K), CONFIG
+            perfect(crop_of(person), K, []),
+            crop_of(person),
+            SIZE,
+            K,
+            Expected(box_of(person, K)),
+            CONFIG,
         )
         is None
     )

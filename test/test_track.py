@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from thfm_ros.config import DecodeConfig, RegionConfig, TrackConfig
 from thfm_ros.contract import TrackState
-from thfm_ros.decode import Sighting, decode_person
+from thfm_ros.decode import Expected, Sighting, decode_person
 from thfm_ros.geometry import covered, iou
 from thfm_ros.region import around
 from thfm_ros.track import Tracked, Tracker, same_person
@@ -23,7 +23,7 @@ def a_sighting(x: float = 0.0, z: float = 3.0) -> Sighting:
     region = around(box_of(person, K).astype(np.float32), (128, 128), RegionConfig())
     raw = perfect(region.map, K, [person])
     found = decode_person(
-        raw, region.map, (K.width, K.height), K, box_of(person, K), DecodeConfig()
+        raw, region.map, (K.width, K.height), K, Expected(box_of(person, K)), DecodeConfig()
     )
     assert found is not None
     return found

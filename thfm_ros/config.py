@@ -130,12 +130,11 @@ class DecodeConfig(_Checked):
     min_joint_belief: float = option(
         0.1, "joints whose place is believed less are unknown (NaN)", min=0.0, max=1.0
     )
+    joint_hold: float = option(
+        3.0, "belief in the place where a joint has just been, beyond other places", min=0.0
+    )
     vote_radius: float = option(
-        0.3,
-        "a pixel's vote may miss its person's centre by so much",
-        unit="of the person's longer side",
-        min=0.05,
-        max=1.0,
+        0.3, "a vote may miss the person's centre by this", unit="longer sides", min=0.05, max=1.0
     )
     width_sigma: float = option(
         0.1,
@@ -169,10 +168,10 @@ class TrackConfig(_Checked):
         "one_euro", "filter over time of joints and positions", choices=("none", "one_euro")
     )
     min_cutoff_hz: float = option(
-        2.0, "one_euro: cut-off for somebody who stands still", unit="Hz", min=0.01
+        4.0, "one_euro: cut-off for somebody who stands still", unit="Hz", min=0.01
     )
     speed_coefficient: float = option(
-        4.0, "one_euro: how fast the cut-off rises with speed in body lengths per second", min=0.0
+        8.0, "one_euro: how fast the cut-off rises with speed in body lengths per second", min=0.0
     )
     seed: int = option(-1, "ids are drawn from this seed; -1 draws others in every run", min=-1)
 

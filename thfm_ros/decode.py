@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Float32, Float64, Int
 from thfm_ros.config import DecodeConfig, RegionConfig
 from thfm_ros.contract import Body, Intrinsics, PixelMap, TrackState
 from thfm_ros.geometry import apart, iou, longer_side, to_network, to_source
-from thfm_ros.joints import find_joints, in_space, place_root, view_of
+from thfm_ros.joints import find_joints, in_space, place_root, remembered, view_of
 from thfm_ros.model.outputs import DenseOutputs, RawOutputs
 from thfm_ros.skeleton import COCO_17
 from thfm_ros.votes import Cluster, people_from_votes
@@ -64,12 +64,21 @@ class Sighting:
         return np.asarray(np.concatenate([low, high]), np.float32)
 
 
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """Where somebody should be, in source pixels."""
+
+    box: Float[np.ndarray, "4"]
+    joints: Float[np.ndarray, "k 2"] | None = None  # where they were, carried along with the box
+    age_s: float = 0.0  # how long ago they were there
+
+
 def decode_person(
     raw: RawOutputs,
     pixel_map: PixelMap,
     picture: tuple[int, int],
     intrinsics: Intrinsics | None,
-    expected: Float[np.ndarray, "4"],
+    expected: Expected,
     config: DecodeConfig,
 ) -> Sighting | None:
     """The person in the middle of a crop; None when the crop shows nobody there.
@@ -79,10 +88,10 @@ def decode_person(
         pixel_map: where the crop lies.
         picture: width and height of the source picture.
         intrinsics: of the source picture; None leaves everything metric NaN.
-        expected: the box in source pixels where the person should be.
+        expected: where the person should be.
         config: thresholds and sigmas.
     """
-    joints = find_joints(raw.body.heatmaps)
+    joints = find_joints(raw.body.heatmaps, _memory(raw, pixel_map, expected, config.joint_hold))
     inside, visible = sigmoid(raw.body.visibility).T
     known = inside * joints.mass >= config.min_joint_belief
     mask = target = None
@@ -90,7 +99,7 @@ def decode_person(
     if raw.dense is not None:
         mask = sigmoid(raw.dense.mask)
         cells = joints.places[known] * (HEAT_CELL / DENSE_CELL)
-        middle = to_network(expected.reshape(2, 2), pixel_map).reshape(4) / DENSE_CELL
+        middle = to_network(expected.box.reshape(2, 2), pixel_map).reshape(4) / DENSE_CELL
         target, others = target_cells(mask, raw.dense.votes, cells, middle, config)
     places = to_source(joints.places * HEAT_CELL, pixel_map)
     places[~known] = np.nan
@@ -119,6 +128,16 @@ def decode_person(
         target=target,
         neighbours=tuple(_candidate(each, pixel_map, picture) for each in others),
     )
+
+
+def _memory(
+    raw: RawOutputs, pixel_map: PixelMap, expected: Expected, hold: float
+) -> Float32[np.ndarray, "k h w"] | None:
+    if expected.joints is None or hold == 0:
+        return None
+    cells = to_network(expected.joints, pixel_map) / HEAT_CELL
+    rows, columns = raw.body.heatmaps.shape[1:]
+    return remembered(cells, expected.age_s, hold, (rows, columns))
 
 
 def certainty(shown: Float[np.ndarray, " k"], mass: Float[np.ndarray, " k"]) -> float:

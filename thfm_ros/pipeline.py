@@ -17,7 +17,7 @@ from jaxtyping import Float, Float32
 
 from thfm_ros.config import Config
 from thfm_ros.contract import Clip, Frame, Perception, PerceptionError, Task
-from thfm_ros.decode import Candidate, Sighting, decode_person
+from thfm_ros.decode import Candidate, Expected, Sighting, decode_person
 from thfm_ros.engine.base import Engine
 from thfm_ros.errand import Errand
 from thfm_ros.geometry import area, covered, iou, longer_side
@@ -38,11 +38,12 @@ _CORRECTIONS = 2
 
 @dataclass(slots=True)
 class _Look:
-    """One region, the engine's memory of it, and what of somebody it should show."""
+    """One region, the engine's memory of it, and who was seen there last; source pixels."""
 
     region: Region
     state: object | None = None
-    extent: Float32[np.ndarray, "4"] | None = None  # source pixels
+    extent: Float32[np.ndarray, "4"] | None = None  # what of them it should show
+    joints: Float32[np.ndarray, "k 2"] | None = None
 
 
 class PerceptionPipeline:
@@ -76,6 +77,7 @@ class PerceptionPipeline:
         self._sheets.forget()
         self._tracker.reset()
         self._looks: dict[str, _Look] = {}
+        self._seen_ns = 0  # when the looks were last taken
         self._searcher.reset()
         self._neighbours: list[Candidate] = []  # in the crops of the last frame
         self._denied: list[tuple[int, Float32[np.ndarray, "4"]]] = []
@@ -145,16 +147,18 @@ class PerceptionPipeline:
 
     def _look_at_the_known(self, clip: Clip, dense: bool) -> dict[str, Sighting]:
         """Look at everybody who was there in the frame before, in the crop that follows them."""
-        there: list[tuple[str, Float[np.ndarray, "4"]]] = []
+        there: list[tuple[str, Expected]] = []
+        age_s = (clip.newest.stamp_ns - self._seen_ns) * 1e-9
         for name, body in self._tracker.present.items():
-            expected = self._tracker.expected(name, clip.newest.stamp_ns)
-            look = self._looks[name]
+            box = self._tracker.expected(name, clip.newest.stamp_ns)
+            look, moved = self._looks[name], box - body.box
             if look.extent is not None:
-                self._looks[name] = self._followed(look, look.extent + expected - body.box)
-            there.append((name, expected))
+                self._looks[name] = self._followed(look, look.extent + moved)
+            joints = None if look.joints is None else look.joints + moved[:2]
+            there.append((name, Expected(box, joints, age_s)))
 
-        def sights(whom: Sequence[tuple[str, Float[np.ndarray, "4"]]]) -> list[Sighting | None]:
-            return [self._sight(clip, self._looks[name], box, dense) for name, box in whom]
+        def sights(whom: Sequence[tuple[str, Expected]]) -> list[Sighting | None]:
+            return [self._sight(clip, self._looks[name], who, dense) for name, who in whom]
 
         half = (len(there) + 1) // 2 if self._beside else len(there)
         others = Errand(partial(sights, there[half:]), "crops") if there[half:] else None
@@ -175,7 +179,7 @@ class PerceptionPipeline:
         for candidate in candidates[: max(room, 0)]:
             size = self.engine.card.crop_size
             look = _Look(around(candidate.box, size, self.config.regions))
-            sighting = self._sight(clip, look, candidate.box, dense)
+            sighting = self._sight(clip, look, Expected(candidate.box), dense)
             for _ in range(_CORRECTIONS):  # a first look may only tell where to look
                 if sighting is None:
                     break
@@ -183,7 +187,7 @@ class PerceptionPipeline:
                 if better is look:
                     break
                 look = better
-                sighting = self._sight(clip, look, sighting.body.box, dense)
+                sighting = self._sight(clip, look, Expected(sighting.body.box), dense)
             if sighting and sighting.body.score >= self.config.decode.min_score:
                 newcomers.append((sighting, look))
             else:
@@ -191,10 +195,8 @@ class PerceptionPipeline:
         # Who is seen in two crops is the one that shows more of them.
         return sorted(newcomers, key=lambda each: -area(each[0].body.box))
 
-    def _sight(
-        self, clip: Clip, look: _Look, expected: Float[np.ndarray, "4"], dense: bool
-    ) -> Sighting | None:
-        """The person of one crop, who should be in the box ``expected``."""
+    def _sight(self, clip: Clip, look: _Look, expected: Expected, dense: bool) -> Sighting | None:
+        """The person of one crop, who should be where ``expected`` says."""
         if look.state is None and self.config.regions.rewarm:
             memory = self.engine.card.window
             for frame in clip.frames[-memory:-1]:
@@ -235,6 +237,8 @@ class PerceptionPipeline:
                 if sighting:
                     self._looks[body.id] = looks[id(sighting)]
                     self._looks[body.id].extent = sighting.extent
+                    self._looks[body.id].joints = sighting.body.keypoints[:, :2]
+            self._seen_ns = frame.stamp_ns
             self._neighbours = [
                 other for _, sighting in people if sighting for other in sighting.neighbours
             ]

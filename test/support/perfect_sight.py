@@ -5,7 +5,7 @@ from fake_engine import Person, box_of, camera, perfect
 
 from thfm_ros.config import DecodeConfig, RegionConfig
 from thfm_ros.contract import Intrinsics, PixelMap
-from thfm_ros.decode import Sighting, decode_person
+from thfm_ros.decode import Expected, Sighting, decode_person
 from thfm_ros.region import around
 
 K = camera()
@@ -21,7 +21,7 @@ def sight(person: Person, *others: Person, calibrated: bool = True, dense: bool 
     pixel_map = crop_of(person)
     raw = perfect(pixel_map, K, [person, *others], dense)
     sighting = decode_person(
-        raw, pixel_map, SIZE, K if calibrated else None, box_of(person, K), CONFIG
+        raw, pixel_map, SIZE, K if calibrated else None, Expected(box_of(person, K)), CONFIG
     )
     assert sighting is not None
     return sighting
