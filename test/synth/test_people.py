@@ -15,6 +15,7 @@ from thfm_ros.synth.clutter import THINGS, chair, random_thing
 from thfm_ros.synth.decoys import random_decoy
 from thfm_ros.synth.garments import fitted, trimmed
 from thfm_ros.synth.gestures import gesture
+from thfm_ros.synth.lying import LYING, overhead
 from thfm_ros.synth.mesh import Palette
 from thfm_ros.synth.pack import AssetPack, Garment
 from thfm_ros.synth.person import random_person
@@ -125,7 +126,9 @@ def test_what_a_hand_holds_stays_at_that_hand(choices: Choices, seed: int) -> No
         assert item.thing.faces.max() < item.vertices.shape[1]
 
 
-@pytest.mark.parametrize("maker", [*THINGS, quadruped, random_decoy], ids=lambda m: m.__name__)
+@pytest.mark.parametrize(
+    "maker", [*THINGS, *LYING, quadruped, random_decoy], ids=lambda m: m.__name__
+)
 def test_things_stand_on_the_floor_and_are_whole(choices: Choices, maker: object) -> None:
     for seed in range(5):
         palette = Palette()
@@ -138,6 +141,14 @@ def test_things_stand_on_the_floor_and_are_whole(choices: Choices, maker: object
         assert thing.faces.max() < len(thing.vertices)
         assert thing.materials.max() < len(palette.rows)
         assert len(thing.faces) == len(thing.face_uv) == len(thing.materials)
+
+
+def test_what_lies_is_flat_and_what_hangs_is_above_everybody() -> None:
+    for maker in LYING:
+        for seed in range(10):
+            thing = maker(np.random.default_rng(seed), Palette())
+            low, high = thing.vertices[:, 2].min(), thing.vertices[:, 2].max()
+            assert low > 1.5 if maker is overhead else high < 0.8
 
 
 def test_animals_are_closed_and_as_tall_as_cats_to_horses() -> None:

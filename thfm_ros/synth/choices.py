@@ -10,7 +10,7 @@ from thfm_ros.synth.pack import AssetPack, Light
 from thfm_ros.synth.rig import Rig
 from thfm_ros.synth.vary import mixed, tumbled, varied
 
-FALLEN = 0.3
+FALLEN = 0.2
 """Share of the people who lie, tumble or stand on their heads: few captures show it."""
 
 

@@ -12,6 +12,7 @@ from thfm_ros.synth.choices import Choices, random_motion
 from thfm_ros.synth.clutter import Thing, chair, random_thing, table
 from thfm_ros.synth.decoys import random_decoy
 from thfm_ros.synth.light import indoors, random_lighting
+from thfm_ros.synth.lying import random_lying
 from thfm_ros.synth.mesh import Palette
 from thfm_ros.synth.motion import Motion
 from thfm_ros.synth.person import Person, random_person
@@ -20,6 +21,7 @@ from thfm_ros.synth.rotation import about
 
 NEAREST_M = 0.55  # how close two people may stand
 DECOYS = 0.1  # share of the things that look like people
+LYING = 0.2  # share of those that lie or hang where people walk
 
 
 @dataclass(frozen=True)
@@ -156,14 +158,18 @@ def _clutter(
     setting: Setting,
     spots: list[np.ndarray],
 ) -> list[Thing]:
-    """Furniture and other things, rarely something that looks like a person."""
+    """Furniture, what lies about (people may stand on it), rarely something like a person."""
     things = []
     for _ in range(rng.choice(len(setting.things), p=setting.things)):
-        if rng.random() < DECOYS:
-            thing = random_decoy(rng, choices.pack, choices.rig, palette)
+        kind = rng.random()
+        if kind < LYING:
+            thing, room = random_lying(rng, palette), 0.0
+        elif kind < LYING + DECOYS:
+            thing, room = random_decoy(rng, choices.pack, choices.rig, palette), 0.35
         else:
-            thing = random_thing(rng, palette)
-        room = 0.35 + float(np.linalg.norm(thing.vertices[:, :2], axis=1).max())
+            thing, room = random_thing(rng, palette), 0.35
+        if room:
+            room += float(np.linalg.norm(thing.vertices[:, :2], axis=1).max())
         for _ in range(20):
             spot = rng.normal(0, setting.things_m, 2)
             if all(np.linalg.norm(spot - other) > room for other in spots):
