@@ -63,7 +63,7 @@ def remembered(
     fresh = hold * _STAYS**2 / variance
 
     def near(length: int, place: np.ndarray) -> np.ndarray:
-        away = np.arange(length, dtype=np.float32) + 0.5 - place[:, None]
+        away = np.arange(length, dtype=np.float32) + 0.5 - np.float32(place[:, None])
         return np.asarray(np.exp(-(away**2) / (2 * variance)))
 
     close = near(shape[0], before[:, 1])[:, :, None] * near(shape[1], before[:, 0])[:, None, :]

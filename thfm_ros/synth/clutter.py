@@ -215,7 +215,25 @@ def lump(rng: np.random.Generator, palette: Palette) -> Thing:
     return lathe(profile, stuff(rng, palette))
 
 
-THINGS = {lump: 5, table: 1.5, shelf: 1, pole: 1.5, flag: 1.2, plant: 0.8}
+def vessel(rng: np.random.Generator, palette: Palette) -> Thing:
+    """A bottle, a vase, a clock or a tower: upright, with waist and shoulders as people have."""
+    height = np.exp(rng.uniform(np.log(0.2), np.log(4.0)))
+    wide = height * rng.uniform(0.06, 0.22)
+    foot = box((2.2 * wide, 2.2 * wide, 0.0), (0, 0, 0), stuff(rng, palette))
+    if rng.random() < 0.4:  # it stands on something
+        foot = box((0.5, 0.5, rng.uniform(0.3, 1.1)), (0, 0, 0), stuff(rng, palette))
+    parts, bottom = [foot], float(foot.vertices[:, 2].max())
+    for _ in range(rng.integers(1, 4)):
+        rings = int(rng.integers(2, 6))
+        heights = bottom + np.linspace(0, height * rng.uniform(0.2, 0.6), rings)
+        radii = wide * rng.uniform(0.25, 1.0, rings)
+        profile = [(0.001, bottom), *zip(radii.tolist(), heights.tolist(), strict=True)]
+        bottom = float(heights[-1])
+        parts.append(lathe([*profile, (0.001, bottom)], stuff(rng, palette)))
+    return merged(parts)
+
+
+THINGS = {lump: 5, vessel: 1.5, table: 1.5, shelf: 1, pole: 1.5, flag: 1.2, plant: 0.8}
 """Makers of clutter and how often each is taken."""
 
 

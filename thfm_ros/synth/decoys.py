@@ -1,4 +1,4 @@
-"""Hard negatives: what looks like a person and is none. A coat on a rack, a statue, a dummy, a dog.
+"""Hard negatives: what looks like a person and is none. A coat on a rack, a tailor's dummy, a dog.
 
 All but animals are made of the same meshes as people, so a network can only tell them by what they
 lack.
@@ -22,13 +22,13 @@ ANIMALS = 0.5
 
 
 def random_decoy(rng: np.random.Generator, pack: AssetPack, rig: Rig, palette: Palette) -> Thing:
-    """An animal, a coat on a rack (if the pack has suits) or a statue."""
+    """An animal, a coat on a rack (if the pack has suits) or a dummy."""
     if rng.random() < ANIMALS:
         return quadruped(rng, palette)
     suits = [garment for garment in pack.garments if garment.kind in ("suit", "tights")]
     if suits and rng.random() < 0.6:
         return coat(rng, pack, rig, palette)
-    return statue(rng, pack, rig, palette)
+    return dummy(rng, pack, rig, palette)
 
 
 def coat(rng: np.random.Generator, pack: AssetPack, rig: Rig, palette: Palette) -> Thing:
@@ -62,17 +62,19 @@ def coat(rng: np.random.Generator, pack: AssetPack, rig: Rig, palette: Palette) 
     return merged([hung, lathe([(0.2, 0), (0.03, 0.04), (0.025, top)], stuff(rng, palette))])
 
 
-def statue(rng: np.random.Generator, pack: AssetPack, rig: Rig, palette: Palette) -> Thing:
-    """A body of stone, bronze or plastic on a pedestal; sometimes a torso alone."""
+def dummy(rng: np.random.Generator, pack: AssetPack, rig: Rig, palette: Palette) -> Thing:
+    """A body of stone or plastic without head and arms, on a stand.
+
+    Whole statues are not among the decoys: without a label and from near they teach that somebody
+    without clothes is nobody.
+    """
     body = pack.body
     shape = random_shape(rng, body)
     motion = gesture(rng, rig, 1, 10.0)
     places = bone_positions(motion.turns, motion.root * shape.leg_m, shape.heads, body.parents)
     posed = skinned(shape.vertices, body.bones, body.weights, motion.turns, places, shape.heads)[0]
-    drawn = body.face_kind < 2
-    if rng.random() < 0.35:  # a dummy without head and arms
-        limbs = np.isin(body.parts, (1, 4, 5, 6, 7, 8, 9))
-        drawn &= ~limbs[body.faces].any(axis=1)
+    limbs = np.isin(body.parts, (1, 4, 5, 6, 7, 8, 9))
+    drawn = (body.face_kind < 2) & ~limbs[body.faces].any(axis=1)
     kept, local = np.unique(body.faces[drawn], return_inverse=True)
     points = posed[kept]
     points[:, :2] -= points[:, :2].mean(axis=0)
