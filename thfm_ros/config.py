@@ -123,7 +123,7 @@ class DecodeConfig(_Checked):
         min=0.05,
         max=0.95,
     )
-    min_score: float = option(0.35, "somebody new whose score is lower is nobody", min=0.0, max=1.0)
+    min_score: float = option(0.42, "somebody new whose score is lower is nobody", min=0.0, max=1.0)
     keep_score: float = option(
         0.3, "the same for somebody who is tracked already", min=0.0, max=1.0
     )
