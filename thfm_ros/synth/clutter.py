@@ -219,10 +219,10 @@ def vessel(rng: np.random.Generator, palette: Palette) -> Thing:
     """A bottle, a vase, a clock or a tower: upright, with waist and shoulders as people have."""
     height = np.exp(rng.uniform(np.log(0.2), np.log(4.0)))
     wide = height * rng.uniform(0.06, 0.22)
-    foot = box((2.2 * wide, 2.2 * wide, 0.0), (0, 0, 0), stuff(rng, palette))
+    parts, bottom = [], 0.0
     if rng.random() < 0.4:  # it stands on something
-        foot = box((0.5, 0.5, rng.uniform(0.3, 1.1)), (0, 0, 0), stuff(rng, palette))
-    parts, bottom = [foot], float(foot.vertices[:, 2].max())
+        bottom = float(rng.uniform(0.3, 1.1))
+        parts.append(box((0.5, 0.5, bottom), (0, 0, 0), stuff(rng, palette)))
     for _ in range(rng.integers(1, 4)):
         rings = int(rng.integers(2, 6))
         heights = bottom + np.linspace(0, height * rng.uniform(0.2, 0.6), rings)

@@ -7,12 +7,13 @@ beams and ducts are that above everybody's head.
 import numpy as np
 from jaxtyping import Float
 
+from thfm_ros.synth.animals import tube
 from thfm_ros.synth.clutter import Thing, box, merged, sheet, stuff
 from thfm_ros.synth.garments import fabric
 from thfm_ros.synth.mesh import Palette
-from thfm_ros.synth.rotation import about, smooth_noise
+from thfm_ros.synth.rotation import smooth_noise
 
-_SIDES = 7  # corners of a cable's section
+_POINTS = 40  # along a cable
 _TAPE_M = 0.004  # a marking lies so far above the floor, else both fight for the pixel
 
 
@@ -21,7 +22,8 @@ def cable(rng: np.random.Generator, palette: Palette) -> Thing:
     colour = stuff(rng, palette)
     lines = [_winding(rng) for _ in range(rng.integers(1, 4))]
     thick = float(np.exp(rng.uniform(np.log(0.006), np.log(0.04))))
-    return merged([_tube(line + np.array([0, 0, thick]), thick, colour) for line in lines])
+    radii = np.full(_POINTS, thick)
+    return merged([tube(line + np.array([0, 0, thick]), radii, colour, 1) for line in lines])
 
 
 def marking(rng: np.random.Generator, palette: Palette) -> Thing:
@@ -80,23 +82,13 @@ def random_lying(rng: np.random.Generator, palette: Palette) -> Thing:
 
 def _winding(rng: np.random.Generator) -> Float[np.ndarray, "n 3"]:
     """A line on the floor whose direction wanders or circles, about its own middle, metres."""
-    points, long = 40, rng.uniform(0.8, 4.0)
-    bend = smooth_noise(rng, points, 1, rng.uniform(0.3, 2.5), 4)[:, 0]
+    long = rng.uniform(0.8, 4.0)
+    bend = smooth_noise(rng, _POINTS, 1, rng.uniform(0.3, 2.5), 4)[:, 0]
     if rng.random() < 0.3:  # coiled
-        bend = bend + np.linspace(0, rng.uniform(5, 20), points)
-    steps = np.stack([np.cos(bend), np.sin(bend), np.zeros(points)], 1) * long / points
+        bend = bend + np.linspace(0, rng.uniform(5, 20), _POINTS)
+    steps = np.stack([np.cos(bend), np.sin(bend), np.zeros(_POINTS)], 1) * long / _POINTS
     line = np.cumsum(steps, axis=0)
     return np.asarray(line - line.mean(axis=0) + [*rng.normal(0, 0.2, 2), 0.0])
-
-
-def _tube(line: Float[np.ndarray, "n 3"], radius_m: float, material: int) -> Thing:
-    """A round skin about a line that stays level."""
-    along = np.gradient(line, axis=0)
-    across = along[:, [1, 0, 2]] * [-1, 1, 0]
-    across /= np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-9)
-    angle = np.linspace(0, 2 * np.pi, _SIDES + 1)
-    ring = np.cos(angle)[:, None, None] * across + np.sin(angle)[:, None, None] * [0, 0, 1]
-    return sheet(line[:, None] + radius_m * ring.transpose(1, 0, 2), material)
 
 
 def _crumpled(rng: np.random.Generator, palette: Palette) -> Thing:
@@ -113,10 +105,4 @@ def _crumpled(rng: np.random.Generator, palette: Palette) -> Thing:
     points = np.stack([x * long + edge[..., 0], y * wide + edge[..., 1], z], axis=-1)
     cloth = sheet(points, fabric(rng, palette))
     shift = np.array([*rng.normal(0, 0.3, 2), 0.0])
-    return Thing(
-        np.asarray(cloth.vertices @ about("z", rng.uniform(0, 6.3)).T + shift, np.float32),
-        cloth.faces,
-        cloth.face_uv,
-        cloth.materials,
-        cloth.colours,
-    )
+    return cloth.moved(shift, rng.uniform(0, 6.3))

@@ -163,13 +163,13 @@ def _clutter(
     for _ in range(rng.choice(len(setting.things), p=setting.things)):
         kind = rng.random()
         if kind < LYING:
-            thing, room = random_lying(rng, palette), 0.0
+            thing = random_lying(rng, palette)
         elif kind < LYING + DECOYS:
-            thing, room = random_decoy(rng, choices.pack, choices.rig, palette), 0.35
+            thing = random_decoy(rng, choices.pack, choices.rig, palette)
         else:
-            thing, room = random_thing(rng, palette), 0.35
-        if room:
-            room += float(np.linalg.norm(thing.vertices[:, :2], axis=1).max())
+            thing = random_thing(rng, palette)
+        widest = float(np.linalg.norm(thing.vertices[:, :2], axis=1).max())
+        room = 0.0 if kind < LYING else 0.35 + widest
         for _ in range(20):
             spot = rng.normal(0, setting.things_m, 2)
             if all(np.linalg.norm(spot - other) > room for other in spots):
