@@ -90,6 +90,7 @@ def test_a_missing_pack_is_told_by_the_parent_of_many_workers(
     [
         (("--pack", "nowhere.npz", "--clips", "1"), "thfm synth bake"),
         (("--clips", "0"), "at least 1"),
+        (("--clips", "1", "--striding", "2"), "between 0 and 1"),
         (("--clips", "1", "--frames", "four"), "8 or 4,2,1"),
         (("--clips", "1", "--size", "3"), "at least 16"),
     ],

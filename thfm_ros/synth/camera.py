@@ -8,6 +8,7 @@ from jaxtyping import Float
 from thfm_ros.synth.rotation import about, smooth_noise, unit
 
 WEBCAMS = 0.12  # share of the whole frames that look into a face from nearby
+AFAR = 0.2  # share of the crops from 7 to 25 m: both legs look equally large through a long lens
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ def crop_shot(
         None when the person stands behind or around the camera.
     """
     frames, (width, height) = len(body), size
-    distance = np.exp(rng.uniform(np.log(0.9), np.log(7)))
+    nearest, farthest = (7, 25) if rng.random() < AFAR else (0.9, 7)
+    distance = np.exp(rng.uniform(np.log(nearest), np.log(farthest)))
     turn, rise = rng.normal(-np.pi / 2, 0.6), rng.normal(0.08, 0.2)
     away = np.array([np.cos(turn) * np.cos(rise), np.sin(turn) * np.cos(rise), np.sin(rise)])
     start = middle + distance * away

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from thfm_ros.synth.gestures import gesture
+from thfm_ros.synth.gestures import gesture, striding
 from thfm_ros.synth.motion import Motion, captured, posture
 from thfm_ros.synth.pack import AssetPack, Light
 from thfm_ros.synth.rig import Rig
@@ -12,6 +12,8 @@ from thfm_ros.synth.vary import mixed, tumbled, varied
 
 FALLEN = 0.2
 """Share of the people who lie, tumble or stand on their heads: few captures show it."""
+STRIDING = 0.1
+"""Share of the people who walk, run or lunge past the camera."""
 
 
 @dataclass(frozen=True)
@@ -25,14 +27,16 @@ class Choices:
     chances: np.ndarray  # of these
     postures: np.ndarray
     lights: tuple[Light, ...]
+    striding: float = STRIDING
 
 
-def choose(pack: AssetPack, split: str) -> Choices:
+def choose(pack: AssetPack, split: str, striding: float = STRIDING) -> Choices:
     """The assets of a split.
 
     Args:
         pack: all assets.
         split: "train", "val" (every sixth to eighth asset), or "all".
+        striding: share of the people who stride past the camera.
     """
 
     def part(count: int, every: int) -> np.ndarray:
@@ -52,6 +56,7 @@ def choose(pack: AssetPack, split: str) -> Choices:
         chances=_chances([pack.motions[number].name for number in captures]),
         postures=part(len(pack.poses), 7),
         lights=tuple(pack.lights[number] for number in part(len(pack.lights), 6)),
+        striding=striding,
     )
 
 
@@ -67,7 +72,11 @@ def random_motion(rng: np.random.Generator, choices: Choices, frames: int, fps: 
     """A gesture made by rule, a capture or a posture, or parts of two of them.
 
     Two thirds of all but the gestures are varied, and some people lie or stand on their heads.
+    Some stride past the camera, upright.
     """
+    if rng.random() < choices.striding:
+        motion = striding(rng, choices.rig, frames, fps)
+        return varied(rng, motion, choices.rig) if rng.random() < 0.3 else motion
     motion, ruled = _source(rng, choices, frames, fps)
     if rng.random() < 0.35:
         other, _ = _source(rng, choices, frames, fps)

@@ -68,6 +68,10 @@ def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--artefacts", type=float, default=0.5, help="share of clips from bad cameras (%(default)s)"
     )
+    parser.add_argument(
+        "--striding", type=float, default=0.1,
+        help="share of people who walk, run or lunge past the camera (%(default)s)",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
@@ -158,6 +162,8 @@ def _orders(
 
     if args.clips < 1 or args.size < 16 or args.samples < 1 or min(frames) < 1:
         raise PerceptionError("--clips, --frames and --samples are at least 1, --size at least 16")
+    if not 0 <= args.striding <= 1:
+        raise PerceptionError(f"--striding {args.striding} is a share; it lies between 0 and 1")
     views = ("crop", "frame") if args.view == "both" else (args.view,)
     share = -(-args.clips // len(views))
     out = []
@@ -176,6 +182,7 @@ def _orders(
             bones=getattr(args, "bones", False),
             store=getattr(args, "store", "small"),
             artefacts=args.artefacts,
+            striding=args.striding,
         )
         out.append((view, order))
     return out

@@ -16,7 +16,7 @@ import numpy as np
 
 from thfm_ros import __version__
 from thfm_ros.skeleton import JOINT_NAMES, PART_NAMES
-from thfm_ros.synth.choices import Choices, choose
+from thfm_ros.synth.choices import STRIDING, Choices, choose
 from thfm_ros.synth.clip import CROP, FRAME, PEOPLE, Recipe, crop_clip, frame_clip
 from thfm_ros.synth.dataset import ShardError, read_about, read_shard, write_shard
 from thfm_ros.synth.pack import load_pack
@@ -48,6 +48,7 @@ class Order:
     artefacts: float = 0.5
     reuse: int = 7  # clips in which the same people act
     store: str = "small"  # see dataset.write_shard
+    striding: float = STRIDING  # share of the people who walk, run or lunge past the camera
 
     @property
     def picture(self) -> tuple[int, int]:
@@ -160,7 +161,9 @@ def missing(order: Order, folder: Path) -> list[int]:
 
 
 def _differences(order: Order, about: dict[str, Any]) -> list[str]:
-    names = ("size", "samples", "flow", "bones", "artefacts", "reuse", "shard", "frames")
+    names = (
+        "size", "samples", "flow", "bones", "artefacts", "reuse", "shard", "frames", "striding",
+    )  # fmt: skip
     wanted = {name: value for name, value in asdict(order).items() if name in names}
     wanted["frames"] = list(order.frames)
     return [name for name, value in wanted.items() if about.get(name) != value]
@@ -206,7 +209,7 @@ _STATE: dict[str, Any] = {}
 def _prepare(order: Order) -> None:
     cv2.setNumThreads(1)
     _STATE["order"] = order
-    _STATE["choices"] = choose(load_pack(Path(order.pack)), order.split)
+    _STATE["choices"] = choose(load_pack(Path(order.pack)), order.split, order.striding)
 
 
 def _prepare_worker(order: Order) -> None:

@@ -1,4 +1,4 @@
-"""Motion made by rule: stand, walk, sit, wave, talk, reach, point, phone, work at a table, carry.
+"""Motion made by rule: stand, stride, sit, wave, talk, reach, point, phone, work at a table, carry.
 
 Captures hold few seated people and few gestures, and those are what a robot meets. Hands follow
 paths in the chest's axes and feet follow paths on the floor; arms and legs are solved for them.
@@ -6,6 +6,7 @@ All lengths are for legs of one metre.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float
@@ -14,9 +15,9 @@ from thfm_ros.synth.limbs import Limbs, bend_fingers, solve_arm, solve_leg
 from thfm_ros.synth.motion import Motion
 from thfm_ros.synth.occupations import OCCUPATIONS, SEATED, STANDING, Hands, occupied_hands
 from thfm_ros.synth.rig import Rig
-from thfm_ros.synth.rotation import about, from_axis_angle, smooth_noise
+from thfm_ros.synth.rotation import from_axis_angle, smooth_noise
+from thfm_ros.synth.strides import SIDES, Legs, lunge, run, swinging_hands, walk
 
-SIDES = (("L", 1.0), ("R", -1.0))
 Path = Float[np.ndarray, "t 3"]
 Times = Float[np.ndarray, "t"]
 Turns = Float[np.ndarray, "t b 3 3"]
@@ -24,12 +25,36 @@ Turns = Float[np.ndarray, "t b 3 3"]
 
 def gesture(rng: np.random.Generator, rig: Rig, frames: int, fps: float) -> Motion:
     """A random posture of the legs with a random occupation of the hands."""
-    times = rng.uniform(0, 20) + np.arange(frames) / fps
-    limbs = Limbs.of(rig)
-    turns = np.broadcast_to(np.eye(3), (frames, len(rig.names), 3, 3)).copy()
     legs = str(rng.choice(["stand", "walk", "sit"], p=[0.45, 0.2, 0.35]))
+    times = rng.uniform(0, 20) + np.arange(frames) / fps
+    way = _POSTURES[legs](rng, times, Limbs.of(rig))
     name, hands = _occupation(rng, seated=legs == "sit")
-    pelvis, root, lean, feet = _POSTURES[legs](rng, times, limbs)
+    return _acted(rng, rig, times, (legs, name), way, hands)
+
+
+def striding(rng: np.random.Generator, rig: Rig, frames: int, fps: float) -> Motion:
+    """Somebody who walks, runs or lunges past the camera, the arms swinging or busy."""
+    legs = str(rng.choice(["walk", "run", "lunge"], p=[0.35, 0.3, 0.35]))
+    times = rng.uniform(0, 20) + np.arange(frames) / fps
+    way = _STRIDES[legs](rng, times, Limbs.of(rig))
+    name, hands = _occupation(rng, seated=False)
+    if rng.random() < 0.6:
+        name, hands = "swing", swinging_hands(rng, way[1], way[3])
+    return replace(_acted(rng, rig, times, (legs, name), way, hands), passing=True)
+
+
+def _acted(
+    rng: np.random.Generator,
+    rig: Rig,
+    times: Times,
+    names: tuple[str, str],
+    way: Legs,
+    hands: Hands,
+) -> Motion:
+    """Solve the limbs for what legs and hands do."""
+    frames, limbs, (legs, name) = len(times), Limbs.of(rig), names
+    pelvis, root, lean, feet = way
+    turns = np.broadcast_to(np.eye(3), (frames, len(rig.names), 3, 3)).copy()
     turns[:] = pelvis[:, None]
     _bend_trunk(rng, rig, turns, pelvis, lean)
     for side, sign in SIDES:
@@ -71,9 +96,7 @@ def _bend_trunk(
             rig.turn_below(turns, bone, pelvis @ step @ pelvis.transpose(0, 2, 1))
 
 
-def _stand(
-    rng: np.random.Generator, times: Times, limbs: Limbs
-) -> tuple[np.ndarray, Path, float, dict[str, Path]]:
+def _stand(rng: np.random.Generator, times: Times, limbs: Limbs) -> Legs:
     """Weight on one leg or both, feet where they are."""
     frames, hips = len(times), limbs.leg_length
     sway = smooth_noise(rng, frames, 3, 0.012)
@@ -86,31 +109,7 @@ def _stand(
     return pelvis, root, 0.0, feet
 
 
-def _walk(
-    rng: np.random.Generator, times: Times, limbs: Limbs
-) -> tuple[np.ndarray, Path, float, dict[str, Path]]:
-    """Ahead at 0.5 to 1.7 m/s: a foot stands for 60 % of its cycle and swings in an arc."""
-    speed = rng.uniform(0.5, 1.7)
-    stride = 0.75 + 0.42 * speed  # metres per cycle of both feet
-    phase = times * speed / stride
-    bob = 0.018 * np.cos(4 * np.pi * phase)
-    ahead = -speed * (times - times[0])
-    lift = limbs.leg_length * 0.955
-    root = np.stack([0.015 * np.sin(2 * np.pi * phase), ahead, lift + bob], axis=1)
-    pelvis = about("z", 0.1 * np.sin(2 * np.pi * phase))
-    feet = {}
-    for side, sign in SIDES:
-        cycle = (phase + (0.0 if sign > 0 else 0.5)) % 1
-        swinging = np.clip((cycle - 0.6) / 0.4, 0, 1)
-        along = np.where(cycle < 0.6, 0.3 - cycle, -0.3 + 0.6 * swinging) * stride
-        height = limbs.ankle_height + 0.11 * np.sin(np.pi * swinging)
-        feet[side] = np.stack([np.full(len(times), 0.08 * sign), ahead - along, height], axis=1)
-    return pelvis, root, 0.06, feet
-
-
-def _sit(
-    rng: np.random.Generator, times: Times, limbs: Limbs
-) -> tuple[np.ndarray, Path, float, dict[str, Path]]:
+def _sit(rng: np.random.Generator, times: Times, limbs: Limbs) -> Legs:
     """On a seat: the feet on the floor ahead, or the legs stretched out."""
     frames = len(times)
     height = rng.uniform(0.42, 0.62) * limbs.leg_length + 0.09
@@ -126,11 +125,8 @@ def _sit(
     return pelvis, root, -back + rng.normal(0.05, 0.15), feet
 
 
-_POSTURES: dict[str, Callable[..., tuple[np.ndarray, Path, float, dict[str, Path]]]] = {
-    "stand": _stand,
-    "walk": _walk,
-    "sit": _sit,
-}
+_POSTURES: dict[str, Callable[..., Legs]] = {"stand": _stand, "walk": walk, "sit": _sit}
+_STRIDES: dict[str, Callable[..., Legs]] = {"walk": walk, "run": run, "lunge": lunge}
 
 
 def _occupation(rng: np.random.Generator, seated: bool) -> tuple[str, Hands]:

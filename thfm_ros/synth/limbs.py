@@ -95,7 +95,10 @@ def solve_arm(
 def solve_leg(
     rig: Rig, limbs: Limbs, turns: Turns, root: Path, side: str, foot: Path, sign: float
 ) -> None:
-    """Bring an ankle to ``foot`` (world axes, for legs of one metre), in place."""
+    """Bring an ankle to ``foot`` (world axes, for legs of one metre), in place.
+
+    The sole is flat on the floor, and hangs as soon as it is lifted.
+    """
     names = [f"{bone}.{side}" for bone in ("upperleg01", "lowerleg01", "foot")]
     hip, knee, ankle = (rig.head(name) for name in names)
     lengths = np.linalg.norm(knee - hip), np.linalg.norm(ankle - knee)
@@ -109,7 +112,8 @@ def solve_leg(
     rig.set_below(turns, names[0], hinged(unit(knee - hip), across, upper, hinge))
     rig.set_below(turns, names[1], hinged(unit(ankle - knee), across, lower, hinge))
     flat = frame_yaw(pelvis) @ from_axis_angle([0, 0, 0.2 * sign])
-    rig.set_below(turns, names[2], flat)
+    lifted = np.clip((foot[:, 2] - limbs.ankle_height) / 0.4, 0, 1)
+    rig.set_below(turns, names[2], flat @ from_axis_angle(lifted[:, None] * [1.2, 0, 0]))
 
 
 def frame_yaw(frame: Float[np.ndarray, "t 3 3"]) -> Float[np.ndarray, "t 3 3"]:

@@ -18,6 +18,7 @@ class Motion:
     root: Float[np.ndarray, "t 3"]  # pelvis, metres, for legs of one metre
     source: str
     seat_m: float | None = None  # height of the seat, for legs of one metre; None when not seated
+    passing: bool = False  # goes past the camera: seen from the side more often than not
 
 
 def captured(

@@ -33,7 +33,7 @@ def write_sheet(orders: list[Order], path: Path) -> None:
         raise PerceptionError(f"--sheet {path} is no picture; end it in .png or .jpg")
     rows = []
     for order in orders:
-        choices = choose(load_pack(Path(order.pack)), order.split)
+        choices = choose(load_pack(Path(order.pack)), order.split, order.striding)
         for clip in make_clips(replace(order, reuse=1), choices, range(order.clips)):
             rows.append(row(clip))
     width = max(strip.shape[1] for strip in rows)

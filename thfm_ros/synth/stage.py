@@ -109,7 +109,7 @@ def _posed(
     body, mesh, heads = choices.pack.body, person.mesh, person.shape.heads
     middle = motion.turns[len(motion.turns) // 2, 0] @ np.array([0.0, -1.0, 0.0])
     now = np.arctan2(middle[0], -middle[1])
-    yaw = rng.uniform(-np.pi, np.pi) if rng.random() < 0.65 else rng.normal(0, 0.7)
+    yaw = _facing(rng, motion.passing)
     turn = about("z", yaw - now)
     turns = turn @ motion.turns
     root = motion.root @ turn.T * person.shape.leg_m
@@ -128,9 +128,17 @@ def _posed(
         joints=joints + shift,
         bones=places,
         motion=motion,
-        yaw=float(yaw),
+        yaw=yaw,
         carried=tuple(carried),
     )
+
+
+def _facing(rng: np.random.Generator, passing: bool) -> float:
+    """Where somebody looks, radians from the camera's direction, more or less."""
+    if passing and rng.random() < 0.75:
+        return float(rng.choice([-0.5, 0.5]) * np.pi + rng.normal(0, 0.35))
+    anywhere = rng.random() < 0.65
+    return float(rng.uniform(-np.pi, np.pi) if anywhere else rng.normal(0, 0.7))
 
 
 def _furniture(

@@ -4,6 +4,8 @@ Captures are few and poses are many. Each change is drawn once per clip, in the 
 and drifts a little over time.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import Float
 
@@ -32,7 +34,7 @@ def varied(rng: np.random.Generator, motion: Motion, rig: Rig) -> Motion:
     if rng.random() < 0.6:
         look = from_axis_angle(rng.normal(0, 1, 3) * [0.25, 0.15, 0.4])
         rig.turn_below(turns, "neck01", _seen_from(chest, look))
-    return Motion(turns, motion.root, motion.source + "+", motion.seat_m)
+    return replace(motion, turns=turns, source=motion.source + "+")
 
 
 def mixed(rng: np.random.Generator, legs: Motion, other: Motion, rig: Rig) -> Motion:
