@@ -38,12 +38,23 @@ _CORRECTIONS = 2
 
 @dataclass(slots=True)
 class _Look:
-    """One region, the engine's memory of it, and who was seen there last; source pixels."""
+    """One region, and the engine's memory of it."""
 
     region: Region
     state: object | None = None
-    extent: Float32[np.ndarray, "4"] | None = None  # what of them it should show
-    joints: Float32[np.ndarray, "k 2"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Somebody who was seen in the frame before; source pixels."""
+
+    look: _Look
+    extent: Float32[np.ndarray, "4"]  # what of them a crop should show
+    joints: Float32[np.ndarray, "k 2"]
+
+
+_Seen = tuple[Sighting, _Look]
+"""Somebody, and the crop that shows them."""
 
 
 class PerceptionPipeline:
@@ -76,8 +87,8 @@ class PerceptionPipeline:
         """Forget everybody and every stream."""
         self._sheets.forget()
         self._tracker.reset()
-        self._looks: dict[str, _Look] = {}
-        self._seen_ns = 0  # when the looks were last taken
+        self._known: dict[str, _Known] = {}
+        self._seen_ns = 0  # when they were seen
         self._searcher.reset()
         self._neighbours: list[Candidate] = []  # in the crops of the last frame
         self._denied: list[tuple[int, Float32[np.ndarray, "4"]]] = []
@@ -129,8 +140,8 @@ class PerceptionPipeline:
         found = self._searcher.search(
             frame,
             self._stage,
-            waits=not self._looks,
-            full=len(self._looks) >= self.config.regions.max_people,
+            waits=not self._known,
+            full=len(self._known) >= self.config.regions.max_people,
         )
         if found is None:
             return []
@@ -145,36 +156,34 @@ class PerceptionPipeline:
                 known.append(candidate.box)
         return new
 
-    def _look_at_the_known(self, clip: Clip, dense: bool) -> dict[str, Sighting]:
+    def _look_at_the_known(self, clip: Clip, dense: bool) -> dict[str, _Seen]:
         """Look at everybody who was there in the frame before, in the crop that follows them."""
-        there: list[tuple[str, Expected]] = []
+        there: list[tuple[str, _Look, Expected]] = []
         age_s = (clip.newest.stamp_ns - self._seen_ns) * 1e-9
         for name, body in self._tracker.present.items():
-            box = self._tracker.expected(name, clip.newest.stamp_ns)
-            look, moved = self._looks[name], box - body.box
-            if look.extent is not None:
-                self._looks[name] = self._followed(look, look.extent + moved)
-            joints = None if look.joints is None else look.joints + moved[:2]
-            there.append((name, Expected(box, joints, age_s)))
+            box, known = self._tracker.expected(name, clip.newest.stamp_ns), self._known[name]
+            moved = box - body.box
+            look = self._followed(known.look, known.extent + moved)
+            there.append((name, look, Expected(box, known.joints + moved[:2], age_s)))
 
-        def sights(whom: Sequence[tuple[str, Expected]]) -> list[Sighting | None]:
-            return [self._sight(clip, self._looks[name], who, dense) for name, who in whom]
+        def sights(whom: Sequence[tuple[str, _Look, Expected]]) -> list[Sighting | None]:
+            return [self._sight(clip, look, who, dense) for _, look, who in whom]
 
         half = (len(there) + 1) // 2 if self._beside else len(there)
         others = Errand(partial(sights, there[half:]), "crops") if there[half:] else None
         sightings = sights(there[:half]) + (others.result() if others else [])
         keep = self.config.decode.keep_score
         return {
-            name: seen
-            for (name, _), seen in zip(there, sightings, strict=True)
+            name: (seen, look)
+            for (name, look, _), seen in zip(there, sightings, strict=True)
             if seen and seen.body.score >= keep
         }
 
     def _look_at_candidates(
         self, clip: Clip, candidates: Sequence[Candidate], dense: bool
-    ) -> list[tuple[Sighting, _Look]]:
+    ) -> list[_Seen]:
         """A second look decides whether somebody is there."""
-        room = self.config.regions.max_people - len(self._looks)
+        room = self.config.regions.max_people - len(self._known)
         newcomers = []
         for candidate in candidates[: max(room, 0)]:
             size = self.engine.card.crop_size
@@ -221,28 +230,28 @@ class PerceptionPipeline:
         return raw
 
     def _remember(
-        self,
-        frame: Frame,
-        seen: dict[str, Sighting],
-        newcomers: Sequence[tuple[Sighting, _Look]],
+        self, frame: Frame, seen: dict[str, _Seen], newcomers: Sequence[_Seen]
     ) -> list[Tracked]:
         """Give everybody a name, and let each crop follow its person."""
         with self._stage("track"):
-            known = len(self._looks)
-            people = self._tracker.update(frame.stamp_ns, seen, [each for each, _ in newcomers])
-            looks = {id(sighting): self._looks[name] for name, sighting in seen.items()}
-            looks |= {id(sighting): look for sighting, look in newcomers}
-            self._looks = {}
-            for body, sighting in people:
-                if sighting:
-                    self._looks[body.id] = looks[id(sighting)]
-                    self._looks[body.id].extent = sighting.extent
-                    self._looks[body.id].joints = sighting.body.keypoints[:, :2]
+            before = len(self._known)
+            sightings = {name: sighting for name, (sighting, _) in seen.items()}
+            people = self._tracker.update(
+                frame.stamp_ns, sightings, [sighting for sighting, _ in newcomers]
+            )
+            looks = {id(sighting): look for sighting, look in [*seen.values(), *newcomers]}
+            self._known = {
+                body.id: _Known(
+                    looks[id(sighting)], sighting.extent, sighting.body.keypoints[:, :2]
+                )
+                for body, sighting in people
+                if sighting
+            }
             self._seen_ns = frame.stamp_ns
             self._neighbours = [
                 other for _, sighting in people if sighting for other in sighting.neighbours
             ]
-            if len(self._looks) < known:  # somebody got lost: look for them at once
+            if len(self._known) < before:  # somebody got lost: look for them at once
                 self._searcher.hurry()
         return people
 
