@@ -89,26 +89,18 @@ def _wanted(args: argparse.Namespace) -> list[str]:
         )
     synthetic = ("crops", "clips", "frames") if args.data is not None else ()
     wanted = [section for section in synthetic if getattr(args, section) > 0]
-    return wanted + ([_section_of(args.pictures)] if args.pictures is not None else [])
-
-
-def _section_of(pictures: Path) -> str:
-    """A page can hold the figures of several folders."""
-    return f"pictures of {pictures.resolve().name}"
+    if args.pictures is not None:  # a page can hold the figures of several folders
+        wanted.append(f"pictures of {args.pictures.resolve().name}")
+    return wanted
 
 
 def _sections(
     args: argparse.Namespace, path: Path, wanted: list[str]
 ) -> Iterator[tuple[str, str, str]]:
     """Name of each section, what it was measured on, and its tables."""
-    if "crops" in wanted:
-        yield "crops", *_crops(args, path)
-    if "clips" in wanted:
-        yield "clips", *_clips(args, path)
-    if "frames" in wanted:
-        yield "frames", *_frames(args, path)
-    if args.pictures is not None:
-        yield _section_of(args.pictures), *_pictures(args, path)
+    measured = {"crops": _crops, "clips": _clips, "frames": _frames}
+    for section in wanted:
+        yield section, *measured.get(section, _pictures)(args, path)
 
 
 def _check_crops(folder: Path) -> None:
