@@ -10,9 +10,18 @@ from scipy.spatial.transform import Rotation
 
 from thfm_ros.model.network import NetworkOutputs
 from thfm_ros.model.tokens import find_peaks
+from thfm_ros.skeleton import TWINS, Joint
 from thfm_ros.training import metrics
 from thfm_ros.training.batches import held_out
-from thfm_ros.training.losses import STRIDES, Batch, aligned, losses, slope_loss, steady_loss
+from thfm_ros.training.losses import (
+    STRIDES,
+    Batch,
+    aligned,
+    losses,
+    sides_loss,
+    slope_loss,
+    steady_loss,
+)
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +167,50 @@ def two_frames(first: tuple[int, int], second: tuple[int, int]) -> torch.Tensor:
     for frame, (row, column) in enumerate((first, second)):
         heat[frame, 0, row, column] = 20.0
     return heat
+
+
+def two_ankles(left: tuple[int, int], right: tuple[int, int]) -> torch.Tensor:
+    """Heatmaps of 8x8 cells that believe in one cell each, all joints but the ankles in none."""
+    heat = torch.zeros(1, len(Joint), 8, 8)
+    heat[0, Joint.LEFT_ANKLE, left[0], left[1]] = 6.0
+    heat[0, Joint.RIGHT_ANKLE, right[0], right[1]] = 6.0
+    return heat
+
+
+def ankles_at(left: tuple[int, int], right: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Peaks and weights of a person of whom only the ankles are in the picture."""
+    peaks, weight = torch.zeros(1, len(Joint), 2), torch.zeros(1, len(Joint))
+    for joint, (row, column) in ((Joint.LEFT_ANKLE, left), (Joint.RIGHT_ANKLE, right)):
+        peaks[0, joint] = torch.tensor([(column + 0.5) / 8, (row + 0.5) / 8])
+        weight[0, joint] = 1.0
+    return peaks, weight
+
+
+def test_exchanged_sides_cost_and_right_ones_do_not() -> None:
+    peaks, weight = ankles_at((6, 2), (6, 5))
+    right = sides_loss(two_ankles((6, 2), (6, 5)), peaks, weight)
+    crossed = sides_loss(two_ankles((6, 5), (6, 2)), peaks, weight)
+    undecided = sides_loss(torch.zeros(1, len(Joint), 8, 8), peaks, weight)
+    assert right.item() < 1e-4 and crossed.item() == pytest.approx(12, abs=0.01)
+    assert undecided.item() == pytest.approx(np.log(2), abs=1e-4)
+
+
+def test_sides_are_not_asked_for_where_twins_meet_or_one_is_outside() -> None:
+    together, both = ankles_at((6, 3), (6, 4))
+    assert sides_loss(two_ankles((6, 4), (6, 3)), together, both).item() == 0
+    apart, weight = ankles_at((6, 2), (6, 5))
+    weight[0, Joint.RIGHT_ANKLE] = 0
+    assert sides_loss(two_ankles((6, 5), (6, 2)), apart, weight).item() == 0
+
+
+def test_sides_ask_the_same_of_a_mirrored_picture() -> None:
+    heat = torch.randn(1, len(Joint), 8, 8, generator=torch.Generator().manual_seed(1))
+    peaks = torch.rand(1, len(Joint), 2, generator=torch.Generator().manual_seed(2))
+    weight = torch.ones(1, len(Joint))
+    mirrored = heat[:, list(TWINS)].flip(-1)
+    turned = peaks[:, list(TWINS)] * torch.tensor([-1, 1]) + torch.tensor([1, 0])
+    once, twice = sides_loss(heat, peaks, weight), sides_loss(mirrored, turned, weight)
+    assert once.item() == pytest.approx(twice.item(), abs=1e-5)
 
 
 def test_a_belief_that_jumps_while_the_joint_rests_is_not_steady() -> None:

@@ -25,7 +25,7 @@ from thfm_ros.training.samples import (
     plain_sample,
     votes_of,
 )
-from thfm_ros.training.store import BACK_VIEWS, KEYS, Store
+from thfm_ros.training.store import BACK_VIEWS, KEYS, STRIDES, Store, astride
 
 
 @pytest.fixture(scope="module")
@@ -236,6 +236,23 @@ def test_people_seen_from_behind_are_drawn_more_often(tmp_path: Path) -> None:
     assert drawn == pytest.approx(BACK_VIEWS / (BACK_VIEWS + 3), abs=0.05)
     clip = store.pick_clip(rng, 4)
     assert [ref.row - clip[0].row for ref in clip] == [0, 1, 2, 3] and clip[0].row % 4 == 0
+
+
+def test_people_who_stride_past_are_drawn_more_often(tmp_path: Path) -> None:
+    folder = write_data(tmp_path) / "train"
+    arrays = read_shard(folder / "shard_0.npz", KEYS)
+    joints = np.array(arrays["keypoints2d"])
+    joints[:, 0, [Joint.LEFT_SHOULDER, Joint.RIGHT_SHOULDER]] = [[61, 40], [59, 40]]
+    joints[:, 0, HIPS] = [[61, 90], [59, 90]]
+    joints[:, 0, [Joint.LEFT_ANKLE, Joint.RIGHT_ANKLE]] = [[62, 120], [58, 120]]
+    passing = np.arange(len(joints)) % 4 == 0
+    joints[passing, 0, Joint.LEFT_ANKLE] = [95, 115]
+    np.testing.assert_array_equal(astride(joints[:, 0]), passing)
+    write_shard(folder / "shard_0.npz", {**arrays, "keypoints2d": joints}, {}, store="plain")
+    shutil.rmtree(folder / "shard_0.arrays", ignore_errors=True)
+    store, rng = Store(folder), np.random.default_rng(0)
+    drawn = np.mean([store.pick(rng).row % 4 == 0 for _ in range(2000)])
+    assert drawn == pytest.approx(STRIDES / (STRIDES + 3), abs=0.05)
 
 
 def test_somebody_turned_by_a_quarter_faces_where_the_pixels_went() -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from thfm_ros.model.network import NetworkOutputs
 from thfm_ros.model.tokens import cell_centres
+from thfm_ros.skeleton import TWINS
 from thfm_ros.training.samples import Sample
 
 CELL_SIGMA = 1.0  # of the target heatmaps, in cells
@@ -21,6 +22,11 @@ STRIDES = (1, 2, 4, 8)
 
 STILL = 0.75
 """Cells that a joint may move between two frames for its heatmaps to have to agree."""
+
+LEFT = [joint for joint, twin in enumerate(map(int, TWINS)) if joint < twin]
+RIGHT = [int(TWINS[joint]) for joint in LEFT]
+APART = 1.5
+"""Cells between a joint and its twin; who is nearer cannot be told apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +43,7 @@ class Weights:
     heatmap: float = 1.0
     peaks: float = 1.0
     steady: float = 0.3
+    sides: float = 0.0
     positions: float = 3.0
     shape: float = 0.0
     visibility: float = 0.3
@@ -118,6 +125,28 @@ def steady_loss(
     return mean_where(apart.sum(-1) / 2, where)
 
 
+def sides_loss(heatmaps: Float[Tensor, "b k gh gw"], peaks: Tensor, weight: Tensor) -> Tensor:
+    """How much is believed in a left joint where the right one is, and the other way round.
+
+    Cross-entropy of the choice between the two, for joints in the picture that are apart. In the
+    heatmaps' own loss an exchange is one mistake among many; from the side it is the mistake.
+    """
+    rows, columns = heatmaps.shape[-2:]
+    place = peaks * torch.tensor([columns, rows])
+    column = place[..., 0].long().clamp(0, columns - 1)
+    row = place[..., 1].long().clamp(0, rows - 1)
+    cell = row * columns + column
+    belief = heatmaps.flatten(2)
+
+    def at(joint: list[int], where: list[int]) -> Tensor:
+        return belief[:, joint].gather(-1, cell[:, where, None])[..., 0]
+
+    straight, crossed = at(LEFT, LEFT) + at(RIGHT, RIGHT), at(LEFT, RIGHT) + at(RIGHT, LEFT)
+    apart = (place[:, LEFT] - place[:, RIGHT]).norm(dim=-1) > APART
+    both = torch.minimum(weight[:, LEFT], weight[:, RIGHT])
+    return mean_where(F.softplus(crossed - straight), both * apart)
+
+
 def aligned(predicted: Float[Tensor, "b k 3"], truth: Tensor) -> Float[Tensor, "b k 3"]:
     """What is left between skeletons after the similarity transform that fits best, metres.
 
@@ -193,6 +222,7 @@ def body_losses(out: NetworkOutputs, batch: Batch) -> dict[str, Tensor]:
     shape = aligned(out.positions, torch.nan_to_num(batch.positions)).norm(dim=-1).mean(1)
     found = {
         "heatmap": heatmap_loss(out.heatmaps, batch.peaks, weight),
+        "sides": sides_loss(out.heatmaps, batch.peaks, weight),
         "peaks": mean_where((out.peaks - batch.peaks).abs().sum(-1), weight),
         "positions": mean_where(apart, known),
         "shape": mean_where(shape, known),

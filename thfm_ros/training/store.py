@@ -34,8 +34,11 @@ KEYS = (
 )
 
 
-BACK_VIEWS = 4.0
-"""How much more often somebody is drawn who is seen from behind: one in eight was rendered so."""
+BACK_VIEWS = 2.0
+"""How much more often somebody is drawn who is seen from behind: one in four was rendered so."""
+
+STRIDES = 3.0
+"""The same for somebody from the side whose legs are apart: few were rendered so at first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,8 @@ class Store:
         self._shards.append(arrays)
         lengths, indices = arrays["clip_length"], arrays["frame_index"]
         begun = self._chances[-1] if self._chances else 0.0
-        chances = np.where(from_behind(arrays["keypoints2d"][:, 0]), BACK_VIEWS, 1.0)
+        joints = arrays["keypoints2d"][:, 0]
+        chances = np.where(from_behind(joints), BACK_VIEWS, np.where(astride(joints), STRIDES, 1.0))
         self._chances += (begun + np.cumsum(chances)).tolist()
         for row in range(len(indices)):
             self.frames.append(FrameRef(shard, row))
@@ -91,7 +95,7 @@ class Store:
                 self.clips.append((FrameRef(shard, row), int(lengths[row])))
 
     def pick(self, rng: np.random.Generator) -> FrameRef:
-        """A frame by chance, those who are seen from behind more often than they were rendered."""
+        """A frame by chance, rare views more often than they were rendered."""
         return self.frames[bisect_right(self._chances, rng.uniform(0, self._chances[-1]))]
 
     def pick_clip(self, rng: np.random.Generator, frames: int) -> list[FrameRef]:
@@ -123,6 +127,18 @@ def from_behind(joints: Float[np.ndarray, "n k 2"]) -> Bool[np.ndarray, " n"]:
     trunk = np.linalg.norm((left + right) / 2 - hips, axis=1)
     found: np.ndarray = left[:, 0] - right[:, 0] < -0.3 * trunk  # False where a joint is NaN
     return found
+
+
+def astride(joints: Float[np.ndarray, "n k 2"]) -> Bool[np.ndarray, " n"]:
+    """Who is seen from the side with the legs apart: shoulders at one place, ankles at two."""
+    left, right = joints[:, Joint.LEFT_SHOULDER], joints[:, Joint.RIGHT_SHOULDER]
+    hips = (joints[:, Joint.LEFT_HIP] + joints[:, Joint.RIGHT_HIP]) / 2
+    trunk = np.linalg.norm((left + right) / 2 - hips, axis=1)
+    apart = np.linalg.norm(joints[:, Joint.LEFT_ANKLE] - joints[:, Joint.RIGHT_ANKLE], axis=1)
+    found: np.ndarray = (np.linalg.norm(left - right, axis=1) < 0.45 * trunk) & (
+        apart > 0.5 * trunk
+    )
+    return found  # False where a joint is NaN
 
 
 def _unpacked(path: Path) -> dict[str, np.ndarray]:
