@@ -25,7 +25,7 @@ from thfm_ros.training.samples import (
     plain_sample,
     votes_of,
 )
-from thfm_ros.training.store import BACK_VIEWS, KEYS, STRIDES, Store, astride
+from thfm_ros.training.store import BACK_VIEWS, KEYS, LEGS_APART, Store, astride
 
 
 @pytest.fixture(scope="module")
@@ -252,7 +252,7 @@ def test_people_who_stride_past_are_drawn_more_often(tmp_path: Path) -> None:
     shutil.rmtree(folder / "shard_0.arrays", ignore_errors=True)
     store, rng = Store(folder), np.random.default_rng(0)
     drawn = np.mean([store.pick(rng).row % 4 == 0 for _ in range(2000)])
-    assert drawn == pytest.approx(STRIDES / (STRIDES + 3), abs=0.05)
+    assert drawn == pytest.approx(LEGS_APART / (LEGS_APART + 3), abs=0.05)
 
 
 def test_somebody_turned_by_a_quarter_faces_where_the_pixels_went() -> None:

@@ -11,12 +11,12 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float
 
-from thfm_ros.synth.limbs import Limbs, bend_fingers, solve_arm, solve_leg
+from thfm_ros.synth.limbs import SIDES, Limbs, bend_fingers, solve_arm, solve_leg
 from thfm_ros.synth.motion import Motion
 from thfm_ros.synth.occupations import OCCUPATIONS, SEATED, STANDING, Hands, occupied_hands
 from thfm_ros.synth.rig import Rig
 from thfm_ros.synth.rotation import from_axis_angle, smooth_noise
-from thfm_ros.synth.strides import SIDES, Legs, lunge, run, swinging_hands, walk
+from thfm_ros.synth.strides import Legs, lunge, run, swinging_hands, walk
 
 Path = Float[np.ndarray, "t 3"]
 Times = Float[np.ndarray, "t"]
@@ -27,32 +27,38 @@ def gesture(rng: np.random.Generator, rig: Rig, frames: int, fps: float) -> Moti
     """A random posture of the legs with a random occupation of the hands."""
     legs = str(rng.choice(["stand", "walk", "sit"], p=[0.45, 0.2, 0.35]))
     times = rng.uniform(0, 20) + np.arange(frames) / fps
-    way = _POSTURES[legs](rng, times, Limbs.of(rig))
+    limbs = Limbs.of(rig)
+    way = _POSTURES[legs](rng, times, limbs)
     name, hands = _occupation(rng, seated=legs == "sit")
-    return _acted(rng, rig, times, (legs, name), way, hands)
+    motion = _acted(rng, rig, limbs, times, way, name, hands)
+    seat = float(motion.root[:, 2].min()) if legs == "sit" else None
+    return replace(motion, source=f"gesture/{legs}-{name}", seat_m=seat)
 
 
 def striding(rng: np.random.Generator, rig: Rig, frames: int, fps: float) -> Motion:
     """Somebody who walks, runs or lunges past the camera, the arms swinging or busy."""
     legs = str(rng.choice(["walk", "run", "lunge"], p=[0.35, 0.3, 0.35]))
     times = rng.uniform(0, 20) + np.arange(frames) / fps
-    way = _STRIDES[legs](rng, times, Limbs.of(rig))
+    limbs = Limbs.of(rig)
+    way = _STRIDES[legs](rng, times, limbs)
     name, hands = _occupation(rng, seated=False)
     if rng.random() < 0.6:
         name, hands = "swing", swinging_hands(rng, way[1], way[3])
-    return replace(_acted(rng, rig, times, (legs, name), way, hands), passing=True)
+    motion = _acted(rng, rig, limbs, times, way, name, hands)
+    return replace(motion, source=f"gesture/{legs}-{name}", passing=True)
 
 
 def _acted(
     rng: np.random.Generator,
     rig: Rig,
+    limbs: Limbs,
     times: Times,
-    names: tuple[str, str],
     way: Legs,
+    name: str,
     hands: Hands,
 ) -> Motion:
-    """Solve the limbs for what legs and hands do."""
-    frames, limbs, (legs, name) = len(times), Limbs.of(rig), names
+    """Solve the limbs for what legs and hands do; ``name`` is the occupation of the hands."""
+    frames = len(times)
     pelvis, root, lean, feet = way
     turns = np.broadcast_to(np.eye(3), (frames, len(rig.names), 3, 3)).copy()
     turns[:] = pelvis[:, None]
@@ -68,8 +74,7 @@ def _acted(
         bend_fingers(rig, turns, side, _curl(rng, name) + np.zeros(frames))
     look = from_axis_angle(smooth_noise(rng, frames, 3, 0.1) + _gaze(rng, name))
     rig.turn_below(turns, "neck01", chest @ look @ chest.transpose(0, 2, 1))
-    seat = float(root[:, 2].min()) if legs == "sit" else None
-    return Motion(turns, root, f"gesture/{legs}-{name}", seat)
+    return Motion(turns, root, name)
 
 
 def _curl(rng: np.random.Generator, name: str) -> float:

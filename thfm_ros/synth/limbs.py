@@ -8,6 +8,7 @@ from jaxtyping import Float
 from thfm_ros.synth.rig import Rig, hinged
 from thfm_ros.synth.rotation import from_axis_angle, unit
 
+SIDES = (("L", 1.0), ("R", -1.0))  # names of bones, and where +x is outwards
 Turns = Float[np.ndarray, "t b 3 3"]
 Path = Float[np.ndarray, "t 3"]
 

@@ -5,14 +5,15 @@ one hides the other. Captures of people who pass a camera are few. All lengths a
 metre, the person looks along -y.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Float
 
-from thfm_ros.synth.limbs import Limbs
+from thfm_ros.synth.limbs import SIDES, Limbs
 from thfm_ros.synth.occupations import DOWN_BACK, Hands
 from thfm_ros.synth.rotation import about, from_axis_angle, smooth_noise
 
-SIDES = (("L", 1.0), ("R", -1.0))
 Path = Float[np.ndarray, "t 3"]
 Times = Float[np.ndarray, "t"]
 Legs = tuple[Float[np.ndarray, "t 3 3"], Path, float, dict[str, Path]]
@@ -29,14 +30,13 @@ def walk(rng: np.random.Generator, times: Times, limbs: Limbs) -> Legs:
     lift = limbs.leg_length * 0.955
     root = np.stack([0.015 * np.sin(2 * np.pi * phase), ahead, lift + bob], axis=1)
     pelvis = about("z", 0.1 * np.sin(2 * np.pi * phase))
-    feet = {}
-    for side, sign in SIDES:
-        cycle = (phase + (0.0 if sign > 0 else 0.5)) % 1
+
+    def step(cycle: Times) -> tuple[Times, Times]:
         swinging = np.clip((cycle - 0.6) / 0.4, 0, 1)
         along = np.where(cycle < 0.6, 0.3 - cycle, -0.3 + 0.6 * swinging) * stride
-        height = limbs.ankle_height + 0.11 * np.sin(np.pi * swinging)
-        feet[side] = np.stack([np.full(len(times), 0.08 * sign), ahead - along, height], axis=1)
-    return pelvis, root, 0.06, feet
+        return along, limbs.ankle_height + 0.11 * np.sin(np.pi * swinging)
+
+    return pelvis, root, 0.06, _alternating(phase, ahead, 0.08, step)
 
 
 def run(rng: np.random.Generator, times: Times, limbs: Limbs) -> Legs:
@@ -51,14 +51,24 @@ def run(rng: np.random.Generator, times: Times, limbs: Limbs) -> Legs:
     pelvis = about("z", 0.15 * np.sin(2 * np.pi * phase))
     heel_m = rng.uniform(0.2, 0.6)
     half = stands * stride / 2
-    feet = {}
-    for side, sign in SIDES:
-        cycle = (phase + (0.0 if sign > 0 else 0.5)) % 1
+
+    def step(cycle: Times) -> tuple[Times, Times]:
         swung = np.clip((cycle - stands) / (1 - stands), 0, 1)
         along = np.where(cycle < stands, half - cycle * stride, -half * np.cos(np.pi * swung))
-        height = limbs.ankle_height + heel_m * np.sin(np.pi * swung**0.7)
-        feet[side] = np.stack([np.full(len(times), 0.05 * sign), ahead - along, height], axis=1)
-    return pelvis, root, rng.uniform(0.0, 0.3), feet
+        return along, limbs.ankle_height + heel_m * np.sin(np.pi * swung**0.7)
+
+    return pelvis, root, rng.uniform(0.0, 0.3), _alternating(phase, ahead, 0.05, step)
+
+
+def _alternating(
+    phase: Times, ahead: Times, aside: float, step: Callable[[Times], tuple[Times, Times]]
+) -> dict[str, Path]:
+    """Both ankles, half a cycle apart: ``step`` says how far ahead of the hips, and how high."""
+    feet = {}
+    for side, sign in SIDES:
+        along, height = step((phase + (0.0 if sign > 0 else 0.5)) % 1)
+        feet[side] = np.stack([np.full(len(phase), aside * sign), ahead - along, height], axis=1)
+    return feet
 
 
 def lunge(rng: np.random.Generator, times: Times, limbs: Limbs) -> Legs:

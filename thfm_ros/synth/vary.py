@@ -9,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float
 
+from thfm_ros.synth.limbs import SIDES
 from thfm_ros.synth.motion import Motion
 from thfm_ros.synth.rig import Rig
 from thfm_ros.synth.rotation import between, from_axis_angle, unit
 
-SIDES = (("L", 1.0), ("R", -1.0))
 SPINE = ("spine05", "spine04", "spine03", "spine02", "spine01")  # from below; rigs differ
 Turns = Float[np.ndarray, "t b 3 3"]
 

@@ -37,7 +37,7 @@ KEYS = (
 BACK_VIEWS = 2.0
 """How much more often somebody is drawn who is seen from behind: one in four was rendered so."""
 
-STRIDES = 3.0
+LEGS_APART = 3.0
 """The same for somebody from the side whose legs are apart: few were rendered so at first."""
 
 
@@ -87,7 +87,9 @@ class Store:
         lengths, indices = arrays["clip_length"], arrays["frame_index"]
         begun = self._chances[-1] if self._chances else 0.0
         joints = arrays["keypoints2d"][:, 0]
-        chances = np.where(from_behind(joints), BACK_VIEWS, np.where(astride(joints), STRIDES, 1.0))
+        chances = np.where(
+            from_behind(joints), BACK_VIEWS, np.where(astride(joints), LEGS_APART, 1.0)
+        )
         self._chances += (begun + np.cumsum(chances)).tolist()
         for row in range(len(indices)):
             self.frames.append(FrameRef(shard, row))
@@ -123,22 +125,29 @@ class Store:
 def from_behind(joints: Float[np.ndarray, "n k 2"]) -> Bool[np.ndarray, " n"]:
     """Who shows their back: the left shoulder lies clearly left of the right one."""
     left, right = joints[:, Joint.LEFT_SHOULDER], joints[:, Joint.RIGHT_SHOULDER]
-    hips = (joints[:, Joint.LEFT_HIP] + joints[:, Joint.RIGHT_HIP]) / 2
-    trunk = np.linalg.norm((left + right) / 2 - hips, axis=1)
-    found: np.ndarray = left[:, 0] - right[:, 0] < -0.3 * trunk  # False where a joint is NaN
-    return found
+    found: np.ndarray = left[:, 0] - right[:, 0] < -0.3 * _trunk(joints)
+    return found  # False where a joint is NaN
 
 
 def astride(joints: Float[np.ndarray, "n k 2"]) -> Bool[np.ndarray, " n"]:
     """Who is seen from the side with the legs apart: shoulders at one place, ankles at two."""
-    left, right = joints[:, Joint.LEFT_SHOULDER], joints[:, Joint.RIGHT_SHOULDER]
-    hips = (joints[:, Joint.LEFT_HIP] + joints[:, Joint.RIGHT_HIP]) / 2
-    trunk = np.linalg.norm((left + right) / 2 - hips, axis=1)
-    apart = np.linalg.norm(joints[:, Joint.LEFT_ANKLE] - joints[:, Joint.RIGHT_ANKLE], axis=1)
-    found: np.ndarray = (np.linalg.norm(left - right, axis=1) < 0.45 * trunk) & (
-        apart > 0.5 * trunk
-    )
+
+    def apart(one: Joint, other: Joint) -> np.ndarray:
+        found: np.ndarray = np.linalg.norm(joints[:, one] - joints[:, other], axis=1)
+        return found
+
+    trunk = _trunk(joints)
+    sideways = apart(Joint.LEFT_SHOULDER, Joint.RIGHT_SHOULDER) < 0.45 * trunk
+    found: np.ndarray = sideways & (apart(Joint.LEFT_ANKLE, Joint.RIGHT_ANKLE) > 0.5 * trunk)
     return found  # False where a joint is NaN
+
+
+def _trunk(joints: Float[np.ndarray, "n k 2"]) -> Float[np.ndarray, " n"]:
+    """From the middle of the shoulders to that of the hips, pixels."""
+    shoulders = (joints[:, Joint.LEFT_SHOULDER] + joints[:, Joint.RIGHT_SHOULDER]) / 2
+    hips = (joints[:, Joint.LEFT_HIP] + joints[:, Joint.RIGHT_HIP]) / 2
+    length: np.ndarray = np.linalg.norm(shoulders - hips, axis=1)
+    return length
 
 
 def _unpacked(path: Path) -> dict[str, np.ndarray]:
