@@ -25,7 +25,15 @@ from thfm_ros.training.samples import (
     plain_sample,
     votes_of,
 )
-from thfm_ros.training.store import BACK_VIEWS, KEYS, LEGS_APART, Store, astride
+from thfm_ros.training.store import (
+    BACK_VIEWS,
+    KEYS,
+    LEGS_APART,
+    LEGS_CROSSED,
+    Store,
+    astride,
+    crossed,
+)
 
 
 @pytest.fixture(scope="module")
@@ -253,6 +261,36 @@ def test_people_who_stride_past_are_drawn_more_often(tmp_path: Path) -> None:
     store, rng = Store(folder), np.random.default_rng(0)
     drawn = np.mean([store.pick(rng).row % 4 == 0 for _ in range(2000)])
     assert drawn == pytest.approx(LEGS_APART / (LEGS_APART + 3), abs=0.05)
+
+
+def _some_with_crossed_legs(joints: np.ndarray) -> np.ndarray:
+    """Everybody on straight legs, seen from the front, but for every fourth."""
+    joints = joints.copy()
+    joints[:, 0, [Joint.LEFT_SHOULDER, Joint.RIGHT_SHOULDER]] = [[75, 40], [45, 40]]
+    joints[:, 0, HIPS] = [[68, 90], [52, 90]]
+    joints[:, 0, [Joint.LEFT_KNEE, Joint.RIGHT_KNEE]] = [[66, 105], [54, 105]]
+    joints[:, 0, [Joint.LEFT_ANKLE, Joint.RIGHT_ANKLE]] = [[68, 120], [52, 120]]
+    joints[::4, 0, Joint.LEFT_ANKLE] = [40, 120]
+    return joints
+
+
+@given(turn=st.floats(-np.pi, np.pi))
+def test_legs_cross_whichever_way_the_body_lies(turn: float) -> None:
+    joints = _some_with_crossed_legs(np.zeros((8, 1, len(Joint), 2)))
+    about = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    crossing = np.arange(8) % 4 == 0
+    np.testing.assert_array_equal(crossed((joints - 64)[:, 0] @ about), crossing)
+
+
+def test_people_whose_legs_cross_are_drawn_more_often(tmp_path: Path) -> None:
+    folder = write_data(tmp_path) / "train"
+    arrays = read_shard(folder / "shard_0.npz", KEYS)
+    joints = _some_with_crossed_legs(np.array(arrays["keypoints2d"]))
+    write_shard(folder / "shard_0.npz", {**arrays, "keypoints2d": joints}, {}, store="plain")
+    shutil.rmtree(folder / "shard_0.arrays", ignore_errors=True)
+    store, rng = Store(folder), np.random.default_rng(0)
+    drawn = np.mean([store.pick(rng).row % 4 == 0 for _ in range(2000)])
+    assert drawn == pytest.approx(LEGS_CROSSED / (LEGS_CROSSED + 3), abs=0.05)
 
 
 def test_somebody_turned_by_a_quarter_faces_where_the_pixels_went() -> None:
