@@ -113,7 +113,7 @@ def cmake(root: Path) -> str:
 
 def test_the_executables_of_colcon_call_functions_that_exist(root: Path) -> None:
     installed = re.findall(r"scripts/(\w+)", cmake(root))
-    assert sorted(installed) == ["perception_node", "replay_node"]
+    assert sorted(installed) == ["perception_node", "replay_node", "thfm"]
     for name in installed:
         script = root / "scripts" / name
         assert script.stat().st_mode & 0o111, f"{script} is not executable"

@@ -74,6 +74,7 @@ def test_colcon_builds_the_tree_as_it_is(root: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in (prefix / "lib" / "thfm_ros").iterdir()) == [
         "perception_node",
         "replay_node",
+        "thfm",
     ]
     # The workspace lies over the environment, in which thfm_ros may be installed as well.
     python = ["bash", "-c", '. ../install/local_setup.bash && exec "$0" "$@"', sys.executable]

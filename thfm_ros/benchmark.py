@@ -50,4 +50,5 @@ def _cure(kind: str, error: ModuleNotFoundError) -> str:
             "It measures a ROS node: source ROS 2, or pip install -r requirements-ros.txt, then "
             "pip install '.[dev]' (outside the source tree's root, which has no messages)."
         )
-    return trouble + f"Install it: pip install 'thfm_ros[{kind}]'"
+    extra = {"flops": "full"}.get(kind, kind)
+    return trouble + f"Install it: pip install '.[{extra}]' in the source folder."

@@ -86,7 +86,7 @@ class RegionConfig(_Checked):
         0.3, "the node: the same in seconds, so that a fast camera costs no more", unit="s", min=0.0
     )
     beside: bool = option(
-        True, "the node: look at the whole picture, and at half of several people, in other threads"
+        True, "the node: search the whole picture, and share several people, in a second thread"
     )
     parts: bool = option(True, "every third look is at a part of a large picture, for small people")
     margin: float = option(
@@ -131,7 +131,7 @@ class DecodeConfig(_Checked):
         0.1, "joints whose place is believed less are unknown (NaN)", min=0.0, max=1.0
     )
     joint_hold: float = option(
-        3.0, "belief in the place where a joint has just been, beyond other places", min=0.0
+        3.0, "a place where the joint has just been is believed 1 + this times as much", min=0.0
     )
     vote_radius: float = option(
         0.3, "a vote may miss the person's centre by this", unit="longer sides", min=0.05, max=1.0
@@ -173,7 +173,7 @@ class TrackConfig(_Checked):
     speed_coefficient: float = option(
         8.0, "one_euro: how fast the cut-off rises with speed in body lengths per second", min=0.0
     )
-    seed: int = option(-1, "ids are drawn from this seed; -1 draws others in every run", min=-1)
+    seed: int = option(-1, "ids are drawn from this seed; -1: other ids in every run", min=-1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,7 +200,7 @@ class NodeConfig(_Checked):
 
     autostart: bool = option(True, "configure and activate without being asked")
     tasks: tuple[str, ...] = option(
-        _TASKS, "what may be estimated; of these only what has a subscriber is", choices=_TASKS
+        _TASKS, "tasks that may be estimated; only those with a subscriber are", choices=_TASKS
     )
     image_transport: str = option(
         "raw", "how images arrive: Image or CompressedImage", choices=("raw", "compressed")

@@ -42,7 +42,9 @@ def as_markdown() -> str:
         "",
         "ROS parameters of the node; `config/thfm.yaml` holds them all with their defaults. On",
         "the command line: `thfm perceive ... --set NAME=VALUE`. A value that a parameter cannot",
-        "take is refused with the reason.",
+        "take is refused with the reason. While the node runs, those of `window`, `regions`,",
+        "`decode` and `track` can be changed (people then get new ids); for the others first",
+        "`ros2 lifecycle set /thfm deactivate` and `cleanup`.",
     ]
     groups = {
         parameter.group: type(getattr(Config(), parameter.group)) for parameter in parameters()

@@ -54,7 +54,7 @@ def _load_encoder(encoder: str) -> tuple[Any, Any]:
     except ImportError as error:
         raise PromptError(
             f"Making embeddings needs transformers ({error}). Install it: "
-            "pip install 'thfm_ros[full]'"
+            "pip install '.[full]' in the source folder."
         ) from error
     folder = Path(encoder)
     if not folder.is_dir():

@@ -196,7 +196,7 @@ def _wan(config: GenceptionConfig) -> Any:
     except ImportError as error:
         raise GenceptionError(
             f"The full-size network needs diffusers ({error}). Install it: "
-            "pip install 'thfm_ros[full]'"
+            "pip install '.[full]' in the source folder."
         ) from error
     wan = WanTransformer3DModel(
         patch_size=config.patch_size,

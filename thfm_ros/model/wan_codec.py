@@ -170,7 +170,7 @@ def empty_vae(config: dict[str, Any]) -> Any:
     except ImportError as error:
         raise GenceptionError(
             f"The full-size network needs diffusers ({error}). Install it: "
-            "pip install 'thfm_ros[full]'"
+            "pip install '.[full]' in the source folder."
         ) from error
     sizes = {key: value for key, value in config.items() if not key.startswith("_")}
     with torch.device("meta"):
