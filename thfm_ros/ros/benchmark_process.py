@@ -112,7 +112,7 @@ def machine() -> dict[str, Any]:
         "processor": f"{about.get('model name', platform.processor())} {wide}".strip(),
         "cores": psutil.cpu_count(),
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
-        "system": f"{platform.system()} {platform.release()}",
+        "system": f"{platform.system()} {platform.release().partition('-')[0]}",
         "Python": platform.python_version(),
         "rclpy": _version("ros-kilted-rclpy", "rclpy"),
         "thfm_ros": _version("thfm_ros"),
