@@ -18,6 +18,7 @@ from thfm_ros.training.losses import (
     Batch,
     aligned,
     losses,
+    overlap_loss,
     sides_loss,
     slope_loss,
     steady_loss,
@@ -58,6 +59,22 @@ def perfect(batch: Batch) -> NetworkOutputs:
         presence=torch.full((frames,), 40.0),
         dense=dense,
     )
+
+
+@given(side=st.integers(4, 60))
+def test_a_missed_half_costs_as_much_of_a_small_person_as_of_a_large_one(side: int) -> None:
+    person = torch.zeros(1, 64, 64, dtype=torch.bool)
+    person[0, :side, : 2 * (side // 2)] = True
+    logits = torch.where(person, 40.0, -40.0)
+    assert overlap_loss(logits, person) == pytest.approx(0, abs=1e-5)
+    logits[0, :, side // 2 :] = -40.0  # 2 * 1/2 of what is shared, of 1/2 + 1
+    assert overlap_loss(logits, person) == pytest.approx(1 / 3, abs=0.05)
+
+
+def test_somebody_where_nobody_is_costs_the_whole_overlap() -> None:
+    nobody = torch.zeros(1, 64, 64, dtype=torch.bool)
+    assert overlap_loss(torch.full((1, 64, 64), -40.0), nobody) == pytest.approx(0, abs=1e-5)
+    assert overlap_loss(torch.full((1, 64, 64), 40.0), nobody) > 0.99
 
 
 def test_the_truth_costs_nothing_but_the_width_of_the_heatmap(batch: Batch) -> None:

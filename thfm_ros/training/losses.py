@@ -34,6 +34,7 @@ class Weights:
     """How much each task counts. Found by short runs: see docs/log.md."""
 
     mask: float = 1.0
+    overlap: float = 0.0
     parts: float = 1.0
     relief: float = 3.0
     slope: float = 0.0
@@ -86,11 +87,15 @@ def mean_where(values: Tensor, where: Tensor) -> Tensor:
 
 def mask_loss(logits: Float[Tensor, "b h w"], person: Tensor) -> Tensor:
     """Binary cross-entropy, and Dice so that small people count as much as large ones."""
-    target = person.float()
-    belief = logits.sigmoid()
-    overlap = 2 * (belief * target).sum((1, 2)) + 1
-    dice = 1 - overlap / (belief.sum((1, 2)) + target.sum((1, 2)) + 1)
-    return F.binary_cross_entropy_with_logits(logits, target) + 0.5 * dice.mean()
+    cross = F.binary_cross_entropy_with_logits(logits, person.float())
+    return cross + 0.5 * overlap_loss(logits, person)
+
+
+def overlap_loss(logits: Float[Tensor, "b h w"], person: Tensor) -> Tensor:
+    """Dice: what each picture's mask lacks to the true one, whatever its size."""
+    target, belief = person.float(), logits.sigmoid()
+    shared = 2 * (belief * target).sum((1, 2)) + 1
+    return 1 - (shared / (belief.sum((1, 2)) + target.sum((1, 2)) + 1)).mean()
 
 
 def heatmap_loss(heatmaps: Float[Tensor, "b k gh gw"], peaks: Tensor, weight: Tensor) -> Tensor:
@@ -197,6 +202,7 @@ def dense_losses(maps: Float[Tensor, "b 27 h w"], batch: Batch) -> dict[str, Ten
     to_centre = (votes - batch.votes.permute(0, 3, 1, 2)).abs().sum(1)
     return {
         "mask": mask_loss(mask[:, 0], person),
+        "overlap": overlap_loss(mask[:, 0], person),
         "parts": F.cross_entropy(parts, batch.parts.long(), weight=class_weight),
         "relief": mean_where(far, batch.relief_known),
         "slope": slope_loss(relief[:, 0], batch.relief, batch.instances, batch.relief_known),
