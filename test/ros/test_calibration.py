@@ -81,6 +81,9 @@ def test_an_image_resized_after_calibration_keeps_its_rays(factor: float) -> Non
         ({"k": [-500.0, 0.0, 320.0, 0.0, 510.0, 240.0, 0.0, 0.0, 1.0]}, "impossible"),
         ({"width": 0}, "no width and height"),
         ({"width": 1280}, "another shape"),
+        ({"binning_x": 1000, "binning_y": 1000}, "leaves no pixel"),
+        ({"binning_x": 2}, r"not square \(fx / fy = 0.49"),
+        ({"k": [500.0, 0.0, 320.0, 0.0, 400.0, 240.0, 0.0, 0.0, 1.0]}, "not square"),
     ],
 )
 def test_a_calibration_that_cannot_be_is_refused(change: dict[str, object], said: str) -> None:

@@ -11,6 +11,7 @@ from fake_node import HEIGHT, WIDTH
 from node_client import Client, fake_node
 from ros_process import Listener, NodeProcess
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from visualization_msgs.msg import Marker, MarkerArray
 
 from thfm_ros.msg import BodyArray
 
@@ -81,6 +82,38 @@ def test_a_zero_calibration_is_none_and_a_real_one_is_taken_at_once(client: Clie
     client.stream(lambda: bodies[-1].metric, "metric bodies")
     client.stream(lambda: client.status("calibration")[0] == 0, "a content calibration")
     client.node.destroy_publisher(publisher)
+
+
+def test_a_camera_info_that_leaves_no_pixel_is_refused_and_kills_nothing(client: Client) -> None:
+    bodies = client.listen(BodyArray, "bodies")
+    binned = CameraInfo(width=WIDTH, height=HEIGHT, binning_x=1000, binning_y=1000)
+    binned.header.frame_id = "camera"
+    binned.k[0] = binned.k[4] = 250.0
+    publisher = client.node.create_publisher(CameraInfo, "camera_info", 1)
+
+    def send_binned() -> None:
+        publisher.publish(binned)
+        client.publish(calibrated=False)
+
+    client.stream(
+        lambda: "leaves no pixel" in client.status("calibration")[1], "told", send=send_binned
+    )
+    client.stream(lambda: bodies and bodies[-1].metric, "metric bodies")
+    client.node.destroy_publisher(publisher)
+
+
+def test_people_are_taken_away_when_the_camera_falls_silent(client: Client) -> None:
+    bodies = client.listen(BodyArray, "bodies")
+    markers = client.listen(MarkerArray, "markers")
+
+    def position_topics() -> list[str]:
+        names = [name for name, _ in client.node.get_topic_names_and_types()]
+        return [name for name in names if name.startswith("/humans/") and "/position" in name]
+
+    client.stream(lambda: bodies and len(position_topics()) == 2, "two people")
+    client.wait(lambda: not position_topics(), "nobody is there any more", 5.0)
+    assert markers[-1].markers[0].action == Marker.DELETEALL
+    client.stream(lambda: len(position_topics()) == 2, "two people again")
 
 
 BAD: dict[str, Callable[[Client], Any]] = {
