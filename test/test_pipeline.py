@@ -240,6 +240,17 @@ def test_a_broken_stream_forgets_everybody() -> None:
     assert stage.engine.states[0] is None
 
 
+def test_another_configuration_gives_nobody_an_old_id() -> None:
+    stage = Stage(Person(0, 0, 3))
+    names = set(ids(stage.step()))
+    for lost_for_s in (2.0, 3.0):
+        config = config_from({"track.seed": 1, "track.lost_for_s": lost_for_s})
+        stage.pipeline = stage.pipeline.with_config(config)
+        (name,) = ids(stage.step())
+        assert name not in names
+        names.add(name)
+
+
 def test_without_calibration_depth_is_relative_and_bodies_are_flat() -> None:
     stage = Stage(Person(0, 0, 3))
     seen = stage.pipeline.step(Clip((frame(K, 0.1, calibrated=False),), 1), ALL)

@@ -162,6 +162,14 @@ def test_a_reset_forgets_people_but_gives_no_id_again() -> None:
     assert tracker.update(STEP_NS, {}, [HERE])[0].body.id != name
 
 
+def test_other_settings_forget_people_but_give_no_id_again() -> None:
+    tracker = a_tracker()
+    name = tracker.update(0, {}, [HERE])[0].body.id
+    heir = tracker.anew(TrackConfig(seed=1, lost_for_s=2.0))
+    assert heir.present == {}
+    assert heir.update(STEP_NS, {}, [HERE])[0].body.id != name
+
+
 def moved(sighting: Sighting, pixels: np.ndarray) -> Sighting:
     keypoints = sighting.body.keypoints.copy()
     keypoints[:, :2] += pixels.astype(np.float32)

@@ -81,7 +81,9 @@ class PerceptionPipeline:
 
     def with_config(self, config: Config) -> "PerceptionPipeline":
         """The same engine under another configuration; the stream begins anew."""
-        return PerceptionPipeline(self.engine, config, live=self.live)
+        pipeline = PerceptionPipeline(self.engine, config, live=self.live)
+        pipeline._tracker = self._tracker.anew(config.track)
+        return pipeline
 
     def reset(self) -> None:
         """Forget everybody and every stream."""

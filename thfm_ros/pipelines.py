@@ -40,6 +40,9 @@ class Pipeline(Protocol):
             PerceptionError: something that the user can cure.
         """
 
+    def reset(self) -> None:
+        """Forget everybody; the stream begins anew."""
+
     def with_config(self, config: Config) -> "Pipeline":
         """The same engine under another configuration; the stream begins anew."""
 

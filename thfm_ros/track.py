@@ -57,6 +57,12 @@ class Tracker:
         """Forget everybody; ids that were given stay given."""
         self._tracks.clear()
 
+    def anew(self, config: TrackConfig) -> "Tracker":
+        """A tracker that knows nobody, and never gives an id that this one has given."""
+        tracker = Tracker(config)
+        tracker._used = self._used
+        return tracker
+
     def update(
         self, stamp_ns: int, seen: Mapping[str, Sighting], newcomers: Sequence[Sighting]
     ) -> list[Tracked]:
