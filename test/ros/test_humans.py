@@ -19,7 +19,7 @@ from thfm_ros.ros import transform
 from thfm_ros.ros.human_angles import posture
 from thfm_ros.ros.human_model import about, forward, measured
 from thfm_ros.ros.human_topics import SteadySize, joint_state, region_of_interest, skeleton2d
-from thfm_ros.ros.humans import tree
+from thfm_ros.ros.humans import check_namespace, tree
 from thfm_ros.ros.transform import IntoFrame, moved, quaternion_of, rotation_of
 from thfm_ros.skeleton import Joint
 
@@ -160,8 +160,17 @@ class StandInTf2:
 
     def __init__(self) -> None:
         self.forgotten = 0
+        self.listening = False
+        self.srv = "tf2_frames"
         self.Buffer = lambda **_: self
-        self.TransformListener = lambda *_: None
+        self.TransformListener = self.listen
+
+    def listen(self, *_: Any) -> "StandInTf2":
+        self.listening = True
+        return self
+
+    def unregister(self) -> None:
+        self.listening = False
 
     def clear(self) -> None:
         self.forgotten += 1
@@ -177,8 +186,14 @@ class StandInTf2:
 
 
 @pytest.fixture
-def into_map(monkeypatch: pytest.MonkeyPatch) -> IntoFrame:
-    monkeypatch.setattr(transform, "import_module", lambda name: StandInTf2())
+def tf2(monkeypatch: pytest.MonkeyPatch) -> StandInTf2:
+    made = StandInTf2()
+    monkeypatch.setattr(transform, "import_module", lambda name: made)
+    return made
+
+
+@pytest.fixture
+def into_map(tf2: StandInTf2) -> IntoFrame:
     return IntoFrame(None, "map", 0.05)
 
 
@@ -200,6 +215,29 @@ def test_without_the_transform_nothing_is_published_and_the_reason_is_told(
     assert "extrapolation" in into_map.trouble and "'map'" in into_map.trouble
     assert into_map.move(a_perception(a_body()), HEADER) is not None
     assert into_map.trouble == ""
+
+
+def test_what_listens_to_tf_is_given_back(tf2: StandInTf2) -> None:
+    given_back: list[str] = []
+    node = SimpleNamespace(destroy_service=given_back.append)
+    into_map = IntoFrame(node, "map", 0.05)
+    assert tf2.listening
+    into_map.close()
+    assert given_back == ["tf2_frames"]
+    assert vars(tf2)["listening"] is False
+
+
+@pytest.mark.parametrize(
+    "namespace", ["", "/", "/humans", "humans", "~/people", "/robot_1/humans/"]
+)
+def test_people_can_be_below_any_name(namespace: str) -> None:
+    check_namespace(namespace)
+
+
+@pytest.mark.parametrize("namespace", ["/robot-1/humans", "/1/humans", "two words", "/a//b"])
+def test_people_below_what_is_no_name_are_refused(namespace: str) -> None:
+    with pytest.raises(PerceptionError, match="humans_namespace"):
+        check_namespace(namespace)
 
 
 def test_without_tf2_a_target_frame_is_refused_with_a_cure(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,17 +12,32 @@ from typing import Any
 import numpy as np
 from geometry_msgs.msg import TransformStamped
 from jaxtyping import Float64, UInt8
+from rclpy.exceptions import InvalidTopicNameException
+from rclpy.expand_topic_name import expand_topic_name
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
+from rclpy.validate_full_topic_name import validate_full_topic_name
 from std_msgs.msg import Header
 
 from thfm_ros.config import NodeConfig
-from thfm_ros.contract import Perception, TrackState
+from thfm_ros.contract import Perception, PerceptionError, TrackState
 from thfm_ros.ros.human_angles import Posture, posture
 from thfm_ros.ros.human_model import BodySize, steps
 from thfm_ros.ros.human_topics import Human
 from thfm_ros.ros.publishers import NEWEST, has_listener, publisher
 from thfm_ros.ros.transform import quaternion_of
+
+
+def check_namespace(namespace: str) -> None:
+    """PerceptionError where no topic can be below ``namespace``; empty is fine."""
+    try:
+        if root := namespace.rstrip("/"):
+            validate_full_topic_name(expand_topic_name(f"{root}/bodies/id", "thfm", "/"))
+    except (ValueError, InvalidTopicNameException) as error:
+        raise PerceptionError(
+            f"humans_namespace is {namespace!r}, which is no name: {error} Set it to one like "
+            "'/humans', or to '' to publish none of REP-155."
+        ) from error
 
 
 class Humans:

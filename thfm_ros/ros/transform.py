@@ -40,7 +40,7 @@ class IntoFrame:
                 f"({error}). Install it (apt: ros-$ROS_DISTRO-tf2-ros-py), or leave target_frame "
                 "empty to get bodies in the camera's optical frame."
             ) from error
-        self._frame = target_frame
+        self._node, self._frame = node, target_frame
         self._timeout = Duration(seconds=timeout_s)
         self._buffer = tf2_ros.Buffer(node=node)
         self._listener = tf2_ros.TransformListener(self._buffer, node)
@@ -48,8 +48,14 @@ class IntoFrame:
         self.trouble = ""
 
     def forget(self) -> None:
-        """Drop all transforms: those of a later time would hide what comes after a jump back."""
+        """Drop all transforms: those of a later time hide what comes after a jump back."""
         self._buffer.clear()
+
+    def close(self) -> None:
+        """Give subscriptions and service back: the node holds on to them otherwise."""
+        self._listener.unregister()
+        if service := getattr(self._buffer, "srv", None):
+            self._node.destroy_service(service)
 
     def move(self, seen: Perception, header: Header) -> tuple[Perception, Header] | None:
         """The same people in the target frame, and the header that says so; None: unknown."""
