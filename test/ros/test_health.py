@@ -182,13 +182,22 @@ def test_a_stream_that_keeps_breaking_is_a_warning_with_the_reason(
 
 
 def test_bodies_that_are_held_back_are_a_warning(health: Health) -> None:
-    assert finding(health, "bodies", bodies_trouble="no transform").level is Level.WARN
+    found = [finding(health, "bodies", bodies_trouble=f"no transform at {t}") for t in (1, 2)]
+    assert found[0].level is Level.WARN
+    assert found[0].key == found[1].key, "a text with a stamp in it is not news each second"
 
 
 def test_what_is_switched_off_or_inactive_is_no_trouble(health: Health, time: Time) -> None:
     time.now_s += 60
     assert finding(health, "input", enabled=False).level is Level.OK
     assert finding(health, "input", state="inactive").level is Level.OK
+
+
+def test_who_is_switched_off_with_a_clip_in_hand_does_not_hang(health: Health, time: Time) -> None:
+    health.handed_over()
+    time.now_s += 3600
+    assert finding(health, "latency").level is Level.ERROR
+    assert finding(health, "latency", enabled=False).level is Level.OK
 
 
 def test_activating_again_counts_anew(health: Health, time: Time) -> None:
@@ -239,3 +248,13 @@ def test_parts_do_not_silence_each_other(announcer: Announcer, said: list[str]) 
     announcer.say("input", Level.ERROR, "x", "one")
     announcer.say("engine", Level.ERROR, "x", "two")
     assert len(said) == 2
+
+
+def test_what_was_said_is_not_remembered_for_ever(
+    announcer: Announcer, said: list[str], time: Time
+) -> None:
+    for number in range(500):
+        announcer.say("engine", Level.ERROR, f"failing: {number}", f"{number}")
+        time.now_s += 1
+    assert len(said) == 500
+    assert len(vars(announcer)["_said"]) <= REPEAT_S + 1

@@ -1,5 +1,6 @@
 """Over real DDS: lifecycle, services and parameters; what cannot be is refused with a reason."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -81,6 +82,21 @@ def test_reset_forgets_everybody(client: Client) -> None:
     assert not before & {body.id for body in bodies[-1].bodies}
 
 
+def test_who_comes_while_nobody_listens_is_somebody_else(client: Client) -> None:
+    bodies: list[BodyArray] = []
+    listening = client.node.create_subscription(BodyArray, "/thfm/bodies", bodies.append, 10)
+    client.stream(lambda: bodies and len(bodies[-1].bodies) == 2, "two bodies")
+    before = {body.id for body in bodies[-1].bodies}
+    client.node.destroy_subscription(listening)
+    end = time.monotonic() + 2.0  # longer than track.lost_for_s; the images go on
+    client.stream(lambda: time.monotonic() > end, "images without a listener")
+    bodies.clear()
+    client.listener.listen(BodyArray, "/thfm/bodies")
+    again = client.listener.got["/thfm/bodies"]
+    client.stream(lambda: again and len(again[-1].bodies) == 2, "two bodies again")
+    assert not before & {body.id for message in again for body in message.bodies}
+
+
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
@@ -128,9 +144,17 @@ def test_the_lifecycle_goes_round_and_what_was_refused_can_be_set_in_between(
     answer = client.call(SetTasks, "set_tasks", SetTasks.Request(tasks=["depth"]))
     assert not answer.success and "unconfigured" in answer.message
     assert client.set_parameter("depth_encoding", "16UC1") == (True, "")
+    assert client.set_parameter("diagnostics_period_s", 0.1) == (True, "")
+    assert client.set_parameter("humans_namespace", "/robot-1/humans")[0]
+    assert not client.change_state("configure")
+    client.wait(lambda: "humans_namespace" in client.status("engine")[1], "why not")
+    assert client.set_parameter("humans_namespace", "/humans")[0]
     assert client.change_state("configure")
     assert client.change_state("activate")
     client.wait_for_subscription()
     depth = client.listen(Image, "depth/image")
     client.stream(lambda: depth, "depth in millimetres")
     assert depth[-1].encoding == "16UC1"
+    before = len(client.listener.got["/diagnostics"])
+    client.listener.wait(lambda: False, 1.0)
+    assert len(client.listener.got["/diagnostics"]) - before >= 7  # 4 or 5 at the period before

@@ -46,6 +46,7 @@ class Announcer:
                 return
             if now - self._said.get((part, key), -REPEAT_S) < REPEAT_S:
                 return
+            self._said = {k: at for k, at in self._said.items() if now - at < REPEAT_S}
             self._said[part, key] = now
         self._log(level, f"{part}: {text}")
 
@@ -93,7 +94,7 @@ class Diagnostics:
         self._node = node
         self._announcer = announcer
         self._findings = findings
-        self._period_s = period_s
+        self.period_s = period_s
         self._publisher = publisher(node, DiagnosticArray, "/diagnostics", NEWEST)
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="diagnostics", daemon=True)
@@ -115,7 +116,7 @@ class Diagnostics:
         self._publisher.publish(diagnostic_array(self._node, findings))
 
     def _run(self) -> None:
-        while not self._ending.wait(self._period_s):
+        while not self._ending.wait(self.period_s):
             try:
                 self.publish()
             except Exception as error:  # what reports failures must outlive its own

@@ -177,17 +177,13 @@ class Health:
             now = self._clock()
             active = situation.state == "active"
             found = [self._input(now, situation) if active else _resting("input", situation)]
-            found.append(
-                self._latency(now, situation) if active else _resting("latency", situation)
-            )
-            found.append(self._engine(situation))
+            latency = self._latency(now, situation) if active else _resting("latency", situation)
+            found += [latency, self._engine(situation)]
             # Before the first image nobody misses a calibration.
             started = active and self._last_image is not None
             found.append(_calibration(situation) if started else _resting("calibration", situation))
             found.append(self._window(now, situation) if active else _resting("window", situation))
-            level = Level.WARN if situation.bodies_trouble else Level.OK
-            text = situation.bodies_trouble or "published"
-            found.append(Finding("bodies", level, text, text, situation.bodies))
+            found.append(_bodies(situation))
             return found
 
     def _input(self, now: float, situation: Situation) -> Finding:
@@ -236,6 +232,8 @@ class Health:
             "step p50 (ms)": f"{np.median(steps):.1f}" if steps else "",
             "estimated": ", ".join(situation.wanted) or "nothing",
         }
+        if not situation.enabled:
+            return Finding("latency", Level.OK, "off", "switched off by ~/enable", values)
         waited_s = 0.0 if self._waiting_since is None else now - self._waiting_since
         if waited_s > STALE_WARN_S:
             level = Level.ERROR if waited_s > STALE_ERROR_S else Level.WARN
@@ -290,6 +288,12 @@ def _calibration(situation: Situation) -> Finding:
         return Finding("calibration", Level.WARN, text, text)
     text = situation.calibration_note or "metric"
     return Finding("calibration", Level.OK, text, text)
+
+
+def _bodies(situation: Situation) -> Finding:
+    if text := situation.bodies_trouble:  # with stamps in it: always another, always the same
+        return Finding("bodies", Level.WARN, "held back", text, situation.bodies)
+    return Finding("bodies", Level.OK, "published", "published", situation.bodies)
 
 
 def _resting(part: str, situation: Situation) -> Finding:

@@ -66,6 +66,7 @@ class PerceptionNode(LifecycleNode):
         try:
             config = params.current(self)
             self._health.image_timeout_s = config.node.image_timeout_s
+            self._diagnostics.period_s = config.node.diagnostics_period_s
             self.get_logger().info(
                 f"loading {config.engine.checkpoint!r}; the first load builds it"
             )
