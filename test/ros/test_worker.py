@@ -94,3 +94,32 @@ def test_stopping_a_worker_whose_task_hangs_does_not_hang() -> None:
 def test_a_worker_that_never_started_can_be_stopped() -> None:
     worker: Worker[int] = Worker(lambda item: None)
     assert worker.stop()
+
+
+def test_a_worker_rests_once_when_nothing_comes_and_again_after_the_next_item() -> None:
+    order: list[str] = []
+    worker = Worker(order.append, rest=lambda: order.append("rest"), rest_after_s=0.05)
+    worker.start()
+    time.sleep(0.3)  # nothing has come yet: there is nothing to rest from, but for once
+    worker.put("one")
+    time.sleep(0.3)
+    worker.put("two")
+    time.sleep(0.3)
+    assert worker.stop()
+    assert order == ["rest", "one", "rest", "two", "rest"]
+
+
+def test_an_error_while_resting_does_not_end_the_thread() -> None:
+    done: list[int] = []
+
+    def breaks() -> None:
+        raise RuntimeError("no context")
+
+    worker = Worker(done.append, rest=breaks, rest_after_s=0.02)
+    worker.start()
+    time.sleep(0.2)
+    worker.put(1)
+    deadline = time.monotonic() + 5
+    while not done and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert worker.stop() and done == [1]

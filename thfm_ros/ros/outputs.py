@@ -17,7 +17,7 @@ from thfm_ros.config import Config
 from thfm_ros.contract import Task
 from thfm_ros.model.card import ModelCard
 from thfm_ros.msg import LabelMap, SkeletonInfo
-from thfm_ros.ros.humans import Humans
+from thfm_ros.ros.humans import Humans, check_namespace
 from thfm_ros.ros.publishers import LATCHED, NEWEST, has_listener, publisher
 from thfm_ros.ros.to_msg.labels import label_info, label_map, skeleton_info
 from thfm_ros.ros.to_msg.markers import BodyMarkers
@@ -29,11 +29,13 @@ class Outputs:
     """Every publisher of results. Made at configure; then only the worker's thread uses it.
 
     Raises:
-        PerceptionError: target_frame is set and tf2_ros is not installed.
+        PerceptionError: target_frame is set and tf2_ros is not installed, or humans_namespace is
+            no name.
     """
 
     def __init__(self, node: Node, card: ModelCard, config: Config) -> None:
         settings, available = config.node, frozenset(card.tasks)
+        check_namespace(settings.humans_namespace)
         self._node, self._card, self._config = node, card, config
         self._into = None
         if settings.target_frame:
@@ -68,7 +70,10 @@ class Outputs:
         humans = self._humans if Task.BODIES in active else None
         # Once bodies are computed for anybody, REP-155's topics cost next to nothing, and being
         # there is how their readers find them.
+        asked_before = self._humans_asked
         self._humans_asked = humans is not None and (Task.BODIES in tasks or humans.needed())
+        if self._humans and asked_before and not self._humans_asked:
+            self._humans.clear(self._now())
         return tasks | {Task.BODIES} if self._humans_asked else tasks
 
     def publish(self, scene: Scene) -> None:
@@ -97,7 +102,7 @@ class Outputs:
             self._humans.clear(self._now())
 
     def forget_transforms(self) -> None:
-        """A stream was broken: perhaps time went back, which tf's buffer would not notice."""
+        """Time went back, which tf's buffer would not notice."""
         if self._into:
             self._into.forget()
 
@@ -107,6 +112,8 @@ class Outputs:
             self._node.destroy_publisher(to)
         if self._humans:
             self._humans.close()
+        if self._into:
+            self._into.close()
 
     def _in_space(self, scene: Scene) -> Scene | None:
         """The scene with its bodies in target_frame; None while that is not known."""

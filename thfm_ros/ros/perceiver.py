@@ -39,6 +39,7 @@ from thfm_ros.ros.worker import Worker
 from thfm_ros.window import FrameWindow
 
 _PAUSE_S = (0.1, 2.0)  # after a failed step: first, and at most
+_SILENCE_S = 1.0  # without an image, nobody is said to be there any more
 
 
 class Perceiver:
@@ -69,6 +70,9 @@ class Perceiver:
         self.window = FrameWindow(config.window)
         self._running: _Running | None = None
         self._failures = 0
+        self._newest_ns = 0  # stamp of the newest image
+        self._unwanted_ns: int | None = None  # since when nobody listens, by the images' stamps
+        self._one_step = threading.Lock()  # a worker that was left behind may still hold it
         self.outputs.announce(config)
 
     @property
@@ -89,6 +93,7 @@ class Perceiver:
             self._running.stop()
             self._running = None
             self.wanted = frozenset()
+            self._health.idle()
             self.outputs.clear()
 
     def close(self) -> None:
@@ -191,8 +196,9 @@ class Perceiver:
         if clip is None:
             self._health.dropped("repeated stamp")
             return
-        if clip.epoch != before:
+        if stamp < self._newest_ns:
             self.outputs.forget_transforms()
+        self._newest_ns = stamp
         self._health.accepted(began_stream=clip.epoch != before)
         self._health.handed_over()
         if running.worker.put(clip):
@@ -200,13 +206,29 @@ class Perceiver:
 
     def perceive(self, clip: Clip, running: "_Running") -> None:
         """One clip, in the worker's thread."""
+        with self._one_step:
+            if not running.ending.is_set():
+                self._step(clip, running)
+
+    def rest(self) -> None:
+        """No image for a while, in the worker's thread: whoever was there is not known to be."""
+        with self._one_step:
+            self.outputs.clear()
+
+    def _step(self, clip: Clip, running: "_Running") -> None:
         self.wanted = self.outputs.wanted(self.active)
+        pipeline, frame = self._pipeline, clip.newest
         if not self.wanted:
             self._health.idle()
+            self._unwanted_ns = self._unwanted_ns or frame.stamp_ns
             return
-        pipeline, frame = self._pipeline, clip.newest
+        unwanted_ns, self._unwanted_ns = self._unwanted_ns, None
+        if unwanted_ns and frame.stamp_ns - unwanted_ns > pipeline.config.track.lost_for_s * 1e9:
+            pipeline.reset()  # others may have come meanwhile
         try:
             seen = pipeline.step(clip, self.wanted)
+            if running.ending.is_set():
+                return
             self.outputs.publish(Scene(seen, frame.rgb, _header(frame), pipeline.config))
         except Exception as error:
             self._failed(error)
@@ -218,6 +240,8 @@ class Perceiver:
 
     def _failed(self, error: Exception) -> None:
         self._failures += 1
+        if self._failures == 1:
+            self.outputs.clear()
         text = str(error) if isinstance(error, PerceptionError) else f"unexpected: {error!r}"
         self._health.failed(text)
         self._announcer.say("engine", Level.ERROR, f"failing: {text}", text)
@@ -234,7 +258,11 @@ class _Running:
     def __init__(self, perceiver: Perceiver) -> None:
         self.ending = threading.Event()
         node, self._node = perceiver._node, perceiver._node
-        self.worker: Worker[Clip] = Worker(lambda clip: perceiver.perceive(clip, self))
+        self.worker: Worker[Clip] = Worker(
+            lambda clip: perceiver.perceive(clip, self),
+            rest=perceiver.rest,
+            rest_after_s=_SILENCE_S,
+        )
         self.worker.start()
         self._subscriptions = [
             subscribe_to_info(node, perceiver.info_topic, perceiver.calibration.receive),

@@ -31,12 +31,17 @@ class Mailbox(Generic[T]):
                 self._changed.notify()
             return overwritten
 
-    def take(self) -> T | None:
-        """Wait for an item and take it away; None once closed."""
+    def take(self, timeout_s: float | None = None) -> T | None:
+        """Wait for an item and take it away; None once closed, or when nothing came in time."""
         with self._changed:
-            self._changed.wait_for(lambda: self._item is not None or self._closed)
+            self._changed.wait_for(lambda: self._item is not None or self._closed, timeout_s)
             item, self._item = self._item, None
             return None if self._closed else item
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing will come any more."""
+        return self._closed
 
     def close(self) -> None:
         """Wake whoever waits, with nothing; drop what lies there."""
@@ -48,11 +53,19 @@ class Mailbox(Generic[T]):
 class Worker(Generic[T]):
     """Calls ``handle`` with the newest item, in a thread of its own, from `start` to `stop`.
 
-    ``handle`` deals with its own errors; one that escapes is logged and the thread goes on.
+    ``rest`` is called once when nothing has come for ``rest_after_s``. Both deal with their own
+    errors; one that escapes is logged and the thread goes on.
     """
 
-    def __init__(self, handle: Callable[[T], None], name: str = "worker") -> None:
-        self._handle = handle
+    def __init__(
+        self,
+        handle: Callable[[T], None],
+        name: str = "worker",
+        *,
+        rest: Callable[[], None] = lambda: None,
+        rest_after_s: float | None = None,
+    ) -> None:
+        self._handle, self._rest, self._rest_after_s = handle, rest, rest_after_s
         self._mailbox: Mailbox[T] = Mailbox()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -72,8 +85,16 @@ class Worker(Generic[T]):
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        while (item := self._mailbox.take()) is not None:
+        patience_s = self._rest_after_s
+        while True:
+            item = self._mailbox.take(patience_s)
+            if item is None and self._mailbox.closed:
+                return
             try:
-                self._handle(item)
+                if item is None:
+                    self._rest()
+                else:
+                    self._handle(item)
             except Exception:
                 _LOG.exception("A result is lost: the worker's task raised.")
+            patience_s = None if item is None else self._rest_after_s
