@@ -163,7 +163,8 @@ def _frames(args: argparse.Namespace, path: Path) -> tuple[str, str]:
         f"{len(judged)} held-out whole frames of {judged[-1].clip + 1} clips, "
         f"{scores['people']:.0f} people, {scores['empty']:.0f} frames without anybody, "
         f"{scores['followed']:.0f} steps of somebody who is followed from a frame to the next, "
-        f"{scores['still']:.0f} of them of somebody who stands still; "
+        f"{scores['still']:.0f} of them of somebody who stands still, "
+        f"{scores['people_held']:.0f} people before the hand-held camera; "
         f"{pipeline.engine.description}"
     )
     return counted, whole_tables(scores, FRAMES)

@@ -69,6 +69,12 @@ def test_a_place_a_quarter_turn_off_is_ninety_degrees_off(batches: list[Batch]) 
     assert scores_of(said, batches)["surface_near"] == 0.0
 
 
+def test_a_place_on_the_wrong_part_is_wrong(batches: list[Batch]) -> None:
+    said = truths(batches)
+    said["parts"] = np.where(said["parts"] > 0, said["parts"] % 16 + 1, 0).astype(np.uint8)
+    assert scores_of(said, batches)["surface_near"] == 0.0
+
+
 def test_people_are_sorted_by_their_longer_side(batches: list[Batch]) -> None:
     # Painted 90 of 128 pixels tall: 0.70 of the crop.
     sizes = crops.target_sizes(crops.joined(batches, "instances"))
@@ -100,7 +106,7 @@ def clip(move: float, noise: float, seed: int = 0) -> steadiness.Clip:
     said = truth + 7 + rng.normal(0, noise, truth.shape)  # 7: wrong, but steadily so
     space = np.concatenate([truth, truth[..., :1]], -1) / 1000
     names = {"peaks": said, "alone": truth, "positions": space + rng.normal(0, noise, space.shape)}
-    return steadiness.Clip(truth, space, np.ones(35, bool), names)
+    return steadiness.Clip(truth, space, np.ones((4, 35), bool), names)
 
 
 def test_jitter_is_what_changes_of_the_error_in_heights_of_the_person() -> None:
@@ -119,6 +125,16 @@ def test_a_joint_that_jumps_is_told_from_those_that_tremble() -> None:
     assert scores["jumps"] == pytest.approx(1 / (4 * 35))
     assert scores["jitter_rest"] == pytest.approx(0, abs=1e-9) and scores["jitter"] > 0.02
     assert scores["jumps_alone"] == 0
+
+
+def test_a_joint_that_was_hidden_a_moment_before_counts_in_the_newest_frame() -> None:
+    there = clip(0.1, 0.0)
+    visible = np.ones((4, 35), bool)
+    visible[0, :20] = False
+    there.said["peaks"] = there.truth.copy()
+    there.said["peaks"][3, :20] += 50
+    late = steadiness.Clip(there.truth, there.space, visible, there.said)
+    assert steadiness.scores_of([late])["pck10_newest"] == pytest.approx(15 / 35)
 
 
 def test_acceleration_errors_are_second_differences() -> None:

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 from still_frames import LEFT, RIGHT, write_frames
 
+from thfm_ros.contract import Body, TrackState
 from thfm_ros.evaluation import held
 from thfm_ros.evaluation.frames import Rendered, frame_clips
+from thfm_ros.evaluation.people import Judged, Person
+from thfm_ros.skeleton import Joint
 
 
 @pytest.fixture
@@ -42,3 +45,37 @@ def test_the_tremor_is_a_few_pixels_and_never_still(clips: list[list[Rendered]])
 def test_places_without_people_are_left_out(tmp_path: Path) -> None:
     write_frames(tmp_path / "frames", [])
     assert not list(held.held_clips(frame_clips(tmp_path / "frames")))
+
+
+def watched(offsets: np.ndarray, names: tuple[int, ...] = (1,) * 7) -> list[Judged]:
+    """Seven frames of somebody 100 pixels tall whose joints are said to be off by so much."""
+    joints, box = np.random.default_rng(0).uniform(0, 100, (len(Joint), 2)), [0.0, 0, 100, 100]
+    frames = []
+    for name, offset in zip(names, offsets, strict=True):
+        rows = np.column_stack([joints + offset, np.ones(len(Joint))]).astype(np.float32)
+        nan = np.full((len(Joint), 6), np.nan, np.float32)
+        found = Body(
+            "a", TrackState.TRACKED, 1.0, np.array(box, np.float32), rows,
+            nan[:, :3], nan, nan[0, :3], nan[0],
+        )  # fmt: skip
+        there = Person(name, np.array(box), 5e3, joints, np.ones(len(Joint), bool), True)
+        frames.append(Judged(0, 200, (there,), (found,), ((0, 0),), (), np.nan, np.nan))
+    return frames
+
+
+def test_drift_is_jitter_and_a_constant_error_is_not() -> None:
+    assert held.strays_of([watched(np.full(7, 9.0))])["jitter_held"] == pytest.approx(0, abs=1e-6)
+    drift = np.arange(7.0)  # 1 pixel a frame along both axes: from two frames 0.01, in truth 0.03
+    expected = np.sqrt(2) * np.std(drift, ddof=1) / 100
+    assert held.strays_of([watched(drift)])["jitter_held"] == pytest.approx(expected, rel=1e-3)
+
+
+def test_joints_that_stay_in_their_pixels_stray_by_what_the_person_moves() -> None:
+    scores = held.strays_of([watched(np.zeros(7))])
+    assert scores["people_held"] == 1
+    assert scores["jitter_frozen_held"] == pytest.approx(0, abs=1e-9)  # nothing moves here
+
+
+def test_who_is_not_found_throughout_is_not_measured() -> None:
+    scores = held.strays_of([watched(np.zeros(7), (1, 1, 1, 2, 1, 1, 1))])
+    assert scores["people_held"] == 0 and np.isnan(scores["jitter_held"])

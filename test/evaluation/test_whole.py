@@ -9,8 +9,8 @@ from still_frames import LEFT, RIGHT, K, write_frames
 
 from thfm_ros.config import Config
 from thfm_ros.evaluation import lines
-from thfm_ros.evaluation.following import over_time
 from thfm_ros.evaluation.frames import frame_clips, judged_clips
+from thfm_ros.evaluation.held import strays_of
 from thfm_ros.evaluation.people import Judged, match, relief_of
 from thfm_ros.evaluation.people import Person as Truth
 from thfm_ros.evaluation.whole import scores_of
@@ -35,7 +35,7 @@ def test_a_perfect_engine_gets_everything_right(tmp_path: Path) -> None:
     assert scores["followed"] == 4 and scores["switches"] == 0
     assert scores["swapped_pairs"] == 0
     assert scores["right_number_one"] == 0.0
-    scores |= {f"{name}_held": value for name, value in over_time(verdicts).items()}
+    scores |= strays_of([verdicts])
     assert "| recall of people, IoU >= 0.5 | 1.000 |" in lines.whole_tables(scores, lines.FRAMES)
 
 
@@ -50,7 +50,7 @@ def test_who_is_overlooked_costs_recall_and_who_is_invented_precision(tmp_path: 
 def test_somebody_found_in_an_empty_room_is_counted(tmp_path: Path) -> None:
     verdicts = judged(tmp_path / "frames", [], [LEFT])
     scores = scores_of(verdicts)
-    scores |= {f"{name}_held": value for name, value in over_time(verdicts).items()}
+    scores |= strays_of([verdicts])
     assert scores["false_per_empty"] == 1.0 and scores["empty"] == 3
     assert np.isnan(scores["recall"]) and np.isnan(scores["mask_iou"])
     assert "not measured" in lines.whole_tables(scores, lines.FRAMES)

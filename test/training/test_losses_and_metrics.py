@@ -30,6 +30,16 @@ def batch(tmp_path_factory: pytest.TempPathFactory) -> Batch:
     return held_out(write_data(tmp_path_factory.mktemp("data")), 64, 4)[0]
 
 
+def test_the_mean_shape_of_one_body_seen_from_everywhere_is_that_body() -> None:
+    rng = np.random.default_rng(4)
+    body = rng.normal(size=(20, 3))
+    turned = [Rotation.random(random_state=i).apply(body) * (1 + i / 10) + i for i in range(12)]
+    shape = metrics.mean_shape(np.array(turned))
+    assert max(metrics.procrustes(shape, each).max() for each in turned) < 1e-6
+    stick = np.mean([each - each.mean(0) for each in turned], axis=0)  # what a plain mean leaves
+    assert metrics.procrustes(stick, body).mean() > 0.3
+
+
 def perfect(batch: Batch) -> NetworkOutputs:
     """What a network without any error would say about a batch."""
     frames, _ = batch.visibility.shape

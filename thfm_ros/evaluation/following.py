@@ -8,7 +8,7 @@ import numpy as np
 
 from thfm_ros.contract import Body
 from thfm_ros.evaluation.people import Judged, Person
-from thfm_ros.evaluation.trivial import mean, mean_pose, put_into
+from thfm_ros.evaluation.trivial import mean, median_pose, put_into
 from thfm_ros.geometry import longer_side
 
 Scores = dict[str, float]
@@ -50,7 +50,7 @@ def over_time(pictures: Sequence[Judged]) -> Scores:
     """Identity switches and jitter, per person and step; NaN where nobody was followed."""
     steps = list(steps_of(pictures))
     still = [step for step in steps if _stands_still(step)]
-    pose = mean_pose([step.person[1] for step in steps])
+    pose = median_pose([step.person[1] for step in steps])
 
     def said(step: Step) -> tuple[np.ndarray, np.ndarray]:
         first, second = (body.keypoints[:, :2].astype(float) for body in step.body)
@@ -68,7 +68,7 @@ def over_time(pictures: Sequence[Judged]) -> Scores:
             [_from_left(step, 0) != _from_left(step, 1) for step in steps]
         ),
         "jitter": mean([_jitter(step, said) for step in still]),
-        "jitter_mean_pose": mean([_jitter(step, in_the_box) for step in still]),
+        "jitter_median_pose": mean([_jitter(step, in_the_box) for step in still]),
     }  # fmt: skip
 
 

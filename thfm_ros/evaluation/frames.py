@@ -69,6 +69,7 @@ class Rendered:
                     labelled=labelled,
                     counts=bool(enough and large_enough(box)),
                     root_m=self.keypoints3d[row, _HIPS].mean(0) if known else None,
+                    focal_px=float(self.intrinsics[1]),
                 )
             )
         return found
@@ -134,5 +135,7 @@ def _relief(
 ) -> Relief | None:
     if seen.depth_m is None:
         return None
-    mine: Bool[np.ndarray, "h w"] = rendered.instances == verdict.people[pair[0]].name
-    return relief_of(seen.depth_m[mine], rendered.depth_m[mine], metric=True)
+    person = verdict.people[pair[0]]
+    mine: Bool[np.ndarray, "h w"] = rendered.instances == person.name
+    guess_m = person.far_m(person.box)
+    return relief_of(seen.depth_m[mine], rendered.depth_m[mine], metric=True, guess_m=guess_m)

@@ -4,16 +4,23 @@ Rendered frames stand still; the camera trembles and its sensor makes noise, 30 
 true motion is the camera's, and known.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 
 import cv2
 import numpy as np
 from jaxtyping import Float
 
-from thfm_ros.evaluation.following import over_time
+from thfm_ros.contract import Body
+from thfm_ros.evaluation.following import LEAST_JOINTS
 from thfm_ros.evaluation.frames import Rendered, judged_clips
+from thfm_ros.evaluation.people import Judged, Person
+from thfm_ros.evaluation.trivial import mean, median_pose, put_into
+from thfm_ros.geometry import longer_side
 from thfm_ros.pipelines import Pipeline
+
+Joints = Float[np.ndarray, "k 2"]
 
 SIZE = (640, 480)
 STEP_NS = 33_333_333
@@ -32,10 +39,56 @@ def held_clips(clips: Iterable[list[Rendered]], seed: int = 0) -> Iterator[list[
 
 
 def scores_of(pipeline: Pipeline, clips: Iterable[list[Rendered]], most: int) -> dict[str, float]:
-    """Figures of `over_time`, their names with "_held", once the pipeline has settled."""
+    """How far joints stray once the pipeline has settled, and what a trivial answer would."""
     judged = judged_clips(pipeline, held_clips(clips), most, STEP_NS)
     settled = [each for i, each in enumerate(judged) if i % FRAMES >= SETTLED]
-    return {f"{name}_held": value for name, value in over_time(settled).items()}
+    return strays_of([list(clip) for _, clip in groupby(settled, lambda each: each.clip)])
+
+
+def strays_of(clips: Sequence[Sequence[Judged]]) -> dict[str, float]:
+    """Of everybody who is found in all frames of a clip, in longer sides of their box.
+
+    Standard deviation of the error about its own mean: a constant error is no jitter, drift and
+    lag are. From two frames only, a slow drift would look like a steady joint.
+    """
+    everybody = [rows for clip in clips for rows in _found_throughout(clip)]
+    pose = median_pose([person for rows in everybody for person, _ in rows])
+
+    def said(body: Body) -> Joints:
+        return np.asarray(body.keypoints[:, :2], float)
+
+    def in_the_box(body: Body) -> Joints:
+        return np.asarray(put_into(body.box[None].astype(float), pose)[0])
+
+    def nowhere(body: Body) -> Joints:
+        return np.zeros((len(pose), 2))
+
+    return {
+        "people_held": float(len(everybody)),
+        "jitter_held": mean([_stray(rows, said) for rows in everybody]),
+        "jitter_median_pose_held": mean([_stray(rows, in_the_box) for rows in everybody]),
+        "jitter_frozen_held": mean([_stray(rows, nowhere) for rows in everybody]),
+    }
+
+
+def _found_throughout(clip: Sequence[Judged]) -> Iterator[list[tuple[Person, Body]]]:
+    rows: dict[int, list[tuple[Person, Body]]] = {}
+    for picture in clip:
+        for i, j in picture.hits:
+            rows.setdefault(picture.people[i].name, []).append(
+                (picture.people[i], picture.found[j])
+            )
+    yield from (each for each in rows.values() if len(each) == len(clip))
+
+
+def _stray(rows: Sequence[tuple[Person, Body]], joints_of: Callable[[Body], Joints]) -> float:
+    error = np.array([joints_of(body) - person.joints for person, body in rows])
+    seen = np.array([person.labelled for person, _ in rows]).all(0)
+    error = error[:, seen & np.isfinite(error).all((0, 2))]
+    if error.shape[1] < LEAST_JOINTS:
+        return float("nan")
+    variance = error.var(axis=0, ddof=1).sum(-1)
+    return float(np.sqrt(variance.mean()) / longer_side(rows[0][0].box))
 
 
 def _tremor(rng: np.random.Generator) -> Float[np.ndarray, "t 2"]:

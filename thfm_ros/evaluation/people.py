@@ -16,6 +16,7 @@ SMALLEST_PX = 16.0
 """People whose longer side is shorter may be found, but need not be: the pipeline does not look
 at them by default (regions.min_person_px)."""
 COCO = 17
+USUAL_M = 1.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,11 @@ class Person:
     labelled: Bool[np.ndarray, " k"]  # which of them are known, and not hidden if that is known
     counts: bool  # False: may be found, need not be
     root_m: Float[np.ndarray, "3"] | None = None  # the pelvis, optical frame
+    focal_px: float = float("nan")
+
+    def far_m(self, box: Float[np.ndarray, "4"]) -> float:
+        """How far off somebody in this box is who is 1.7 m long and cut nowhere: a baseline."""
+        return USUAL_M * self.focal_px / max(longer_side(box), 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,7 @@ class Relief:
     rmse_m: float  # aligned
     near: float  # share with max(d / d*, d* / d) < 1.25, aligned
     metric_abs_rel: float  # as it was claimed
+    guess_abs_rel: float  # if all pixels were where `Person.far_m` says
     flat_abs_rel: float
     flat_rmse_m: float
     flat_near: float
@@ -178,7 +185,10 @@ def large_enough(box: Float[np.ndarray, "4"]) -> bool:
 
 
 def relief_of(
-    depth: Float[np.ndarray, " n"], truth: Float[np.ndarray, " n"], metric: bool
+    depth: Float[np.ndarray, " n"],
+    truth: Float[np.ndarray, " n"],
+    metric: bool,
+    guess_m: float = float("nan"),
 ) -> Relief | None:
     """Errors of one person's pixels, metres; None where fewer than 30 are known."""
     known = np.isfinite(depth) & (depth > 0) & (truth > 0)
@@ -188,7 +198,8 @@ def relief_of(
     flat = np.full_like(truth, np.median(truth))
     aligned = depth * (np.median(truth) / np.median(depth))
     claimed = float((np.abs(depth - truth) / truth).mean()) if metric else float("nan")
-    return Relief(*_errors(aligned, truth), claimed, *_errors(flat, truth))
+    guessed = float((np.abs(guess_m - truth) / truth).mean())
+    return Relief(*_errors(aligned, truth), claimed, guessed, *_errors(flat, truth))
 
 
 def _errors(

@@ -28,10 +28,11 @@ class Clip:
     """The joints of one clip, true and as they were said, [t k ...]; pixels of the crop."""
 
     def __init__(
-        self, truth: np.ndarray, space: np.ndarray, seen: np.ndarray, said: dict[str, np.ndarray]
+        self, truth: np.ndarray, space: np.ndarray, visible: np.ndarray, said: dict[str, np.ndarray]
     ) -> None:
         self.truth, self.space = truth, space
-        self.seen = seen  # visible in all frames
+        self.seen = visible.all(0)  # in all frames
+        self.seen_last = visible[-1]
         self.said = said
 
     @property
@@ -68,8 +69,8 @@ def clips_of(network: NanoNetwork, folder: Path, size: int, count: int) -> list[
             "positions": followed.positions.numpy(),
             "alone": alone.peaks.numpy() * size,
         }
-        seen = np.asarray((sample.visibility == 2).all(0))
-        found.append(Clip(sample.peaks * size, sample.positions, seen, said))
+        visible = np.asarray(sample.visibility == 2)
+        found.append(Clip(sample.peaks * size, sample.positions, visible, said))
     return found
 
 
@@ -141,7 +142,7 @@ def _last_and_first_errors(clips: Sequence[Clip]) -> tuple[float, float]:
     if not clips:
         return float("nan"), float("nan")
     truth = np.stack([clip.truth[-1] for clip in clips])
-    seen = np.stack([clip.seen for clip in clips])
+    seen = np.stack([clip.seen_last for clip in clips])
     found = []
     for name in ("peaks", "alone"):
         said = np.stack([clip.said[name][-1] for clip in clips])

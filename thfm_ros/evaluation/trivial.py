@@ -1,4 +1,4 @@
-"""What needs no network: the mean pose put into a box, means of what was measured."""
+"""What needs no network: the median pose put into a box, means of what was measured."""
 
 from collections.abc import Sequence
 
@@ -16,19 +16,21 @@ def mean(values: Sequence[float] | np.ndarray) -> float:
     return float(known.mean()) if known.size else float("nan")
 
 
-def mean_pose(people: Sequence[Person]) -> Float[np.ndarray, "k 2"]:
-    """The mean pose of these people, as likely mirrored as not, in shares of a person's box.
+def median_pose(people: Sequence[Person]) -> Float[np.ndarray, "k 2"]:
+    """The median pose of these people, as likely mirrored as not, in shares of a person's box.
 
-    Of these very people: no mean that can be had in the field fits them as well.
+    Of these very people: none that can be had in the field fits them as well. Not the mean: a few
+    who stand on their hands would pull its head down.
     """
     if not people:
         return np.full((len(Joint), 2), 0.5)
     boxes = np.array([person.box for person in people])
     low, side = boxes[:, None, :2], np.maximum(boxes[:, None, 2:] - boxes[:, None, :2], 1e-6)
     labelled = np.array([person.labelled for person in people])
-    inside = np.where(labelled[..., None], (np.array([p.joints for p in people]) - low) / side, 0)
-    count = labelled.sum(0)[:, None]
-    pose = np.where(count > 0, inside.sum(0) / np.maximum(count, 1), 0.5)
+    inside = (np.array([person.joints for person in people]) - low) / side
+    pose = np.full((len(Joint), 2), 0.5)
+    for joint in np.flatnonzero(labelled.any(0)):
+        pose[joint] = np.median(inside[labelled[:, joint], joint], axis=0)
     mirrored = pose[list(TWINS)] * [-1, 1] + [1, 0]
     found: np.ndarray = (pose + mirrored) / 2
     return found
@@ -37,5 +39,5 @@ def mean_pose(people: Sequence[Person]) -> Float[np.ndarray, "k 2"]:
 def put_into(
     boxes: Float[np.ndarray, "n 4"], pose: Float[np.ndarray, "k 2"]
 ) -> Float[np.ndarray, "n k 2"]:
-    """A pose of `mean_pose` in each of these boxes, source pixels."""
+    """A pose of `median_pose` in each of these boxes, source pixels."""
     return np.asarray(boxes[:, None, :2] + pose * (boxes[:, None, 2:] - boxes[:, None, :2]))

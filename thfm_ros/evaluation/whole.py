@@ -9,7 +9,7 @@ import numpy as np
 from thfm_ros.evaluation.following import over_time
 from thfm_ros.evaluation.oks import Ranked, average_precision, similarity
 from thfm_ros.evaluation.people import COCO, Judged, Person, match
-from thfm_ros.evaluation.trivial import mean, mean_pose, put_into
+from thfm_ros.evaluation.trivial import mean, median_pose, put_into
 from thfm_ros.geometry import longer_side
 from thfm_ros.skeleton import TWINS, Joint
 from thfm_ros.training import metrics
@@ -113,7 +113,7 @@ def _skeletons(pictures: Sequence[Judged]) -> Scores:
     all_ = _Matched(pictures)
     errors = all_.errors(all_.said)
     boxes = np.array([person.box for person in all_.people], float).reshape(-1, 4)
-    poses = put_into(boxes, mean_pose(all_.people))
+    poses = put_into(boxes, median_pose(all_.people))
     guessed = all_.errors(poses)
     mirrored = all_.errors(all_.said[:, list(TWINS)])
     found = all_.found
@@ -207,26 +207,25 @@ def _metric(pictures: Sequence[Judged]) -> Scores:
     row = {
         f"depth_{name}": mean([getattr(relief, name) for relief in reliefs])
         for name in (
-            "abs_rel", "rmse_m", "near", "metric_abs_rel", "flat_abs_rel", "flat_rmse_m",
-            "flat_near",
+            "abs_rel", "rmse_m", "near", "metric_abs_rel", "guess_abs_rel", "flat_abs_rel",
+            "flat_rmse_m", "flat_near",
         )
     }  # fmt: skip
     roots = [
-        (picture.found[j].root_m, truth)
+        (picture.found[j].root_m, truth, person.far_m(picture.found[j].box.astype(float)))
         for picture in pictures
         for i, j in picture.hits
-        if (truth := picture.people[i].root_m) is not None
+        if (truth := (person := picture.people[i]).root_m) is not None
     ]
-    said = np.array([root for root, _ in roots], float).reshape(-1, 3)
-    truth = np.array([root for _, root in roots], float).reshape(-1, 3)
+    said = np.array([root for root, _, _ in roots], float).reshape(-1, 3)
+    truth = np.array([root for _, root, _ in roots], float).reshape(-1, 3)
+    guess_z = np.array([far_m for _, _, far_m in roots], float)
     here = (np.isfinite(said) & np.isfinite(truth)).all(1) & (truth[:, 2] > 0)
-    said, truth = said[here], truth[here]
-    usual = np.median(truth[:, 2]) if len(truth) else np.nan
-    ahead = truth[:, :1] * 0 + usual  # in the right direction, as far off as usual
-    guess = truth * ahead / truth[:, 2:]
+    said, truth, guess_z = said[here], truth[here], guess_z[here]
+    guess = truth * (guess_z / truth[:, 2])[:, None]  # in the right direction
     return row | {
         "root_m": mean(np.linalg.norm(said - truth, axis=1)),
-        "root_m_usual": mean(np.linalg.norm(guess - truth, axis=1)),
+        "root_m_guess": mean(np.linalg.norm(guess - truth, axis=1)),
         "root_z": mean(np.abs(said[:, 2] - truth[:, 2]) / truth[:, 2]),
-        "root_z_usual": mean(np.abs(usual - truth[:, 2]) / truth[:, 2]),
+        "root_z_guess": mean(np.abs(guess_z - truth[:, 2]) / truth[:, 2]),
     }

@@ -25,6 +25,8 @@ PAIRS: tuple[tuple[Joint, Joint], ...] = tuple(
 )
 """Left and right of what has sides, the face left out: from afar its sides cannot be told."""
 
+_ROUNDS = 10
+
 _APART = 0.1
 """Of the box side: a pair whose joints are nearer to each other cannot be exchanged visibly."""
 
@@ -139,12 +141,32 @@ def exchanged_pairs(
 
 def procrustes(predicted: Float[np.ndarray, "k 3"], truth: Float[np.ndarray, "k 3"]) -> np.ndarray:
     """Distances per joint after the best similarity transform, in the unit of the input, [k]."""
+    return np.asarray(np.linalg.norm(laid_on(predicted, truth) - truth, axis=1))
+
+
+def laid_on(predicted: Float[np.ndarray, "k 3"], truth: Float[np.ndarray, "k 3"]) -> np.ndarray:
+    """A skeleton after the similarity transform that fits it best to another, no reflection."""
     a, b = predicted - predicted.mean(0), truth - truth.mean(0)
     u, s, vt = np.linalg.svd(a.T @ b)
     flip = np.array([1, 1, np.sign(np.linalg.det(u @ vt))])
     turn = (u * flip) @ vt
     scale = (s * flip).sum() / max((a**2).sum(), 1e-12)
-    return np.linalg.norm(scale * a @ turn - b, axis=1)  # type: ignore[no-any-return]
+    return np.asarray(scale * a @ turn + truth.mean(0))
+
+
+def mean_shape(skeletons: Float[np.ndarray, "n k 3"]) -> Float[np.ndarray, "k 3"]:
+    """The skeleton that fits all of these best after a similarity transform each.
+
+    The plain mean of people who look every way, and some of whom stand on their hands, is a thin
+    stick that no transform mends (generalised Procrustes analysis; Gower 1975).
+    """
+    shape = skeletons[0]
+    for _ in range(_ROUNDS):
+        size = np.linalg.norm(shape - shape.mean(0))
+        laid = np.array([laid_on(each, shape) for each in skeletons])
+        shape = laid.mean(0)
+        shape = shape * (size / max(np.linalg.norm(shape - shape.mean(0)), 1e-12))
+    return np.asarray(shape)
 
 
 def angles_deg(predicted: Float[np.ndarray, "n 3"], truth: Float[np.ndarray, "n 3"]) -> np.ndarray:
