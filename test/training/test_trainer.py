@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,10 @@ import torch
 from painted_store import write_data
 
 from thfm_ros.model.weights import load_network
+from thfm_ros.synth.dataset import read_shard, write_shard
 from thfm_ros.training.lifting import PoseBank
 from thfm_ros.training.recipe import Recipe, Stage, read_recipe
-from thfm_ros.training.store import Store
+from thfm_ros.training.store import KEYS, Store
 from thfm_ros.training.trainer import Trainer
 
 
@@ -132,6 +134,25 @@ def test_a_damaged_shard_is_named_and_left_out(
     store = Store(folder)
     assert len(store) == 24
     assert "shard_1.npz" in caplog.text
+
+
+def test_a_shard_that_was_rendered_anew_is_unpacked_anew(tmp_path: Path) -> None:
+    folder = write_data(tmp_path) / "train"
+    first = Store(folder)
+    assert first.read("rgb", first.frames[0]).any()
+    arrays = read_shard(folder / "shard_0.npz", KEYS)
+    black = {**arrays, "rgb": np.zeros_like(arrays["rgb"])}
+    write_shard(folder / "shard_0.npz", black, {}, store="plain")
+    again = Store(folder)
+    assert not again.read("rgb", again.frames[0]).any()
+
+
+def test_several_may_unpack_a_shard_at_once(tmp_path: Path) -> None:
+    folder = write_data(tmp_path) / "train"
+    with ThreadPoolExecutor(4) as pool:
+        stores = list(pool.map(lambda _: Store(folder), range(4)))
+    assert [len(store) for store in stores] == [24] * 4
+    assert sorted(path.name for path in folder.iterdir()) == ["shard_0.arrays", "shard_0.npz"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

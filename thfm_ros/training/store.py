@@ -4,8 +4,10 @@ A shard of synth.dataset is decoded once into plain arrays beside it and then ma
 shards that appear while training runs are picked up by `refresh`.
 """
 
+import contextlib
 import logging
 import shutil
+import tempfile
 from bisect import bisect_right
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +71,7 @@ class Store:
         self.refresh()
         if not self.frames:
             raise FileNotFoundError(
-                f"no shard (*.npz) in {folder}; make some: thfm synth render --out {folder}"
+                f"no shard (*.npz) in {folder}; docs/model_card.md has the commands that make some"
             )
 
     def refresh(self) -> None:
@@ -170,12 +172,22 @@ def _trunk(joints: Float[np.ndarray, "n k 2"]) -> Float[np.ndarray, " n"]:
 
 
 def _unpacked(path: Path) -> dict[str, np.ndarray]:
-    folder = path.with_suffix(".arrays")
-    if not (folder / "complete").exists():
-        shutil.rmtree(folder, ignore_errors=True)
+    """The arrays of a shard beside it, mapped into memory.
+
+    Several processes may unpack one at once: each does so in a folder of its own, and the first
+    to rename it is the one that all read.
+    """
+    folder, made = path.with_suffix(".arrays"), (path.stat().st_size, path.stat().st_mtime_ns)
+    mark = folder / "complete"
+    if not mark.exists() or mark.read_text() not in ("", str(made)):  # "": of an older release
         arrays = read_shard(path, KEYS)
-        folder.mkdir()
+        mine = Path(tempfile.mkdtemp(prefix=f".{path.stem}-", dir=path.parent))
         for key in KEYS:
-            np.save(folder / f"{key}.npy", arrays[key])
-        (folder / "complete").touch()
+            np.save(mine / f"{key}.npy", arrays[key])
+        (mine / "complete").write_text(str(made))
+        if folder.exists() and not (mark.exists() and mark.read_text() == str(made)):
+            shutil.rmtree(folder)  # of a shard that was rendered anew, or half made
+        with contextlib.suppress(OSError):  # somebody else was first
+            mine.rename(folder)
+        shutil.rmtree(mine, ignore_errors=True)
     return {key: np.load(folder / f"{key}.npy", mmap_mode="r") for key in KEYS}

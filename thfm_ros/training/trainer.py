@@ -161,6 +161,7 @@ class Trainer:
         """Score the averaged weights, write a row and the run's files."""
         from thfm_ros.training.plots import draw_curves, draw_heldout
 
+        self.save()  # first: a figure that cannot be had must not cost what was learned
         place = self.recipe.stage_of(self.step - 1)
         assert place is not None
         row = {
@@ -172,7 +173,6 @@ class Trainer:
         }
         with (self.folder / "metrics.jsonl").open("a") as file:
             file.write(json.dumps(row) + "\n")
-        self.save()
         draw_curves(self.folder / "metrics.jsonl", self.folder / "curves.png")
         draw_heldout(self.average, fixed[0], self.folder / "heldout.png")
 
