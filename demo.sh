@@ -11,6 +11,7 @@ case " $* " in *" --help "* | *" -h "*) sed -n '2,5s/^# \{0,1\}//p' "$0" && exit
 previous=""
 for argument in "$@"; do # a slip of the pen should not cost minutes of set-up
   [ "$previous" != --video ] || [ -e "$argument" ] || die "There is no $argument."
+  case $argument in --video=*) [ -e "${argument#--video=}" ] || die "There is no ${argument#--video=}." ;; esac
   previous=$argument
 done
 prepare_environment "$extras"

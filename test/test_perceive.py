@@ -308,3 +308,27 @@ def test_the_last_frames_overlay_can_be_had_as_a_picture(tmp_path: Path, thfm: T
     np.testing.assert_array_equal(panels[:120, :160, ::-1], picture(K))
     assert not (tmp_path / "out" / "overlay.mp4").exists()
     assert thfm(video, "--out", tmp_path / "out", "--still", tmp_path / "walk.odd") == 2
+
+
+def test_a_video_is_not_overwritten_by_its_own_overlay(
+    tmp_path: Path, thfm: Thfm, caplog: pytest.LogCaptureFixture
+) -> None:
+    video = write_video(tmp_path / "walk.avi", [picture(K)] * 3).rename(tmp_path / "overlay.mp4")
+    before = video.read_bytes()
+    assert thfm(video, "--out", tmp_path, "--overlay") == 2
+    assert "would be overwritten" in caplog.text and video.read_bytes() == before
+
+
+def test_in_a_slow_film_people_keep_their_ids(tmp_path: Path, thfm: Thfm) -> None:
+    video = write_video(tmp_path / "lapse.avi", [picture(K)] * 5, fps=1.0)
+    assert thfm(video, "--out", tmp_path, "--fx", 150) == 0
+    assert len(set(np.load(tmp_path / "perception.npz")["ids"].ravel())) == 1
+
+
+def test_a_folder_that_cannot_be_is_one_line(
+    tmp_path: Path, thfm: Thfm, caplog: pytest.LogCaptureFixture
+) -> None:
+    video = write_video(tmp_path / "walk.avi", [picture(K)])
+    (tmp_path / "file").touch()
+    assert thfm(video, "--out", tmp_path / "file" / "out") == 2
+    assert "Not a directory" in caplog.text and "Traceback" not in caplog.text

@@ -1,10 +1,12 @@
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from thfm_ros.archive import GrowingArchive
-from thfm_ros.video import Video, VideoWriter, fitted, picture_files
+from thfm_ros.video import Video, VideoError, VideoWriter, fitted, picture_files
 
 
 def test_a_growing_archive_is_what_numpy_would_have_written(tmp_path: Path) -> None:
@@ -47,3 +49,52 @@ def test_pictures_come_by_name(tmp_path: Path) -> None:
     for name in ("b.JPG", "a.png", "c.txt"):
         (tmp_path / name).touch()
     assert [path.name for path in picture_files(tmp_path)] == ["a.png", "b.JPG"]
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    archive = GrowingArchive(tmp_path / "a.npz")
+    archive.append("rows", np.zeros(3, np.float32))
+    monkeypatch.setattr("thfm_ros.archive.zipfile.ZipFile", full)
+    with pytest.raises(OSError, match="No space"):
+        archive.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+class Damaged:
+    """A capture of which every third frame cannot be decoded."""
+
+    def __init__(self, capture: Any) -> None:
+        self._capture, self._count = capture, 0
+        self.release = capture.release
+
+    def read(self) -> tuple[bool, Any]:
+        self._count += 1
+        there, frame = self._capture.read()
+        return (False, None) if self._count % 3 == 0 else (there, frame)
+
+
+def test_a_damaged_frame_is_told_and_does_not_end_the_video(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with VideoWriter(tmp_path / "v.mp4", 5) as writer:
+        for _ in range(9):
+            writer.write(np.full((60, 80, 3), 200, np.uint8))
+    video = Video(tmp_path / "v.mp4")
+    vars(video)["_capture"] = Damaged(vars(video)["_capture"])
+    frames = list(video)
+    assert [frame.index for frame in frames] == [0, 1, 3, 4, 6, 7]
+    assert frames[2].stamp_ns == pytest.approx(3 / 5 * 1e9)
+    assert "3 of 9 frames" in caplog.text
+
+
+def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    name = os.fsencode(tmp_path) + b"/caf\xe9.png"
+    with open(name, "wb"):
+        pass
+    with pytest.raises(VideoError, match="not UTF-8: rename it"):
+        picture_files(tmp_path)
+    with pytest.raises(VideoError, match="not UTF-8: rename it"):
+        Video(Path(os.fsdecode(name)))

@@ -5,6 +5,7 @@ each becomes a member of the zip file. Maps of people are mostly empty: 8 MB per
 768x576 shrink to some 50 kB, so a long video costs little disk as well.
 """
 
+import contextlib
 import shutil
 import tempfile
 import zipfile
@@ -35,15 +36,17 @@ class GrowingArchive:
     def close(self, **whole: npt.NDArray[np.generic]) -> None:
         """Write everything, and ``whole`` arrays beside it; then the temporary files go."""
         new = self._folder / "result.npz"
-        with zipfile.ZipFile(new, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-            for name, column in self._columns.items():
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                    column.copy_to(member)
-            for name, array in whole.items():
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, np.ascontiguousarray(array))
-        new.replace(self._path)
-        self.abandon()
+        try:
+            with zipfile.ZipFile(new, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+                for name, column in self._columns.items():
+                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                        column.copy_to(member)
+                for name, array in whole.items():
+                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                        np.lib.format.write_array(member, np.ascontiguousarray(array))
+            new.replace(self._path)
+        finally:  # a full disk must not stay full of what nobody will read
+            self.abandon()
 
     def abandon(self) -> None:
         """Remove the temporary files."""
@@ -92,4 +95,5 @@ class _Column:
 
     def release(self) -> None:
         """Close the file, whether it was finished or not."""
-        self._file.close()
+        with contextlib.suppress(OSError):  # of a full disk, which was told already
+            self._file.close()

@@ -49,6 +49,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PerceptionError as error:
         logging.error("%s", error)
         return 2
+    except OSError as error:  # no room, no permission, no such file: what the system says is why
+        logging.error("%s", error)
+        return 2
+    except ModuleNotFoundError as error:
+        logging.error(
+            "`thfm %s` needs %s, which is not installed: see the README.", name, error.name
+        )
+        return 2
     except KeyboardInterrupt:
         logging.error("interrupted")
         return 130

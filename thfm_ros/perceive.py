@@ -9,13 +9,13 @@ import contextlib
 import itertools
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from tqdm import tqdm
 
-from thfm_ros.config import config_from
+from thfm_ros.config import WindowConfig, config_from
 from thfm_ros.config_text import settings_from
 from thfm_ros.contract import Frame, Intrinsics, PerceptionError, Task
 from thfm_ros.draw import DepthScale, side_by_side
@@ -35,6 +35,7 @@ from thfm_ros.window import FrameWindow
 
 log = logging.getLogger(__name__)
 
+OVERLAY = "overlay.mp4"
 _PANEL = 640  # widest panel of the overlay, pixels
 
 
@@ -136,13 +137,13 @@ def perceive(
     """
     out.mkdir(parents=True, exist_ok=True)
     recording = Recording(out / "perception.npz", source.width, source.height, tasks)
-    window = FrameWindow(pipeline.config.window)
+    window = FrameWindow(_window_for(pipeline.config.window, source))
     scale = DepthScale()
     with contextlib.ExitStack() as finally_:
         finally_.callback(lambda: recording.close() if len(recording) else recording.abandon())
         video = None
         if overlay:
-            video = finally_.enter_context(VideoWriter(out / "overlay.mp4", source.fps))
+            video = finally_.enter_context(VideoWriter(out / OVERLAY, source.fps))
         for picture in _with_progress(source, max_frames):
             if not source.one_clip:
                 window.reset("another picture")
@@ -161,6 +162,13 @@ def perceive(
     if still and len(recording):
         write_picture(still, panels)
     return len(recording)
+
+
+def _window_for(config: WindowConfig, source: Source) -> WindowConfig:
+    """The gap between two frames of a slow film is no hole in it."""
+    if not source.one_clip:
+        return config
+    return replace(config, max_gap_s=max(config.max_gap_s, 1.5 / source.fps))
 
 
 def _with_progress(source: Source, max_frames: int) -> Iterable[Picture]:
@@ -199,6 +207,8 @@ def run(args: argparse.Namespace) -> int:
     config = config_from(settings)
     lens = Lens(args.hfov, args.fx)
     asked = tasks_from(args.tasks) if args.tasks else None
+    if args.overlay and args.input.resolve() == (args.out / OVERLAY).resolve():
+        raise PerceptionError(f"{args.input} would be overwritten by its overlay: another --out.")
     source = source_of(args.input)
     if lens == Lens():
         log.warning(

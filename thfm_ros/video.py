@@ -46,6 +46,7 @@ class Video:
     def __init__(self, path: Path) -> None:
         if not path.is_file():
             raise VideoError(f"There is no file {path}.")
+        check_name(path)
         self.path = path
         self._capture = cv2.VideoCapture(str(path))
         if not self._capture.isOpened():
@@ -61,11 +62,14 @@ class Video:
 
     def __iter__(self) -> Iterator[Picture]:
         """Read to the end; a frame of another size than the first ends it with an error."""
-        index = 0
+        index = lost = 0
         while True:
             there, bgr = self._capture.read()
             if not there:
-                break
+                if index >= self.length:
+                    break
+                index, lost = index + 1, lost + 1  # damaged, or the file is cut
+                continue
             if bgr.shape[:2] != (self.height, self.width) and index:
                 size = f"{bgr.shape[1]}x{bgr.shape[0]}"
                 raise VideoError(f"{self.path} changes its size to {size} at frame {index}.")
@@ -74,8 +78,19 @@ class Video:
             yield Picture(bgr[..., ::-1], index, stamp_ns, f"{self.path.name}#{index}")
             index += 1
         self._capture.release()
-        if index == 0:
+        if index == lost:
             raise VideoError(f"{self.path} was opened but holds no frame that OpenCV can decode.")
+        if lost:
+            log.warning("%d of %d frames of %s cannot be decoded", lost, index, self.path)
+
+
+def check_name(path: Path) -> None:
+    """VideoError for a name that is not UTF-8: OpenCV ends the process at such a one."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        shown = str(path).encode(errors="replace").decode()
+        raise VideoError(f"The name of {shown} is not UTF-8: rename it.") from error
 
 
 def picture_files(folder: Path) -> list[Path]:
@@ -85,6 +100,8 @@ def picture_files(folder: Path) -> list[Path]:
         VideoError: there is none.
     """
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
+    for path in files:
+        check_name(path)
     if not files:
         kinds = ", ".join(sorted(PICTURE_SUFFIXES))
         raise VideoError(f"The folder {folder} holds no pictures ({kinds}).")
@@ -103,6 +120,7 @@ def write_picture(path: Path, rgb: UInt8[np.ndarray, "h w 3"]) -> None:
     Raises:
         VideoError: OpenCV cannot write there, or does not know the suffix.
     """
+    check_name(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         written = cv2.imwrite(str(path), np.ascontiguousarray(rgb[..., ::-1]))

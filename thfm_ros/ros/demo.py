@@ -103,6 +103,8 @@ def run(options: argparse.Namespace, node: str = NODE) -> int:
         source, length_s = _checked_source(options)
         out = options.out.expanduser().resolve()
         out.mkdir(parents=True, exist_ok=True)
+        if str(source) in {str(out / name) for name in RESULTS}:
+            raise PerceptionError(f"{source} would be overwritten by the results: another --out.")
         for name in RESULTS:
             (out / name).unlink(missing_ok=True)
         code = _play(source, out, options.seconds or length_s, options.viewer, node)
