@@ -8,6 +8,8 @@ import argparse
 import logging
 from pathlib import Path
 
+from thfm_ros.contract import PerceptionError
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command's arguments."""
@@ -31,6 +33,8 @@ def run(args: argparse.Namespace) -> int:
     from thfm_ros.training.recipe import read_recipe
     from thfm_ros.training.trainer import Trainer
 
+    if args.heldout < 1:
+        raise PerceptionError(f"--heldout {args.heldout}: at least one crop says how it goes.")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(1)
     join()

@@ -17,7 +17,7 @@ from painted_store import write_data
 from thfm_ros.model.weights import load_network
 from thfm_ros.synth.dataset import read_shard, write_shard
 from thfm_ros.training.lifting import PoseBank
-from thfm_ros.training.recipe import Recipe, Stage, read_recipe
+from thfm_ros.training.recipe import Recipe, RecipeError, Stage, read_recipe
 from thfm_ros.training.store import KEYS, Store
 from thfm_ros.training.trainer import Trainer
 
@@ -115,7 +115,15 @@ def test_views_of_poses_are_what_a_camera_would_see(data: Path) -> None:
 def test_a_recipe_with_an_unknown_key_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "recipe.json"
     path.write_text(json.dumps({"stages": [{"name": "a", "steps": 1, "colour": 3}]}))
-    with pytest.raises(ValueError, match="colour"):
+    with pytest.raises(RecipeError, match="colour"):
+        read_recipe(path)
+
+
+@pytest.mark.parametrize("text", ["", "\xff", "[]", "{}", '{"stages": 3}', '{"stages": [4]}'])
+def test_what_is_no_recipe_is_refused_by_name(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "recipe.json"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(RecipeError, match="recipe.json is no recipe"):
         read_recipe(path)
 
 

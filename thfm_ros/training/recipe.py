@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from thfm_ros.contract import PerceptionError
 from thfm_ros.training.losses import Weights
 
 
@@ -70,17 +71,22 @@ def _stage(values: dict[str, Any]) -> Stage:
     return Stage(**values)
 
 
+class RecipeError(PerceptionError):
+    """A file that is no recipe; the text says why."""
+
+
 def read_recipe(path: Path) -> Recipe:
     """Read a recipe; unknown keys are refused by name.
 
     Raises:
-        ValueError: the file is no recipe.
+        RecipeError: the file is no recipe.
     """
     try:
         values = json.loads(path.read_text())
         stages = tuple(_stage(stage) for stage in values.pop("stages"))
         weights = Weights(**values.pop("weights", {}))
         return Recipe(stages=stages, weights=weights, **values)
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        # UnicodeDecodeError and json.JSONDecodeError are ValueErrors.
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         known = [field.name for field in dataclasses.fields(Stage)]
-        raise ValueError(f"{path} is no recipe: {error}. A stage knows {known}.") from error
+        raise RecipeError(f"{path} is no recipe: {error}. A stage knows {known}.") from error
