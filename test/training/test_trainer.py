@@ -123,7 +123,7 @@ def test_a_recipe_with_an_unknown_key_is_refused_by_name(tmp_path: Path) -> None
 def test_what_is_no_recipe_is_refused_by_name(tmp_path: Path, text: str) -> None:
     path = tmp_path / "recipe.json"
     path.write_bytes(text.encode("latin-1"))
-    with pytest.raises(RecipeError, match="recipe.json is no recipe"):
+    with pytest.raises(RecipeError, match=r"recipe\.json is no recipe"):
         read_recipe(path)
 
 
