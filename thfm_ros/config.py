@@ -131,7 +131,7 @@ class DecodeConfig(_Checked):
         0.1, "joints whose place is believed less are unknown (NaN)", min=0.0, max=1.0
     )
     joint_hold: float = option(
-        3.0, "a place where the joint has just been is believed 1 + this times as much", min=0.0
+        5.0, "a place where the joint has just been is believed 1 + this times as much", min=0.0
     )
     vote_radius: float = option(
         0.3, "a vote may miss the person's centre by this", unit="longer sides", min=0.05, max=1.0
