@@ -34,22 +34,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = arguments[0] if arguments else ""
     if name not in COMMANDS:
         return _explain(arguments)
+    parser = argparse.ArgumentParser(prog=f"thfm {name}", description=COMMANDS[name][1])
     try:
         module = importlib.import_module(COMMANDS[name][0])
-    except ModuleNotFoundError as error:
-        logging.error(
-            "`thfm %s` needs %s, which is not installed: see the README.", name, error.name
-        )
-        return 2
-    parser = argparse.ArgumentParser(prog=f"thfm {name}", description=COMMANDS[name][1])
-    module.add_arguments(parser)
-    args = parser.parse_args(arguments[1:])
-    try:
-        return int(module.run(args))
-    except PerceptionError as error:
-        logging.error("%s", error)
-        return 2
-    except OSError as error:  # no room, no permission, no such file: what the system says is why
+        module.add_arguments(parser)
+        return int(module.run(parser.parse_args(arguments[1:])))
+    except (PerceptionError, OSError) as error:  # no room, no permission: the system says why
         logging.error("%s", error)
         return 2
     except ModuleNotFoundError as error:

@@ -86,7 +86,7 @@ def read_recipe(path: Path) -> Recipe:
         stages = tuple(_stage(stage) for stage in values.pop("stages"))
         weights = Weights(**values.pop("weights", {}))
         return Recipe(stages=stages, weights=weights, **values)
-        # UnicodeDecodeError and json.JSONDecodeError are ValueErrors.
     except (KeyError, TypeError, AttributeError, ValueError) as error:
+        # No text (UnicodeDecodeError) and no JSON (JSONDecodeError) are ValueErrors too.
         known = [field.name for field in dataclasses.fields(Stage)]
         raise RecipeError(f"{path} is no recipe: {error}. A stage knows {known}.") from error

@@ -179,13 +179,17 @@ def _unpacked(path: Path) -> dict[str, np.ndarray]:
     """
     folder, made = path.with_suffix(".arrays"), (path.stat().st_size, path.stat().st_mtime_ns)
     mark = folder / "complete"
-    if not mark.exists() or mark.read_text() not in ("", str(made)):  # "": of an older release
+
+    def sound() -> bool:
+        return mark.exists() and mark.read_text() in ("", str(made))  # "": of an older release
+
+    if not sound():
         arrays = read_shard(path, KEYS)
         mine = Path(tempfile.mkdtemp(prefix=f".{path.stem}-", dir=path.parent))
         for key in KEYS:
             np.save(mine / f"{key}.npy", arrays[key])
         (mine / "complete").write_text(str(made))
-        if folder.exists() and not (mark.exists() and mark.read_text() == str(made)):
+        if folder.exists() and not sound():
             shutil.rmtree(folder)  # of a shard that was rendered anew, or half made
         with contextlib.suppress(OSError):  # somebody else was first
             mine.rename(folder)
