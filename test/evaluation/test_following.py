@@ -4,21 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from perceived import a_flat_body
 
-from thfm_ros.contract import Body, TrackState
 from thfm_ros.evaluation.following import over_time
 from thfm_ros.evaluation.people import Judged, Person
 from thfm_ros.skeleton import TWINS, Joint
 from thfm_ros.training import metrics
-
-
-def body(name: str, box: list[float], keypoints: np.ndarray) -> Body:
-    nowhere = np.full((len(Joint), 6), np.nan, np.float32)
-    rows = np.column_stack([keypoints, np.ones(len(Joint))]).astype(np.float32)
-    return Body(
-        name, TrackState.TRACKED, 1.0, np.array(box, np.float32), rows,
-        nowhere[:, :3], nowhere, nowhere[0, :3], nowhere[0],
-    )  # fmt: skip
 
 
 def followed(names: list[str], noise: float = 0.0, move: float = 0.0) -> list[Judged]:
@@ -31,7 +22,7 @@ def followed(names: list[str], noise: float = 0.0, move: float = 0.0) -> list[Ju
         person = Person(7, box, 5e3, there, np.ones(len(Joint), bool), True)
         said = there + 9 + rng.normal(0, noise, there.shape)
         pair = ((0, 0),)
-        seen = (body(name, [0, 0, 100, 100], said),)
+        seen = (a_flat_body(name, [0, 0, 100, 100], said),)
         found.append(Judged(0, 200, (person,), seen, pair, (), np.nan, np.nan))
     return found
 

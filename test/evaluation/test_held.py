@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from perceived import a_flat_body
 from still_frames import LEFT, RIGHT, write_frames
 
-from thfm_ros.contract import Body, TrackState
 from thfm_ros.evaluation import held
 from thfm_ros.evaluation.frames import Rendered, frame_clips
 from thfm_ros.evaluation.people import Judged, Person
@@ -52,12 +52,7 @@ def watched(offsets: np.ndarray, names: tuple[int, ...] = (1,) * 7) -> list[Judg
     joints, box = np.random.default_rng(0).uniform(0, 100, (len(Joint), 2)), [0.0, 0, 100, 100]
     frames = []
     for name, offset in zip(names, offsets, strict=True):
-        rows = np.column_stack([joints + offset, np.ones(len(Joint))]).astype(np.float32)
-        nan = np.full((len(Joint), 6), np.nan, np.float32)
-        found = Body(
-            "a", TrackState.TRACKED, 1.0, np.array(box, np.float32), rows,
-            nan[:, :3], nan, nan[0, :3], nan[0],
-        )  # fmt: skip
+        found = a_flat_body("a", box, joints + offset)
         there = Person(name, np.array(box), 5e3, joints, np.ones(len(Joint), bool), True)
         frames.append(Judged(0, 200, (there,), (found,), ((0, 0),), (), np.nan, np.nan))
     return frames

@@ -106,13 +106,18 @@ def stamps(bodies: list[BodyArray]) -> list[int]:
     return [message.header.stamp.sec for message in bodies]
 
 
-def test_a_step_that_outlasts_its_activity_publishes_nothing(
-    listener: Listener, perceiver: Perceiver, gate: Gate, bodies: list[BodyArray]
-) -> None:
+def leave_a_step_behind(perceiver: Perceiver, gate: Gate) -> None:
+    """The worker is in the pipeline, and `stop` gives up waiting for it."""
     gate.open.clear()
     send(perceiver, 100)
     assert gate.entered.wait(5)
-    perceiver.stop()  # gives up waiting
+    perceiver.stop()
+
+
+def test_a_step_that_outlasts_its_activity_publishes_nothing(
+    listener: Listener, perceiver: Perceiver, gate: Gate, bodies: list[BodyArray]
+) -> None:
+    leave_a_step_behind(perceiver, gate)
     gate.open.set()
     listener.wait(lambda: False, 0.5)
     assert stamps(bodies) == []
@@ -124,10 +129,7 @@ def test_a_step_that_outlasts_its_activity_publishes_nothing(
 def test_a_step_that_outlasts_its_activity_is_alone_in_the_pipeline(
     listener: Listener, perceiver: Perceiver, gate: Gate, bodies: list[BodyArray]
 ) -> None:
-    gate.open.clear()
-    send(perceiver, 100)
-    assert gate.entered.wait(5)
-    perceiver.stop()
+    leave_a_step_behind(perceiver, gate)
     perceiver.start()
     send(perceiver, 200)
     time.sleep(0.2)

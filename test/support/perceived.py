@@ -39,6 +39,16 @@ def a_body(
     )
 
 
+def a_flat_body(name: str, box: list[float], pixels: np.ndarray) -> Body:
+    """Somebody whose joints are at these pixels, nothing known in space."""
+    nowhere = np.full((len(Joint), 6), np.nan, np.float32)
+    rows = np.column_stack([pixels, np.ones(len(Joint))]).astype(np.float32)
+    return Body(
+        name, TrackState.TRACKED, 1.0, np.array(box, np.float32), rows,
+        nowhere[:, :3], nowhere, nowhere[0, :3], nowhere[0],
+    )  # fmt: skip
+
+
 def a_perception(*bodies: Body, calibrated: bool = True, seed: int = 0) -> Perception:
     """All maps, with people in a rectangle and nothing known around it."""
     rng = np.random.default_rng(seed)

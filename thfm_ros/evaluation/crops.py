@@ -61,19 +61,16 @@ def by_limb(predicted: Predicted, batches: list[Batch]) -> Scores:
     torso[joined(batches, "instances") == 0] = 0
     trivial = metrics.part_iou(torso, parts, len(PART_NAMES))
     mean_shape = np.broadcast_to(metrics.mean_shape(truth), truth.shape)
-    aligned = {
-        name: [metrics.procrustes(p, t) for p, t in zip(poses, truth, strict=True)]
-        for name, poses in (("pa_mpjpe_mm", said), ("pa_mpjpe_mm_mean_shape", mean_shape))
-    }
     apart = {
         "mpjpe_mm": np.linalg.norm(said - truth, axis=-1),
         "mpjpe_mm_mean_pose": np.linalg.norm(mean_pose - truth, axis=-1),
-        **aligned,
+        "pa_mpjpe_mm": metrics.aligned_errors(said, truth),
+        "pa_mpjpe_mm_mean_shape": metrics.aligned_errors(mean_shape, truth),
     }
     row: Scores = {}
     for limb, joints in metrics.LIMBS.items():
         for name, errors in apart.items():
-            row[f"{name}_{limb}"] = 1000 * float(np.array(errors)[:, list(joints)].mean())
+            row[f"{name}_{limb}"] = 1000 * float(errors[:, list(joints)].mean())
     for limb, names in PARTS_OF_LIMB.items():
         numbers = [PART_NAMES.index(name) - 1 for name in names]
         row[f"part_iou_{limb}"] = _mean(iou[numbers])

@@ -19,6 +19,7 @@ from thfm_ros.evaluation.people import Judged, Person
 from thfm_ros.evaluation.trivial import mean, median_pose, put_into
 from thfm_ros.geometry import longer_side
 from thfm_ros.pipelines import Pipeline
+from thfm_ros.training import metrics
 
 Joints = Float[np.ndarray, "k 2"]
 
@@ -87,8 +88,7 @@ def _stray(rows: Sequence[tuple[Person, Body]], joints_of: Callable[[Body], Join
     error = error[:, seen & np.isfinite(error).all((0, 2))]
     if error.shape[1] < LEAST_JOINTS:
         return float("nan")
-    variance = error.var(axis=0, ddof=1).sum(-1)
-    return float(np.sqrt(variance.mean()) / longer_side(rows[0][0].box))
+    return metrics.stray(error) / longer_side(rows[0][0].box)
 
 
 def _tremor(rng: np.random.Generator) -> Float[np.ndarray, "t 2"]:

@@ -107,12 +107,7 @@ def jitter(said: np.ndarray, clip: Clip) -> float:
     Root mean square over the joints that are seen. A constant error is no jitter, and what the
     person truly moves is taken off.
     """
-    error = (said - clip.truth)[:, clip.seen]
-    stray = error - error.mean(0)
-    frames = len(error)
-    # Four frames know their own mean: n - 1, else jitter would look smaller than it is.
-    variance = (stray**2).sum(-1).sum(0) / (frames - 1)
-    return float(np.sqrt(variance.mean()) / clip.height)
+    return metrics.stray((said - clip.truth)[:, clip.seen]) / clip.height
 
 
 def _jumps(clips: Sequence[Clip], name: str) -> Scores:

@@ -144,6 +144,22 @@ def procrustes(predicted: Float[np.ndarray, "k 3"], truth: Float[np.ndarray, "k 
     return np.asarray(np.linalg.norm(laid_on(predicted, truth) - truth, axis=1))
 
 
+def aligned_errors(
+    predicted: Float[np.ndarray, "n k 3"], truth: Float[np.ndarray, "n k 3"]
+) -> np.ndarray:
+    """`procrustes` of each pair of skeletons, [n k]."""
+    return np.array([procrustes(p, t) for p, t in zip(predicted, truth, strict=True)])
+
+
+def stray(error: Float[np.ndarray, "t k 2"]) -> float:
+    """How far joints stray about their own mean error, root mean square over joints.
+
+    A constant error is no jitter; drift and lag are. A few frames know their own mean: n - 1, else
+    it would look smaller than it is.
+    """
+    return float(np.sqrt(error.var(axis=0, ddof=1).sum(-1).mean()))
+
+
 def laid_on(predicted: Float[np.ndarray, "k 3"], truth: Float[np.ndarray, "k 3"]) -> np.ndarray:
     """A skeleton after the similarity transform that fits it best to another, no reflection."""
     a, b = predicted - predicted.mean(0), truth - truth.mean(0)
