@@ -12,7 +12,7 @@ from pathlib import Path
 
 import cv2
 
-from thfm_ros.ros.benchmark_clip import LENGTH, WALKS, walker_clip
+from thfm_ros.ros.benchmark.clip import LENGTH, WALKS, walker_clip
 
 WALKERS = len(WALKS) - 1
 """The last one is too small to be enlarged so much."""

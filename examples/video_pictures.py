@@ -9,7 +9,7 @@ import argparse
 from itertools import islice
 from pathlib import Path
 
-from thfm_ros.video import Video, VideoError, fitted, write_picture
+from thfm_ros.media.video import Video, VideoError, fitted, write_picture
 
 
 def main() -> None:

@@ -13,31 +13,28 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent.name not 
 
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"contract", "skeleton"}),
-    frozenset({"config", "config_text", "geometry", "draw"}),
-    frozenset({"model", "tasks", "window", "region", "memory", "video", "archive", "recording"}),
-    frozenset(
-        {"engine", "votes", "joints", "decode", "errand", "search", "sheets", "maps", "track"}
-        | {"archive", "recording"}
-    ),
-    frozenset({"pipeline", "genception_pipeline", "pipelines"}),
-    frozenset(
-        {
-            "ros",
-            "synth",
-            "training",
-            "losses",
-            "train",
-            "evaluate",
-            "evaluation",
-            "benchmark",
-            "prompt_embeddings",
-        }
-    ),
-    frozenset({"perceive", "cli"}),
+    frozenset({"config", "config_text", "geometry"}),
+    frozenset({"media", "metrics", "model"}),
+    frozenset({"engine"}),
+    frozenset({"perception"}),
+    frozenset({"pipeline", "genception"}),
+    frozenset({"loading"}),
+    frozenset({"ros", "synth", "training", "evaluation"}),
+    frozenset({"commands"}),
 )
 """From the bottom up; a module imports only from its own layer and those below."""
 
-TRAINING_SIDE = frozenset({"synth", "training", "losses", "train", "evaluate", "evaluation"})
+SYNTH_LAYERS: tuple[frozenset[str], ...] = (
+    frozenset({"primitives", "pack", "dataset"}),
+    frozenset({"people", "shading"}),
+    frozenset({"motion"}),
+    frozenset({"scene"}),
+    frozenset({"rendering"}),
+    frozenset({"baking", "backgrounds", "clip", "generate", "sheet"}),
+)
+"""The same within thfm_ros/synth."""
+
+TRAINING_SIDE = frozenset({"synth", "training", "evaluation"})
 ROS = frozenset(
     {"rclpy", "rcl_interfaces", "builtin_interfaces", "std_msgs", "std_srvs", "sensor_msgs"}
     | {"geometry_msgs", "diagnostic_msgs", "visualization_msgs", "lifecycle_msgs", "tf2_ros"}
@@ -47,15 +44,29 @@ ROS = frozenset(
 HEAVY = frozenset({"torch", "onnx", "onnxruntime", "diffusers", "transformers"})
 
 
-NETWORKS = frozenset({"model", "engine", "ros", "prompt_embeddings"}) | TRAINING_SIDE
+NETWORKS = frozenset({"model", "engine", "genception", "ros", "commands"}) | TRAINING_SIDE
 """Who may use them; the rest of the core is numpy and OpenCV."""
 VAGUE = frozenset({"utils", "util", "helpers", "common", "misc", "registry", "factory"})
-PROGRAMS = frozenset({"cli.py", "demo.py", "benchmark.py", "evaluate.py"})
+PROGRAMS = frozenset({"commands", "ros/demo", "ros/benchmark"})
+"""Folders of programs, which may print."""
 
 
 def name_of(path: Path) -> str:
     """The part of the package that a file belongs to: "engine", "pipeline" ..."""
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def name_in_synth(path: Path) -> str:
+    """The part of thfm_ros/synth that a file there belongs to."""
+    return path.relative_to(PACKAGE / "synth").with_suffix("").parts[0]
+
+
+def reachable(layers: tuple[frozenset[str], ...], name: str) -> frozenset[str]:
+    """What ``name`` may import: its own layer and those below; nothing if it has none."""
+    for number, names in enumerate(layers, start=1):
+        if name in names:
+            return frozenset().union(*layers[:number])
+    return frozenset()
 
 
 @functools.cache
@@ -79,9 +90,13 @@ def outer_imports(path: Path) -> set[str]:
     return {name.partition(".")[0] for name in imports(path)}
 
 
-def own_imports(path: Path) -> set[str]:
+def own_import_paths(path: Path) -> list[list[str]]:
     names = (name.split(".") for name in imports(path))
-    return {parts[1] for parts in names if parts[0] == "thfm_ros" and len(parts) > 1}
+    return [parts for parts in names if parts[0] == "thfm_ros" and len(parts) > 1]
+
+
+def own_imports(path: Path) -> set[str]:
+    return {parts[1] for parts in own_import_paths(path)}
 
 
 def broken_by(rule: Callable[[Path], object]) -> dict[str, object]:
@@ -90,19 +105,26 @@ def broken_by(rule: Callable[[Path], object]) -> dict[str, object]:
     return {name: wrong for name, wrong in found.items() if wrong}
 
 
-def test_every_module_has_a_layer() -> None:
+def test_every_module_has_a_layer_and_every_layer_a_module() -> None:
     placed = frozenset().union(*LAYERS)
-    assert {name_of(path) for path in MODULES} - placed - {"__init__"} == set()
+    assert {name_of(path) for path in MODULES} - {"__init__"} == placed
+    in_synth = {name_in_synth(path) for path in MODULES if name_of(path) == "synth"}
+    assert in_synth - {"__init__"} == frozenset().union(*SYNTH_LAYERS)
 
 
 def test_imports_point_downwards() -> None:
     def upward(path: Path) -> set[str]:
-        name = name_of(path)
-        below = [number for number, names in enumerate(LAYERS) if name in names] or [-1]
-        allowed = frozenset().union(*LAYERS[: below[0] + 1])
+        allowed = reachable(LAYERS, name_of(path))
         return own_imports(path) - allowed - {"__version__", "msg", "srv"}
 
+    def upward_in_synth(path: Path) -> set[str]:
+        if name_of(path) != "synth":
+            return set()
+        used = {parts[2] for parts in own_import_paths(path) if parts[1] == "synth" and parts[2:]}
+        return used - reachable(SYNTH_LAYERS, name_in_synth(path))
+
     assert broken_by(upward) == {}
+    assert broken_by(upward_in_synth) == {}
 
 
 def test_only_the_ros_folder_knows_ros() -> None:
@@ -171,7 +193,8 @@ def test_modules_log_and_only_programs_print() -> None:
     def prints(path: Path) -> bool:
         calls = (node.func for node in ast.walk(tree(path)) if isinstance(node, ast.Call))
         names = {call.id for call in calls if isinstance(call, ast.Name)}
-        return "print" in names and path.name not in PROGRAMS
+        folder = path.parent.relative_to(PACKAGE).as_posix()
+        return "print" in names and folder not in PROGRAMS
 
     assert broken_by(prints) == {}
 

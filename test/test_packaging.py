@@ -193,7 +193,7 @@ def test_the_scripts_name_no_package_index_but_pytorch_s(root: Path) -> None:
 
 @pytest.mark.ros
 def test_weights_clip_launch_and_profile_are_installed() -> None:
-    from thfm_ros.ros.transport import share_folder
+    from thfm_ros.ros.dds_profile import share_folder
 
     package = Path(thfm_ros.__file__).parent
     assert (package / "clips" / "street.mp4").stat().st_size < 2_000_000
@@ -206,6 +206,6 @@ def test_weights_clip_launch_and_profile_are_installed() -> None:
 @pytest.mark.ros
 def test_the_commands_are_installed() -> None:
     installed = {e.name: e.value for e in metadata.distribution("thfm_ros").entry_points}
-    assert installed["thfm"] == "thfm_ros.cli:main"
+    assert installed["thfm"] == "thfm_ros.commands.main:main"
     assert installed["thfm-perception-node"] == "thfm_ros.ros.node:main"
-    assert installed["thfm-replay-node"] == "thfm_ros.ros.replay_node:main"
+    assert installed["thfm-replay-node"] == "thfm_ros.ros.replay.node:main"

@@ -7,8 +7,8 @@ from fake_engine import FakeEngine, Person, box_of, camera, frame, picture, pixe
 from thfm_ros.config import Config, config_from
 from thfm_ros.contract import Clip, Frame, Perception, PerceptionError, Task, TrackState
 from thfm_ros.model.outputs import RawOutputs
+from thfm_ros.perception.frame_window import FrameWindow
 from thfm_ros.pipeline import PerceptionPipeline
-from thfm_ros.window import FrameWindow
 
 K = camera()
 ALL = frozenset(Task)

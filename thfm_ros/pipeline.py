@@ -17,16 +17,16 @@ from jaxtyping import Float, Float32
 
 from thfm_ros.config import Config
 from thfm_ros.contract import Clip, Frame, Perception, PerceptionError, Task
-from thfm_ros.decode import Candidate, Expected, Sighting, decode_person
 from thfm_ros.engine.base import Engine
-from thfm_ros.errand import Errand
 from thfm_ros.geometry import area, covered, iou, longer_side
-from thfm_ros.maps import DENSE_TASKS, Canvas
 from thfm_ros.model.outputs import RawOutputs
-from thfm_ros.region import Region, around, cut, follow
-from thfm_ros.search import Searcher
-from thfm_ros.sheets import Sheets
-from thfm_ros.track import Tracked, Tracker
+from thfm_ros.perception.array_pool import Sheets
+from thfm_ros.perception.background_task import Errand
+from thfm_ros.perception.crop_region import Region, around, cut, follow
+from thfm_ros.perception.decoding import Candidate, Expected, Sighting, decode_person
+from thfm_ros.perception.dense_maps import DENSE_TASKS, Canvas
+from thfm_ros.perception.person_search import Searcher
+from thfm_ros.perception.tracking import Tracked, Tracker
 
 _DENIED_FOR_NS = 1_000_000_000
 """A place whose own crop shows nobody is not looked at again for so long."""

@@ -138,10 +138,10 @@ def step_graphs(checkpoint: Path) -> Iterator[tuple[str, torch.nn.Module, tuple[
 
 def full_size_graphs(checkpoint: Path) -> Iterator[tuple[str, torch.nn.Module, tuple[Any, ...]]]:
     """The same for the parts of a full-size checkpoint."""
-    from thfm_ros.engine.genception_engine import PARTS
-    from thfm_ros.engine.genception_reference import PRECISION, Reference
-    from thfm_ros.model.genception_checkpoint import load_checkpoint
-    from thfm_ros.model.genception_parts import Profile
+    from thfm_ros.genception.checkpoint import load_checkpoint
+    from thfm_ros.genception.subgraphs import Profile
+    from thfm_ros.genception.tensorrt_engine import PARTS
+    from thfm_ros.genception.torch_reference import PRECISION, Reference
 
     loaded = load_checkpoint(checkpoint, dtype=PRECISION)
     profile = Profile(loaded.card.window, *loaded.card.frame_size)

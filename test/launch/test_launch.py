@@ -19,7 +19,7 @@ from launch.actions import IncludeLaunchDescription  # noqa: E402
 from launch.launch_description_sources import PythonLaunchDescriptionSource  # noqa: E402
 
 from thfm_ros.msg import BodyArray  # noqa: E402
-from thfm_ros.ros.transport import share_folder  # noqa: E402
+from thfm_ros.ros.dds_profile import share_folder  # noqa: E402
 
 pytestmark = pytest.mark.ros
 

@@ -19,8 +19,8 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import QoSProfile
 
 from thfm_ros.msg import BodyArray
-from thfm_ros.ros.benchmark_phase import Measured, Phase
-from thfm_ros.ros.benchmark_run import Bench
+from thfm_ros.ros.benchmark.measurement import Measured, Phase
+from thfm_ros.ros.benchmark.runner import Bench
 
 FRAMES = int(os.environ.get("THFM_ENDURANCE_FRAMES", "300"))
 CAPACITY_HZ = 25.0  # a look at the crop each frame; those at the whole frame happen beside

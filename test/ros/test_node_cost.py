@@ -22,7 +22,7 @@ from visualization_msgs.msg import MarkerArray
 
 from thfm_ros.msg import BodyArray
 from thfm_ros.ros.calibration import info_of
-from thfm_ros.ros.transport import prepare
+from thfm_ros.ros.dds_profile import prepare
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 

@@ -15,9 +15,9 @@ pytest.importorskip("diffusers", reason="the full-size family needs thfm_ros[ful
 
 from thfm_ros.config import Config, EngineConfig
 from thfm_ros.contract import Frame, Perception, Task
-from thfm_ros.pipelines import load_pipeline
+from thfm_ros.loading import load_pipeline
+from thfm_ros.perception.frame_window import FrameWindow
 from thfm_ros.srv import SetTasks
-from thfm_ros.window import FrameWindow
 
 pytestmark = pytest.mark.ros
 

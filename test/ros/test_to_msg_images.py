@@ -12,9 +12,9 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 
-from thfm_ros import draw
 from thfm_ros.geometry import unproject
-from thfm_ros.ros.to_msg import pictures
+from thfm_ros.media import drawing as draw
+from thfm_ros.ros.to_msg import visualizations as pictures
 from thfm_ros.ros.to_msg.images import depth_millimetres, image_message, person_labels
 from thfm_ros.ros.to_msg.points import PointCloudMaker
 

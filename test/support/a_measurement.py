@@ -1,7 +1,7 @@
 """What the benchmark could have measured."""
 
-from thfm_ros.ros.benchmark_phase import Measured, Phase
-from thfm_ros.ros.benchmark_statistics import Latency
+from thfm_ros.ros.benchmark.measurement import Measured, Phase
+from thfm_ros.ros.benchmark.statistics import Latency
 
 
 def measured(subject: str, results: float, p50: float, **more: object) -> Measured:

@@ -8,8 +8,8 @@ import numpy as np
 from fake_engine import FakeEngine, Person, camera
 
 from thfm_ros.config import Config
-from thfm_ros.memory import keep_freed_memory
 from thfm_ros.model.outputs import RawOutputs
+from thfm_ros.perception.malloc_tuning import keep_freed_memory
 from thfm_ros.pipeline import PerceptionPipeline
 from thfm_ros.ros import node
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from thfm_ros.contract import Body, TrackState
-from thfm_ros.ros.demo_draw import Moment
+from thfm_ros.ros.demo.panels import Moment
 from thfm_ros.skeleton import JOINT_NAMES
 
 MS = 1_000_000

@@ -6,7 +6,7 @@ from pathlib import Path
 from fake_compiler import FakeCompiler
 from torch import Tensor, nn
 
-from thfm_ros.model.genception_parts import Profile
+from thfm_ros.genception.subgraphs import Profile
 
 GRAPHS = {"encoder_first", "encoder_later", "transformer", "decoder_first", "decoder_later"}
 PROFILE = Profile(frames=9, width=48, height=32)

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from thfm_ros.model.genception_import import import_release
-from thfm_ros.model.genception_parts import Profile
-from thfm_ros.model.genception_release import find_release
+from thfm_ros.genception.import_weights import import_release
+from thfm_ros.genception.release_folder import find_release
+from thfm_ros.genception.subgraphs import Profile
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 TINY = DATA / "genception_tiny_a.npz"

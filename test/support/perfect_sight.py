@@ -5,8 +5,8 @@ from fake_engine import Person, box_of, camera, perfect
 
 from thfm_ros.config import DecodeConfig, RegionConfig
 from thfm_ros.contract import Intrinsics, PixelMap
-from thfm_ros.decode import Expected, Sighting, decode_person
-from thfm_ros.region import around
+from thfm_ros.perception.crop_region import around
+from thfm_ros.perception.decoding import Expected, Sighting, decode_person
 
 K = camera()
 SIZE = (K.width, K.height)

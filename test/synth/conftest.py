@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from thfm_ros.synth.capsules import capsule_pack
-from thfm_ros.synth.choices import Choices, choose
+from thfm_ros.synth.baking.capsules import capsule_pack
 from thfm_ros.synth.pack import AssetPack
+from thfm_ros.synth.scene.asset_choices import Choices, choose
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from thfm_ros.commands import synth as cli
 from thfm_ros.contract import PerceptionError
-from thfm_ros.synth import cli
 from thfm_ros.synth.backgrounds import render_backgrounds
-from thfm_ros.training.backgrounds import Backgrounds
+from thfm_ros.training.augmentation.backgrounds import Backgrounds
 
 
 def stack(path: Path, count: int = 3, seed: int = 1) -> np.ndarray:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from thfm_ros.synth.camera import crop_shot, frame_shot, look_at
+from thfm_ros.synth.shading.camera import crop_shot, frame_shot, look_at
 
 
 def a_body() -> np.ndarray:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from thfm_ros.skeleton import PART_NAMES, Joint
-from thfm_ros.synth.choices import Choices
 from thfm_ros.synth.clip import PEOPLE
 from thfm_ros.synth.dataset import ShardError, read_about, read_shard
 from thfm_ros.synth.generate import Order, make_clips, missing, render_all
+from thfm_ros.synth.scene.asset_choices import Choices
 
 ORDER = Order(
     pack="", seed=3, split="all", view="crop", clips=6, shard=3, frames=(2, 1), size=64, samples=1,

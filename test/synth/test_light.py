@@ -1,16 +1,16 @@
 import numpy as np
 from analytic_shapes import sphere
 
-from thfm_ros.synth.bake_light import encode, mended
-from thfm_ros.synth.light import (
+from thfm_ros.synth.baking.light import encode, mended
+from thfm_ros.synth.pack import Light
+from thfm_ros.synth.shading.light import (
     SKY_DIRECTIONS,
     decode,
     light_maps,
     random_lighting,
     spherical_harmonics,
 )
-from thfm_ros.synth.pack import Light
-from thfm_ros.synth.shade import lit_share, sky_light, sky_openness
+from thfm_ros.synth.shading.shade import lit_share, sky_light, sky_openness
 
 
 def test_an_even_sky_lights_every_side_alike() -> None:

@@ -5,15 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from thfm_ros.synth.body import bone_positions
-from thfm_ros.synth.choices import Choices, choose, random_motion
-from thfm_ros.synth.gestures import gesture
-from thfm_ros.synth.limbs import Limbs, solve_arm, two_bones
-from thfm_ros.synth.motion import captured
-from thfm_ros.synth.occupations import OCCUPATIONS, SEATED, STANDING, occupied_hands
+from thfm_ros.synth.motion.captured import captured
+from thfm_ros.synth.motion.gestures import gesture
+from thfm_ros.synth.motion.occupations import OCCUPATIONS, SEATED, STANDING, occupied_hands
+from thfm_ros.synth.motion.variation import mixed, tumbled, varied
 from thfm_ros.synth.pack import AssetPack
-from thfm_ros.synth.rig import Rig
-from thfm_ros.synth.vary import mixed, tumbled, varied
+from thfm_ros.synth.people.body import bone_positions
+from thfm_ros.synth.people.limbs import Limbs, solve_arm, two_bones
+from thfm_ros.synth.people.rig import Rig
+from thfm_ros.synth.scene.asset_choices import Choices, choose, random_motion
 
 
 @settings(max_examples=60, deadline=None)

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from thfm_ros.synth.capsules import capsule_pack
+from thfm_ros.synth.baking.capsules import capsule_pack
 from thfm_ros.synth.pack import AssetPack, PackError, load_pack
 
 

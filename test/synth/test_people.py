@@ -7,21 +7,21 @@ import pytest
 from analytic_shapes import sphere
 
 from thfm_ros.skeleton import PART_NAMES
-from thfm_ros.synth.animals import quadruped
-from thfm_ros.synth.body import bone_positions, random_shape
-from thfm_ros.synth.carried import carried_things
-from thfm_ros.synth.choices import Choices
-from thfm_ros.synth.clutter import THINGS, chair, random_thing
-from thfm_ros.synth.decoys import random_decoy
-from thfm_ros.synth.garments import fitted, trimmed
-from thfm_ros.synth.gestures import gesture
-from thfm_ros.synth.lying import LYING, overhead
-from thfm_ros.synth.mesh import Palette
+from thfm_ros.synth.motion.gestures import gesture
 from thfm_ros.synth.pack import AssetPack, Garment
-from thfm_ros.synth.person import random_person
-from thfm_ros.synth.stage import Setting, random_cast, random_stage
-from thfm_ros.synth.tailor import Cut, random_cut, tailored
-from thfm_ros.synth.texture import SIZE, cloth, hair, surface
+from thfm_ros.synth.people.body import bone_positions, random_shape
+from thfm_ros.synth.people.garments import fitted, trimmed
+from thfm_ros.synth.people.person import random_person
+from thfm_ros.synth.people.tailor import Cut, random_cut, tailored
+from thfm_ros.synth.primitives.mesh import Palette
+from thfm_ros.synth.primitives.texture import SIZE, cloth, hair, surface
+from thfm_ros.synth.scene.animals import quadruped
+from thfm_ros.synth.scene.asset_choices import Choices
+from thfm_ros.synth.scene.carried import carried_things
+from thfm_ros.synth.scene.clutter import THINGS, chair, random_thing
+from thfm_ros.synth.scene.decoys import random_decoy
+from thfm_ros.synth.scene.lying import LYING, overhead
+from thfm_ros.synth.scene.stage import Setting, random_cast, random_stage
 
 
 def a_garment(pack: AssetPack, kind: str, *parts: str) -> Garment:

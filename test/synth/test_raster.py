@@ -5,8 +5,8 @@ from analytic_shapes import sphere
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from thfm_ros.synth.raster import draw, draw_depth, visible
-from thfm_ros.synth.skin import blend, project, vertex_normals
+from thfm_ros.synth.primitives.skin import blend, project, vertex_normals
+from thfm_ros.synth.shading.raster import draw, draw_depth, visible
 
 LENS = np.array([100.0, 110.0, 32.0, 24.0])
 WIDTH, HEIGHT = 64, 48

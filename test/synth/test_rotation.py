@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from thfm_ros.synth.rotation import (
+from thfm_ros.synth.primitives.rotation import (
     between,
     from_axis_angle,
     from_quaternion,

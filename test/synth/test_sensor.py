@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from thfm_ros.synth.annotate import Labels
-from thfm_ros.synth.render import Rendered, toned
-from thfm_ros.synth.sensor import (
+from thfm_ros.synth.rendering.annotate import Labels
+from thfm_ros.synth.rendering.render import Rendered, toned
+from thfm_ros.synth.rendering.sensor import (
     Sensor,
     expose,
     random_exposure,

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from thfm_ros.synth.bake import _unpack, bake
-from thfm_ros.synth.bake_body import BareBody, SourceError
-from thfm_ros.synth.bake_garments import bake_brows, bake_garments, read_binding, read_obj
-from thfm_ros.synth.bake_motion import bake_motions, bake_poses, read_cmu, read_deepmimic
+from thfm_ros.synth.baking.bake import _unpack, bake
+from thfm_ros.synth.baking.body import BareBody, SourceError
+from thfm_ros.synth.baking.garments import bake_brows, bake_garments, read_binding, read_obj
+from thfm_ros.synth.baking.motion import bake_motions, bake_poses, read_cmu, read_deepmimic
 from thfm_ros.synth.pack import QUATERNION_UNIT, AssetPack
-from thfm_ros.synth.rotation import from_quaternion
-from thfm_ros.synth.segments import SEGMENTS, rest_directions
+from thfm_ros.synth.people.segments import SEGMENTS, rest_directions
+from thfm_ros.synth.primitives.rotation import from_quaternion
 
 OBJ = """# a square
 v 0 0 0

@@ -6,15 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from thfm_ros.synth.body import bone_positions
-from thfm_ros.synth.choices import Choices, random_motion
-from thfm_ros.synth.gestures import striding
-from thfm_ros.synth.limbs import Limbs
-from thfm_ros.synth.motion import Motion
+from thfm_ros.synth.motion.captured import Motion
+from thfm_ros.synth.motion.gestures import striding
+from thfm_ros.synth.motion.strides import Legs, lunge, run, swinging_hands, walk
 from thfm_ros.synth.pack import AssetPack
-from thfm_ros.synth.rig import Rig
-from thfm_ros.synth.stage import Setting, random_cast, random_stage
-from thfm_ros.synth.strides import Legs, lunge, run, swinging_hands, walk
+from thfm_ros.synth.people.body import bone_positions
+from thfm_ros.synth.people.limbs import Limbs
+from thfm_ros.synth.people.rig import Rig
+from thfm_ros.synth.scene.asset_choices import Choices, random_motion
+from thfm_ros.synth.scene.stage import Setting, random_cast, random_stage
 
 
 def _places(rig: Rig, motion: Motion) -> np.ndarray:

@@ -2,7 +2,7 @@ import numpy as np
 
 from thfm_ros.skeleton import PART_NAMES
 from thfm_ros.synth.pack import AssetPack
-from thfm_ros.synth.surface import part_of_bone
+from thfm_ros.synth.people.surface import part_of_bone
 
 
 def test_every_bone_moves_the_part_that_its_name_says() -> None:

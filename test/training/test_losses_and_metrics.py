@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from painted_store import write_data
 from scipy.spatial.transform import Rotation
 
+from thfm_ros.metrics import pose as metrics
+from thfm_ros.model.heads import find_peaks
 from thfm_ros.model.network import NetworkOutputs
-from thfm_ros.model.tokens import find_peaks
 from thfm_ros.skeleton import TWINS, Joint
-from thfm_ros.training import metrics
 from thfm_ros.training.batches import held_out
 from thfm_ros.training.losses import (
     STRIDES,

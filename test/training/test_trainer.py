@@ -16,9 +16,9 @@ from painted_store import write_data
 
 from thfm_ros.model.weights import load_network
 from thfm_ros.synth.dataset import read_shard, write_shard
-from thfm_ros.training.lifting import PoseBank
+from thfm_ros.training.lifter_pretraining import PoseBank
 from thfm_ros.training.recipe import Recipe, RecipeError, Stage, read_recipe
-from thfm_ros.training.store import KEYS, Store
+from thfm_ros.training.shard_store import KEYS, Store
 from thfm_ros.training.trainer import Trainer
 
 
@@ -187,7 +187,7 @@ def test_a_signal_to_all_processes_of_a_run_lets_it_save(data: Path, tmp_path: P
     path = tmp_path / "recipe.json"
     stage = {"name": "tiny", "steps": 10**6, "batch": 2, "size": 32, "frame_share": 0}
     path.write_text(json.dumps({"stages": [stage]}))
-    command = [sys.executable, "-m", "thfm_ros.train", str(path), "--data", str(data)]
+    command = [sys.executable, "-m", "thfm_ros.commands.train", str(path), "--data", str(data)]
     command += ["--out", str(tmp_path), "--heldout", "2", "--evaluate-every", "1"]
     process = subprocess.Popen(command, cwd=tmp_path, start_new_session=True)
     try:
@@ -226,7 +226,15 @@ def test_two_processes_train_one_network(data: Path, tmp_path: Path) -> None:
         "2",
         "--standalone",
     ]
-    command += ["-m", "thfm_ros.train", str(path), "--data", str(data), "--out", str(tmp_path)]
+    command += [
+        "-m",
+        "thfm_ros.commands.train",
+        str(path),
+        "--data",
+        str(data),
+        "--out",
+        str(tmp_path),
+    ]
     command += ["--workers", "0", "--heldout", "2"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=110, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]

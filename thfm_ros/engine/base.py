@@ -56,6 +56,6 @@ def check_picture(picture: UInt8[np.ndarray, "h w 3"], card: ModelCard) -> tuple
     if size not in (card.crop_size, card.frame_size):
         raise EngineError(
             f"{card.name} takes pictures of {card.crop_size} or {card.frame_size} "
-            f"(width, height); got {size}. Cut it out with thfm_ros.region first."
+            f"(width, height); got {size}. Cut it out with thfm_ros.perception.crop_region first."
         )
     return size

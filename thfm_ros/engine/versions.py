@@ -8,13 +8,15 @@ from pathlib import Path
 
 _SOURCES = {
     "nano": (
-        *(f"model/{name}.py" for name in ("attention", "backbone", "codec", "network", "tokens")),
+        *(f"model/{name}.py" for name in ("attention", "backbone", "codec", "heads", "network")),
         *(f"engine/{name}.py" for name in ("export", "step_graph", "stream")),
     ),
     "genception": (
-        "model/genception.py",
-        *(f"model/genception_{name}.py" for name in ("attention", "parts", "rope", "steps")),
-        *(f"model/{name}_codec.py" for name in ("tiny", "wan")),
+        *(
+            f"genception/{name}.py"
+            for name in ("attention", "rope", "subgraphs", "tiny_vae", "transformer", "vae_steps")
+        ),
+        "genception/wan_vae.py",
     ),
 }
 """What the graphs of a family are made by."""

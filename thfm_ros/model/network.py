@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from thfm_ros.model.backbone import Backbone, Cache, places
 from thfm_ros.model.codec import Encoder, Pyramid, ResidualBlock, UpStage
-from thfm_ros.model.prompts import READOUT_CHANNELS
-from thfm_ros.model.tokens import (
+from thfm_ros.model.heads import (
     HeatmapReadout,
     Joints2d,
     Lifter,
@@ -25,6 +24,7 @@ from thfm_ros.model.tokens import (
     half_size,
     pool,
 )
+from thfm_ros.model.prompts import READOUT_CHANNELS
 from thfm_ros.skeleton import Joint
 
 JOINTS = len(Joint)

@@ -12,7 +12,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 
 from thfm_ros.ros.health import Finding, Level
-from thfm_ros.ros.publishers import NEWEST, publisher
+from thfm_ros.ros.qos import NEWEST, publisher
 
 REPEAT_S = 10.0  # the same line is logged at most so often
 

@@ -22,12 +22,12 @@ from std_srvs.srv import SetBool, Trigger
 
 from thfm_ros.config import Config
 from thfm_ros.contract import PerceptionError
-from thfm_ros.pipelines import load_pipeline
+from thfm_ros.loading import load_pipeline
 from thfm_ros.ros import params
+from thfm_ros.ros.dds_profile import prepare
 from thfm_ros.ros.diagnostics import Announcer, Diagnostics, log_through
 from thfm_ros.ros.health import Finding, Health, Level, Situation
 from thfm_ros.ros.perceiver import Perceiver
-from thfm_ros.ros.transport import prepare
 from thfm_ros.srv import SetTasks
 
 _PATIENCE_S = 3.0  # with threads that do not end when asked

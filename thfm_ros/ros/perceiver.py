@@ -17,7 +17,8 @@ from std_msgs.msg import Header
 
 from thfm_ros.config import Config
 from thfm_ros.contract import Clip, Frame, PerceptionError, Task
-from thfm_ros.pipelines import Pipeline
+from thfm_ros.loading import Pipeline
+from thfm_ros.perception.frame_window import FrameWindow
 from thfm_ros.ros.calibration import Calibration
 from thfm_ros.ros.diagnostics import Announcer
 from thfm_ros.ros.from_msg import (
@@ -27,7 +28,7 @@ from thfm_ros.ros.from_msg import (
     stamp_ns,
 )
 from thfm_ros.ros.health import Health, Level, Situation
-from thfm_ros.ros.outputs import Outputs
+from thfm_ros.ros.result_publishers import Outputs
 from thfm_ros.ros.subscriptions import (
     image_source,
     input_topics,
@@ -36,7 +37,6 @@ from thfm_ros.ros.subscriptions import (
 )
 from thfm_ros.ros.topics import Scene
 from thfm_ros.ros.worker import Worker
-from thfm_ros.window import FrameWindow
 
 _PAUSE_S = (0.1, 2.0)  # after a failed step: first, and at most
 _SILENCE_S = 1.0  # without an image, nobody is said to be there any more

@@ -15,7 +15,7 @@ from thfm_ros.config import Config
 from thfm_ros.contract import Perception, Task
 from thfm_ros.msg import BodyArray
 from thfm_ros.ros.calibration import info_of
-from thfm_ros.ros.to_msg import pictures
+from thfm_ros.ros.to_msg import visualizations as pictures
 from thfm_ros.ros.to_msg.bodies import BodyArrayMaker
 from thfm_ros.ros.to_msg.images import depth_millimetres, image_message, person_labels
 from thfm_ros.ros.to_msg.markers import BodyMarkers

@@ -14,9 +14,9 @@ from jaxtyping import UInt8
 
 from thfm_ros.contract import PerceptionError
 from thfm_ros.synth.pack import Light
-from thfm_ros.synth.picture import HEIGHT, WIDTH, random_picture
-from thfm_ros.synth.render import toned
-from thfm_ros.synth.sensor import random_exposure, random_sensor, recorded
+from thfm_ros.synth.rendering.render import toned
+from thfm_ros.synth.rendering.sensor import random_exposure, random_sensor, recorded
+from thfm_ros.synth.scene.picture import HEIGHT, WIDTH, random_picture
 
 
 def render_backgrounds(

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from thfm_ros.skeleton import JOINT_NAMES, Joint
-from thfm_ros.synth.annotate import VISIBLE, joints_in_camera
-from thfm_ros.synth.assemble import Stage
-from thfm_ros.synth.camera import Shot, crop_shot, frame_shot
-from thfm_ros.synth.choices import Choices
-from thfm_ros.synth.render import Rendered, Timings, render_frame
-from thfm_ros.synth.sensor import Sensor, expose, random_exposure, random_sensor
-from thfm_ros.synth.stage import Cast, Setting, random_stage
+from thfm_ros.synth.rendering.annotate import VISIBLE, joints_in_camera
+from thfm_ros.synth.rendering.render import Rendered, Timings, render_frame
+from thfm_ros.synth.rendering.sensor import Sensor, expose, random_exposure, random_sensor
+from thfm_ros.synth.scene.assemble import Stage
+from thfm_ros.synth.scene.asset_choices import Choices
+from thfm_ros.synth.scene.stage import Cast, Setting, random_stage
+from thfm_ros.synth.shading.camera import Shot, crop_shot, frame_shot
 
 PEOPLE = 4  # rows of the keypoint arrays
 CROP, FRAME = 0, 1  # what ``view`` says

@@ -16,12 +16,12 @@ import numpy as np
 
 from thfm_ros import __version__
 from thfm_ros.skeleton import JOINT_NAMES, PART_NAMES
-from thfm_ros.synth.choices import STRIDING, Choices, choose
 from thfm_ros.synth.clip import CROP, FRAME, PEOPLE, Recipe, crop_clip, frame_clip
 from thfm_ros.synth.dataset import ShardError, read_about, read_shard, write_shard
 from thfm_ros.synth.pack import load_pack
-from thfm_ros.synth.render import Timings
-from thfm_ros.synth.stage import Cast, random_cast
+from thfm_ros.synth.rendering.render import Timings
+from thfm_ros.synth.scene.asset_choices import STRIDING, Choices, choose
+from thfm_ros.synth.scene.stage import Cast, random_cast
 
 logger = logging.getLogger(__name__)
 ATTEMPTS = 20  # how often a clip in which nobody can be seen is drawn anew

@@ -9,10 +9,10 @@ from jaxtyping import UInt8
 
 from thfm_ros.contract import PerceptionError
 from thfm_ros.skeleton import BONES, PART_NAMES
-from thfm_ros.synth.annotate import VISIBLE
-from thfm_ros.synth.choices import choose
 from thfm_ros.synth.generate import Order, make_clips
 from thfm_ros.synth.pack import load_pack
+from thfm_ros.synth.rendering.annotate import VISIBLE
+from thfm_ros.synth.scene.asset_choices import choose
 
 Picture = UInt8[np.ndarray, "h w 3"]
 _COLOURS = np.random.default_rng(5).integers(60, 255, (len(PART_NAMES), 3)).astype(np.uint8)

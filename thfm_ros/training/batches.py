@@ -8,15 +8,15 @@ import cv2
 import numpy as np
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from thfm_ros.training.backgrounds import Backgrounds
-from thfm_ros.training.frames import frame_sample, rendered_sample
+from thfm_ros.training.augmentation.backgrounds import Backgrounds
+from thfm_ros.training.augmentation.geometric import CropStyle
+from thfm_ros.training.crop_samples import Sample, crop_sample, plain_sample
+from thfm_ros.training.distributed import rank
+from thfm_ros.training.frame_samples import frame_sample, rendered_sample
 from thfm_ros.training.losses import Batch, to_batch
-from thfm_ros.training.moves import CropStyle
-from thfm_ros.training.nobody import Nobody
-from thfm_ros.training.processes import rank
+from thfm_ros.training.negative_crops import Nobody
 from thfm_ros.training.recipe import Recipe, Stage
-from thfm_ros.training.samples import Sample, crop_sample, plain_sample
-from thfm_ros.training.store import Store
+from thfm_ros.training.shard_store import Store
 
 RENDERED = 0.5
 """Share of the whole frames that were rendered as such; the others are composed."""

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from thfm_ros.model.heads import cell_centres
 from thfm_ros.model.network import NetworkOutputs
-from thfm_ros.model.tokens import cell_centres
 from thfm_ros.skeleton import TWINS
-from thfm_ros.training.samples import Sample
+from thfm_ros.training.crop_samples import Sample
 
 CELL_SIGMA = 1.0  # of the target heatmaps, in cells
 STRIDES = (1, 2, 4, 8)

@@ -23,14 +23,14 @@ from tqdm import tqdm
 from thfm_ros.model.network import NanoNetwork, NetworkOutputs
 from thfm_ros.model.weights import nano_card, save_network
 from thfm_ros.training.batches import held_out, stream
-from thfm_ros.training.growth import grown
-from thfm_ros.training.lifting import PoseBank, Views
+from thfm_ros.training.distributed import agreed, rank, share_gradients, stop_at_a_signal
+from thfm_ros.training.lifter_pretraining import PoseBank, Views
 from thfm_ros.training.losses import Batch, losses, total
+from thfm_ros.training.network_growth import grown
 from thfm_ros.training.optimizer import Optimizer
-from thfm_ros.training.processes import agreed, rank, share_gradients, stop_at_a_signal
 from thfm_ros.training.recipe import Recipe, Stage
-from thfm_ros.training.scoring import score
-from thfm_ros.training.store import Store
+from thfm_ros.training.shard_store import Store
+from thfm_ros.training.validation import score
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from thfm_ros.contract import Body, Perception, TrackState
-from thfm_ros.draw import colour_of
+from thfm_ros.media.drawing import colour_of
 from thfm_ros.ros.to_msg.bodies import set_point
 from thfm_ros.skeleton import BONES, JOINT_NAMES, Joint
 

@@ -1,0 +1,335 @@
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from fake_engine import FakeEngine, Person, camera, picture, pixels_of
+
+from thfm_ros.commands import main as cli
+from thfm_ros.commands import perceive
+from thfm_ros.config import Config
+from thfm_ros.contract import Intrinsics
+from thfm_ros.media.video import Video, VideoError
+from thfm_ros.pipeline import PerceptionPipeline
+from thfm_ros.skeleton import JOINT_NAMES
+
+K = camera(160, 120, 150.0)
+PERSON = Person(0.1, 0.05, 3)
+
+Thfm = Callable[..., int]
+
+
+@pytest.fixture
+def people() -> list[Person]:
+    return [PERSON]
+
+
+@pytest.fixture
+def thfm(monkeypatch: pytest.MonkeyPatch, people: list[Person]) -> Thfm:
+    """`thfm perceive` with an engine that knows the scene."""
+
+    def pipeline(config: Config) -> PerceptionPipeline:
+        return PerceptionPipeline(FakeEngine(K, lambda: list(people)), config)
+
+    monkeypatch.setattr(perceive, "load_pipeline", pipeline)
+    return lambda *arguments: cli.main(["perceive", *map(str, arguments)])
+
+
+def write_video(path: Path, frames: list[np.ndarray], fps: float = 10.0) -> Path:
+    size = frames[0].shape[1::-1]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"FFV1"), fps, size)
+    assert writer.isOpened()
+    for rgb in frames:
+        writer.write(rgb[..., ::-1].copy())
+    writer.release()
+    return path
+
+
+def write_picture(path: Path, rgb: np.ndarray) -> None:
+    assert cv2.imwrite(str(path), rgb[..., ::-1])
+
+
+def test_a_video_becomes_arrays_of_the_documented_shapes_and_types(
+    tmp_path: Path, thfm: Thfm
+) -> None:
+    video = write_video(tmp_path / "walk.avi", [picture(K)] * 5)
+    assert thfm(video, "--out", tmp_path / "out", "--fx", 150, "--set", "track.seed=1") == 0
+    with np.load(tmp_path / "out" / "perception.npz") as archive:
+        arrays = {name: archive[name] for name in archive}
+    n, h, w, p, k = 5, 120, 160, 1, 35
+    assert {name: (each.shape, each.dtype.name) for name, each in arrays.items()} == {
+        "frames": ((n,), "int64"),
+        "mask": ((n, h, w), "float16"),
+        "depth_m": ((n, h, w), "float32"),
+        "normals": ((n, h, w, 3), "float16"),
+        "parts": ((n, h, w), "uint8"),
+        "dense_pose": ((n, h, w, 3), "float16"),
+        "keypoints2d": ((n, p, k, 3), "float32"),
+        "keypoints3d": ((n, p, k, 3), "float32"),
+        "ids": ((n, p), arrays["ids"].dtype.name),
+        "boxes": ((n, p, 4), "float32"),
+        "joint_names": ((k,), arrays["joint_names"].dtype.name),
+    }
+    assert arrays["ids"].dtype.kind == arrays["joint_names"].dtype.kind == "U"
+    assert arrays["frames"].tolist() == [0, 1, 2, 3, 4]
+    assert tuple(arrays["joint_names"]) == JOINT_NAMES
+    assert len(set(arrays["ids"][:, 0])) == 1 and len(arrays["ids"][0, 0]) == 5
+    assert arrays["mask"].min() >= 0 and 0.9 < arrays["mask"].max() <= 1
+
+
+def test_the_arrays_say_what_is_true(tmp_path: Path, thfm: Thfm) -> None:
+    video = write_video(tmp_path / "walk.avi", [picture(K)] * 3)
+    # the fake scene's axis is not in the middle, so the depth is right but x and y are shifted
+    assert thfm(video, "--out", tmp_path, "--fx", 150) == 0
+    arrays = np.load(tmp_path / "perception.npz")
+    truth = pixels_of(PERSON.joints_m(), K)
+    np.testing.assert_allclose(arrays["keypoints2d"][-1, 0, :, :2], truth, atol=0.7)
+    assert np.nanmedian(arrays["depth_m"][-1]) == pytest.approx(3, abs=0.05)
+    depths = PERSON.joints_m()[:, 2]
+    np.testing.assert_allclose(arrays["keypoints3d"][-1, 0, :, 2], depths, atol=0.1)
+    here = np.isfinite(arrays["depth_m"])
+    np.testing.assert_array_equal(here, arrays["parts"] > 0)
+    np.testing.assert_array_equal(here, np.isfinite(arrays["normals"]).all(-1))
+    np.testing.assert_array_equal(here, arrays["mask"] > 0.5)
+
+
+def test_without_a_focal_length_the_log_says_what_is_missing_and_how_to_get_it(
+    tmp_path: Path, thfm: Thfm, caplog: pytest.LogCaptureFixture
+) -> None:
+    video = write_video(tmp_path / "walk.avi", [picture(K)] * 2)
+    assert thfm(video, "--out", tmp_path) == 0
+    assert "--hfov" in caplog.text and "NaN" in caplog.text
+    arrays = np.load(tmp_path / "perception.npz")
+    assert np.isnan(arrays["depth_m"]).all() and np.isnan(arrays["keypoints3d"]).all()
+    assert np.isfinite(arrays["depth_relative"]).any(), "the relief is known all the same"
+    assert np.isfinite(arrays["keypoints2d"]).any()
+    caplog.clear()
+    assert thfm(video, "--out", tmp_path, "--hfov", 56) == 0
+    assert "--hfov" not in caplog.text
+    metric = np.load(tmp_path / "perception.npz")
+    assert np.isfinite(metric["depth_m"]).any() and "depth_relative" not in metric
+
+
+def test_every_picture_of_a_folder_is_a_clip_of_its_own(tmp_path: Path, thfm: Thfm) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in ("b.png", "a.png", "c.png"):
+        write_picture(folder / name, picture(K))
+    (folder / "notes.txt").write_text("not a picture")
+    assert thfm(folder, "--out", tmp_path) == 0
+    arrays = np.load(tmp_path / "perception.npz")
+    assert arrays["frames"].tolist() == [0, 1, 2]
+    assert len(set(arrays["ids"].ravel())) == 3  # nobody is followed from picture to picture
+
+
+def test_smaller_pictures_lie_in_the_corner_and_nothing_is_known_beside_them(
+    tmp_path: Path, thfm: Thfm
+) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    write_picture(folder / "large.png", np.pad(picture(K), ((0, 20), (0, 30), (0, 0))))
+    write_picture(folder / "small.png", picture(K))
+    assert thfm(folder, "--out", tmp_path) == 0
+    arrays = np.load(tmp_path / "perception.npz")
+    assert arrays["mask"].shape == (2, 140, 190)
+    assert np.isfinite(arrays["mask"][0]).all()
+    assert np.isfinite(arrays["mask"][1, :120, :160]).all()
+    assert np.isnan(arrays["mask"][1, 120:]).all() and np.isnan(arrays["mask"][1, :, 160:]).all()
+
+
+def test_broken_pictures_are_named_and_left_out(
+    tmp_path: Path, thfm: Thfm, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    write_picture(folder / "a.png", picture(K))
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
+    write_picture(folder / "c.png", picture(K))
+    assert thfm(folder, "--out", tmp_path) == 0
+    assert "broken.jpg" in caplog.text
+    assert np.load(tmp_path / "perception.npz")["frames"].tolist() == [0, 2]
+
+
+def test_people_keep_their_column_and_others_take_free_ones(
+    tmp_path: Path, thfm: Thfm, people: list[Person], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = Person(-0.9, 0, 4), Person(0.9, 0, 4)
+    plan = [[here], [here], [here, there], [here, there], [there], [there], [there, here]]
+    seen = iter(plan)
+    original = PerceptionPipeline.step
+
+    def step(self: PerceptionPipeline, *arguments: object) -> object:
+        people[:] = next(seen)
+        return original(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(PerceptionPipeline, "step", step)
+    video = write_video(tmp_path / "walk.avi", [picture(K)] * len(plan))
+    settings = ["regions.frame_pass_every=1", "track.lost_for_s=0"]
+    options = [each for setting in settings for each in ("--set", setting)]
+    assert thfm(video, "--out", tmp_path, *options) == 0
+    ids = np.load(tmp_path / "perception.npz")["ids"]
+    a, b, c = ids[0, 0], ids[2, 1], ids[6, 0]
+    assert ids.tolist() == [
+        [a, ""],
+        [a, ""],
+        [a, b],
+        [a, b],
+        ["", b],
+        ["", b],
+        [c, b],
+    ]
+    assert len({a, b, c, ""}) == 4
+
+
+@pytest.mark.parametrize("tasks", ["bodies", "depth, bodies"])
+def test_maps_that_were_not_asked_for_are_left_out(tmp_path: Path, thfm: Thfm, tasks: str) -> None:
+    video = write_video(tmp_path / "walk.avi", [picture(K)] * 2)
+    assert thfm(video, "--out", tmp_path, "--tasks", tasks) == 0
+    names = set(np.load(tmp_path / "perception.npz"))
+    assert ("depth_m" in names) == ("depth" in tasks)
+    assert "mask" not in names and "keypoints2d" in names
+
+
+def test_nobody_at_all_is_a_valid_result(tmp_path: Path, thfm: Thfm, people: list[Person]) -> None:
+    people.clear()
+    video = write_video(tmp_path / "empty.avi", [picture(K)] * 3)
+    assert thfm(video, "--out", tmp_path, "--overlay") == 0
+    arrays = np.load(tmp_path / "perception.npz")
+    assert arrays["ids"].shape == (3, 0) and arrays["keypoints3d"].shape == (3, 0, 35, 3)
+    assert not arrays["mask"].any()
+
+
+def test_the_overlay_is_a_video_with_every_frame(tmp_path: Path, thfm: Thfm) -> None:
+    video = write_video(tmp_path / "walk.avi", [picture(K)] * 4, fps=12.0)
+    assert thfm(video, "--out", tmp_path / "out", "--overlay", "--fx", 150) == 0
+    overlay = Video(tmp_path / "out" / "overlay.mp4")
+    frames = [np.asarray(each.rgb, int) for each in overlay]
+    assert len(frames) == 4 and overlay.fps == pytest.approx(12, rel=0.01)
+    assert frames[0].shape == (240, 480, 3)  # two rows of three panels
+    x, y = (int(v) for v in pixels_of(PERSON.joints_m(), K).mean(0))
+    inside = abs(
+        frames[-1][y - 8 : y + 8, x - 8 : x + 8] - frames[-1][y - 8 : y + 8, x + 152 : x + 168]
+    )
+    outside = abs(frames[-1][2:12, 2:12] - frames[-1][2:12, 162:172])
+    assert inside.mean() > 5 * outside.mean()  # only the person is painted over
+
+
+def test_only_so_many_frames_are_taken(tmp_path: Path, thfm: Thfm) -> None:
+    video = write_video(tmp_path / "walk.avi", [picture(K)] * 6)
+    assert thfm(video, "--out", tmp_path, "--max-frames", 2) == 0
+    assert np.load(tmp_path / "perception.npz")["frames"].tolist() == [0, 1]
+
+
+def test_what_was_perceived_before_an_interrupt_is_kept(
+    tmp_path: Path, thfm: Thfm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, count = PerceptionPipeline.step, iter(range(10))
+
+    def step(self: PerceptionPipeline, *arguments: object) -> object:
+        if next(count) == 2:
+            raise KeyboardInterrupt
+        return original(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(PerceptionPipeline, "step", step)
+    video = write_video(tmp_path / "walk.avi", [picture(K)] * 5)
+    assert thfm(video, "--out", tmp_path / "out") == 130
+    assert len(np.load(tmp_path / "out" / "perception.npz")["frames"]) == 2
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["perception.npz"]
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (lambda path: None, "no file"),
+        (lambda path: path.write_bytes(b"not a video at all"), "cannot open"),
+        (lambda path: path.mkdir(), "holds no pictures"),
+    ],
+)
+def test_what_cannot_be_read_is_one_clear_line_and_no_result(
+    tmp_path: Path,
+    thfm: Thfm,
+    caplog: pytest.LogCaptureFixture,
+    make: Callable[[Path], object],
+    complaint: str,
+) -> None:
+    source = tmp_path / "source.mp4"
+    make(source)
+    with caplog.at_level(logging.ERROR):
+        assert thfm(source, "--out", tmp_path / "out") == 2
+    (record,) = [each for each in caplog.records if each.levelno >= logging.ERROR]
+    assert complaint in record.message and "source.mp4" in record.message
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_broken_pictures_is_an_error(tmp_path: Path, thfm: Thfm) -> None:
+    (tmp_path / "a.png").write_bytes(b"no")
+    with pytest.raises(VideoError, match="can be read"):
+        perceive.Folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("option", "complaint"),
+    [
+        (("--tasks", "depth,gaze"), "gaze"),
+        (("--set", "window.lenght=3"), "Did you mean window.length"),
+        (("--set", "window.length=three"), "not of type int"),
+        (("--hfov", "200"), "degrees"),
+        (("--fx", "-3"), "focal length"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused_before_any_work(
+    tmp_path: Path,
+    thfm: Thfm,
+    caplog: pytest.LogCaptureFixture,
+    option: tuple[str, str],
+    complaint: str,
+) -> None:
+    video = write_video(tmp_path / "walk.avi", [picture(K)])
+    assert thfm(video, "--out", tmp_path / "out", *option) == 2
+    assert complaint in caplog.text
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_lens_of_a_known_angle_or_focal_length_makes_a_camera() -> None:
+    assert perceive.Lens().camera(640, 480) is None
+    assert perceive.Lens(fx=500).camera(640, 480) == Intrinsics(500, 500, 320, 240, 640, 480)
+    wide = perceive.Lens(hfov_deg=90).camera(640, 480)
+    assert wide is not None and wide.fx == pytest.approx(320)
+
+
+def test_the_last_frames_overlay_can_be_had_as_a_picture(tmp_path: Path, thfm: Thfm) -> None:
+    video = write_video(tmp_path / "walk.avi", [picture(K)] * 3)
+    still = tmp_path / "pictures" / "walk.png"
+    assert thfm(video, "--out", tmp_path / "out", "--max-frames", 2, "--still", still) == 0
+    panels = cv2.imread(str(still))
+    assert panels is not None
+    assert panels.shape == (240, 480, 3)  # two rows of three panels
+    np.testing.assert_array_equal(panels[:120, :160, ::-1], picture(K))
+    assert not (tmp_path / "out" / "overlay.mp4").exists()
+    assert thfm(video, "--out", tmp_path / "out", "--still", tmp_path / "walk.odd") == 2
+
+
+def test_a_video_is_not_overwritten_by_its_own_overlay(
+    tmp_path: Path, thfm: Thfm, caplog: pytest.LogCaptureFixture
+) -> None:
+    video = write_video(tmp_path / "walk.avi", [picture(K)] * 3).rename(tmp_path / "overlay.mp4")
+    before = video.read_bytes()
+    assert thfm(video, "--out", tmp_path, "--overlay") == 2
+    assert "would be overwritten" in caplog.text and video.read_bytes() == before
+
+
+def test_in_a_slow_film_people_keep_their_ids(tmp_path: Path, thfm: Thfm) -> None:
+    video = write_video(tmp_path / "lapse.avi", [picture(K)] * 5, fps=1.0)
+    assert thfm(video, "--out", tmp_path, "--fx", 150) == 0
+    assert len(set(np.load(tmp_path / "perception.npz")["ids"].ravel())) == 1
+
+
+def test_a_folder_that_cannot_be_is_one_line(
+    tmp_path: Path, thfm: Thfm, caplog: pytest.LogCaptureFixture
+) -> None:
+    video = write_video(tmp_path / "walk.avi", [picture(K)])
+    (tmp_path / "file").touch()
+    assert thfm(video, "--out", tmp_path / "file" / "out") == 2
+    assert "Not a directory" in caplog.text and "Traceback" not in caplog.text

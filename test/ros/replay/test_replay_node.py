@@ -1,0 +1,282 @@
+"""The replay node, as its subscribers see it: in a process of its own, over DDS."""
+
+import itertools
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import rclpy
+from hypothesis import given
+from hypothesis import strategies as st
+from ros_process import Listener, NodeProcess, ros_arguments, started
+from sensor_msgs.msg import CameraInfo, Image
+
+from thfm_ros.ros.replay import node as replay_node
+from thfm_ros.ros.replay.calibration import CalibrationError, calibration_from_file, pinhole
+from thfm_ros.ros.replay.sources import SourceError, open_source
+
+pytestmark = pytest.mark.ros
+
+MODULE = "thfm_ros.ros.replay.node"
+
+
+def a_folder_of_pictures(folder: Path, sizes: list[tuple[int, int]]) -> list[np.ndarray]:
+    """Noise, so that a swapped channel, row or picture cannot go unnoticed."""
+    rng = np.random.default_rng(1)
+    folder.mkdir()
+    pictures = []
+    for number, (width, height) in enumerate(sizes):
+        picture = rng.integers(0, 256, (height, width, 3), np.uint8)
+        cv2.imwrite(str(folder / f"{number:03d}.png"), picture)
+        pictures.append(picture)
+    return pictures
+
+
+def pixels(message: Image) -> np.ndarray:
+    assert message.step == 3 * message.width
+    return np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, 3)
+
+
+def stamp_ns(message: Image | CameraInfo) -> int:
+    return int(message.header.stamp.sec) * 10**9 + int(message.header.stamp.nanosec)
+
+
+def played(listener: Listener, tmp_path: Path, **parameters: object) -> list[Image]:
+    """Everything a replay to its end publishes; it must end by itself and say 0."""
+    listener.listen(Image, "image")
+    listener.listen(CameraInfo, "camera_info")
+    values = {"rate_hz": 30.0, "wait_for_subscribers": 1} | parameters
+    with started(MODULE, ros_arguments(values), tmp_path / "replay.log") as replay:
+        assert listener.wait(lambda: not replay.running(), 15), replay.text()
+        assert replay.exit_code(1) == 0, replay.text()
+    listener.wait(lambda: False, 0.3)
+    return listener.got["image"]
+
+
+@pytest.mark.parametrize("encoding", ["bgr8", "rgb8"])
+def test_pictures_of_any_size_arrive_bit_for_bit_in_their_order(
+    listener: Listener, tmp_path: Path, encoding: str
+) -> None:
+    sizes = [(64, 48), (64, 48), (33, 21), (64, 48)]
+    pictures = a_folder_of_pictures(tmp_path / "in", sizes)
+    (tmp_path / "in" / "001b.png").write_text("not a picture, to be skipped")
+
+    messages = played(listener, tmp_path, source=tmp_path / "in", encoding=encoding)
+
+    assert [(m.width, m.height, m.encoding) for m in messages] == [(*s, encoding) for s in sizes]
+    order = slice(None, None, -1 if encoding == "rgb8" else 1)
+    for message, picture in zip(messages, pictures, strict=True):
+        np.testing.assert_array_equal(pixels(message), picture[..., order])
+    assert "001b.png is skipped" in (tmp_path / "replay.log").read_text()
+
+
+def test_every_picture_has_a_camera_info_with_its_stamp_frame_and_size(
+    listener: Listener, tmp_path: Path
+) -> None:
+    a_folder_of_pictures(tmp_path / "in", [(64, 48), (33, 21), (64, 48)])
+    begin_ns = time.time_ns()
+
+    images = played(listener, tmp_path, source=tmp_path / "in", frame_id="eye")
+
+    infos = listener.got["camera_info"]
+    assert [stamp_ns(i) for i in infos] == [stamp_ns(m) for m in images]
+    assert [(i.width, i.height) for i in infos] == [(64, 48), (33, 21), (64, 48)]
+    assert {i.header.frame_id for i in infos} == {m.header.frame_id for m in images} == {"eye"}
+    # The stamps are the moment of publication: inside this test, and a period apart.
+    stamps = [stamp_ns(m) for m in images]
+    assert begin_ns < stamps[0] and stamps[-1] < time.time_ns()
+    assert all(0.01 < (b - a) / 1e9 < 0.2 for a, b in itertools.pairwise(stamps))
+    assert infos[0].k[0] == pytest.approx(32 / np.tan(np.radians(30)))
+
+
+def test_a_video_plays_to_its_end(listener: Listener, tmp_path: Path) -> None:
+    writer = cv2.VideoWriter(str(tmp_path / "v.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 25, (64, 48))
+    for level in (0, 80, 160, 240):
+        writer.write(np.full((48, 64, 3), level, np.uint8))
+    writer.release()
+
+    messages = played(listener, tmp_path, source=tmp_path / "v.avi", rate_hz=0.0)
+
+    means = [pixels(m).mean() for m in messages]
+    np.testing.assert_allclose(means, [0, 80, 160, 240], atol=3)
+    gaps_s = np.diff([stamp_ns(m) for m in messages]) / 1e9
+    assert np.median(gaps_s) == pytest.approx(1 / 25, abs=0.015)  # the file's own rate
+
+
+def test_a_loop_begins_again_and_ends_by_interrupt_with_0(
+    listener: Listener, tmp_path: Path
+) -> None:
+    a_folder_of_pictures(tmp_path / "in", [(16, 16), (8, 8)])
+    (tmp_path / "in" / "broken.png").write_text("not a picture")
+    listener.listen(Image, "image")
+    values = {"source": tmp_path / "in", "rate_hz": 50.0, "loop": True, "wait_for_subscribers": 1}
+    with started(MODULE, ros_arguments(values), tmp_path / "replay.log") as replay:
+        assert listener.wait(lambda: len(listener.got["image"]) >= 5, 10), replay.text()
+        assert replay.stop() == 0, replay.text()
+    assert [m.width for m in listener.got["image"]][:5] == [16, 8, 16, 8, 16]
+    assert replay.text().count("broken.png is skipped") == 1
+
+
+class Unplugged:
+    """A camera that gives two pictures and no more."""
+
+    def __init__(self, *_: int) -> None:
+        self._left = [np.full((4, 6, 3), level, np.uint8) for level in (1, 2)]
+
+    def isOpened(self) -> bool:
+        return True
+
+    def set(self, *_: float) -> bool:
+        return True
+
+    def get(self, _: int) -> float:
+        return 30.0
+
+    def read(self, _: object) -> tuple[bool, np.ndarray | None]:
+        return (True, self._left.pop(0)) if self._left else (False, None)
+
+    def release(self) -> None:
+        pass
+
+
+def test_a_camera_that_goes_away_is_an_error_and_not_an_end(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cv2, "VideoCapture", Unplugged)
+    assert replay_node.main(ros_arguments({"source": "/dev/video7"})) == 1
+    assert "camera /dev/video7 gives no picture: it was unplugged" in capfd.readouterr().err
+
+
+def test_a_signal_while_a_picture_is_published_is_an_orderly_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_folder_of_pictures(tmp_path / "in", [(16, 16)])
+    asked = []
+
+    def interrupted(node: replay_node.ReplayNode, picture: np.ndarray) -> None:
+        rclpy.shutdown()
+        asked.append(picture.shape)
+        node._images.publish(Image())  # raises: the context is gone
+
+    monkeypatch.setattr(replay_node.ReplayNode, "_publish", interrupted)
+    assert replay_node.main(ros_arguments({"source": tmp_path / "in"})) == 0
+    assert asked == [(16, 16, 3)]
+
+
+def test_without_a_field_of_view_nothing_claims_to_be_calibrated(
+    listener: Listener, tmp_path: Path
+) -> None:
+    a_folder_of_pictures(tmp_path / "in", [(16, 16)] * 3)
+    messages = played(listener, tmp_path, source=tmp_path / "in", horizontal_fov_deg=0.0)
+    assert len(messages) == 3
+    assert listener.got["camera_info"] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("", ["''", "Name a video file"]),
+        ("nowhere.mp4", ["nowhere.mp4", "Name a video file"]),
+        ("text.mp4", ["text.mp4", "ffmpeg"]),
+        ("empty", ["holds no picture", ".png"]),
+        ("63", ["/dev/video63", "usermod"]),
+        ("/dev/video63", ["/dev/video63", "usermod"]),
+    ],
+)
+def test_a_source_that_cannot_be_read_is_named_with_its_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, words: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
+    Path("text.mp4").write_text("no video")
+    with pytest.raises(SourceError) as error:
+        open_source(name)
+    assert all(word in str(error.value) for word in words)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"source": "nowhere.mp4"}, ["FATAL", "nowhere.mp4"]),
+        ({"source": "broken"}, ["FATAL", "no picture that can be read"]),
+        ({"source": "good", "calibration": "small.yaml"}, ["FATAL", "320x240", "16x16"]),
+    ],
+    ids=["at the start", "in the first tick", "with the first picture"],
+)
+def test_the_node_ends_with_1_and_no_traceback_when_it_cannot_play(
+    tmp_path: Path, parameters: dict[str, object], words: list[str]
+) -> None:
+    a_folder_of_pictures(tmp_path / "good", [(16, 16)])
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "0.png").write_text("no picture")
+    (tmp_path / "small.yaml").write_text(CALIBRATION)
+    replay = NodeProcess(MODULE, ros_arguments(parameters), tmp_path / "replay.log")
+    try:
+        assert replay.exit_code(20) == 1
+    finally:
+        replay.stop()
+    assert "Traceback" not in replay.text()
+    assert all(word in replay.text() for word in words), replay.text()
+
+
+@given(width=st.integers(16, 4096), height=st.integers(16, 4096), fov_deg=st.floats(1.0, 170.0))
+def test_a_pinhole_sees_its_field_of_view_from_edge_to_edge(
+    width: int, height: int, fov_deg: float
+) -> None:
+    info = pinhole(width, height, fov_deg)
+    left, right = (-0.5 - info.k[2]) / info.k[0], (width - 0.5 - info.k[2]) / info.k[0]
+    assert np.degrees(np.arctan(right) - np.arctan(left)) == pytest.approx(fov_deg)
+    assert info.k[5] == (height - 1) / 2
+    assert list(info.p[:3]) == list(info.k[:3])
+
+
+@pytest.mark.parametrize("fov_deg", [-1.0, 0.5, 171.0, float("nan")])
+def test_an_impossible_field_of_view_is_refused(fov_deg: float) -> None:
+    with pytest.raises(CalibrationError, match="1 to 170"):
+        pinhole(640, 480, fov_deg)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[1, 2",
+        "just words",
+        "image_width: 16",
+        "\x00\x01",
+        "{image_width: 1, image_height: 1, camera_matrix: {data: [1, 2]}, "
+        "distortion_coefficients: {data: []}}",
+    ],
+)
+def test_a_bad_calibration_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(CalibrationError, match=r"bad\.yaml"):
+        calibration_from_file(tmp_path / "bad.yaml")
+
+
+CALIBRATION = """
+image_width: 320
+image_height: 240
+camera_name: eye
+camera_matrix: {rows: 3, cols: 3, data: [300, 0, 161.5, 0, 301, 119, 0, 0, 1]}
+distortion_model: plumb_bob
+distortion_coefficients: {rows: 1, cols: 5, data: [0.1, -0.2, 0.001, 0, 0]}
+rectification_matrix: {rows: 3, cols: 3, data: [1, 0, 0, 0, 1, 0, 0, 0, 1]}
+projection_matrix: {rows: 3, cols: 4, data: [290, 0, 160, 0, 0, 291, 120, 0, 0, 0, 1, 0]}
+"""
+
+
+def test_a_calibration_file_is_read_as_it_stands(tmp_path: Path) -> None:
+    (tmp_path / "ost.yaml").write_text(CALIBRATION)
+    info = calibration_from_file(tmp_path / "ost.yaml")
+    assert (info.width, info.height, info.distortion_model) == (320, 240, "plumb_bob")
+    assert list(info.k) == [300, 0, 161.5, 0, 301, 119, 0, 0, 1]
+    assert list(info.d) == [0.1, -0.2, 0.001, 0, 0]
+    assert list(info.p) == [290, 0, 160, 0, 0, 291, 120, 0, 0, 0, 1, 0]
+
+
+def test_the_tests_do_not_import_the_source_tree_by_accident() -> None:
+    assert str(Path(__file__).parents[3]) not in sys.path

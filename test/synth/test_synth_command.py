@@ -1,0 +1,117 @@
+"""``thfm synth``: what it writes, and what it says when it cannot."""
+
+import argparse
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from thfm_ros.commands import synth as cli
+from thfm_ros.synth.dataset import read_shard, shard_paths
+
+
+def run(*words: str) -> int:
+    parser = argparse.ArgumentParser()
+    cli.add_arguments(parser)
+    return cli.run(parser.parse_args(words))
+
+
+def test_render_writes_crops_and_whole_frames_and_can_be_called_again(
+    pack_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (
+        "render", "--pack", str(pack_path), "--clips", "4", "--shard", "2", "--frames", "2,1",
+        "--size", "32", "--samples", "1", "--split", "all", "--out", str(tmp_path),
+    )  # fmt: skip
+    assert run(*words) == 0
+    names = [path.name for path in shard_paths(tmp_path)]
+    assert names == ["crop-all-1-00000.npz", "frame-all-1-00000.npz"]
+    crop, frame = (read_shard(path) for path in shard_paths(tmp_path))
+    assert crop["rgb"].shape == (3, 32, 32, 3) and frame["rgb"].shape == (3, 36, 48, 3)
+    assert list(crop["clip_length"]) == [2, 2, 1] and list(crop["frame_index"]) == [0, 1, 0]
+    assert (crop["view"] == 0).all() and (frame["view"] == 1).all()
+    assert "frames/s" in capsys.readouterr().err  # the progress bar
+    stamps = [path.stat().st_mtime_ns for path in shard_paths(tmp_path)]
+    assert run(*words) == 0
+    assert [path.stat().st_mtime_ns for path in shard_paths(tmp_path)] == stamps
+
+
+def test_sample_writes_a_sheet_with_a_row_per_clip(pack_path: Path, tmp_path: Path) -> None:
+    sheet = tmp_path / "sheet.png"
+    words = ("--pack", str(pack_path), "--clips", "3", "--frames", "2", "--size", "32")
+    assert run("sample", *words, "--view", "crop", "--samples", "1", "--sheet", str(sheet)) == 0
+    picture = cv2.imread(str(sheet))
+    assert picture is not None and picture.shape == (3 * 34, 9 * 32, 3)
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 100
+
+
+def test_crops_and_whole_frames_share_a_sheet_that_may_be_a_jpeg(
+    pack_path: Path, tmp_path: Path
+) -> None:
+    sheet = tmp_path / "deep" / "sheet.jpg"
+    words = ("--pack", str(pack_path), "--clips", "2", "--frames", "1", "--size", "32")
+    assert run("sample", *words, "--samples", "1", "--sheet", str(sheet)) == 0
+    picture = cv2.imread(str(sheet))
+    # The crop's row of 9 x 32 is as wide as the whole frame's of 9 x 48 x 36.
+    assert picture is not None and picture.shape == (48 + 2 + 36 + 2, 9 * 48, 3)
+
+
+def test_a_sheet_that_is_no_picture_is_refused_before_anything_is_drawn(
+    pack_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sheet = tmp_path / "sheet.pdf"
+    assert run("sample", "--pack", str(pack_path), "--sheet", str(sheet)) == 1
+    assert ".png or .jpg" in capsys.readouterr().err and not sheet.exists()
+
+
+@pytest.mark.parametrize("command", ["render", "backgrounds"])
+def test_a_folder_in_which_nothing_can_be_made_is_named(
+    command: str, pack_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    out = tmp_path / "file" / "data"
+    count = "--clips" if command == "render" else "--count"
+    assert run(command, "--pack", str(pack_path), count, "1", "--out", str(out)) == 1
+    error = capsys.readouterr().err
+    assert str(out) in error and "another --out" in error
+
+
+def test_a_missing_pack_is_told_by_the_parent_of_many_workers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("render", "--pack", "nowhere.npz", "--clips", "4", "--shard", "1", "--workers", "2")
+    assert run(*words, "--out", str(tmp_path)) == 1
+    assert "thfm synth bake" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--pack", "nowhere.npz", "--clips", "1"), "thfm synth bake"),
+        (("--clips", "0"), "at least 1"),
+        (("--clips", "1", "--striding", "2"), "between 0 and 1"),
+        (("--clips", "1", "--frames", "four"), "8 or 4,2,1"),
+        (("--clips", "1", "--size", "3"), "at least 16"),
+    ],
+)
+def test_what_cannot_be_done_is_said_with_the_cure(
+    words: tuple[str, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("render", *words, "--out", str(tmp_path)) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_with_a_word_on_how_to_go_on(
+    pack_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("thfm_ros.synth.generate.render_shard", interrupted)
+    words = ("render", "--pack", str(pack_path), "--clips", "1", "--out", str(tmp_path))
+    assert run(*words) == 130
+    assert "goes on from here" in capsys.readouterr().err

@@ -1,0 +1,54 @@
+"""`thfm train`: make a checkpoint from rendered humans by a recipe.
+
+Two cores train as two processes that share their gradients:
+`torchrun --nproc-per-node 2 -m thfm_ros.commands.train RECIPE --data DIR --out DIR`.
+"""
+
+import argparse
+import logging
+from pathlib import Path
+
+from thfm_ros.contract import PerceptionError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command's arguments."""
+    parser.add_argument("recipe", type=Path, help="stages and weights, see runs/")
+    parser.add_argument("--data", type=Path, required=True, help="folder with train/ and val/")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder of the run; resumed if there"
+    )
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after this long")
+    parser.add_argument("--evaluate-every", type=float, default=300, help="seconds")
+    parser.add_argument("--heldout", type=int, default=240, help="held-out crops per evaluation")
+    parser.add_argument("--workers", type=int, default=1, help="0 or 1 process that makes batches")
+    parser.add_argument("--trained-on", default="", help="text for the model card")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train; 0 when the recipe or the time is used up."""
+    import torch
+
+    from thfm_ros.training.distributed import join
+    from thfm_ros.training.recipe import read_recipe
+    from thfm_ros.training.trainer import Trainer
+
+    if args.heldout < 1:
+        raise PerceptionError(f"--heldout {args.heldout}: at least one crop says how it goes.")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(1)
+    join()
+    trainer = Trainer(args.out, read_recipe(args.recipe), args.data, args.trained_on)
+    trainer.run(args.seconds, args.evaluate_every, args.workers, args.heldout)
+    return 0
+
+
+def main() -> int:
+    """Run as `python -m thfm_ros.commands.train`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_arguments(parser)
+    return run(parser.parse_args())
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,241 @@
+"""Pictures with annotations in COCO's form: people with 17 keypoints, boxes and outlines."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from jaxtyping import Bool
+
+from thfm_ros.contract import PerceptionError
+from thfm_ros.evaluation.matching import COCO, Person, large_enough
+from thfm_ros.skeleton import JOINT_NAMES, Joint
+
+FORM = (
+    '{"images": [{"id", "file_name"}], "annotations": [{"image_id", "bbox": [x, y, width, '
+    'height], "keypoints": [x, y, v] * 17, "segmentation"}]}'
+)
+
+
+class AnnotationError(PerceptionError):
+    """An annotation file that is missing or says what cannot be understood."""
+
+
+@dataclass(frozen=True, slots=True)
+class Annotated:
+    """One picture and who is in it. Outlines are made when they are asked for: those of a
+    large set would not fit into memory."""
+
+    path: Path
+    people: tuple[Person, ...]
+    outlined: bool  # everybody's outline is known
+    _size: tuple[int, int]  # rows, columns
+    _outlines: tuple[Any, ...]  # as they stand in the file
+    _crowds: tuple[Any, ...]
+
+    def outline(self) -> Bool[np.ndarray, "h w"] | None:
+        """The pixels of all people; None unless everybody's outline is known."""
+        return self._union(self._outlines) if self.outlined else None
+
+    def unsure(self) -> Bool[np.ndarray, "h w"]:
+        """The pixels of crowds, where nobody has an outline of their own."""
+        return np.asarray(self._union(self._crowds) & ~self._union(self._outlines))
+
+    def _union(self, outlines: Sequence[Any]) -> Bool[np.ndarray, "h w"]:
+        found = np.zeros(self._size, bool)
+        for each in outlines:
+            mask = _mask(each, self._size, str(self.path))
+            if mask is not None:
+                found |= mask
+        return found
+
+
+def find_annotations(folder: Path, given: Path | None) -> Path:
+    """The annotation file of a folder of pictures.
+
+    Raises:
+        AnnotationError: there is none, or more than one and none was given.
+    """
+    if given is not None:
+        if not given.is_file():
+            raise AnnotationError(f"There is no annotation file {given}.")
+        return given
+    if not folder.is_dir():
+        raise AnnotationError(f"There is no folder {folder}.")
+    files = sorted(folder.glob("*.json"))
+    if len(files) != 1:
+        names = ", ".join(file.name for file in files) or "none"
+        raise AnnotationError(
+            f"{folder} should hold one annotation file (*.json), and holds {names}. Name it with "
+            f"--annotations FILE; its form is COCO's: {FORM}"
+        )
+    return files[0]
+
+
+def read_annotations(folder: Path, file: Path) -> list[Annotated]:
+    """All annotated pictures, by name.
+
+    Raises:
+        AnnotationError: what is wrong, where, and what it should be.
+    """
+    content = _content(file)
+    ids = _person_category(content, file)
+    by_image: dict[Any, list[dict[str, Any]]] = {}
+    for number, each in enumerate(content["annotations"]):
+        if not isinstance(each, dict) or "image_id" not in each:
+            raise AnnotationError(f"{file}: annotation {number} has no image_id. Form: {FORM}")
+        if ids is None or each.get("category_id", 1) in ids:
+            by_image.setdefault(each["image_id"], []).append(each)
+    found = []
+    for image in content["images"]:
+        if not isinstance(image, dict) or not {"id", "file_name"} <= image.keys():
+            raise AnnotationError(f"{file}: an image lacks id or file_name: {image}")
+        path = folder / str(image["file_name"])
+        size = _size(path, file)
+        where = f"{file}, picture {image['file_name']}"
+        found.append(_annotated(path, size, by_image.pop(image["id"], []), where))
+    if by_image:
+        lost = sorted(map(str, by_image))[:3]
+        raise AnnotationError(f"{file}: annotations of unknown images: {', '.join(lost)}")
+    return sorted(found, key=lambda each: each.path.name)
+
+
+def _content(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise AnnotationError(f"{file} is no readable JSON: {error}") from error
+    missing = [
+        key
+        for key in ("images", "annotations")
+        if not isinstance(content, dict) or not isinstance(content.get(key), list)
+    ]
+    if missing:
+        raise AnnotationError(f"{file} has no list {' and no list '.join(missing)}. Form: {FORM}")
+    if not content["images"]:
+        raise AnnotationError(f"{file} lists no images.")
+    result: dict[str, Any] = content
+    return result
+
+
+def _person_category(content: dict[str, Any], file: Path) -> set[Any] | None:
+    """The ids of "person"; None where the file names no categories."""
+    categories = content.get("categories")
+    if not categories:
+        return None
+    people = [each for each in categories if each.get("name") == "person"]
+    if not people:
+        names = ", ".join(str(each.get("name")) for each in categories)
+        raise AnnotationError(f"{file} has no category 'person', only: {names}")
+    for each in people:
+        names_of = tuple(each.get("keypoints") or JOINT_NAMES[:COCO])
+        if names_of != JOINT_NAMES[:COCO]:
+            raise AnnotationError(
+                f"{file} orders its keypoints {', '.join(names_of)}; it must be COCO's order: "
+                f"{', '.join(JOINT_NAMES[:COCO])}"
+            )
+    return {each["id"] for each in people}
+
+
+def _size(path: Path, file: Path) -> tuple[int, int]:
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise AnnotationError(f"{file} lists {path}, which is missing or no picture.")
+    return int(picture.shape[0]), int(picture.shape[1])
+
+
+def _annotated(
+    path: Path, size: tuple[int, int], annotations: Sequence[dict[str, Any]], where: str
+) -> Annotated:
+    people: list[Person] = []
+    outlines: list[Any] = []
+    crowds: list[Any] = []
+    for number, each in enumerate(annotations):
+        outline = each.get("segmentation") or None
+        mask = _mask(outline, size, where)  # now, so that mistakes are found before the work
+        people.append(_person(number, each, mask, where))
+        (crowds if each.get("iscrowd") else outlines).append(outline)
+    outlined = all(outline is not None for outline in outlines)
+    return Annotated(path, tuple(people), outlined, size, tuple(outlines), tuple(crowds))
+
+
+def _person(
+    number: int, each: dict[str, Any], mask: Bool[np.ndarray, "h w"] | None, where: str
+) -> Person:
+    joints, labelled = _joints(each.get("keypoints"), where)
+    bbox = each.get("bbox")
+    if bbox is None:
+        if not labelled.any():
+            raise AnnotationError(f"{where}: somebody has neither bbox nor labelled keypoints")
+        low, high = joints[labelled].min(0), joints[labelled].max(0)
+        box = np.array([*low, *high])
+    else:
+        if not _numbers(bbox, 4):
+            raise AnnotationError(f"{where}: bbox is {bbox}; it must be x, y, width, height")
+        x, y, width, height = map(float, bbox)
+        box = np.array([x, y, x + width, y + height])
+    area = each.get("area") or (mask.sum() if mask is not None else 0)
+    # COCO's outlines fill about half of their boxes.
+    area = float(area) or 0.5 * float(np.prod(box[2:] - box[:2]))
+    counts = not each.get("iscrowd") and large_enough(box)
+    return Person(int(each.get("track_id", number)), box, area, joints, labelled, bool(counts))
+
+
+def _joints(values: Any, where: str) -> tuple[np.ndarray, np.ndarray]:
+    joints, labelled = np.zeros((len(Joint), 2)), np.zeros(len(Joint), bool)
+    if values is not None:
+        if not _numbers(values, 3 * COCO):
+            count = len(values) if isinstance(values, list) else values
+            raise AnnotationError(
+                f"{where}: keypoints must be {3 * COCO} numbers (x, y, v for {COCO} joints in "
+                f"COCO's order), not {count}"
+            )
+        rows = np.array(values, float).reshape(COCO, 3)
+        labelled[:COCO] = rows[:, 2] > 0
+        joints[:COCO] = rows[:, :2] * labelled[:COCO, None]
+    return joints, labelled
+
+
+def _mask(outline: Any, size: tuple[int, int], where: str) -> Bool[np.ndarray, "h w"] | None:
+    """Polygons or uncompressed runs as pixels; None where there is no outline."""
+    if not outline:
+        return None
+    if isinstance(outline, list):
+        return _polygons(outline, size, where)
+    if not isinstance(outline, dict) or not {"counts", "size"} <= outline.keys():
+        raise AnnotationError(f"{where}: segmentation must be polygons, or counts and size")
+    counts = outline["counts"]
+    if isinstance(counts, str):
+        raise AnnotationError(
+            f"{where}: segmentation is compressed RLE. Write polygons or uncompressed counts "
+            "(pycocotools: mask.decode, then the lengths of its runs, column by column)"
+        )
+    if tuple(outline["size"]) != size or sum(counts) != size[0] * size[1]:
+        raise AnnotationError(
+            f"{where}: runs of {sum(counts)} pixels and size {outline['size']}, but the picture "
+            f"has {size[0]} rows and {size[1]} columns"
+        )
+    values = np.arange(len(counts)) % 2 == 1  # runs of nothing and of the person by turns
+    return np.asarray(np.repeat(values, counts).reshape(size, order="F"))
+
+
+def _polygons(outline: list[Any], size: tuple[int, int], where: str) -> Bool[np.ndarray, "h w"]:
+    mask = np.zeros(size, np.uint8)
+    for polygon in outline:
+        if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
+            raise AnnotationError(f"{where}: a polygon must be a list x, y, x, y, ... of 3 points")
+        # OpenCV counts pixel centres from 0 and fills the border too: sixteenths of a pixel.
+        corners = np.round((np.array(polygon, float).reshape(-1, 2) - 0.5) * 16).astype(np.int32)
+        cv2.fillPoly(mask, [corners], 1, shift=4)
+    return mask > 0
+
+
+def _numbers(values: Any, count: int) -> bool:
+    return (
+        isinstance(values, list)
+        and len(values) == count
+        and all(isinstance(value, int | float) for value in values)
+    )

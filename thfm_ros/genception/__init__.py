@@ -1,0 +1,1 @@
+"""The full-size family: the public GenCeption checkpoints, their VAE, prompts and engines."""

@@ -1,0 +1,1 @@
+"""Figures as the field defines them: pure functions on numpy arrays."""

@@ -1,0 +1,1 @@
+"""From the newest frames of a stream to detections, crops, keypoints, maps and tracks."""

@@ -1,0 +1,1 @@
+"""`thfm synth bake`: public sources into one asset pack."""

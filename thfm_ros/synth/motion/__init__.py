@@ -1,0 +1,1 @@
+"""How people move: captures, gestures, strides and their variations."""

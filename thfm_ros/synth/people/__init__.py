@@ -1,0 +1,1 @@
+"""A person: body shape, rig, skin, clothes and hair."""

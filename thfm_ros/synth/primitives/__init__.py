@@ -1,0 +1,1 @@
+"""Rotations, meshes, textures and compiled loops that the renderer is made of."""

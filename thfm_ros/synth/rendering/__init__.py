@@ -1,0 +1,1 @@
+"""A scene into an image with labels, as a camera's sensor would record it."""

@@ -1,0 +1,123 @@
+"""Flat pictures to stand behind people: views of a panorama, and piles of "dead leaves".
+
+Shapes of every size thrown on top of each other have the statistics of real scenes (edges at all
+scales, occlusion), and no photograph is needed.
+"""
+
+import cv2
+import numpy as np
+from jaxtyping import Float32
+
+from thfm_ros.synth.pack import Light
+from thfm_ros.synth.primitives.texture import SIZE, any_colour, cloth, surface
+from thfm_ros.synth.shading.light import random_lighting
+
+HEIGHT, WIDTH = 192, 256
+POOL = 6  # textures per picture
+Picture = Float32[np.ndarray, "h w 3"]
+
+
+def random_picture(rng: np.random.Generator, lights: tuple[Light, ...]) -> Picture:
+    """A backdrop of linear light, 0..1."""
+    panorama = random_lighting(rng, lights).panorama
+    if rng.random() < 0.33:
+        return perspective(rng, panorama, HEIGHT, WIDTH)
+    return dead_leaves(rng, panorama)
+
+
+def perspective(rng: np.random.Generator, panorama: Picture, height: int, width: int) -> Picture:
+    """What a camera sees of a panorama, any direction near the horizon, exposed to 0..1."""
+    half = np.tan(np.radians(rng.uniform(25, 80)) / 2)
+    y, x = np.mgrid[:height, :width]
+    across, down = (x / width * 2 - 1) * half, (y - height / 2) / (width / 2) * half
+    pitch, turn = rng.normal(0, 0.25), rng.uniform(-np.pi, np.pi)
+    ahead = np.cos(pitch) + down * np.sin(pitch)
+    up = np.sin(pitch) - down * np.cos(pitch)
+    length = np.sqrt(across**2 + ahead**2 + up**2)
+    rows, columns = panorama.shape[:2]
+    u = ((np.arctan2(across, ahead) + turn) / (2 * np.pi) % 1 * columns).astype(np.float32)
+    v = (np.arccos(np.clip(up / length, -1, 1)) / np.pi * rows).astype(np.float32)
+    seen = cv2.remap(panorama, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+    seen = seen / max(float(np.median(seen)), 1e-3) * 0.3 * rng.uniform(0.4, 1.6)
+    out: np.ndarray = np.clip(
+        seen * (2.51 * seen + 0.03) / (seen * (2.43 * seen + 0.59) + 0.14), 0, 1
+    )
+    return out
+
+
+def dead_leaves(
+    rng: np.random.Generator, panorama: Picture, height: int = HEIGHT, width: int = WIDTH
+) -> Picture:
+    """Ellipses, boxes, polygons and strokes of power-law sizes over a textured ground."""
+    pool = [surface(rng) if rng.random() < 0.6 else cloth(rng, 0.4) for _ in range(POOL)]
+    ground = rng.random() < 0.7
+    out = _tiled(rng, pool, height, width) if ground else perspective(rng, panorama, height, width)
+    out = np.ascontiguousarray(out, np.float32)
+    for _ in range(int(np.exp(rng.uniform(np.log(4), np.log(120))))):
+        mask = _leaf(rng, height, width)
+        x, y, w, h = cv2.boundingRect(mask)
+        if w and h:
+            window = np.s_[y : y + h, x : x + w]
+            cv2.copyTo(_fill(rng, pool, panorama, h, w), mask[window], out[window])
+    if rng.random() < 0.4:
+        out = cv2.GaussianBlur(out, (0, 0), rng.uniform(0.5, 4) * height / 480)
+    result: np.ndarray = np.clip(out, 0, 1).astype(np.float32)
+    return result
+
+
+def _fill(
+    rng: np.random.Generator, pool: list[Picture], panorama: Picture, height: int, width: int
+) -> Picture:
+    """What a shape is made of: a colour, a texture, a view; lit unevenly."""
+    choice = rng.random()
+    if choice < 0.35:
+        colour = any_colour(rng, rng.beta(1, 3)).astype(np.float32)
+        fill = np.broadcast_to(colour, (height, width, 3))
+    elif choice < 0.85:
+        tint = np.clip(any_colour(rng, rng.beta(1, 4)) * 1.6 + 0.1, 0, 1).astype(np.float32)
+        fill = _tiled(rng, pool, height, width) * tint
+    else:
+        fill = perspective(rng, panorama, height, width)
+    across = np.linspace(rng.uniform(0.6, 1.2), rng.uniform(0.6, 1.2), width, dtype=np.float32)
+    down = np.linspace(rng.uniform(0.7, 1.2), rng.uniform(0.7, 1.2), height, dtype=np.float32)
+    return (fill * (down[:, None, None] * across[:, None])).astype(np.float32)
+
+
+def _leaf(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """The mask of one shape."""
+    mask = np.zeros((height, width), np.uint8)
+    size = height * np.clip(0.9 * (rng.pareto(1.3) + 0.06) * 0.15, 0.015, 0.8)
+    stretch = np.exp(rng.normal(0, 0.9))
+    centre = rng.uniform(-0.1, 1.1, 2) * [width, height]
+    turn = float(rng.choice([0, 90, rng.uniform(0, 180)], p=[0.35, 0.25, 0.4]))
+    w, h = size * stretch**0.5, size / stretch**0.5
+    kind = rng.integers(5)
+    place = (int(centre[0]), int(centre[1]))
+    if kind == 0:
+        cv2.ellipse(mask, place, (int(w) + 1, int(h) + 1), turn, 0, 360, 1, -1)
+    elif kind in (1, 2):
+        corners = cv2.boxPoints((tuple(centre), (2 * w, 2 * h), turn))
+        cv2.fillPoly(mask, [corners.astype(np.int32)], 1)
+    elif kind == 3:
+        corners = centre + rng.normal(0, 1, (int(rng.integers(3, 8)), 2)) * [w, h]
+        cv2.fillPoly(mask, [corners.astype(np.int32)], 1)
+    else:
+        points = np.cumsum(rng.normal(0, size * 0.7, (6, 2)), axis=0) + centre
+        cv2.polylines(mask, [points.astype(np.int32)], False, 1, int(max(1, size * 0.12)))
+    return mask
+
+
+def _tiled(
+    rng: np.random.Generator, pool: list[Picture], height: int, width: int
+) -> Float32[np.ndarray, "h w 3"]:
+    """One of the textures turned, scaled and repeated over an area."""
+    texture = pool[rng.integers(len(pool))]
+    zoom, turn = rng.uniform(0.3, 1.6), rng.uniform(0, np.pi)
+    cosine, sine = np.cos(turn) / zoom, np.sin(turn) / zoom
+    inverse = np.array(
+        [[cosine, -sine, rng.uniform(0, SIZE)], [sine, cosine, rng.uniform(0, SIZE)]]
+    )
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    size = (width, height)
+    out = cv2.warpAffine(texture, inverse, size, flags=flags, borderMode=cv2.BORDER_WRAP)
+    return np.asarray(out)

@@ -1,0 +1,1 @@
+"""Camera, rasteriser, light and surfaces."""

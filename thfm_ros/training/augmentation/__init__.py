@@ -1,0 +1,1 @@
+"""What training does to a rendered image: moves, cameras, backgrounds, occluders."""

@@ -1,0 +1,66 @@
+"""What stands in front of people, and where a crop leaves the camera's picture."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from thfm_ros.training.augmentation.backgrounds import Backgrounds
+
+
+@dataclass(frozen=True, slots=True)
+class Occluder:
+    """Something flat in front of the scene that drifts through the clip."""
+
+    outline: np.ndarray  # [n 2], pixels of the first frame
+    drift: np.ndarray  # [2], pixels per frame
+    fill: np.ndarray  # colour [3] or picture [H W 3]
+
+    def covered(self, size: int, frame: int) -> np.ndarray:
+        """u8 [size size], 1 where it hides the scene."""
+        mask = np.zeros((size, size), np.uint8)
+        cv2.fillPoly(mask, [(self.outline + self.drift * frame).astype(np.int32)], 1)
+        return mask
+
+
+def draw_occluders(
+    rng: np.random.Generator, size: int, backgrounds: Backgrounds, share: float
+) -> list[Occluder]:
+    """None for most clips, else one to three ellipses, boxes or shards."""
+    if rng.random() >= share:
+        return []
+    return [_occluder(rng, size, backgrounds) for _ in range(rng.integers(1, 4))]
+
+
+def _occluder(rng: np.random.Generator, size: int, backgrounds: Backgrounds) -> Occluder:
+    axes, centre = rng.uniform(0.06, 0.4, 2) * size / 2, rng.uniform(0, size, 2)
+    kind = rng.integers(3)
+    if kind == 0:
+        angle = np.linspace(0, 2 * np.pi, 20, endpoint=False)
+        outline = np.stack([np.cos(angle), np.sin(angle)], 1) * axes
+    elif kind == 1:
+        outline = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1.0]]) * axes
+    else:
+        outline = rng.normal(0, 1, (6, 2)) * axes
+    angle_of = rng.uniform(0, np.pi)
+    cos, sin = np.cos(angle_of), np.sin(angle_of)
+    outline = outline @ np.array([[cos, sin], [-sin, cos]]) + centre
+    fill = backgrounds.draw(rng, size, size) if rng.random() < 0.5 else rng.uniform(0, 255, 3)
+    return Occluder(outline, rng.normal(0, 0.02, 2) * size, fill)
+
+
+def draw_border(rng: np.random.Generator, size: int) -> np.ndarray | None:
+    """Where a crop leaves the camera's picture, for one sample in eight."""
+    if rng.random() > 0.125:
+        return None
+    depth, border = int(rng.uniform(0.04, 0.35) * size), np.zeros((size, size), bool)
+    side = rng.integers(4)
+    if side == 0:
+        border[:depth] = True
+    elif side == 1:
+        border[-depth:] = True
+    elif side == 2:
+        border[:, :depth] = True
+    else:
+        border[:, -depth:] = True
+    return border
