@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Let MediaPipe say who is in a folder of pictures, in COCO's form, as a stand-in for the truth.
+"""Let MediaPipe say who is in a folder of images, in COCO's form, as a stand-in for the truth.
 
     python3 -m venv peer && peer/bin/pip install mediapipe==0.10.21
     peer/bin/python examples/annotate_with_mediapipe.py walkers
-    thfm evaluate --pictures walkers
+    thfm evaluate --images walkers
 
-Nobody has annotated the pictures by hand: what is measured is agreement with another network, which
+Nobody has annotated the images by hand: what is measured is agreement with another network, which
 sees one person only. It needs MediaPipe and nothing of thfm_ros.
 """
 
@@ -23,17 +23,17 @@ COCO_OF_BLAZE = (0, 2, 5, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28)
 VISIBLE = 0.6
 
 
-def annotation(picture: np.ndarray, said: Any, number: int) -> dict[str, Any] | None:
+def annotation(image: np.ndarray, said: Any, number: int) -> dict[str, Any] | None:
     """One person in COCO's form; None where nobody was found.
 
     Args:
-        picture: [h w 3].
+        image: [h w 3].
         said: MediaPipe's answer.
-        number: of the picture.
+        number: of the image.
     """
     if said.pose_landmarks is None:
         return None
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     keypoints: list[float] = []
     for index in COCO_OF_BLAZE:
         point = said.pose_landmarks.landmark[index]
@@ -56,25 +56,25 @@ def annotation(picture: np.ndarray, said: Any, number: int) -> dict[str, Any] | 
 
 
 def main() -> None:
-    """Write annotations.json beside the pictures."""
+    """Write annotations.json beside the images."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=Path, help="pictures (*.png)")
+    parser.add_argument("folder", type=Path, help="images (*.png)")
     folder = parser.parse_args().folder
     paths = sorted(folder.glob("*.png"))
     pose = mediapipe.solutions.pose.Pose(static_image_mode=True, enable_segmentation=True)
     annotations = []
     for number, path in enumerate(paths):
-        picture = cv2.cvtColor(
+        image = cv2.cvtColor(
             cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB
         )
-        found = annotation(picture, pose.process(picture), number)
+        found = annotation(image, pose.process(image), number)
         annotations += [found] if found else []
     images = [{"id": number, "file_name": path.name} for number, path in enumerate(paths)]
     content = {"images": images, "annotations": annotations}
     (folder / "annotations.json").write_text(json.dumps(content))
-    print(f"{folder}: a person in {len(annotations)} of {len(paths)} pictures")
+    print(f"{folder}: a person in {len(annotations)} of {len(paths)} images")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the shipped street clip's walkers, enlarged as the benchmark shows them, as pictures.
+"""Write the shipped street clip's walkers, enlarged as the benchmark shows them, as images.
 
     python examples/street_walkers.py walkers      # walkers/0-000.png ... walkers/2-039.png
 
@@ -19,15 +19,15 @@ WALKERS = len(WALKS) - 1
 
 
 def main() -> None:
-    """Write the pictures."""
+    """Write the images."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=_RAW)
-    parser.add_argument("out", type=Path, help="folder of the pictures")
+    parser.add_argument("out", type=Path, help="folder of the images")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     for number in range(WALKERS):
-        for frame, picture in enumerate(walker_clip(number, 640, 480)):
-            cv2.imwrite(str(options.out / f"{number}-{frame:03d}.png"), picture[..., ::-1])
-    print(f"{options.out}: {WALKERS * LENGTH} pictures")
+        for frame, image in enumerate(walker_clip(number, 640, 480)):
+            cv2.imwrite(str(options.out / f"{number}-{frame:03d}.png"), image[..., ::-1])
+    print(f"{options.out}: {WALKERS * LENGTH} images")
 
 
 _RAW = argparse.RawDescriptionHelpFormatter

@@ -18,12 +18,12 @@ from launch_ros.parameter_descriptions import ParameterValue
 # Name: default and description. Those of the replay node are its parameters; a source that is
 # empty is the clip that comes with the package.
 REPLAY_ARGUMENTS = {
-    "source": ("", "a video file, a folder of pictures, or a camera: /dev/video0 or 0"),
-    "rate_hz": ("0.0", "pictures per second; 0 is the source's own rate"),
+    "source": ("", "a video file, a folder of images, or a camera: /dev/video0 or 0"),
+    "rate_hz": ("0.0", "images per second; 0 is the source's own rate"),
     "loop": ("true", "begin again at the end"),
     "calibration": ("", "a file of camera_calibration (ost.yaml)"),
     "horizontal_fov_deg": ("60.0", "without a calibration: how wide the camera sees; 0: unknown"),
-    "frame_id": ("camera_optical_frame", "tf frame of the pictures"),
+    "frame_id": ("camera_optical_frame", "tf frame of the images"),
 }
 ARGUMENTS = {
     "rviz": ("true", "start rviz"),

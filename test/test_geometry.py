@@ -79,7 +79,7 @@ def test_a_crop_is_a_camera_that_sees_the_same_points(
 
 
 @given(cameras, st.integers(2, 3), st.integers(0, 1000))
-def test_a_resized_picture_shows_the_same_points_at_scaled_pixels(
+def test_a_resized_image_shows_the_same_points_at_scaled_pixels(
     k: Intrinsics, factor: int, seed: int
 ) -> None:
     points = np.random.default_rng(seed).uniform([-1, -1, 1], [1, 1, 9], (6, 3))
@@ -99,7 +99,7 @@ def test_unprojected_pixels_project_onto_their_own_centres(k: Intrinsics) -> Non
     np.testing.assert_allclose(back, np.stack([x, y], -1), atol=1e-3 * max(1, k.width / 100))
 
 
-def test_the_field_of_view_spans_the_picture() -> None:
+def test_the_field_of_view_spans_the_image() -> None:
     k = with_field_of_view(640, 480, 90)
     left, right = rays(np.array([[0.0, 240], [640, 240]]), k)
     angle = math.degrees(math.atan2(right[0], 1) - math.atan2(left[0], 1))
@@ -115,7 +115,7 @@ def test_the_turn_takes_the_axis_onto_the_ray_and_is_a_rotation(x: float, y: flo
     np.testing.assert_allclose(turn[:, 2], ray / np.linalg.norm(ray), atol=1e-12)
     np.testing.assert_allclose(turn @ turn.T, np.eye(3), atol=1e-12)
     assert np.linalg.det(turn) == pytest.approx(1)
-    # the smallest such rotation turns about an axis in the picture plane: no roll
+    # the smallest such rotation turns about an axis in the image plane: no roll
     assert turn[0, 1] == pytest.approx(turn[1, 0])
 
 

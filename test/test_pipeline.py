@@ -2,7 +2,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from fake_engine import FakeEngine, Person, box_of, camera, frame, picture, pixels_of
+from fake_engine import FakeEngine, Person, box_of, camera, frame, image, pixels_of
 
 from thfm_ros.config import Config, config_from
 from thfm_ros.contract import Clip, Frame, Perception, PerceptionError, Task, TrackState
@@ -276,8 +276,8 @@ def test_a_task_that_the_checkpoint_does_not_have_is_refused_by_name() -> None:
 
 def test_a_calibration_of_another_size_is_refused() -> None:
     stage = Stage()
-    small = Frame(picture(K)[::2, ::2], 1, "camera", K)
-    with pytest.raises(PerceptionError, match="640x480, the picture has 320x240"):
+    small = Frame(image(K)[::2, ::2], 1, "camera", K)
+    with pytest.raises(PerceptionError, match="640x480, the image has 320x240"):
         stage.pipeline.step(Clip((small,), 1), ALL)
 
 
@@ -308,7 +308,7 @@ def test_the_cost_of_every_stage_is_told() -> None:
 
 
 @pytest.mark.parametrize("size", [(176, 144), (1280, 720), (500, 375)])
-def test_any_picture_size_will_do(size: tuple[int, int]) -> None:
+def test_any_image_size_will_do(size: tuple[int, int]) -> None:
     k = camera(*size, focal=0.8 * size[0])
     person = Person(0.1, 0, 4)
     engine = FakeEngine(k, lambda: [person])

@@ -80,15 +80,15 @@ class RegionConfig(_Checked):
 
     max_people: int = option(8, "people that get a crop of their own, best first", min=1, max=20)
     frame_pass_every: int = option(
-        5, "frames from one look at the whole picture to the next, at least", unit="frames", min=1
+        5, "frames from one look at the whole image to the next, at least", unit="frames", min=1
     )
     frame_pass_period_s: float = option(
         0.3, "the node: the same in seconds, so that a fast camera costs no more", unit="s", min=0.0
     )
     beside: bool = option(
-        True, "the node: search the whole picture, and share several people, in a second thread"
+        True, "the node: search the whole image, and share several people, in a second thread"
     )
-    parts: bool = option(True, "every third look is at a part of a large picture, for small people")
+    parts: bool = option(True, "every third look is at a part of a large image, for small people")
     margin: float = option(
         1.25, "side of the crop / longer side of the person's box", min=1.0, max=3.0
     )
@@ -119,7 +119,7 @@ class DecodeConfig(_Checked):
     )
     candidate_threshold: float = option(
         0.2,
-        "the same where the whole picture is searched for people; a crop then decides",
+        "the same where the whole image is searched for people; a crop then decides",
         min=0.05,
         max=0.95,
     )
@@ -127,10 +127,10 @@ class DecodeConfig(_Checked):
     keep_score: float = option(
         0.3, "the same for somebody who is tracked already", min=0.0, max=1.0
     )
-    min_joint_belief: float = option(
+    min_keypoint_confidence: float = option(
         0.1, "joints whose place is believed less are unknown (NaN)", min=0.0, max=1.0
     )
-    joint_hold: float = option(
+    temporal_prior_weight: float = option(
         5.0, "a place where the joint has just been is believed 1 + this times as much", min=0.0
     )
     vote_radius: float = option(

@@ -39,7 +39,7 @@ class Intrinsics:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One picture as it arrived.
+    """One image as it arrived.
 
     ``rgb`` may be a view of a message's bytes with any strides. ``intrinsics`` is None when the
     camera is not calibrated: then nothing metric may be said about this frame.
@@ -71,7 +71,7 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class PixelMap:
-    """Where a network picture lies in the source picture: source = scale * network + offset.
+    """Where a network image lies in the source image: source = scale * network + offset.
 
     A uniform scale: the network never sees a stretched person.
     """
@@ -79,7 +79,7 @@ class PixelMap:
     scale: float
     offset_x: float
     offset_y: float
-    width: int  # of the network picture, pixels
+    width: int  # of the network image, pixels
     height: int
 
 
@@ -110,7 +110,7 @@ class Body:
 class Perception:
     """All that is said about one frame. A map is None when it was not asked for.
 
-    Maps have the source picture's size. ``depth_m`` is metric and None without calibration;
+    Maps have the source image's size. ``depth_m`` is metric and None without calibration;
     ``depth_relative`` is the same relief with an unknown factor, set only when no metric scale
     is known. The embedded model sees depth, normals and dense pose on people only: NaN elsewhere.
     """

@@ -37,13 +37,13 @@ def unproject(depth_m: Float32[np.ndarray, "h w"], k: Intrinsics) -> Float32[np.
 
 
 def resized(k: Intrinsics, width: int, height: int) -> Intrinsics:
-    """The same camera after its picture was resized to ``width`` x ``height``."""
+    """The same camera after its image was resized to ``width`` x ``height``."""
     sx, sy = width / k.width, height / k.height
     return Intrinsics(k.fx * sx, k.fy * sy, k.cx * sx, k.cy * sy, width, height)
 
 
 def seen_through(k: Intrinsics, pixel_map: PixelMap) -> Intrinsics:
-    """The camera of a network picture that was cut out of the picture of ``k``."""
+    """The camera of a network image that was cut out of the image of ``k``."""
     return Intrinsics(
         fx=k.fx / pixel_map.scale,
         fy=k.fy / pixel_map.scale,
@@ -55,7 +55,7 @@ def seen_through(k: Intrinsics, pixel_map: PixelMap) -> Intrinsics:
 
 
 def with_field_of_view(width: int, height: int, hfov_deg: float) -> Intrinsics:
-    """A camera without distortion, square pixels and its axis in the middle of the picture."""
+    """A camera without distortion, square pixels and its axis in the middle of the image."""
     if not 1.0 <= hfov_deg <= 170.0:
         raise ValueError(f"a horizontal field of view of {hfov_deg} degrees; use 1 to 170")
     focal = 0.5 * width / math.tan(math.radians(hfov_deg) / 2)
@@ -63,18 +63,18 @@ def with_field_of_view(width: int, height: int, hfov_deg: float) -> Intrinsics:
 
 
 def flipped(k: Intrinsics) -> Intrinsics:
-    """The camera of the mirrored picture."""
+    """The camera of the mirrored image."""
     return replace(k, cx=k.width - k.cx)
 
 
 def to_source(points: Float[np.ndarray, "*n 2"], pixel_map: PixelMap) -> Float[np.ndarray, "*n 2"]:
-    """From pixels of the network picture to pixels of the source picture."""
+    """From pixels of the network image to pixels of the source image."""
     offset = np.array([pixel_map.offset_x, pixel_map.offset_y])
     return np.asarray(points * pixel_map.scale + offset)
 
 
 def to_network(points: Float[np.ndarray, "*n 2"], pixel_map: PixelMap) -> Float[np.ndarray, "*n 2"]:
-    """From pixels of the source picture to pixels of the network picture."""
+    """From pixels of the source image to pixels of the network image."""
     offset = np.array([pixel_map.offset_x, pixel_map.offset_y])
     return np.asarray((points - offset) / pixel_map.scale)
 
@@ -82,7 +82,7 @@ def to_network(points: Float[np.ndarray, "*n 2"], pixel_map: PixelMap) -> Float[
 def turn_to_ray(ray: Float[np.ndarray, "3"]) -> Float64[np.ndarray, "3 3"]:
     """R_optical_view: the smallest rotation that turns the z axis onto ``ray``.
 
-    A network that sees a crop cannot know where in the picture the crop lies: it speaks in the
+    A network that sees a crop cannot know where in the image the crop lies: it speaks in the
     axes of a camera that looks straight at the person. This turns its words into the axes of
     the real camera; 30 degrees off-axis, leaving it out turns people by those 30 degrees.
     """
@@ -115,7 +115,7 @@ def solve_root(
     in t; two re-weightings (Huber, 2 sigma) keep one wrong joint from dragging the body.
 
     Args:
-        keypoints: pixels of the joints in the picture of ``k``; NaN: this joint says nothing.
+        keypoints: pixels of the joints in the image of ``k``; NaN: this joint says nothing.
         relative_m: the joints relative to the pelvis, axes of the optical frame.
         sigma_px: standard deviations of ``keypoints`` per axis; infinite: says nothing.
         k: the camera.

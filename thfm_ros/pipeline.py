@@ -20,15 +20,15 @@ from thfm_ros.contract import Clip, Frame, Perception, PerceptionError, Task
 from thfm_ros.engine.base import Engine
 from thfm_ros.geometry import area, covered, iou, longer_side
 from thfm_ros.model.outputs import RawOutputs
-from thfm_ros.perception.array_pool import Sheets
-from thfm_ros.perception.background_task import Errand
+from thfm_ros.perception.array_pool import ArrayPool
+from thfm_ros.perception.background_task import BackgroundTask
 from thfm_ros.perception.crop_region import Region, around, cut, follow
-from thfm_ros.perception.decoding import Candidate, Expected, Sighting, decode_person
+from thfm_ros.perception.decoding import Candidate, Detection, Expected, decode_person
 from thfm_ros.perception.dense_maps import DENSE_TASKS, Canvas
-from thfm_ros.perception.person_search import Searcher
+from thfm_ros.perception.person_search import PersonDetector
 from thfm_ros.perception.tracking import Tracked, Tracker
 
-_DENIED_FOR_NS = 1_000_000_000
+_REJECTED_FOR_NS = 1_000_000_000
 """A place whose own crop shows nobody is not looked at again for so long."""
 
 
@@ -37,7 +37,7 @@ _CORRECTIONS = 2
 
 
 @dataclass(slots=True)
-class _Look:
+class CropStream:
     """One region, and the engine's memory of it."""
 
     region: Region
@@ -45,15 +45,15 @@ class _Look:
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class TrackedPerson:
     """Somebody who was seen in the frame before; source pixels."""
 
-    look: _Look
+    look: CropStream
     extent: Float32[np.ndarray, "4"]  # what of them a crop should show
     joints: Float32[np.ndarray, "k 2"]
 
 
-_Seen = tuple[Sighting, _Look]
+_Seen = tuple[Detection, CropStream]
 """Somebody, and the crop that shows them."""
 
 
@@ -65,17 +65,17 @@ class PerceptionPipeline:
     """
 
     def __init__(self, engine: Engine, config: Config, *, live: bool = False) -> None:
-        """``live``: a camera does not wait; see `search.Searcher`. Results then depend on time too,
-        else only on the frames."""
+        """``live``: a camera does not wait; see `person_search.PersonDetector`. Results then depend
+        on time too, else only on the frames."""
         self.engine = engine
         self.config = config
         self.live = live
         self.last_timings_ms: dict[str, float] = {}
         self._tracker = Tracker(config.track)
-        self._searcher = Searcher(engine, config, live=live)
+        self._searcher = PersonDetector(engine, config, live=live)
         self._beside = live and config.regions.beside and engine.concurrent
         self._thread = 0
-        self._sheets = Sheets()
+        self._sheets = ArrayPool()
         self._epoch: int | None = None
         self.reset()
 
@@ -89,18 +89,18 @@ class PerceptionPipeline:
         """Forget everybody and every stream."""
         self._sheets.forget()
         self._tracker.reset()
-        self._known: dict[str, _Known] = {}
+        self._known: dict[str, TrackedPerson] = {}
         self._seen_ns = 0  # when they were seen
         self._searcher.reset()
         self._neighbours: list[Candidate] = []  # in the crops of the last frame
-        self._denied: list[tuple[int, Float32[np.ndarray, "4"]]] = []
+        self._rejected_proposals: list[tuple[int, Float32[np.ndarray, "4"]]] = []
 
     def step(self, clip: Clip, tasks: frozenset[Task]) -> Perception:
         """Perceive the newest frame of ``clip``; only what ``tasks`` ask for is computed.
 
         Raises:
             PerceptionError: a task that the checkpoint does not have, or intrinsics of another
-                picture size.
+                image size.
             EngineError: the engine failed; the next step begins anew.
         """
         self._begin(clip, tasks)
@@ -109,8 +109,8 @@ class PerceptionPipeline:
             candidates = self._search(clip.newest)
             dense = bool(tasks & DENSE_TASKS)
             seen = self._look_at_the_known(clip, dense)
-            newcomers = self._look_at_candidates(clip, candidates, dense)
-            people = self._remember(clip.newest, seen, newcomers)
+            new_detections = self._look_at_candidates(clip, candidates, dense)
+            people = self._remember(clip.newest, seen, new_detections)
             perception = self._paint(clip.newest, people, tasks)
         except Exception:
             self.reset()
@@ -128,7 +128,7 @@ class PerceptionPipeline:
         k, (height, width) = frame.intrinsics, frame.rgb.shape[:2]
         if k is not None and (k.width, k.height) != (width, height):
             raise PerceptionError(
-                f"The calibration is for pictures of {k.width}x{k.height}, the picture has "
+                f"The calibration is for images of {k.width}x{k.height}, the image has "
                 f"{width}x{height}. Calibrate at this size, or publish a CameraInfo that fits."
             )
         self._thread = threading.get_ident()
@@ -138,7 +138,7 @@ class PerceptionPipeline:
             self._epoch = clip.epoch
 
     def _search(self, frame: Frame) -> list[Candidate]:
-        """Look at the whole picture: who might be there that is not known yet?"""
+        """Look at the whole image: who might be there that is not known yet?"""
         found = self._searcher.search(
             frame,
             self._stage,
@@ -147,9 +147,11 @@ class PerceptionPipeline:
         )
         if found is None:
             return []
-        self._denied = [each for each in self._denied if each[0] > frame.stamp_ns]
+        self._rejected_proposals = [
+            each for each in self._rejected_proposals if each[0] > frame.stamp_ns
+        ]
         known = [body.box for body in self._tracker.present.values()]
-        known += [box for _, box in self._denied]
+        known += [box for _, box in self._rejected_proposals]
         new: list[Candidate] = []
         for candidate in [*found, *self._neighbours]:
             large = longer_side(candidate.box) >= self.config.regions.min_person_px
@@ -160,7 +162,7 @@ class PerceptionPipeline:
 
     def _look_at_the_known(self, clip: Clip, dense: bool) -> dict[str, _Seen]:
         """Look at everybody who was there in the frame before, in the crop that follows them."""
-        there: list[tuple[str, _Look, Expected]] = []
+        there: list[tuple[str, CropStream, Expected]] = []
         age_s = (clip.newest.stamp_ns - self._seen_ns) * 1e-9
         for name, body in self._tracker.present.items():
             box, known = self._tracker.expected(name, clip.newest.stamp_ns), self._known[name]
@@ -168,16 +170,16 @@ class PerceptionPipeline:
             look = self._followed(known.look, known.extent + moved)
             there.append((name, look, Expected(box, known.joints + moved[:2], age_s)))
 
-        def sights(whom: Sequence[tuple[str, _Look, Expected]]) -> list[Sighting | None]:
+        def sights(whom: Sequence[tuple[str, CropStream, Expected]]) -> list[Detection | None]:
             return [self._sight(clip, look, who, dense) for _, look, who in whom]
 
         half = (len(there) + 1) // 2 if self._beside else len(there)
-        others = Errand(partial(sights, there[half:]), "crops") if there[half:] else None
-        sightings = sights(there[:half]) + (others.result() if others else [])
+        others = BackgroundTask(partial(sights, there[half:]), "crops") if there[half:] else None
+        detections = sights(there[:half]) + (others.result() if others else [])
         keep = self.config.decode.keep_score
         return {
             name: (seen, look)
-            for (name, look, _), seen in zip(there, sightings, strict=True)
+            for (name, look, _), seen in zip(there, detections, strict=True)
             if seen and seen.body.score >= keep
         }
 
@@ -186,27 +188,31 @@ class PerceptionPipeline:
     ) -> list[_Seen]:
         """A second look decides whether somebody is there."""
         room = self.config.regions.max_people - len(self._known)
-        newcomers = []
+        new_detections = []
         for candidate in candidates[: max(room, 0)]:
             size = self.engine.card.crop_size
-            look = _Look(around(candidate.box, size, self.config.regions))
-            sighting = self._sight(clip, look, Expected(candidate.box), dense)
+            look = CropStream(around(candidate.box, size, self.config.regions))
+            detection = self._sight(clip, look, Expected(candidate.box), dense)
             for _ in range(_CORRECTIONS):  # a first look may only tell where to look
-                if sighting is None:
+                if detection is None:
                     break
-                better = self._followed(look, sighting.extent)
+                better = self._followed(look, detection.extent)
                 if better is look:
                     break
                 look = better
-                sighting = self._sight(clip, look, Expected(sighting.body.box), dense)
-            if sighting and sighting.body.score >= self.config.decode.min_score:
-                newcomers.append((sighting, look))
+                detection = self._sight(clip, look, Expected(detection.body.box), dense)
+            if detection and detection.body.score >= self.config.decode.min_score:
+                new_detections.append((detection, look))
             else:
-                self._denied.append((clip.newest.stamp_ns + _DENIED_FOR_NS, candidate.box))
+                self._rejected_proposals.append(
+                    (clip.newest.stamp_ns + _REJECTED_FOR_NS, candidate.box)
+                )
         # Who is seen in two crops is the one that shows more of them.
-        return sorted(newcomers, key=lambda each: -area(each[0].body.box))
+        return sorted(new_detections, key=lambda each: -area(each[0].body.box))
 
-    def _sight(self, clip: Clip, look: _Look, expected: Expected, dense: bool) -> Sighting | None:
+    def _sight(
+        self, clip: Clip, look: CropStream, expected: Expected, dense: bool
+    ) -> Detection | None:
         """The person of one crop, who should be where ``expected`` says."""
         if look.state is None and self.config.regions.rewarm:
             memory = self.engine.card.window
@@ -224,43 +230,43 @@ class PerceptionPipeline:
                 self.config.decode,
             )
 
-    def _run(self, frame: Frame, look: _Look, dense: bool) -> RawOutputs:
+    def _run(self, frame: Frame, look: CropStream, dense: bool) -> RawOutputs:
         with self._stage("cut"):
-            picture = cut(frame, look.region)
+            image = cut(frame, look.region)
         with self._stage("network"):
-            raw, look.state = self.engine.step(picture, look.state, dense=dense)
+            raw, look.state = self.engine.step(image, look.state, dense=dense)
         return raw
 
     def _remember(
-        self, frame: Frame, seen: dict[str, _Seen], newcomers: Sequence[_Seen]
+        self, frame: Frame, seen: dict[str, _Seen], new_detections: Sequence[_Seen]
     ) -> list[Tracked]:
         """Give everybody a name, and let each crop follow its person."""
         with self._stage("track"):
             before = len(self._known)
-            sightings = {name: sighting for name, (sighting, _) in seen.items()}
+            detections = {name: detection for name, (detection, _) in seen.items()}
             people = self._tracker.update(
-                frame.stamp_ns, sightings, [sighting for sighting, _ in newcomers]
+                frame.stamp_ns, detections, [detection for detection, _ in new_detections]
             )
-            looks = {id(sighting): look for sighting, look in [*seen.values(), *newcomers]}
+            looks = {id(detection): look for detection, look in [*seen.values(), *new_detections]}
             self._known = {
-                body.id: _Known(
-                    looks[id(sighting)], sighting.extent, sighting.body.keypoints[:, :2]
+                body.id: TrackedPerson(
+                    looks[id(detection)], detection.extent, detection.body.keypoints[:, :2]
                 )
-                for body, sighting in people
-                if sighting
+                for body, detection in people
+                if detection
             }
             self._seen_ns = frame.stamp_ns
             self._neighbours = [
-                other for _, sighting in people if sighting for other in sighting.neighbours
+                other for _, detection in people if detection for other in detection.neighbours
             ]
             if len(self._known) < before:  # somebody got lost: look for them at once
                 self._searcher.hurry()
         return people
 
-    def _followed(self, look: _Look, box: Float[np.ndarray, "4"]) -> _Look:
+    def _followed(self, look: CropStream, box: Float[np.ndarray, "4"]) -> CropStream:
         """The look that shows ``box``: a crop that moves begins a new stream."""
         region = follow(look.region, box, self.config.regions)
-        return look if region is look.region else _Look(region)
+        return look if region is look.region else CropStream(region)
 
     def _paint(self, frame: Frame, people: Sequence[Tracked], tasks: frozenset[Task]) -> Perception:
         with self._stage("paint"):
@@ -270,8 +276,8 @@ class PerceptionPipeline:
             canvas = Canvas(
                 width, height, tasks, metric=metric, threshold=threshold, sheets=self._sheets
             )
-            sightings = ((index, each.sighting) for index, each in enumerate(people))
-            maps = canvas.paint([(index, seen) for index, seen in sightings if seen])
+            detections = ((index, each.detection) for index, each in enumerate(people))
+            maps = canvas.paint([(index, seen) for index, seen in detections if seen])
         return Perception(
             stamp_ns=frame.stamp_ns,
             frame_id=frame.frame_id,

@@ -98,8 +98,8 @@ def _mirrored(name: str) -> str:
     return name
 
 
-TWINS: tuple[Joint, ...] = tuple(Joint[_mirrored(joint.name)] for joint in Joint)
-"""``TWINS[j]`` is the joint that ``j`` becomes in a mirrored picture (itself on the midline)."""
+FLIP_PAIRS: tuple[Joint, ...] = tuple(Joint[_mirrored(joint.name)] for joint in Joint)
+"""``FLIP_PAIRS[j]`` is the joint that ``j`` becomes in a mirrored image (itself on the midline)."""
 
 COCO_17: tuple[Joint, ...] = tuple(Joint(index) for index in range(17))
 """The COCO keypoints, in COCO's order."""
@@ -186,7 +186,7 @@ PART_NAMES: tuple[str, ...] = (
 )
 """Body parts by label; label 0 is background."""
 
-PART_TWINS: tuple[int, ...] = tuple(
+PART_FLIP_PAIRS: tuple[int, ...] = tuple(
     PART_NAMES.index(_mirrored(name.upper()).lower()) for name in PART_NAMES
 )
-"""``PART_TWINS[p]`` is the label that part ``p`` takes in a mirrored picture."""
+"""``PART_FLIP_PAIRS[p]`` is the label that part ``p`` takes in a mirrored image."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from fake_engine import FakeEngine, Person, camera, picture, pixels_of
+from fake_engine import FakeEngine, Person, camera, image, pixels_of
 
 from thfm_ros.commands import main as cli
 from thfm_ros.commands import perceive
@@ -47,14 +47,14 @@ def write_video(path: Path, frames: list[np.ndarray], fps: float = 10.0) -> Path
     return path
 
 
-def write_picture(path: Path, rgb: np.ndarray) -> None:
+def write_image(path: Path, rgb: np.ndarray) -> None:
     assert cv2.imwrite(str(path), rgb[..., ::-1])
 
 
 def test_a_video_becomes_arrays_of_the_documented_shapes_and_types(
     tmp_path: Path, thfm: Thfm
 ) -> None:
-    video = write_video(tmp_path / "walk.avi", [picture(K)] * 5)
+    video = write_video(tmp_path / "walk.avi", [image(K)] * 5)
     assert thfm(video, "--out", tmp_path / "out", "--fx", 150, "--set", "track.seed=1") == 0
     with np.load(tmp_path / "out" / "perception.npz") as archive:
         arrays = {name: archive[name] for name in archive}
@@ -80,7 +80,7 @@ def test_a_video_becomes_arrays_of_the_documented_shapes_and_types(
 
 
 def test_the_arrays_say_what_is_true(tmp_path: Path, thfm: Thfm) -> None:
-    video = write_video(tmp_path / "walk.avi", [picture(K)] * 3)
+    video = write_video(tmp_path / "walk.avi", [image(K)] * 3)
     # the fake scene's axis is not in the middle, so the depth is right but x and y are shifted
     assert thfm(video, "--out", tmp_path, "--fx", 150) == 0
     arrays = np.load(tmp_path / "perception.npz")
@@ -98,7 +98,7 @@ def test_the_arrays_say_what_is_true(tmp_path: Path, thfm: Thfm) -> None:
 def test_without_a_focal_length_the_log_says_what_is_missing_and_how_to_get_it(
     tmp_path: Path, thfm: Thfm, caplog: pytest.LogCaptureFixture
 ) -> None:
-    video = write_video(tmp_path / "walk.avi", [picture(K)] * 2)
+    video = write_video(tmp_path / "walk.avi", [image(K)] * 2)
     assert thfm(video, "--out", tmp_path) == 0
     assert "--hfov" in caplog.text and "NaN" in caplog.text
     arrays = np.load(tmp_path / "perception.npz")
@@ -112,25 +112,25 @@ def test_without_a_focal_length_the_log_says_what_is_missing_and_how_to_get_it(
     assert np.isfinite(metric["depth_m"]).any() and "depth_relative" not in metric
 
 
-def test_every_picture_of_a_folder_is_a_clip_of_its_own(tmp_path: Path, thfm: Thfm) -> None:
-    folder = tmp_path / "pictures"
+def test_every_image_of_a_folder_is_a_clip_of_its_own(tmp_path: Path, thfm: Thfm) -> None:
+    folder = tmp_path / "images"
     folder.mkdir()
     for name in ("b.png", "a.png", "c.png"):
-        write_picture(folder / name, picture(K))
-    (folder / "notes.txt").write_text("not a picture")
+        write_image(folder / name, image(K))
+    (folder / "notes.txt").write_text("not an image")
     assert thfm(folder, "--out", tmp_path) == 0
     arrays = np.load(tmp_path / "perception.npz")
     assert arrays["frames"].tolist() == [0, 1, 2]
-    assert len(set(arrays["ids"].ravel())) == 3  # nobody is followed from picture to picture
+    assert len(set(arrays["ids"].ravel())) == 3  # nobody is followed from image to image
 
 
-def test_smaller_pictures_lie_in_the_corner_and_nothing_is_known_beside_them(
+def test_smaller_images_lie_in_the_corner_and_nothing_is_known_beside_them(
     tmp_path: Path, thfm: Thfm
 ) -> None:
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "images"
     folder.mkdir()
-    write_picture(folder / "large.png", np.pad(picture(K), ((0, 20), (0, 30), (0, 0))))
-    write_picture(folder / "small.png", picture(K))
+    write_image(folder / "large.png", np.pad(image(K), ((0, 20), (0, 30), (0, 0))))
+    write_image(folder / "small.png", image(K))
     assert thfm(folder, "--out", tmp_path) == 0
     arrays = np.load(tmp_path / "perception.npz")
     assert arrays["mask"].shape == (2, 140, 190)
@@ -139,14 +139,14 @@ def test_smaller_pictures_lie_in_the_corner_and_nothing_is_known_beside_them(
     assert np.isnan(arrays["mask"][1, 120:]).all() and np.isnan(arrays["mask"][1, :, 160:]).all()
 
 
-def test_broken_pictures_are_named_and_left_out(
+def test_broken_images_are_named_and_left_out(
     tmp_path: Path, thfm: Thfm, caplog: pytest.LogCaptureFixture
 ) -> None:
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "images"
     folder.mkdir()
-    write_picture(folder / "a.png", picture(K))
-    (folder / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
-    write_picture(folder / "c.png", picture(K))
+    write_image(folder / "a.png", image(K))
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8 no image")
+    write_image(folder / "c.png", image(K))
     assert thfm(folder, "--out", tmp_path) == 0
     assert "broken.jpg" in caplog.text
     assert np.load(tmp_path / "perception.npz")["frames"].tolist() == [0, 2]
@@ -165,7 +165,7 @@ def test_people_keep_their_column_and_others_take_free_ones(
         return original(self, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(PerceptionPipeline, "step", step)
-    video = write_video(tmp_path / "walk.avi", [picture(K)] * len(plan))
+    video = write_video(tmp_path / "walk.avi", [image(K)] * len(plan))
     settings = ["regions.frame_pass_every=1", "track.lost_for_s=0"]
     options = [each for setting in settings for each in ("--set", setting)]
     assert thfm(video, "--out", tmp_path, *options) == 0
@@ -185,7 +185,7 @@ def test_people_keep_their_column_and_others_take_free_ones(
 
 @pytest.mark.parametrize("tasks", ["bodies", "depth, bodies"])
 def test_maps_that_were_not_asked_for_are_left_out(tmp_path: Path, thfm: Thfm, tasks: str) -> None:
-    video = write_video(tmp_path / "walk.avi", [picture(K)] * 2)
+    video = write_video(tmp_path / "walk.avi", [image(K)] * 2)
     assert thfm(video, "--out", tmp_path, "--tasks", tasks) == 0
     names = set(np.load(tmp_path / "perception.npz"))
     assert ("depth_m" in names) == ("depth" in tasks)
@@ -194,7 +194,7 @@ def test_maps_that_were_not_asked_for_are_left_out(tmp_path: Path, thfm: Thfm, t
 
 def test_nobody_at_all_is_a_valid_result(tmp_path: Path, thfm: Thfm, people: list[Person]) -> None:
     people.clear()
-    video = write_video(tmp_path / "empty.avi", [picture(K)] * 3)
+    video = write_video(tmp_path / "empty.avi", [image(K)] * 3)
     assert thfm(video, "--out", tmp_path, "--overlay") == 0
     arrays = np.load(tmp_path / "perception.npz")
     assert arrays["ids"].shape == (3, 0) and arrays["keypoints3d"].shape == (3, 0, 35, 3)
@@ -202,7 +202,7 @@ def test_nobody_at_all_is_a_valid_result(tmp_path: Path, thfm: Thfm, people: lis
 
 
 def test_the_overlay_is_a_video_with_every_frame(tmp_path: Path, thfm: Thfm) -> None:
-    video = write_video(tmp_path / "walk.avi", [picture(K)] * 4, fps=12.0)
+    video = write_video(tmp_path / "walk.avi", [image(K)] * 4, fps=12.0)
     assert thfm(video, "--out", tmp_path / "out", "--overlay", "--fx", 150) == 0
     overlay = Video(tmp_path / "out" / "overlay.mp4")
     frames = [np.asarray(each.rgb, int) for each in overlay]
@@ -217,7 +217,7 @@ def test_the_overlay_is_a_video_with_every_frame(tmp_path: Path, thfm: Thfm) -> 
 
 
 def test_only_so_many_frames_are_taken(tmp_path: Path, thfm: Thfm) -> None:
-    video = write_video(tmp_path / "walk.avi", [picture(K)] * 6)
+    video = write_video(tmp_path / "walk.avi", [image(K)] * 6)
     assert thfm(video, "--out", tmp_path, "--max-frames", 2) == 0
     assert np.load(tmp_path / "perception.npz")["frames"].tolist() == [0, 1]
 
@@ -233,7 +233,7 @@ def test_what_was_perceived_before_an_interrupt_is_kept(
         return original(self, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(PerceptionPipeline, "step", step)
-    video = write_video(tmp_path / "walk.avi", [picture(K)] * 5)
+    video = write_video(tmp_path / "walk.avi", [image(K)] * 5)
     assert thfm(video, "--out", tmp_path / "out") == 130
     assert len(np.load(tmp_path / "out" / "perception.npz")["frames"]) == 2
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["perception.npz"]
@@ -244,7 +244,7 @@ def test_what_was_perceived_before_an_interrupt_is_kept(
     [
         (lambda path: None, "no file"),
         (lambda path: path.write_bytes(b"not a video at all"), "cannot open"),
-        (lambda path: path.mkdir(), "holds no pictures"),
+        (lambda path: path.mkdir(), "holds no images"),
     ],
 )
 def test_what_cannot_be_read_is_one_clear_line_and_no_result(
@@ -263,7 +263,7 @@ def test_what_cannot_be_read_is_one_clear_line_and_no_result(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_of_broken_pictures_is_an_error(tmp_path: Path, thfm: Thfm) -> None:
+def test_a_folder_of_broken_images_is_an_error(tmp_path: Path, thfm: Thfm) -> None:
     (tmp_path / "a.png").write_bytes(b"no")
     with pytest.raises(VideoError, match="can be read"):
         perceive.Folder(tmp_path)
@@ -286,7 +286,7 @@ def test_options_that_make_no_sense_are_refused_before_any_work(
     option: tuple[str, str],
     complaint: str,
 ) -> None:
-    video = write_video(tmp_path / "walk.avi", [picture(K)])
+    video = write_video(tmp_path / "walk.avi", [image(K)])
     assert thfm(video, "--out", tmp_path / "out", *option) == 2
     assert complaint in caplog.text
     assert not (tmp_path / "out").exists()
@@ -299,14 +299,14 @@ def test_a_lens_of_a_known_angle_or_focal_length_makes_a_camera() -> None:
     assert wide is not None and wide.fx == pytest.approx(320)
 
 
-def test_the_last_frames_overlay_can_be_had_as_a_picture(tmp_path: Path, thfm: Thfm) -> None:
-    video = write_video(tmp_path / "walk.avi", [picture(K)] * 3)
-    still = tmp_path / "pictures" / "walk.png"
+def test_the_last_frames_overlay_can_be_had_as_a_image(tmp_path: Path, thfm: Thfm) -> None:
+    video = write_video(tmp_path / "walk.avi", [image(K)] * 3)
+    still = tmp_path / "images" / "walk.png"
     assert thfm(video, "--out", tmp_path / "out", "--max-frames", 2, "--still", still) == 0
     panels = cv2.imread(str(still))
     assert panels is not None
     assert panels.shape == (240, 480, 3)  # two rows of three panels
-    np.testing.assert_array_equal(panels[:120, :160, ::-1], picture(K))
+    np.testing.assert_array_equal(panels[:120, :160, ::-1], image(K))
     assert not (tmp_path / "out" / "overlay.mp4").exists()
     assert thfm(video, "--out", tmp_path / "out", "--still", tmp_path / "walk.odd") == 2
 
@@ -314,14 +314,14 @@ def test_the_last_frames_overlay_can_be_had_as_a_picture(tmp_path: Path, thfm: T
 def test_a_video_is_not_overwritten_by_its_own_overlay(
     tmp_path: Path, thfm: Thfm, caplog: pytest.LogCaptureFixture
 ) -> None:
-    video = write_video(tmp_path / "walk.avi", [picture(K)] * 3).rename(tmp_path / "overlay.mp4")
+    video = write_video(tmp_path / "walk.avi", [image(K)] * 3).rename(tmp_path / "overlay.mp4")
     before = video.read_bytes()
     assert thfm(video, "--out", tmp_path, "--overlay") == 2
     assert "would be overwritten" in caplog.text and video.read_bytes() == before
 
 
 def test_in_a_slow_film_people_keep_their_ids(tmp_path: Path, thfm: Thfm) -> None:
-    video = write_video(tmp_path / "lapse.avi", [picture(K)] * 5, fps=1.0)
+    video = write_video(tmp_path / "lapse.avi", [image(K)] * 5, fps=1.0)
     assert thfm(video, "--out", tmp_path, "--fx", 150) == 0
     assert len(set(np.load(tmp_path / "perception.npz")["ids"].ravel())) == 1
 
@@ -329,7 +329,7 @@ def test_in_a_slow_film_people_keep_their_ids(tmp_path: Path, thfm: Thfm) -> Non
 def test_a_folder_that_cannot_be_is_one_line(
     tmp_path: Path, thfm: Thfm, caplog: pytest.LogCaptureFixture
 ) -> None:
-    video = write_video(tmp_path / "walk.avi", [picture(K)])
+    video = write_video(tmp_path / "walk.avi", [image(K)])
     (tmp_path / "file").touch()
     assert thfm(video, "--out", tmp_path / "file" / "out") == 2
     assert "Not a directory" in caplog.text and "Traceback" not in caplog.text

@@ -33,7 +33,7 @@ def awake(network: NanoNetwork) -> NanoNetwork:
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint file with two blocks, a window of 3 and pictures of 64 x 64 and 96 x 64."""
+    """A checkpoint file with two blocks, a window of 3 and images of 64 x 64 and 96 x 64."""
     torch.manual_seed(0)
     network = awake(NanoNetwork(channels=(8, 16, 24), width=64, depth=2, window=3))
     card = dataclasses.replace(

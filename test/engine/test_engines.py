@@ -1,4 +1,4 @@
-"""The engines say what the network says, picture by picture, and refuse what they cannot take."""
+"""The engines say what the network says, image by image, and refuse what they cannot take."""
 
 import dataclasses
 import time
@@ -25,7 +25,7 @@ from thfm_ros.model.card import ModelCard
 from thfm_ros.model.network import NanoNetwork
 from thfm_ros.model.outputs import RawOutputs
 
-Pictures = NDArray[np.uint8]
+RgbImages = NDArray[np.uint8]
 SIZES = [(64, 64), (96, 64)]  # of the small network: width, height
 
 # Always the same examples: in one of some hundred thousand heatmaps two cells are so equal that
@@ -34,8 +34,8 @@ steady = settings(max_examples=15, deadline=None, derandomize=True)
 
 
 @st.composite
-def clips(draw: st.DrawFn) -> Pictures:
-    """A few random pictures of one size, from nearly black to nearly white noise."""
+def clips(draw: st.DrawFn) -> RgbImages:
+    """A few random images of one size, from nearly black to nearly white noise."""
     width, height = draw(st.sampled_from(SIZES))
     frames = draw(st.integers(1, 7))
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
@@ -48,17 +48,17 @@ def assert_same(mine: RawOutputs, theirs: RawOutputs) -> None:
         np.testing.assert_allclose(a, b, atol=1e-4, rtol=1e-4, err_msg=name)
 
 
-def stream_of(engine: Engine, clip: Pictures, *, dense: bool = True) -> Iterator[RawOutputs]:
+def stream_of(engine: Engine, clip: RgbImages, *, dense: bool = True) -> Iterator[RawOutputs]:
     state: object | None = None
-    for picture in clip:
-        raw, state = engine.step(picture, state, dense=dense)
+    for image in clip:
+        raw, state = engine.step(image, state, dense=dense)
         yield raw
 
 
 @steady
 @given(clip=clips())
 def test_a_stream_equals_one_pass_over_all_frames(
-    small: tuple[NanoNetwork, ModelCard], judge: TorchEngine, clip: Pictures
+    small: tuple[NanoNetwork, ModelCard], judge: TorchEngine, clip: RgbImages
 ) -> None:
     with torch.inference_mode():
         whole = small[0](torch.from_numpy(clip).permute(0, 3, 1, 2)[None].float())
@@ -71,7 +71,7 @@ def test_a_stream_equals_one_pass_over_all_frames(
 @steady
 @given(clip=clips(), dense=st.booleans())
 def test_onnx_says_what_pytorch_says(
-    judge: TorchEngine, exported: GraphEngine, clip: Pictures, dense: bool
+    judge: TorchEngine, exported: GraphEngine, clip: RgbImages, dense: bool
 ) -> None:
     both = zip(
         stream_of(exported, clip, dense=dense), stream_of(judge, clip, dense=dense), strict=True
@@ -84,14 +84,14 @@ def test_onnx_says_what_pytorch_says(
 @steady
 @given(clip=clips(), cut=st.integers(0, 6), asked=st.lists(st.booleans(), min_size=7, max_size=7))
 def test_a_stream_can_be_forked_and_asked_for_less_without_a_trace(
-    exported: GraphEngine, clip: Pictures, cut: int, asked: list[bool]
+    exported: GraphEngine, clip: RgbImages, cut: int, asked: list[bool]
 ) -> None:
     expected = list(stream_of(exported, clip))
     state: object | None = None
-    for i, picture in enumerate(clip):
+    for i, image in enumerate(clip):
         if i == cut:  # another future of the same stream, which must leave no mark
-            exported.step(255 - picture, state, dense=True)
-        raw, state = exported.step(picture, state, dense=asked[i])
+            exported.step(255 - image, state, dense=True)
+        raw, state = exported.step(image, state, dense=asked[i])
         assert_same(raw, RawOutputs(expected[i].body, expected[i].dense if asked[i] else None))
 
 
@@ -129,11 +129,11 @@ def test_the_check_at_build_time_sees_a_memory_that_is_one_frame_short(
         card, description, concurrent = exported.card, "", False
 
         def step(
-            self, picture: Pictures, state: object | None, *, dense: bool
+            self, image: RgbImages, state: object | None, *, dense: bool
         ) -> tuple[RawOutputs, object]:
             if isinstance(state, Stream):
                 state = dataclasses.replace(state, seen=min(state.seen, 1))
-            return exported.step(picture, state, dense=dense)
+            return exported.step(image, state, dense=dense)
 
     assert (
         difference(Forgetful(), judge, SIZES[0], dense=False) > 10 * TOLERANCES["float32"].largest
@@ -147,15 +147,15 @@ def test_a_stream_that_has_run_for_a_year_is_as_exact_as_a_new_one(exported: Gra
     old: object = dataclasses.replace(young, seen=30 * 3600 * 24 * 365)
     # The first frames of ``old`` believe in a past that was not there; two blocks that look two
     # frames back have forgotten it after four.
-    for i, picture in enumerate(clip[1:]):
-        (new, young), (same, old) = (exported.step(picture, s, dense=True) for s in (young, old))
+    for i, image in enumerate(clip[1:]):
+        (new, young), (same, old) = (exported.step(image, s, dense=True) for s in (young, old))
         if i >= 5:
             assert_same(new, same)
 
 
 def test_any_strides_are_accepted(exported: GraphEngine, judge: TorchEngine) -> None:
-    picture = fixed_clip(SIZES[0], 1)[0]
-    mirrored = picture[:, ::-1]
+    image = fixed_clip(SIZES[0], 1)[0]
+    mirrored = image[:, ::-1]
     for engine in (exported, judge):
         a, _ = engine.step(mirrored, None, dense=True)
         b, _ = engine.step(mirrored.copy(), None, dense=True)
@@ -163,7 +163,7 @@ def test_any_strides_are_accepted(exported: GraphEngine, judge: TorchEngine) -> 
 
 
 @pytest.mark.parametrize(
-    "picture",
+    "image",
     [
         np.zeros((64, 80, 3), np.uint8),
         np.zeros((64, 64), np.uint8),
@@ -172,12 +172,12 @@ def test_any_strides_are_accepted(exported: GraphEngine, judge: TorchEngine) -> 
     ],
     ids=["another size", "grey", "alpha", "floats"],
 )
-def test_a_picture_that_does_not_fit_is_refused(
-    exported: GraphEngine, judge: TorchEngine, picture: Pictures
+def test_a_image_that_does_not_fit_is_refused(
+    exported: GraphEngine, judge: TorchEngine, image: RgbImages
 ) -> None:
     for engine in (exported, judge):
         with pytest.raises(EngineError, match=r"takes"):
-            engine.step(picture, None, dense=True)
+            engine.step(image, None, dense=True)
 
 
 def test_a_state_that_does_not_fit_is_refused(exported: GraphEngine, judge: TorchEngine) -> None:

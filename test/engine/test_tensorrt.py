@@ -140,16 +140,16 @@ def test_two_streams_in_turn_do_not_overwrite_each_other(
     engine = load(FakeCompiler())
 
     class WithACompanion:
-        """The engine, while another stream runs through it between any two pictures."""
+        """The engine, while another stream runs through it between any two images."""
 
         card, description, concurrent = engine.card, "", False
 
         def __init__(self) -> None:
             self.other: object | None = None
 
-        def step(self, picture: Any, state: object | None, *, dense: bool) -> Any:
-            said = engine.step(picture, state, dense=dense)
-            _, self.other = engine.step(255 - picture, self.other, dense=dense)
+        def step(self, image: Any, state: object | None, *, dense: bool) -> Any:
+            said = engine.step(image, state, dense=dense)
+            _, self.other = engine.step(255 - image, self.other, dense=dense)
             return said
 
     assert difference(WithACompanion(), judge, (64, 64), dense=True) < 1e-4

@@ -1,4 +1,4 @@
-"""`thfm evaluate --pictures`: real pictures, annotated in COCO's form."""
+"""`thfm evaluate --images`: real images, annotated in COCO's form."""
 
 import json
 import subprocess
@@ -10,12 +10,12 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from fake_engine import FakeEngine, Person, box_of, camera, picture, pixels_of
+from fake_engine import FakeEngine, Person, box_of, camera, image, pixels_of
 
 from thfm_ros import loading as pipelines
 from thfm_ros.commands import main as cli
 from thfm_ros.config import Config
-from thfm_ros.media.video import VideoWriter, read_picture
+from thfm_ros.media.video import VideoWriter, read_image
 from thfm_ros.pipeline import PerceptionPipeline
 
 K = camera(320, 240, 250.0)
@@ -25,7 +25,7 @@ Evaluate = Callable[..., int]
 
 @pytest.fixture
 def evaluated(monkeypatch: pytest.MonkeyPatch) -> Evaluate:
-    """`thfm evaluate` with an engine that sees LEFT and RIGHT in every picture."""
+    """`thfm evaluate` with an engine that sees LEFT and RIGHT in every image."""
 
     def load(config: Config) -> PerceptionPipeline:
         return PerceptionPipeline(FakeEngine(K, lambda: [LEFT, RIGHT]), config)
@@ -59,30 +59,28 @@ def runs(person: Person) -> dict[str, Any]:
     return {"size": [K.height, K.width], "counts": counts}
 
 
-def write_pictures(folder: Path, *people: dict[str, Any]) -> dict[str, Any]:
+def write_images(folder: Path, *people: dict[str, Any]) -> dict[str, Any]:
     folder.mkdir(exist_ok=True)
-    assert cv2.imwrite(str(folder / "a.png"), picture(K)[..., ::-1])
+    assert cv2.imwrite(str(folder / "a.png"), image(K)[..., ::-1])
     content = {"images": [{"id": 1, "file_name": "a.png"}], "annotations": list(people)}
     (folder / "people.json").write_text(json.dumps(content))
     return content
 
 
-def test_a_folder_of_pictures_is_measured_and_written_into_the_page(
+def test_a_folder_of_images_is_measured_and_written_into_the_page(
     tmp_path: Path, evaluated: Evaluate, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, page = tmp_path / "real", tmp_path / "page.md"
-    write_pictures(
-        folder, annotation(1, LEFT), annotation(2, RIGHT) | {"segmentation": runs(RIGHT)}
-    )
-    page.write_text("<!-- pictures of real: begin -->\n<!-- pictures of real: end -->\n")
-    assert evaluated("--pictures", folder, "--page", page) == 0
+    write_images(folder, annotation(1, LEFT), annotation(2, RIGHT) | {"segmentation": runs(RIGHT)})
+    page.write_text("<!-- images of real: begin -->\n<!-- images of real: end -->\n")
+    assert evaluated("--images", folder, "--page", page) == 0
     printed, written = capsys.readouterr().out, page.read_text()
     for line in ("| recall of people, IoU >= 0.5 | 1.000 |", "| OKS-AP at 0.5 | 1.000 |"):
         assert line in printed and line in written
-    assert "1 pictures, 2 people, 0 pictures without anybody, 1 with every outline" in written
-    assert "SHA-256" in written and "`thfm evaluate --pictures real" in written
+    assert "1 images, 2 people, 0 images without anybody, 1 with every outline" in written
+    assert "SHA-256" in written and "`thfm evaluate --images real" in written
     assert str(tmp_path) not in written
-    iou = float(written.partition("| mask IoU of the whole picture | ")[2][:5])
+    iou = float(written.partition("| mask IoU of the whole image | ")[2][:5])
     assert iou > 0.9
 
 
@@ -91,26 +89,26 @@ def test_without_outlines_the_mask_is_not_measured(
 ) -> None:
     bare = annotation(1, LEFT)
     del bare["segmentation"]
-    write_pictures(tmp_path, bare, annotation(2, RIGHT))
-    assert evaluated("--pictures", tmp_path) == 0
-    assert "| mask IoU of the whole picture | not measured |" in capsys.readouterr().out
+    write_images(tmp_path, bare, annotation(2, RIGHT))
+    assert evaluated("--images", tmp_path) == 0
+    assert "| mask IoU of the whole image | not measured |" in capsys.readouterr().out
 
 
-def test_pictures_of_one_video_are_followed(
+def test_images_of_one_video_are_followed(
     tmp_path: Path, evaluated: Evaluate, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    content = write_pictures(tmp_path, annotation(1, LEFT), annotation(2, RIGHT))
-    assert cv2.imwrite(str(tmp_path / "b.png"), picture(K)[..., ::-1])
+    content = write_images(tmp_path, annotation(1, LEFT), annotation(2, RIGHT))
+    assert cv2.imwrite(str(tmp_path / "b.png"), image(K)[..., ::-1])
     content["images"].append({"id": 2, "file_name": "b.png"})
     content["annotations"] += [each | {"image_id": 2} for each in content["annotations"]]
     (tmp_path / "people.json").write_text(json.dumps(content))
-    assert evaluated("--pictures", tmp_path, "--fps", 25) == 0
-    assert "2 pictures, 4 people" in capsys.readouterr().out
-    assert evaluated("--pictures", tmp_path, "--fps", 0) == 2
+    assert evaluated("--images", tmp_path, "--fps", 25) == 0
+    assert "2 images, 4 people" in capsys.readouterr().out
+    assert evaluated("--images", tmp_path, "--fps", 0) == 2
 
 
-def test_a_video_becomes_pictures_named_by_their_frames(tmp_path: Path, root: Path) -> None:
-    video, script = tmp_path / "a.mp4", root / "examples" / "video_pictures.py"
+def test_a_video_becomes_images_named_by_their_frames(tmp_path: Path, root: Path) -> None:
+    video, script = tmp_path / "a.mp4", root / "examples" / "video_images.py"
     with VideoWriter(video, 10.0) as writer:
         for grey in (0, 60, 120, 180, 240):
             writer.write(np.full((48, 96, 3), grey, np.uint8))
@@ -120,9 +118,9 @@ def test_a_video_becomes_pictures_named_by_their_frames(tmp_path: Path, root: Pa
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
     done = run(video, tmp_path / "out", "--every", 2, "--side", 64)
-    assert done.returncode == 0 and "3 pictures" in done.stdout, done.stderr
+    assert done.returncode == 0 and "3 images" in done.stdout, done.stderr
     for number, grey in ((0, 0), (2, 120), (4, 240)):
-        rgb = read_picture(tmp_path / "out" / f"{number:05d}.png")
+        rgb = read_image(tmp_path / "out" / f"{number:05d}.png")
         assert rgb is not None and rgb.shape == (32, 64, 3)
         assert abs(float(rgb.mean()) - grey) < 8
     missing = run(tmp_path / "none.mp4", tmp_path / "out")
@@ -131,7 +129,7 @@ def test_a_video_becomes_pictures_named_by_their_frames(tmp_path: Path, root: Pa
 
 def broken(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
     def write(folder: Path) -> None:
-        content = write_pictures(folder, annotation(1, LEFT))
+        content = write_images(folder, annotation(1, LEFT))
         change(content)
         (folder / "people.json").write_text(json.dumps(content))
 
@@ -139,17 +137,17 @@ def broken(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
 
 
 def without_file(folder: Path) -> None:
-    write_pictures(folder)
+    write_images(folder)
     (folder / "people.json").unlink()
 
 
 def cut_off(folder: Path) -> None:
-    write_pictures(folder)
+    write_images(folder)
     (folder / "people.json").write_text('{"images": [')
 
 
 def two_files(folder: Path) -> None:
-    write_pictures(folder)
+    write_images(folder)
     (folder / "more.json").write_text("{}")
 
 
@@ -159,7 +157,7 @@ SPOILT: dict[str, tuple[Callable[[Path], None], str]] = {
     "no JSON": (cut_off, "no readable JSON"),
     "no list": (broken(lambda c: c.pop("images")), "no list images"),
     "no images": (broken(lambda c: c["images"].clear()), "lists no images"),
-    "no picture": (broken(lambda c: c["images"][0].update(file_name="b.png")), "b.png"),
+    "no image": (broken(lambda c: c["images"][0].update(file_name="b.png")), "b.png"),
     "no file name": (broken(lambda c: c["images"][0].pop("file_name")), "lacks id or file_name"),
     "lost": (broken(lambda c: c["annotations"][0].update(image_id=7)), "unknown images: 7"),
     "no image id": (broken(lambda c: c["annotations"][0].pop("image_id")), "no image_id"),
@@ -194,15 +192,15 @@ def test_what_is_wrong_with_an_annotation_file_is_said(
 ) -> None:
     spoil, complaint = SPOILT[name]
     spoil(tmp_path)
-    assert evaluated("--pictures", tmp_path) == 2
+    assert evaluated("--images", tmp_path) == 2
     assert complaint in caplog.text
 
 
 def test_a_missing_folder_is_named(
     tmp_path: Path, evaluated: Evaluate, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert evaluated("--pictures", tmp_path / "none") == 2
-    assert evaluated("--pictures", tmp_path, "--annotations", tmp_path / "none.json") == 2
+    assert evaluated("--images", tmp_path / "none") == 2
+    assert evaluated("--images", tmp_path, "--annotations", tmp_path / "none.json") == 2
     assert evaluated("--data", tmp_path, "--crops", 0, "--clips", 0) == 2
     assert "no folder" in caplog.text and "no annotation file" in caplog.text
     assert "no whole frames" in caplog.text and "--split val" in caplog.text
@@ -214,11 +212,11 @@ def test_a_crowd_is_neither_right_nor_wrong(
     tmp_path: Path, evaluated: Evaluate, capsys: pytest.CaptureFixture[str]
 ) -> None:
     crowd = annotation(2, RIGHT) | {"iscrowd": 1, "segmentation": runs(RIGHT)}
-    write_pictures(tmp_path, annotation(1, LEFT), crowd)
-    assert evaluated("--pictures", tmp_path) == 0
+    write_images(tmp_path, annotation(1, LEFT), crowd)
+    assert evaluated("--images", tmp_path) == 0
     printed = capsys.readouterr().out
-    assert "1 pictures, 1 people" in printed
+    assert "1 images, 1 people" in printed
     assert "| precision of people | 1.000 |" in printed
-    assert "| pictures with the right number of people | 1.000 |" in printed
-    iou = float(printed.partition("| mask IoU of the whole picture | ")[2][:5])
+    assert "| images with the right number of people | 1.000 |" in printed
+    iou = float(printed.partition("| mask IoU of the whole image | ")[2][:5])
     assert iou > 0.9  # the crowd's pixels are found, and left out

@@ -86,7 +86,7 @@ def test_people_are_sorted_by_their_longer_side(batches: list[Batch]) -> None:
     assert scores["pck10_a half to three quarters"] == pytest.approx(1.0)
 
 
-def test_people_are_sorted_by_how_their_trunk_stands_in_the_picture(batches: list[Batch]) -> None:
+def test_people_are_sorted_by_how_their_trunk_stands_in_the_image(batches: list[Batch]) -> None:
     pose = np.zeros((4, len(Joint), 3))
     trunk = np.radians([5, 90, 90, 170])
     pose[:, [Joint.LEFT_SHOULDER, Joint.RIGHT_SHOULDER]] = np.stack(

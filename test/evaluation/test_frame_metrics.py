@@ -11,14 +11,14 @@ from thfm_ros.config import Config
 from thfm_ros.evaluation import report_tables as lines
 from thfm_ros.evaluation.frame_metrics import scores_of
 from thfm_ros.evaluation.handheld_jitter import strays_of
-from thfm_ros.evaluation.matching import Judged, match, relief_of
+from thfm_ros.evaluation.matching import ImageMatches, match, relief_of
 from thfm_ros.evaluation.matching import Person as Truth
 from thfm_ros.evaluation.synthetic_frames import frame_clips, judged_clips
 from thfm_ros.pipeline import PerceptionPipeline
 from thfm_ros.skeleton import Joint
 
 
-def judged(folder: Path, there: list[Person], seen: list[Person]) -> list[Judged]:
+def judged(folder: Path, there: list[Person], seen: list[Person]) -> list[ImageMatches]:
     write_frames(folder, there)
     engine = FakeEngine(K, lambda: seen)
     return judged_clips(PerceptionPipeline(engine, Config()), frame_clips(folder), 9)

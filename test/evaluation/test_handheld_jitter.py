@@ -8,7 +8,7 @@ from perceived import a_flat_body
 from still_frames import LEFT, RIGHT, write_frames
 
 from thfm_ros.evaluation import handheld_jitter as held
-from thfm_ros.evaluation.matching import Judged, Person
+from thfm_ros.evaluation.matching import ImageMatches, Person
 from thfm_ros.evaluation.synthetic_frames import Rendered, frame_clips
 from thfm_ros.skeleton import Joint
 
@@ -19,7 +19,7 @@ def clips(tmp_path: Path) -> list[list[Rendered]]:
     return list(held.held_clips(frame_clips(tmp_path / "frames")))
 
 
-def test_every_label_trembles_as_the_picture_does(clips: list[list[Rendered]]) -> None:
+def test_every_label_trembles_as_the_image_does(clips: list[list[Rendered]]) -> None:
     (clip,) = clips
     assert len(clip) == held.FRAMES and clip[0].rgb.shape == (480, 640, 3)
     for rendered in clip:
@@ -39,7 +39,7 @@ def test_the_tremor_is_a_few_pixels_and_never_still(clips: list[list[Rendered]])
     joints = np.stack([rendered.keypoints2d[0] for rendered in clips[0]])
     steps = np.linalg.norm(np.diff(joints, axis=0), axis=-1)
     assert 0.02 < steps.mean() < 4
-    assert np.ptp(steps, axis=1).max() < 1e-3  # the whole picture moves alike
+    assert np.ptp(steps, axis=1).max() < 1e-3  # the whole image moves alike
 
 
 def test_places_without_people_are_left_out(tmp_path: Path) -> None:
@@ -47,14 +47,14 @@ def test_places_without_people_are_left_out(tmp_path: Path) -> None:
     assert not list(held.held_clips(frame_clips(tmp_path / "frames")))
 
 
-def watched(offsets: np.ndarray, names: tuple[int, ...] = (1,) * 7) -> list[Judged]:
+def watched(offsets: np.ndarray, names: tuple[int, ...] = (1,) * 7) -> list[ImageMatches]:
     """Seven frames of somebody 100 pixels tall whose joints are said to be off by so much."""
     joints, box = np.random.default_rng(0).uniform(0, 100, (len(Joint), 2)), [0.0, 0, 100, 100]
     frames = []
     for name, offset in zip(names, offsets, strict=True):
         found = a_flat_body("a", box, joints + offset)
         there = Person(name, np.array(box), 5e3, joints, np.ones(len(Joint), bool), True)
-        frames.append(Judged(0, 200, (there,), (found,), ((0, 0),), (), np.nan, np.nan))
+        frames.append(ImageMatches(0, 200, (there,), (found,), ((0, 0),), (), np.nan, np.nan))
     return frames
 
 

@@ -19,9 +19,9 @@ def mistakes(folder: Path, there: list[Person], seen: list[Person]) -> list[np.n
     return list(mistakes_of(pipeline, frame_clips(folder)))
 
 
-def test_who_is_found_where_nobody_is_becomes_a_picture(tmp_path: Path) -> None:
-    (picture,) = mistakes(tmp_path / "frames", [RIGHT], [LEFT, RIGHT])
-    assert picture.shape == (128, 128, 3) and picture.dtype == np.uint8
+def test_who_is_found_where_nobody_is_becomes_a_image(tmp_path: Path) -> None:
+    (image,) = mistakes(tmp_path / "frames", [RIGHT], [LEFT, RIGHT])
+    assert image.shape == (128, 128, 3) and image.dtype == np.uint8
 
 
 def test_a_crop_that_shows_somebody_is_no_mistake(tmp_path: Path) -> None:

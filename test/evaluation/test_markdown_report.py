@@ -64,8 +64,8 @@ def test_a_page_without_markers_is_refused_and_left_alone(tmp_path: Path) -> Non
 
 
 def test_the_model_card_takes_every_section(root: Path) -> None:
-    pictures = [f"pictures of {folder}" for folder in ("walkers", "squats", "dancer")]
-    check_page(root / "docs" / "model_card.md", ["crops", "clips", "frames", *pictures])
+    images = [f"images of {folder}" for folder in ("walkers", "squats", "dancer")]
+    check_page(root / "docs" / "model_card.md", ["crops", "clips", "frames", *images])
 
 
 def parsed(*words: str) -> argparse.Namespace:
@@ -79,12 +79,12 @@ def test_the_page_names_the_command_but_no_folder_of_one_machine(tmp_path: Path)
     assert evaluate.command_of(given) == (
         "thfm evaluate --data data --crops 5 --set engine.kind=torch"
     )
-    assert evaluate.command_of(parsed("--pictures", "my pictures")) == (
-        "thfm evaluate --pictures 'my pictures'"
+    assert evaluate.command_of(parsed("--images", "my images")) == (
+        "thfm evaluate --images 'my images'"
     )
 
 
-def test_without_data_and_pictures_the_command_says_what_to_give() -> None:
+def test_without_data_and_images_the_command_says_what_to_give() -> None:
     with pytest.raises(PerceptionError, match="--data DIR"):
         evaluate.run(parsed())
     with pytest.raises(PerceptionError, match="no checkpoint"):

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from perceived import a_flat_body
 
-from thfm_ros.evaluation.matching import Judged, Person
+from thfm_ros.evaluation.matching import ImageMatches, Person
 from thfm_ros.evaluation.tracking_metrics import over_time
 from thfm_ros.metrics import pose as metrics
-from thfm_ros.skeleton import TWINS, Joint
+from thfm_ros.skeleton import FLIP_PAIRS, Joint
 
 
-def followed(names: list[str], noise: float = 0.0, move: float = 0.0) -> list[Judged]:
+def followed(names: list[str], noise: float = 0.0, move: float = 0.0) -> list[ImageMatches]:
     """One person of 100 pixels, frame by frame under these names."""
     rng = np.random.default_rng(0)
     joints, box = rng.uniform(0, 100, (len(Joint), 2)), np.array([0.0, 0, 100, 100])
@@ -23,7 +23,7 @@ def followed(names: list[str], noise: float = 0.0, move: float = 0.0) -> list[Ju
         said = there + 9 + rng.normal(0, noise, there.shape)
         pair = ((0, 0),)
         seen = (a_flat_body(name, [0, 0, 100, 100], said),)
-        found.append(Judged(0, 200, (person,), seen, pair, (), np.nan, np.nan))
+        found.append(ImageMatches(0, 200, (person,), seen, pair, (), np.nan, np.nan))
     return found
 
 
@@ -51,7 +51,7 @@ def test_pairs_that_fit_better_exchanged_are_swaps_where_that_can_be_seen() -> N
     truth[0, Joint.LEFT_KNEE] = truth[0, Joint.RIGHT_KNEE] + 1  # one behind the other
     labelled = np.ones((1, len(Joint)), bool)
     labelled[0, Joint.LEFT_WRIST] = False
-    mirrored = truth[:, list(TWINS)]
+    mirrored = truth[:, list(FLIP_PAIRS)]
     exchanged, decidable = metrics.exchanged_pairs(mirrored, truth, labelled)
     here = [
         left.name for (left, _), known in zip(metrics.PAIRS, decidable[0], strict=True) if known

@@ -29,7 +29,7 @@ WINDOWS = st.integers(1, 4).map(lambda k: 1 + 4 * k)
 
 
 @given(width=SIDES, height=SIDES, size=SIZES)
-def test_a_letterbox_shows_the_whole_picture_in_the_middle(
+def test_a_letterbox_shows_the_whole_image_in_the_middle(
     width: int, height: int, size: tuple[int, int]
 ) -> None:
     box = letterbox(width, height, size)
@@ -41,7 +41,7 @@ def test_a_letterbox_shows_the_whole_picture_in_the_middle(
     assert min(left, top, right, below) >= 0
     assert abs(left - right) <= 1
     assert abs(top - below) <= 1
-    # One side fills the picture, but for what rounding to whole source pixels costs.
+    # One side fills the image, but for what rounding to whole source pixels costs.
     step = math.gcd(*size)
     assert left + right < size[0] / step or top + below < size[1] / step
 
@@ -63,12 +63,12 @@ def test_a_point_of_the_source_is_where_the_letterbox_says(w: int, h: int, seed:
 
 
 def _bars(w: int, h: int) -> torch.Tensor:
-    """What a black picture leaves grey: only what is no bar counts as the spot."""
+    """What a black image leaves grey: only what is no bar counts as the spot."""
     black = to_network([np.zeros((h, w, 3), np.uint8)], letterbox(w, h, (96, 64)))
     return (black[0, 0, 0] + 1) / 2 * 255 / OUTSIDE
 
 
-def test_bars_are_grey_and_the_picture_keeps_its_colours() -> None:
+def test_bars_are_grey_and_the_image_keeps_its_colours() -> None:
     frame = np.full((48, 48, 3), (255, 0, 51), np.uint8)
     clip = to_network([frame, frame], letterbox(48, 48, (96, 48)))
     assert clip.shape == (1, 3, 2, 48, 96)

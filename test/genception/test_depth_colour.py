@@ -45,7 +45,7 @@ def test_of_equally_near_edges_the_official_one_is_taken() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "picture", "scale"),
+    ("wanted", "image", "scale"),
     [
         ("video_f_reldepth", "video_f", 0.4),
         ("video_u8_reldepth", "video_u8", 0.4),
@@ -53,10 +53,10 @@ def test_of_equally_near_edges_the_official_one_is_taken() -> None:
     ],
 )
 def test_a_video_of_colours_becomes_the_official_depth(
-    wanted: str, picture: str, scale: float
+    wanted: str, image: str, scale: float
 ) -> None:
-    got = colour_to_depth(stored(f"{picture}_rgb"), scale)
-    sure = ~stored(f"{picture}_near_tie")
+    got = colour_to_depth(stored(f"{image}_rgb"), scale)
+    sure = ~stored(f"{image}_near_tie")
     torch.testing.assert_close(got[sure], stored(wanted)[sure], rtol=2e-5, atol=2e-6)
 
 
@@ -93,6 +93,6 @@ def test_an_unknown_colour_gives_an_unknown_depth() -> None:
 
 
 @pytest.mark.parametrize("rgb", [torch.zeros(4, 4), torch.zeros(4, 3, dtype=torch.uint8)])
-def test_something_else_than_a_picture_is_refused(rgb: Tensor) -> None:
+def test_something_else_than_a_image_is_refused(rgb: Tensor) -> None:
     with pytest.raises(GenceptionError, match="channels last"):
         colour_to_depth(rgb)

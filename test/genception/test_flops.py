@@ -56,14 +56,14 @@ def test_peak_forgets_what_is_gone_and_views_cost_nothing() -> None:
 
 def transformer_on_paper(config: GenceptionConfig, profile: Profile) -> int:
     _, _, latent_frames, rows, columns = profile.latent_shape()
-    video, pictures, d = latent_frames * rows * columns // 4, profile.frames, config.dim
-    tokens, length = video + 2 * pictures, 226
+    video, images, d = latent_frames * rows * columns // 4, profile.frames, config.dim
+    tokens, length = video + 2 * images, 226
     projections = 2 * tokens * d * d * (4 + 2) + 2 * tokens * d * config.ffn_dim * 2
-    self_attention = video * video + 2 * pictures * (video + pictures)
+    self_attention = video * video + 2 * images * (video + images)
     attention = 4 * d * (self_attention + tokens * length)
     patch = 4 * config.in_channels
     ends = 2 * video * d * patch + 2 * video * d * patch
-    heads = 2 * pictures * d * (config.token1_proj_dim + config.token2_proj_dim)
+    heads = 2 * images * d * (config.token1_proj_dim + config.token2_proj_dim)
     return config.num_layers * (projections + attention) + ends + heads
 
 

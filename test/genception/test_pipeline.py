@@ -93,7 +93,7 @@ def test_what_cannot_be_done_is_refused(pipeline: Pipeline) -> None:
         pipeline.step(clip, frozenset({Task.BODIES}))
     odd = Intrinsics(1, 1, 1, 1, width=64, height=48)
     frame = Frame(clip.newest.rgb, 99, "camera", odd)
-    with pytest.raises(PerceptionError, match="calibration is for pictures of 64x48"):
+    with pytest.raises(PerceptionError, match="calibration is for images of 64x48"):
         pipeline.step(Clip((frame,), 9), DEPTH)
 
 

@@ -102,7 +102,7 @@ def test_the_video_is_minus_the_velocity_that_diffusers_computes(
     outputs = ours(latents, prompt, time)
     error = (outputs.video_latents + velocity).abs().max() / velocity.abs().max()
     assert error < 1e-5
-    pictures = 4 * (frames - 1) + 1
-    assert outputs.tokens1.shape == (batch, pictures, 2, 2)
-    assert outputs.tokens2.shape == (batch, pictures, 33, 3)
+    images = 4 * (frames - 1) + 1
+    assert outputs.tokens1.shape == (batch, images, 2, 2)
+    assert outputs.tokens2.shape == (batch, images, 33, 3)
     assert torch.isfinite(outputs.tokens1).all()

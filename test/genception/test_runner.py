@@ -39,8 +39,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> GenceptionCheckpoint
 
 def frames(count: int, width: int = 40, height: int = 30) -> list[Frame]:
     rng = np.random.default_rng(0)
-    pictures = rng.integers(0, 256, (count, height, width, 3), np.uint8)
-    return [Frame(rgb, 10 + 33 * i, "camera") for i, rgb in enumerate(pictures)]
+    images = rng.integers(0, 256, (count, height, width, 3), np.uint8)
+    return [Frame(rgb, 10 + 33 * i, "camera") for i, rgb in enumerate(images)]
 
 
 def run(runner: GenceptionRunner, stream: list[Frame], tasks: frozenset[Task]) -> list[Perception]:

@@ -1,12 +1,12 @@
 import dataclasses
 
 import numpy as np
-from fake_engine import Person, box_of, picture, pixels_of
+from fake_engine import Person, box_of, image, pixels_of
 from perfect_sight import SIZE, K, sight
 
 from thfm_ros.contract import Body, Perception, Task, TrackState
 from thfm_ros.media import drawing as draw
-from thfm_ros.perception.array_pool import Sheets
+from thfm_ros.perception.array_pool import ArrayPool
 from thfm_ros.perception.dense_maps import Canvas
 from thfm_ros.skeleton import PART_NAMES, Joint
 
@@ -16,13 +16,13 @@ PERSON = Person(0.1, 0, 3)
 def a_perception(*names: str, state: TrackState = TrackState.TRACKED) -> Perception:
     found = sight(PERSON)
     bodies = tuple(dataclasses.replace(found.body, id=name, state=state) for name in names)
-    canvas = Canvas(*SIZE, frozenset(Task), metric=True, threshold=0.5, sheets=Sheets())
+    canvas = Canvas(*SIZE, frozenset(Task), metric=True, threshold=0.5, sheets=ArrayPool())
     maps = canvas.paint([(0, found)] if names else [])
     return Perception(0, "camera", *SIZE, K, bodies, **maps)
 
 
 def test_the_overlay_changes_people_only_and_leaves_the_frame_alone() -> None:
-    rgb = picture(K)
+    rgb = image(K)
     before = rgb.copy()
     drawn = draw.overlay(rgb, a_perception("abcde"))
     np.testing.assert_array_equal(rgb, before)
@@ -35,16 +35,16 @@ def test_the_overlay_changes_people_only_and_leaves_the_frame_alone() -> None:
 
 
 def test_an_empty_room_is_shown_as_it_is() -> None:
-    np.testing.assert_array_equal(draw.overlay(picture(K), a_perception()), picture(K))
+    np.testing.assert_array_equal(draw.overlay(image(K), a_perception()), image(K))
 
 
 def test_somebody_who_is_only_remembered_is_not_drawn() -> None:
     seen = dataclasses.replace(a_perception("abcde", state=TrackState.LOST), mask=None)
-    np.testing.assert_array_equal(draw.overlay(picture(K), seen), picture(K))
+    np.testing.assert_array_equal(draw.overlay(image(K), seen), image(K))
 
 
 def test_views_of_any_order_can_be_drawn_on() -> None:
-    rgb = picture(K)
+    rgb = image(K)
     bgr = np.ascontiguousarray(rgb[..., ::-1])[..., ::-1]
     seen = a_perception("abcde")
     np.testing.assert_array_equal(draw.overlay(bgr, seen), draw.overlay(rgb, seen))
@@ -78,7 +78,7 @@ def test_left_is_green_and_right_is_orange() -> None:
         assert colour.argmax() == strongest
 
 
-def test_a_joint_far_outside_the_picture_is_no_trouble() -> None:
+def test_a_joint_far_outside_the_image_is_no_trouble() -> None:
     body = sight(PERSON).body
     keypoints = body.keypoints.copy()
     keypoints[Joint.LEFT_WRIST] = [1e9, -1e9, 0.5]
@@ -132,9 +132,9 @@ def test_dense_pose_runs_round_and_along_each_part() -> None:
 
 def test_all_maps_stand_side_by_side_in_rows_of_three() -> None:
     seen = a_perception("abcde")
-    sheet = draw.side_by_side(picture(K), seen, draw.DepthScale(), panel_width=320)
+    sheet = draw.side_by_side(image(K), seen, draw.DepthScale(), panel_width=320)
     assert sheet.shape == (2 * 240, 3 * 320, 3)
     flat = dataclasses.replace(
         seen, depth_m=None, normals=None, parts=None, dense_pose=None, mask=None
     )
-    assert draw.side_by_side(picture(K), flat, draw.DepthScale(), 9999).shape == (480, 1280, 3)
+    assert draw.side_by_side(image(K), flat, draw.DepthScale(), 9999).shape == (480, 1280, 3)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from thfm_ros.media.npz_writer import GrowingArchive
-from thfm_ros.media.video import Video, VideoError, VideoWriter, fitted, picture_files
+from thfm_ros.media.video import Video, VideoError, VideoWriter, fitted, image_files
 
 
 def test_a_growing_archive_is_what_numpy_would_have_written(tmp_path: Path) -> None:
@@ -45,10 +45,10 @@ def test_frames_of_other_sizes_are_fitted_into_the_first(tmp_path: Path) -> None
     assert fitted(np.ones((10, 20, 3), np.uint8), (20, 10)).shape == (10, 20, 3)
 
 
-def test_pictures_come_by_name(tmp_path: Path) -> None:
+def test_images_come_by_name(tmp_path: Path) -> None:
     for name in ("b.JPG", "a.png", "c.txt"):
         (tmp_path / name).touch()
-    assert [path.name for path in picture_files(tmp_path)] == ["a.png", "b.JPG"]
+    assert [path.name for path in image_files(tmp_path)] == ["a.png", "b.JPG"]
 
 
 def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,6 +95,6 @@ def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     with open(name, "wb"):
         pass
     with pytest.raises(VideoError, match="not UTF-8: rename it"):
-        picture_files(tmp_path)
+        image_files(tmp_path)
     with pytest.raises(VideoError, match="not UTF-8: rename it"):
         Video(Path(os.fsdecode(name)))

@@ -65,26 +65,26 @@ def ranked(scores: list[float], alike: list[list[float]], counts: list[bool]) ->
 
 def test_one_right_and_one_lost_person_give_the_share_of_recalls_that_were_reached() -> None:
     # Precision 1 up to recall 1/2: 51 of the 101 recalls 0, 0.01, ... 1.
-    picture = ranked([0.9], [[0.8, 0.1]], [True, True])
-    assert average_precision([picture], HALF) == pytest.approx(51 / 101)
+    image = ranked([0.9], [[0.8, 0.1]], [True, True])
+    assert average_precision([image], HALF) == pytest.approx(51 / 101)
 
 
 def test_a_surer_mistake_halves_the_precision() -> None:
-    picture = ranked([0.9, 0.4], [[0.1], [0.8]], [True])
-    assert average_precision([picture], HALF) == pytest.approx(1 / 2)
+    image = ranked([0.9, 0.4], [[0.1], [0.8]], [True])
+    assert average_precision([image], HALF) == pytest.approx(1 / 2)
     less_sure = ranked([0.3, 0.4], [[0.1], [0.8]], [True])
     assert average_precision([less_sure], HALF) == pytest.approx(1.0)
 
 
 def test_precision_that_falls_later_is_averaged_over_the_recalls() -> None:
     # Right, wrong, right of two people: precision 1 to recall 1/2, then 2/3.
-    picture = ranked([0.9, 0.8, 0.7], [[0.9, 0], [0.1, 0.1], [0, 0.9]], [True, True])
-    assert average_precision([picture], HALF) == pytest.approx((51 + 50 * 2 / 3) / 101)
+    image = ranked([0.9, 0.8, 0.7], [[0.9, 0], [0.1, 0.1], [0, 0.9]], [True, True])
+    assert average_precision([image], HALF) == pytest.approx((51 + 50 * 2 / 3) / 101)
 
 
 def test_nobody_is_found_twice() -> None:
-    picture = ranked([0.9, 0.8], [[0.9, 0], [0.8, 0.6]], [True, True])
-    assert average_precision([picture], HALF) == pytest.approx(1.0)
+    image = ranked([0.9, 0.8], [[0.9, 0], [0.8, 0.6]], [True, True])
+    assert average_precision([image], HALF) == pytest.approx(1.0)
     alone = ranked([0.9, 0.8], [[0.9], [0.8]], [True])
     other = ranked([0.7], [[0.9]], [True])
     # Right, wrong, right.

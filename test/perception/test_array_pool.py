@@ -7,7 +7,7 @@ from fake_engine import Person
 from perfect_sight import SIZE, sight
 
 from thfm_ros.contract import Task
-from thfm_ros.perception.array_pool import Sheets
+from thfm_ros.perception.array_pool import ArrayPool
 from thfm_ros.perception.dense_maps import Canvas
 from thfm_ros.perception.malloc_tuning import keep_freed_memory
 
@@ -16,7 +16,7 @@ ALL = slice(None)
 
 
 def test_a_sheet_that_nobody_holds_is_used_again_and_blank() -> None:
-    sheets = Sheets()
+    sheets = ArrayPool()
     sheet = sheets.take("depth", (4, 5), BLANK)
     sheet.part(slice(1, 3), slice(2, 4))[:] = 7
     address = sheet.values.ctypes.data
@@ -29,7 +29,7 @@ def test_a_sheet_that_nobody_holds_is_used_again_and_blank() -> None:
 
 @pytest.mark.parametrize("hold", [lambda a: a, lambda a: a[1:, 2], memoryview, lambda a: [a]])
 def test_a_sheet_that_somebody_holds_is_left_alone(hold: object) -> None:
-    sheets = Sheets()
+    sheets = ArrayPool()
     held = hold(sheets.take("depth", (4, 5), BLANK).values)  # type: ignore[operator]
     other = sheets.take("depth", (4, 5), BLANK)
     other.part(ALL, ALL)[:] = 1
@@ -39,14 +39,14 @@ def test_a_sheet_that_somebody_holds_is_left_alone(hold: object) -> None:
 
 
 def test_sheets_of_other_purposes_and_sizes_are_others() -> None:
-    sheets = Sheets()
+    sheets = ArrayPool()
     sheets.take("depth", (4, 5), BLANK)
     assert sheets.take("mask", (4, 5), np.float32(0)).values.tolist() == [[0.0] * 5] * 4
     assert sheets.take("depth", (5, 4), BLANK).values.shape == (5, 4)
 
 
 def test_a_reader_who_never_lets_go_does_not_make_memory_grow() -> None:
-    sheets = Sheets()
+    sheets = ArrayPool()
     held = [sheets.take("depth", (4, 5), BLANK).values for _ in range(50)]
     assert len({each.ctypes.data for each in held}) == 50
     counts = [sys.getrefcount(each) for each in held]
@@ -54,11 +54,11 @@ def test_a_reader_who_never_lets_go_does_not_make_memory_grow() -> None:
 
 
 def test_painting_on_used_sheets_equals_painting_on_new_ones() -> None:
-    sheets = Sheets()
+    sheets = ArrayPool()
     tasks = frozenset(Task) - {Task.BODIES}
     for person in (Person(-0.4, 0, 3), Person(0.5, 0.1, 4), Person(0.5, 0, 2)):
         painted = []
-        for store in (sheets, Sheets()):
+        for store in (sheets, ArrayPool()):
             canvas = Canvas(*SIZE, tasks, metric=True, threshold=0.5, sheets=store)
             painted.append(canvas.paint([(0, sight(person))]))
         for name, values in painted[0].items():

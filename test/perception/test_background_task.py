@@ -7,12 +7,12 @@ import time
 
 import pytest
 
-from thfm_ros.perception.background_task import Errand
+from thfm_ros.perception.background_task import BackgroundTask
 
 
 def test_the_result_is_waited_for() -> None:
     go_on = threading.Event()
-    errand = Errand(lambda: go_on.wait(10), "work")
+    errand = BackgroundTask(lambda: go_on.wait(10), "work")
     assert errand.runs
     go_on.set()
     assert errand.result() is True
@@ -20,14 +20,14 @@ def test_the_result_is_waited_for() -> None:
 
 
 def test_an_error_is_raised_where_the_result_is_asked_for() -> None:
-    errand = Errand(lambda: 1 / 0, "work")
+    errand = BackgroundTask(lambda: 1 / 0, "work")
     with pytest.raises(ZeroDivisionError):
         errand.result()
 
 
 def ended(work: str) -> tuple[str, int, float]:
     """Output and exit code of a process that ends while it has an errand; and how long it took."""
-    imports = "import time\nfrom thfm_ros.perception.background_task import Errand"
+    imports = "import time\nfrom thfm_ros.perception.background_task import BackgroundTask"
     script = f"{imports}\nErrand(lambda: {work}, 'work')"
     began = time.monotonic()
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

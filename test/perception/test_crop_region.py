@@ -50,7 +50,7 @@ def test_the_whole_frame_holds_every_pixel_and_wastes_at_most_one_side(
 
 
 @given(sizes)
-def test_parts_cover_a_large_picture_and_share_their_edges(size: tuple[int, int]) -> None:
+def test_parts_cover_a_large_image_and_share_their_edges(size: tuple[int, int]) -> None:
     parts = [corners(part) for part in parts_of_frame(*size, FRAME)]
     if max(size[0] / 192, size[1] / 144) < 1.5:
         assert parts == []
@@ -67,7 +67,7 @@ def test_parts_cover_a_large_picture_and_share_their_edges(size: tuple[int, int]
 
 
 @pytest.mark.parametrize("size", [(640, 480), (768, 576), (1280, 960)])
-def test_a_picture_of_the_same_shape_is_not_padded(size: tuple[int, int]) -> None:
+def test_a_image_of_the_same_shape_is_not_padded(size: tuple[int, int]) -> None:
     assert corners(whole_frame(*size, FRAME)) == (0, 0, *size)
 
 
@@ -136,16 +136,16 @@ def test_a_crop_follows_a_person_who_leaves_its_middle_or_changes_size(
 
 
 @given(boxes)
-def test_the_cut_picture_lies_where_the_map_says(box: np.ndarray) -> None:
+def test_the_cut_image_lies_where_the_map_says(box: np.ndarray) -> None:
     k = camera()
     region = around(box, CROP, RegionConfig(min_person_px=40))
-    picture = cut(coordinate_frame(k), region)
-    assert picture.shape == (128, 128, 3) and picture.dtype == np.uint8
+    image = cut(coordinate_frame(k), region)
+    assert image.shape == (128, 128, 3) and image.dtype == np.uint8
     x0, y0, x1, y1 = source_rectangle(region.map)
     seen = max(0, min(x1, 640) - max(x0, 0)) * max(0, min(y1, 480) - max(y0, 0))
     if seen < 0.1 * (x1 - x0) * (y1 - y0):
-        return  # too little of the picture for the straight-line fit
-    found = map_seen_in(picture, k)
+        return  # too little of the image for the straight-line fit
+    found = map_seen_in(image, k)
     # the colours are 8 bits of 640 and 480 pixels
     assert found.scale == pytest.approx(region.map.scale, rel=0.05, abs=0.05)
     assert found.offset_x == pytest.approx(region.map.offset_x, abs=3)
@@ -155,12 +155,12 @@ def test_the_cut_picture_lies_where_the_map_says(box: np.ndarray) -> None:
 def test_a_cut_is_exactly_the_area_mean_of_its_pixels() -> None:
     rgb = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
     region = Region(PixelMap(2.0, 16, 32, 32, 32), RegionKind.PERSON)
-    picture = cut(Frame(rgb, 0, "c"), region)
+    image = cut(Frame(rgb, 0, "c"), region)
     plain = rgb[32:96, 16:80].reshape(32, 2, 32, 2, 3).astype(float).mean(axis=(1, 3))
-    np.testing.assert_allclose(picture, plain, atol=0.51)
+    np.testing.assert_allclose(image, plain, atol=0.51)
 
 
-def test_what_lies_outside_the_picture_is_grey() -> None:
+def test_what_lies_outside_the_image_is_grey() -> None:
     frame = Frame(np.zeros((100, 100, 3), np.uint8), 0, "c")
     above = cut(frame, Region(PixelMap(1.0, 0, -64, 128, 128), RegionKind.PERSON))
     assert (above[:64] == OUTSIDE).all() and (above[:, 100:] == OUTSIDE).all()
@@ -180,15 +180,15 @@ def test_views_of_messages_are_cut_as_their_contiguous_twins(where: tuple[int, i
     padded_rows = np.zeros((90, 128, 3), np.uint8)
     padded_rows[:, :110] = rgb
     for view in (bgr, rgba, padded_rows[:, :110]):
-        picture = cut(Frame(view, 0, "c"), region)
-        assert picture.flags.c_contiguous
-        np.testing.assert_array_equal(picture, plain)
+        image = cut(Frame(view, 0, "c"), region)
+        assert image.flags.c_contiguous
+        np.testing.assert_array_equal(image, plain)
 
 
 def test_a_small_person_is_enlarged_smoothly() -> None:
     ramp = np.repeat(np.arange(0, 120, 3, dtype=np.uint8)[None, :, None], 40, 0).repeat(3, 2)
-    picture = cut(Frame(ramp, 0, "c"), Region(PixelMap(0.25, 4, 4, 128, 128), RegionKind.PERSON))
-    steps = np.diff(picture[64, :, 0].astype(int))
+    image = cut(Frame(ramp, 0, "c"), Region(PixelMap(0.25, 4, 4, 128, 128), RegionKind.PERSON))
+    steps = np.diff(image[64, :, 0].astype(int))
     assert steps.min() >= 0 and steps.max() <= 1  # blocks would show as steps of 3
     expected = cv2.resize(ramp[4:36, 4:36], CROP, interpolation=cv2.INTER_LINEAR)
-    np.testing.assert_array_equal(picture, expected)
+    np.testing.assert_array_equal(image, expected)

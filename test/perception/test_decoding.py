@@ -95,7 +95,7 @@ def test_without_maps_the_box_comes_from_the_joints() -> None:
     np.testing.assert_allclose(found.body.box, box, atol=0.04 * (box[3] - box[1]))
 
 
-def test_without_calibration_nothing_is_metric_but_the_picture_is() -> None:
+def test_without_calibration_nothing_is_metric_but_the_image_is() -> None:
     with_k, without = sight(Person(0.2, 0, 4)).body, sight(Person(0.2, 0, 4), calibrated=False).body
     np.testing.assert_array_equal(with_k.keypoints, without.keypoints)
     np.testing.assert_array_equal(with_k.box, without.box)
@@ -175,9 +175,7 @@ def test_the_frame_pass_finds_everybody_with_their_boxes() -> None:
 
 
 @pytest.mark.parametrize(("logit", "found"), [(-1.0, True), (-3.0, False)])
-def test_who_is_only_suspected_in_the_whole_picture_is_a_candidate(
-    logit: float, found: bool
-) -> None:
+def test_who_is_only_suspected_in_the_whole_image_is_a_candidate(logit: float, found: bool) -> None:
     """Before a busy background the first look is unsure of people whom a crop shows clearly."""
     region = whole_frame(*SIZE, (192, 144)).map
     raw = perfect(region, K, [Person(0, 0, 5)])

@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 from perfect_sight import SIZE, K, sight
 
 from thfm_ros.contract import Task
-from thfm_ros.perception.array_pool import Sheets
-from thfm_ros.perception.decoding import Sighting
-from thfm_ros.perception.dense_maps import NOBODY, Canvas
+from thfm_ros.perception.array_pool import ArrayPool
+from thfm_ros.perception.decoding import Detection
+from thfm_ros.perception.dense_maps import BACKGROUND_ID, Canvas
 
 
 def paint(
-    *sightings: Sighting, tasks: frozenset[Task] = frozenset(Task), metric: bool = True
+    *detections: Detection, tasks: frozenset[Task] = frozenset(Task), metric: bool = True
 ) -> dict[str, np.ndarray]:
-    canvas = Canvas(*SIZE, tasks, metric=metric, threshold=0.5, sheets=Sheets())
-    return canvas.paint(list(enumerate(sightings)))
+    canvas = Canvas(*SIZE, tasks, metric=metric, threshold=0.5, sheets=ArrayPool())
+    return canvas.paint(list(enumerate(detections)))
 
 
 people_in_view = st.builds(
@@ -54,7 +54,7 @@ def test_everything_is_painted_where_the_person_is_and_unknown_elsewhere() -> No
     for name in ("depth_m", "normals", "dense_pose"):
         known = np.isfinite(maps[name]).reshape(480, 640, -1).all(-1)
         np.testing.assert_array_equal(known, here)
-    assert (maps["instances"][~here] == NOBODY).all() and (maps["parts"][~here] == 0).all()
+    assert (maps["instances"][~here] == BACKGROUND_ID).all() and (maps["parts"][~here] == 0).all()
     assert (maps["parts"][here] > 0).all()
     assert {name: each.dtype.name for name, each in maps.items()} == {
         "mask": "float32",
@@ -97,8 +97,8 @@ def test_parts_and_surface_follow_the_person() -> None:
 def test_the_nearer_person_covers_the_farther_one() -> None:
     near, far = Person(0.0, 0, 3), Person(0.8, 0, 5)
     for order in ((near, far), (far, near)):
-        sightings = [sight(near, far) if each is near else sight(far, near) for each in order]
-        maps = paint(*sightings)
+        detections = [sight(near, far) if each is near else sight(far, near) for each in order]
+        maps = paint(*detections)
         x0, y0, x1, y1 = (int(edge) for edge in box_of(near, K))
         here = maps["instances"][y0 + 12 : y1 - 12, x0 + 12 : x1 - 12]
         assert (here == order.index(near)).mean() > 0.99
@@ -107,8 +107,8 @@ def test_the_nearer_person_covers_the_farther_one() -> None:
 
 def test_without_calibration_depth_counts_in_distances_of_the_nearest_person() -> None:
     near, far = Person(-0.6, 0, 3), Person(1.0, 0, 6)
-    sightings = [sight(each, calibrated=False) for each in (far, near)]
-    maps = paint(*sightings, metric=False)
+    detections = [sight(each, calibrated=False) for each in (far, near)]
+    maps = paint(*detections, metric=False)
     assert "depth_m" not in maps
     for index, ratio in ((0, 2.0), (1, 1.0)):
         depth = maps["depth_relative"][maps["instances"] == index]
@@ -125,7 +125,7 @@ def test_only_what_was_asked_for_is_painted() -> None:
 def test_an_empty_room_has_maps_without_anybody() -> None:
     maps = paint()
     assert np.isnan(maps["depth_m"]).all() and not maps["mask"].any()
-    assert (maps["instances"] == NOBODY).all() and not maps["parts"].any()
+    assert (maps["instances"] == BACKGROUND_ID).all() and not maps["parts"].any()
 
 
 def test_a_person_of_unknown_distance_is_painted_behind_the_others() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thfm_ros.perception.instance_grouping import Cluster, people_from_votes
+from thfm_ros.perception.instance_grouping import Cluster, group_instances
 
 Box = tuple[int, int, int, int]
 
@@ -27,7 +27,7 @@ def a_map(
 
 
 def find(mask: np.ndarray, votes: np.ndarray, min_side: float = 3) -> list[Cluster]:
-    return people_from_votes(mask, votes, threshold=0.5, radius=0.3, min_side=min_side)[0]
+    return group_instances(mask, votes, threshold=0.5, radius=0.3, min_side=min_side)[0]
 
 
 def boxes_of(clusters: list[Cluster]) -> list[list[float]]:
@@ -79,7 +79,7 @@ def test_votes_that_are_too_short_still_tell_people_apart() -> None:
 
 
 def test_an_empty_map_has_nobody() -> None:
-    clusters, numbers = people_from_votes(
+    clusters, numbers = group_instances(
         np.zeros((72, 96), np.float32),
         np.zeros((2, 72, 96), np.float32),
         threshold=0.5,
@@ -108,7 +108,7 @@ def test_numbers_and_clusters_agree_whatever_comes(
 ) -> None:
     boxes = [(x, y, min(x + w, 96), min(y + h, 72)) for x, y, w, h in rectangles]
     mask, votes = a_map(boxes, noise, seed=seed)
-    clusters, numbers = people_from_votes(mask, votes, threshold=0.5, radius=0.3, min_side=2)
+    clusters, numbers = group_instances(mask, votes, threshold=0.5, radius=0.3, min_side=2)
     assert numbers.max() == len(clusters) - 1
     assert (numbers[mask < 0.5] == -1).all()
     for number, each in enumerate(clusters):

@@ -1,4 +1,4 @@
-"""Looks at the whole picture: when they are due, and that nobody waits for one beside a camera."""
+"""Looks at the whole image: when they are due, and that nobody waits for one beside a camera."""
 
 import threading
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ PATIENCE_S = 20.0
 
 
 class Gate(FakeEngine):
-    """Looks at the whole picture only while the gate is open."""
+    """Looks at the whole image only while the gate is open."""
 
     def __init__(self, people: list[Person]) -> None:
         super().__init__(K, lambda: people)
@@ -42,7 +42,7 @@ class Gate(FakeEngine):
 
 
 class ShortSighted(FakeEngine):
-    """Sees nobody in the whole picture or a part of it who is lower than 24 pixels there."""
+    """Sees nobody in the whole image or a part of it who is lower than 24 pixels there."""
 
     def __init__(self, people: list[Person]) -> None:
         super().__init__(K, lambda: people)
@@ -86,7 +86,7 @@ class Camera:
         return self.pipeline.step(clip, ALL)
 
     def whole_looks(self, frames: int) -> list[int]:
-        """Numbers of the frames in which the whole picture was looked at."""
+        """Numbers of the frames in which the whole image was looked at."""
         looked = []
         for number in range(frames):
             before = self.engine.steps.count(WHOLE)
@@ -143,14 +143,14 @@ def test_small_people_are_found_by_looks_at_parts(live: bool, parts: bool) -> No
     np.testing.assert_allclose(boxes(seen), sorted(box_of(p, K).tolist() for p in wanted), atol=3)
 
 
-def test_beside_a_camera_parts_take_turns_with_the_whole_picture() -> None:
+def test_beside_a_camera_parts_take_turns_with_the_whole_image() -> None:
     camera = short_sighted([], live=True)
     for _ in range(9):
         camera.step()
     assert camera.engine.scales == [3.3, 3.3, 2.0] * 3  # type: ignore[attr-defined]
 
 
-def test_who_got_lost_is_looked_for_in_the_whole_picture() -> None:
+def test_who_got_lost_is_looked_for_in_the_whole_image() -> None:
     near, other = Person(-0.4, 0, 3), Person(0.8, 0, 4)
     people = [near, other]
     camera = short_sighted(people, live=True)
@@ -166,7 +166,7 @@ def test_a_recording_is_looked_at_by_its_frames_alone() -> None:
     assert camera.whole_looks(12) == [0, 0, 0, 0, 0, 5, 10]  # first the parts as well
 
 
-def test_nobody_waits_for_a_look_at_the_whole_picture(camera_with_search_beside: Camera) -> None:
+def test_nobody_waits_for_a_look_at_the_whole_image(camera_with_search_beside: Camera) -> None:
     camera = camera_with_search_beside
     camera.engine.open.clear()
     for _ in range(5):  # a look that stands in the closed gate would hang here

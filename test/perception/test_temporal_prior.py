@@ -1,4 +1,4 @@
-"""A joint that could be in two places stays where it was, unless the picture insists."""
+"""A joint that could be in two places stays where it was, unless the image insists."""
 
 import math
 
@@ -45,7 +45,7 @@ def two_places(favour: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("favour", "age_s", "stays"), [
-    (2.0, 0.0, True), (5.0, 0.0, False),  # the picture insists
+    (2.0, 0.0, True), (5.0, 0.0, False),  # the image insists
     (2.0, 0.033, True), (2.0, 0.5, False),  # too long ago
 ])  # fmt: skip
 def test_a_joint_stays_unless_the_other_place_is_much_likelier(
@@ -54,7 +54,7 @@ def test_a_joint_stays_unless_the_other_place_is_much_likelier(
     prior = remembered(np.array([[6.5, 5.5]]), age_s, HOLD, (32, 32))
     found = find_joints(two_places(favour), prior)
     np.testing.assert_allclose(found.places[0], [6.5, 5.5] if stays else [26.5, 25.5], atol=1e-3)
-    # What it says of its certainty is the picture's word alone.
+    # What it says of its certainty is the image's word alone.
     share = 1 / (1 + favour) if stays else favour / (1 + favour)
     assert found.mass[0] == pytest.approx(share, abs=0.01)
 
@@ -86,7 +86,9 @@ class Undecided(FakeEngine):
 
 def wanders(hold: float) -> float:
     """How far the wrist goes from frame to frame, pixels, at most."""
-    config = config_from({"track.seed": 1, "track.smoothing": "none", "decode.joint_hold": hold})
+    config = config_from(
+        {"track.seed": 1, "track.smoothing": "none", "decode.temporal_prior_weight": hold}
+    )
     engine = Undecided(K, lambda: [Person(0, 0, 3)])
     pipeline, window = PerceptionPipeline(engine, config), FrameWindow(config.window)
     places = []

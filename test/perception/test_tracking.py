@@ -11,14 +11,14 @@ from thfm_ros.config import DecodeConfig, RegionConfig, TrackConfig
 from thfm_ros.contract import TrackState
 from thfm_ros.geometry import covered, iou
 from thfm_ros.perception.crop_region import around
-from thfm_ros.perception.decoding import Expected, Sighting, decode_person
+from thfm_ros.perception.decoding import Detection, Expected, decode_person
 from thfm_ros.perception.tracking import Tracked, Tracker, same_person
 
 K = camera()
 STEP_NS = 33_000_000
 
 
-def a_sighting(x: float = 0.0, z: float = 3.0) -> Sighting:
+def a_sighting(x: float = 0.0, z: float = 3.0) -> Detection:
     person = Person(x, 0, z)
     region = around(box_of(person, K).astype(np.float32), (128, 128), RegionConfig())
     raw = perfect(region.map, K, [person])
@@ -61,7 +61,7 @@ def test_somebody_lost_is_remembered_for_a_while_and_not_reported_as_seen() -> N
     tracker = a_tracker(hits_to_confirm=1, lost_for_s=0.1)
     (seen,) = tracker.update(0, {}, [HERE])
     (lost,) = tracker.update(50_000_000, {}, [])
-    assert lost.sighting is None and lost.body.state is TrackState.LOST
+    assert lost.detection is None and lost.body.state is TrackState.LOST
     assert lost.body.id == seen.body.id
     assert 0 < lost.body.score < seen.body.score
     assert lost.body.root_covariance_m2[0] > seen.body.root_covariance_m2[0]
@@ -170,11 +170,11 @@ def test_other_settings_forget_people_but_give_no_id_again() -> None:
     assert heir.update(STEP_NS, {}, [HERE])[0].body.id != name
 
 
-def moved(sighting: Sighting, pixels: np.ndarray) -> Sighting:
-    keypoints = sighting.body.keypoints.copy()
+def moved(detection: Detection, pixels: np.ndarray) -> Detection:
+    keypoints = detection.body.keypoints.copy()
     keypoints[:, :2] += pixels.astype(np.float32)
     return dataclasses.replace(
-        sighting, body=dataclasses.replace(sighting.body, keypoints=keypoints)
+        detection, body=dataclasses.replace(detection.body, keypoints=keypoints)
     )
 
 

@@ -68,7 +68,7 @@ def test_an_image_resized_after_calibration_keeps_its_rays(factor: float) -> Non
     width, height = round(640 * factor), round(480 * factor)
     k = intrinsics_from_info(an_info(), width, height)
     full = intrinsics_from_info(an_info(), 640, 480)
-    # The right edge of the picture lies on the same ray, whatever its size.
+    # The right edge of the image lies on the same ray, whatever its size.
     assert (width - k.cx) / k.fx == pytest.approx((640 - full.cx) / full.fx)
     assert (height - k.cy) / k.fy == pytest.approx((480 - full.cy) / full.fy)
 

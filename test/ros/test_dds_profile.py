@@ -1,4 +1,4 @@
-"""The shared-memory profile: who sets it, when it is left alone, and that it carries pictures."""
+"""The shared-memory profile: who sets it, when it is left alone, and that it carries images."""
 
 import os
 from pathlib import Path
@@ -75,8 +75,8 @@ def test_large_best_effort_images_arrive_in_another_process(
     """640x480 in colour: without the profile about 98 of 100 are lost."""
     (tmp_path / "in").mkdir()
     for number in range(3):
-        picture = np.full((480, 640, 3), number, np.uint8)
-        cv2.imwrite(str(tmp_path / "in" / f"{number}.png"), picture)
+        image = np.full((480, 640, 3), number, np.uint8)
+        cv2.imwrite(str(tmp_path / "in" / f"{number}.png"), image)
     qos = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
     listener.listen(Image, "image", qos)
     values = {"source": tmp_path / "in", "rate_hz": 20, "loop": True, "wait_for_subscribers": 1}
@@ -84,5 +84,5 @@ def test_large_best_effort_images_arrive_in_another_process(
         got = listener.got["image"]
         assert listener.wait(lambda: len(got) >= 40, 20), f"{len(got)} images\n{replay.text()}"
     stamps = [m.header.stamp.sec + m.header.stamp.nanosec / 1e9 for m in got[:40]]
-    # 40 pictures of 20 Hz take 2 s when none is missing; a busy machine may stretch it.
+    # 40 images of 20 Hz take 2 s when none is missing; a busy machine may stretch it.
     assert stamps[-1] - stamps[0] < 3.0

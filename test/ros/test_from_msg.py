@@ -15,8 +15,8 @@ from thfm_ros.ros.from_msg import (
     BadInputError,
     frame_from_compressed,
     frame_from_image,
-    picture_from_compressed,
-    picture_from_image,
+    rgb_from_compressed,
+    rgb_from_image,
 )
 
 pytestmark = pytest.mark.ros
@@ -30,12 +30,12 @@ def image(encoding: str, rows: np.ndarray, width: int, height: int, padding: int
     return msg
 
 
-def a_picture(width: int, height: int, seed: int = 0) -> np.ndarray:
+def a_image(width: int, height: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
 def packed(encoding: str, rgb: np.ndarray) -> np.ndarray:
-    """Byte rows of a picture, from the definition of the encoding's name."""
+    """Byte rows of an image, from the definition of the encoding's name."""
     order = {"r": rgb[..., 0], "g": rgb[..., 1], "b": rgb[..., 2], "a": np.full(rgb.shape[:2], 7)}
     planes = [order[channel] for channel in encoding.rstrip("8")]
     return np.stack(planes, axis=-1).astype(np.uint8).reshape(len(rgb), -1)
@@ -56,9 +56,9 @@ def bytes_of(msg: Image) -> np.ndarray:
 def test_packed_colours_are_seen_without_a_copy(
     encoding: str, width: int, height: int, padding: int, seed: int
 ) -> None:
-    rgb = a_picture(width, height, seed)
+    rgb = a_image(width, height, seed)
     msg = image(encoding, packed(encoding, rgb), width, height, padding)
-    seen = picture_from_image(msg)
+    seen = rgb_from_image(msg)
     np.testing.assert_array_equal(seen, rgb)
     assert np.shares_memory(seen, bytes_of(msg))
     assert not seen.flags.writeable
@@ -66,19 +66,19 @@ def test_packed_colours_are_seen_without_a_copy(
 
 @pytest.mark.parametrize("encoding", ["mono8", "8UC1"])
 def test_grey_is_seen_three_times_without_a_copy(encoding: str) -> None:
-    grey = a_picture(7, 5)[..., 0]
+    grey = a_image(7, 5)[..., 0]
     msg = image(encoding, grey, 7, 5, padding=3)
-    seen = picture_from_image(msg)
+    seen = rgb_from_image(msg)
     assert seen.shape == (5, 7, 3)
     np.testing.assert_array_equal(seen, np.stack([grey] * 3, axis=-1))
     assert np.shares_memory(seen, bytes_of(msg))
 
 
 def test_the_last_row_needs_no_padding() -> None:
-    rgb = a_picture(3, 2)
+    rgb = a_image(3, 2)
     msg = image("rgb8", packed("rgb8", rgb), 3, 2, padding=4)
     msg.data = array.array("B", bytes(msg.data)[:-4])
-    np.testing.assert_array_equal(picture_from_image(msg), rgb)
+    np.testing.assert_array_equal(rgb_from_image(msg), rgb)
 
 
 # Colours and what BT.601 with video range makes of them; rounded by hand from its definition.
@@ -92,7 +92,7 @@ def test_yuv422_in_both_orders(encoding: str, colour: tuple[int, int, int], padd
     y, u, v = YUV[colour]
     pair = [u, y, v, y] if encoding in ("yuv422", "uyvy") else [y, u, y, v]
     rows = np.tile(np.array(pair, np.uint8), (4, 3))
-    seen = picture_from_image(image(encoding, rows, 6, 4, padding))
+    seen = rgb_from_image(image(encoding, rows, 6, 4, padding))
     assert seen.shape == (4, 6, 3)
     assert np.abs(seen.astype(int) - colour).max() <= 4
 
@@ -102,7 +102,7 @@ def test_yuv422_in_both_orders(encoding: str, colour: tuple[int, int, int], padd
 def test_nv12(colour: tuple[int, int, int], padding: int) -> None:
     y, u, v = YUV[colour]
     rows = np.concatenate([np.full((4, 6), y), np.tile([u, v], (2, 3))]).astype(np.uint8)
-    seen = picture_from_image(image("nv12", rows, 6, 4, padding))
+    seen = rgb_from_image(image("nv12", rows, 6, 4, padding))
     assert seen.shape == (4, 6, 3)
     assert np.abs(seen.astype(int) - colour).max() <= 4
 
@@ -112,15 +112,15 @@ def test_bayer_by_the_first_four_pixels(pattern: str) -> None:
     """ROS names a mosaic by its first two rows; a slip in OpenCV's other naming swaps colours."""
     colour = {"r": 200, "g": 100, "b": 50}
     mosaic = np.array([colour[c] for c in pattern], np.uint8).reshape(2, 2)
-    seen = picture_from_image(image(f"bayer_{pattern}8", np.tile(mosaic, (4, 5)), 10, 8, padding=2))
+    seen = rgb_from_image(image(f"bayer_{pattern}8", np.tile(mosaic, (4, 5)), 10, 8, padding=2))
     assert seen.shape == (8, 10, 3)
     np.testing.assert_array_equal(seen[2:-2, 2:-2], np.broadcast_to([200, 100, 50], (4, 6, 3)))
 
 
 @pytest.mark.parametrize("encoding", ACCEPTED)
-def test_every_accepted_encoding_gives_a_picture_of_the_images_size(encoding: str) -> None:
+def test_every_accepted_encoding_gives_a_image_of_the_images_size(encoding: str) -> None:
     rows = np.zeros((12, 64), np.uint8)  # enough bytes for any of them
-    assert picture_from_image(image(encoding, rows, 16, 8)).shape == (8, 16, 3)
+    assert rgb_from_image(image(encoding, rows, 16, 8)).shape == (8, 16, 3)
 
 
 @pytest.mark.parametrize(
@@ -142,11 +142,11 @@ def test_every_accepted_encoding_gives_a_picture_of_the_images_size(encoding: st
 def test_what_cannot_be_used_is_refused_with_the_reason(
     change: dict[str, Any], cause: str, said: str
 ) -> None:
-    msg = image("rgb8", packed("rgb8", a_picture(6, 4)), 6, 4)
+    msg = image("rgb8", packed("rgb8", a_image(6, 4)), 6, 4)
     for name, value in change.items():
         setattr(msg, name, value)
     with pytest.raises(BadInputError) as caught:
-        picture_from_image(msg)
+        rgb_from_image(msg)
     assert caught.value.cause == cause
     assert said in str(caught.value)
 
@@ -159,13 +159,13 @@ def test_what_cannot_be_used_is_refused_with_the_reason(
     size=st.integers(0, 400),
 )
 @settings(max_examples=300, deadline=None)
-def test_any_header_gives_a_picture_of_its_size_or_a_refusal(
+def test_any_header_gives_a_image_of_its_size_or_a_refusal(
     encoding: str, width: int, height: int, step: int, size: int
 ) -> None:
     msg = Image(width=width, height=height, encoding=encoding, step=step)
     msg.data = array.array("B", bytes(size))
     try:
-        assert picture_from_image(msg).shape == (height, width, 3)
+        assert rgb_from_image(msg).shape == (height, width, 3)
     except BadInputError as error:
         assert error.cause in ("encoding", "size", "step", "data")
 
@@ -182,7 +182,7 @@ def test_stamp_and_frame_are_the_images_own() -> None:
 
 @pytest.mark.parametrize(("extension", "tolerance"), [(".png", 0), (".jpg", 12)])
 def test_compressed_images_are_decoded(extension: str, tolerance: int) -> None:
-    rgb = cv2.GaussianBlur(a_picture(32, 24), (15, 15), 9)
+    rgb = cv2.GaussianBlur(a_image(32, 24), (15, 15), 9)
     data = cv2.imencode(extension, rgb[..., ::-1])[1].tobytes()
     msg = CompressedImage(format="bgr8; compressed", data=array.array("B", data))
     frame = frame_from_compressed(msg, None)
@@ -193,11 +193,11 @@ def test_compressed_images_are_decoded(extension: str, tolerance: int) -> None:
     ("name", "data", "cause"),
     [
         ("jpeg", b"", "data"),
-        ("jpeg", b"\xff\xd8\xff\xe0 nothing of a picture", "data"),
+        ("jpeg", b"\xff\xd8\xff\xe0 nothing of an image", "data"),
         ("32FC1; compressedDepth png", b"1234", "encoding"),
     ],
 )
 def test_what_cannot_be_decoded_is_refused(name: str, data: bytes, cause: str) -> None:
     with pytest.raises(BadInputError) as caught:
-        picture_from_compressed(CompressedImage(format=name, data=array.array("B", data)))
+        rgb_from_compressed(CompressedImage(format=name, data=array.array("B", data)))
     assert caught.value.cause == cause

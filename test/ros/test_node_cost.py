@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import rclpy
 from canned_node import CAMERA
-from fake_engine import picture
+from fake_engine import image
 from node_client import SUPPORT, Client
 from ros_process import Listener, NodeProcess, ros_arguments, started
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
@@ -44,7 +44,7 @@ ALL: dict[str, type] = {
 
 @pytest.fixture
 def listener(monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
-    """As everywhere, but with the profile that carries 640x480 pictures."""
+    """As everywhere, but with the profile that carries 640x480 images."""
     prepare()
     rclpy.init()
     try:
@@ -79,7 +79,7 @@ def test_the_nodes_own_cost_per_frame(
     limit_ms: float,
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(SUPPORT))
-    rgb, counts = picture(CAMERA), dict.fromkeys(topics, 0)
+    rgb, counts = image(CAMERA), dict.fromkeys(topics, 0)
 
     def count(topic: str) -> None:
         counts[topic] += 1

@@ -5,7 +5,7 @@ from pathlib import Path
 import genception_fixtures as reference
 import numpy as np
 import pytest
-from fake_engine import picture
+from fake_engine import image
 from fake_node import CAMERA, HEIGHT, WIDTH
 from node_client import Client
 from ros_process import Listener, ros_arguments, started
@@ -30,11 +30,11 @@ TOPICS = {  # encoding
 
 
 def perceived_at_last(checkpoint: Path, frames: int) -> Perception:
-    """What the network says when it has seen the same picture for so many frames."""
+    """What the network says when it has seen the same image for so many frames."""
     pipeline = load_pipeline(Config(engine=EngineConfig(checkpoint=str(checkpoint))))
     window = FrameWindow(pipeline.config.window)
     for number in range(frames):
-        clip = window.push(Frame(picture(CAMERA), 1 + number * 33_000_000, "camera", CAMERA))
+        clip = window.push(Frame(image(CAMERA), 1 + number * 33_000_000, "camera", CAMERA))
         assert clip is not None
         seen = pipeline.step(clip, frozenset({Task.DEPTH}))
     return seen

@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from fake_engine import picture
+from fake_engine import image
 from fake_node import CAMERA, HEIGHT, STEP_S_VARIABLE, WIDTH
 from node_client import Client, fake_node
 from ros_process import Listener, ros_arguments, started
@@ -63,7 +63,7 @@ def test_compressed_images_come_by_image_transport_and_broken_ones_are_told(
         client = Client(listener, process)
         client.wait(lambda: client._compressed.get_subscription_count(), "the node subscribes")
         overlay = client.listen(Image, "overlay")
-        good = cv2.imencode(".png", picture(CAMERA)[..., ::-1])[1].tobytes()
+        good = cv2.imencode(".png", image(CAMERA)[..., ::-1])[1].tobytes()
         client.stream(
             lambda: len(overlay) > 2, "overlays", send=lambda: client.publish_compressed(good)
         )

@@ -18,9 +18,9 @@ PACKAGE = Path(thfm_ros.__file__).resolve().parent
 
 
 def frames_of(clip: Path, count: int) -> list[np.ndarray]:
-    """The first pictures, RGB, halved: they must fit what DDS moves without a profile."""
+    """The first images, RGB, halved: they must fit what DDS moves without a profile."""
     video = cv2.VideoCapture(str(clip))
-    frames = [picture for there, picture in (video.read() for _ in range(count)) if there]
+    frames = [image for there, image in (video.read() for _ in range(count)) if there]
     return [np.ascontiguousarray(frame[::2, ::2, ::-1]) for frame in frames]
 
 
@@ -29,8 +29,8 @@ def test_people_of_a_real_street_are_found_and_described(
 ) -> None:
     if not (PACKAGE / "weights" / "nano.safetensors").is_file():
         pytest.skip("no checkpoint is shipped in thfm_ros/weights")
-    pictures = frames_of(next((PACKAGE / "clips").glob("*.mp4")), 30)
-    assert len(pictures) == 30
+    images = frames_of(next((PACKAGE / "clips").glob("*.mp4")), 30)
+    assert len(images) == 30
     settings = {"engine.kind": "torch", "diagnostics_period_s": 0.2}
     with started("thfm_ros.ros.node", ros_arguments(settings), tmp_path / "log") as process:
         client = Client(listener, process)
@@ -40,7 +40,7 @@ def test_people_of_a_real_street_are_found_and_described(
         numbers = iter(range(10**6))
 
         def send() -> None:
-            client.publish(pictures[next(numbers) % 30], calibrated=False)
+            client.publish(images[next(numbers) % 30], calibrated=False)
 
         client.stream(
             lambda: labels and any(each.state == 1 for m in bodies[-3:] for each in m.bodies),
@@ -49,7 +49,7 @@ def test_people_of_a_real_street_are_found_and_described(
             rate_hz=8.0,
             timeout_s=60.0,
         )
-        height, width = pictures[0].shape[:2]
+        height, width = images[0].shape[:2]
         assert (bodies[-1].image_width, bodies[-1].image_height) == (width, height)
         level, text, values = client.status("engine")
         assert level == 0 and "PyTorch" in text

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-from fake_engine import FakeEngine, Person, camera, picture
+from fake_engine import FakeEngine, Person, camera, image
 from ros_process import Listener
 from sensor_msgs.msg import Image
 
@@ -92,7 +92,7 @@ def an_image(at_s: float) -> Image:
     msg = Image(height=CAMERA.height, width=CAMERA.width, encoding="rgb8", step=3 * CAMERA.width)
     msg.header.frame_id = "camera"
     msg.header.stamp.sec, msg.header.stamp.nanosec = divmod(round(at_s * 1e9), 10**9)
-    msg.data = array.array("B", np.ascontiguousarray(picture(CAMERA)).tobytes())
+    msg.data = array.array("B", np.ascontiguousarray(image(CAMERA)).tobytes())
     return msg
 
 

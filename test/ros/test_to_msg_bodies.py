@@ -17,7 +17,7 @@ from thfm_ros.msg import BodyArray
 from thfm_ros.ros.to_msg.bodies import BodyArrayMaker
 from thfm_ros.ros.to_msg.labels import label_info, label_map, skeleton_info
 from thfm_ros.ros.to_msg.markers import BodyMarkers
-from thfm_ros.skeleton import BONES, JOINT_NAMES, PART_NAMES, TWINS, Joint
+from thfm_ros.skeleton import BONES, FLIP_PAIRS, JOINT_NAMES, PART_NAMES, Joint
 
 pytestmark = pytest.mark.ros
 
@@ -156,7 +156,7 @@ def test_the_skeleton_describes_itself() -> None:
     assert tuple(info.joint_names) == JOINT_NAMES
     bones = list(zip(info.bone_parents, info.bone_children, strict=True))
     assert bones == [(int(a), int(b)) for a, b in BONES]
-    assert [int(twin) for twin in info.twins] == [int(twin) for twin in TWINS]
+    assert [int(twin) for twin in info.twins] == [int(twin) for twin in FLIP_PAIRS]
     assert info.joint_names[info.twins[Joint.LEFT_KNEE]] == "right_knee"
 
 

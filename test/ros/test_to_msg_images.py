@@ -1,4 +1,4 @@
-"""Dense results as messages: bytes, encodings, unknown pixels, and pictures for viewers."""
+"""Dense results as messages: bytes, encodings, unknown pixels, and images for viewers."""
 
 import array
 import sys
@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from perceived import CAMERA, HEIGHT, WIDTH, a_body, a_perception, a_picture
+from perceived import CAMERA, HEIGHT, WIDTH, a_body, a_image, a_perception
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 
 from thfm_ros.geometry import unproject
 from thfm_ros.media import drawing as draw
-from thfm_ros.ros.to_msg import visualizations as pictures
+from thfm_ros.ros.to_msg import visualizations
 from thfm_ros.ros.to_msg.images import depth_millimetres, image_message, person_labels
 from thfm_ros.ros.to_msg.points import PointCloudMaker
 
@@ -79,28 +79,28 @@ def test_labels_say_person_background_or_nothing() -> None:
     np.testing.assert_array_equal(person_labels(mask[:, :4], 0.5), [[0, 0, 1, 1]])
 
 
-def test_the_fast_picture_of_normals_is_the_plain_one() -> None:
+def test_the_fast_image_of_normals_is_the_plain_one() -> None:
     normals = a_perception().normals
     assert normals is not None
-    fast, plain = pictures.normal_colours(normals), draw.normal_colours(normals)
+    fast, plain = visualizations.normal_colours(normals), draw.normal_colours(normals)
     assert np.abs(fast.astype(int) - plain).max() <= 1
     assert not fast[np.isnan(normals[..., 0])].any()
 
 
-def test_the_fast_picture_of_dense_pose_is_the_plain_one_within_its_steps() -> None:
+def test_the_fast_image_of_dense_pose_is_the_plain_one_within_its_steps() -> None:
     surface = a_perception().dense_pose
     assert surface is not None
-    fast, plain = pictures.dense_pose_colours(surface), draw.dense_pose_colours(surface)
+    fast, plain = visualizations.dense_pose_colours(surface), draw.dense_pose_colours(surface)
     off = np.abs(fast.astype(int) - plain)
     # One step of u turns the hue by a 32nd, up to 48 levels; of v, five levels.
     assert off.max() <= 30
     assert not fast[np.isnan(surface[..., 0])].any()
 
 
-def test_a_picture_of_nobody_is_black() -> None:
+def test_a_image_of_nobody_is_black() -> None:
     nothing = np.full((6, 8, 3), np.nan, np.float32)
-    assert not pictures.dense_pose_colours(nothing).any()
-    assert not pictures.normal_colours(nothing).any()
+    assert not visualizations.dense_pose_colours(nothing).any()
+    assert not visualizations.normal_colours(nothing).any()
 
 
 @pytest.mark.parametrize("people", [0, 1, 2])
@@ -109,10 +109,10 @@ def test_the_fast_overlay_is_the_plain_one(people: int) -> None:
     seen = a_perception(*bodies)
     assert seen.instances is not None
     seen.instances[10:20, 20:30] = 1  # nobody's if there are fewer people
-    rgb = a_picture()
-    fast, plain = pictures.overlay(rgb, seen), draw.overlay(rgb, seen)
+    rgb = a_image()
+    fast, plain = visualizations.overlay(rgb, seen), draw.overlay(rgb, seen)
     assert np.abs(fast.astype(int) - plain).max() <= 2
-    np.testing.assert_array_equal(rgb, a_picture())  # the input is not drawn on
+    np.testing.assert_array_equal(rgb, a_image())  # the input is not drawn on
 
 
 def fields_of(msg: PointCloud2) -> dict[str, np.ndarray]:
@@ -124,8 +124,8 @@ def fields_of(msg: PointCloud2) -> dict[str, np.ndarray]:
     }
 
 
-def test_points_are_the_unprojected_depth_with_the_pictures_colours() -> None:
-    seen, rgb = a_perception(a_body()), a_picture()
+def test_points_are_the_unprojected_depth_with_the_images_colours() -> None:
+    seen, rgb = a_perception(a_body()), a_image()
     assert seen.depth_m is not None
     msg = PointCloudMaker(with_normals=False).cloud(seen, rgb, a_header())
     assert msg is not None and not msg.is_dense
@@ -140,7 +140,7 @@ def test_points_are_the_unprojected_depth_with_the_pictures_colours() -> None:
 
 def test_points_carry_normals_if_asked_for() -> None:
     seen = a_perception()
-    msg = PointCloudMaker(with_normals=True).cloud(seen, a_picture(), a_header())
+    msg = PointCloudMaker(with_normals=True).cloud(seen, a_image(), a_header())
     assert msg is not None and seen.normals is not None
     read = fields_of(msg)
     np.testing.assert_array_equal(read["normal_y"], seen.normals[..., 1])
@@ -149,12 +149,12 @@ def test_points_carry_normals_if_asked_for() -> None:
 def test_points_follow_a_camera_that_changes() -> None:
     maker = PointCloudMaker(with_normals=False)
     first, seen = a_perception(), a_perception(seed=1)
-    assert maker.cloud(first, a_picture(), a_header()) is not None
+    assert maker.cloud(first, a_image(), a_header()) is not None
     small = np.s_[: HEIGHT // 2, : WIDTH // 2]
     k = type(CAMERA)(30.0, 30.0, 16.5, 11.5, WIDTH // 2, HEIGHT // 2)
     assert seen.depth_m is not None
     resized = type(seen)(0, "camera", k.width, k.height, k, (), depth_m=seen.depth_m[small].copy())
-    msg = maker.cloud(resized, a_picture()[small], a_header())
+    msg = maker.cloud(resized, a_image()[small], a_header())
     assert msg is not None and resized.depth_m is not None
     xyz = np.stack([fields_of(msg)[name] for name in "xyz"], axis=-1)
     np.testing.assert_allclose(xyz, unproject(resized.depth_m, k), rtol=1e-5, atol=1e-6)
@@ -162,4 +162,4 @@ def test_points_follow_a_camera_that_changes() -> None:
 
 def test_without_a_scale_there_are_no_points() -> None:
     seen = a_perception(calibrated=False)
-    assert PointCloudMaker(with_normals=False).cloud(seen, a_picture(), a_header()) is None
+    assert PointCloudMaker(with_normals=False).cloud(seen, a_image(), a_header()) is None

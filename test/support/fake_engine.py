@@ -1,7 +1,7 @@
 """An engine that needs no weights: it knows the scene, and finds out for itself where it looks.
 
-The pictures of a `Scene` carry their own coordinates as colours (red grows with x, green with y,
-blue is 255; the grey outside the picture has blue 114). From the cut-out picture alone the engine
+The images of a `Scene` carry their own coordinates as colours (red grows with x, green with y,
+blue is 255; the grey outside the image has blue 114). From the cut-out image alone the engine
 solves for the `PixelMap` of the region and paints, for exactly that region, what a perfect network
 would say. So a test of decode or of the pipeline tests the cutting too.
 """
@@ -73,7 +73,7 @@ def box_of(person: Person, k: Intrinsics) -> np.ndarray:
     return np.array([*(low - pad), *(high + pad)])
 
 
-def picture(k: Intrinsics) -> np.ndarray:
+def image(k: Intrinsics) -> np.ndarray:
     """RGB whose colours are its coordinates."""
     rgb = np.full((k.height, k.width, 3), 255, np.uint8)
     rgb[..., 0] = np.round((np.arange(k.width) + 0.5) / k.width * 255)
@@ -82,12 +82,12 @@ def picture(k: Intrinsics) -> np.ndarray:
 
 
 def frame(k: Intrinsics, at_s: float = 0.0, *, calibrated: bool = True) -> Frame:
-    """A frame of the picture above."""
-    return Frame(picture(k), round(at_s * 1e9), "camera", k if calibrated else None)
+    """A frame of the image above."""
+    return Frame(image(k), round(at_s * 1e9), "camera", k if calibrated else None)
 
 
 def map_seen_in(cut: np.ndarray, k: Intrinsics) -> PixelMap:
-    """Where a cut-out picture lies, read from its colours by straight-line fits."""
+    """Where a cut-out image lies, read from its colours by straight-line fits."""
     height, width = cut.shape[:2]
     inside = cut[..., 2] == 255
     rows, columns = np.nonzero(inside)
@@ -101,7 +101,7 @@ def map_seen_in(cut: np.ndarray, k: Intrinsics) -> PixelMap:
 
 
 class FakeEngine:
-    """Says about any cut-out of `picture(k)` what is true of the people in ``scene()``."""
+    """Says about any cut-out of `image(k)` what is true of the people in ``scene()``."""
 
     def __init__(self, k: Intrinsics, scene: Callable[[], list[Person]]) -> None:
         self.card = CARD
@@ -109,7 +109,7 @@ class FakeEngine:
         self.concurrent = True
         self.k = k
         self.scene = scene
-        self.steps: list[tuple[int, int]] = []  # sizes of the pictures it was shown
+        self.steps: list[tuple[int, int]] = []  # sizes of the images it was shown
         self.states: list[object | None] = []  # and the states that came with them
 
     def step(
@@ -140,7 +140,7 @@ def perfect(
 
 
 def view_turn(pixel_map: PixelMap, k: Intrinsics) -> tuple[np.ndarray, float]:
-    """R_optical_view and the stretch of the picture at the region's middle."""
+    """R_optical_view and the stretch of the image at the region's middle."""
     x = (pixel_map.offset_x + pixel_map.scale * pixel_map.width / 2 - k.cx) / k.fx
     y = (pixel_map.offset_y + pixel_map.scale * pixel_map.height / 2 - k.cy) / k.fy
     z_axis = np.array([x, y, 1.0]) / math.sqrt(x * x + y * y + 1)

@@ -1,7 +1,7 @@
 """The real node with an engine that needs no weights: `python -m fake_node`.
 
-The engine is that of fake_engine.py: it knows where people stand, and finds in the picture's
-colours where it looks. A black picture makes it fail, as an engine does whose GPU is gone.
+The engine is that of fake_engine.py: it knows where people stand, and finds in the image's
+colours where it looks. A black image makes it fail, as an engine does whose GPU is gone.
 """
 
 import os
@@ -22,7 +22,7 @@ STEP_S_VARIABLE = "THFM_FAKE_STEP_S"
 
 
 class SlowOrBrokenEngine(FakeEngine):
-    """Takes its time, and fails on a black picture."""
+    """Takes its time, and fails on a black image."""
 
     def step(self, cut: np.ndarray, state: object | None, *, dense: bool):  # type: ignore[no-untyped-def]
         time.sleep(float(os.environ.get(STEP_S_VARIABLE, "0")))

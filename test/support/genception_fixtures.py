@@ -81,7 +81,7 @@ def write_checkpoint_folder(folder: Path) -> None:
 
 
 def write_checkpoint(folder: Path, profile: Profile | None = None) -> Path:
-    """A tiny checkpoint as `thfm import` writes it; by default pictures of 48 x 32, 5 frames."""
+    """A tiny checkpoint as `thfm import` writes it; by default images of 48 x 32, 5 frames."""
     write_checkpoint_folder(folder)
     path = folder / "tiny.safetensors"
     import_release(find_release(folder), path, profile=profile or Profile(5, 48, 32))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from fake_engine import picture
+from fake_engine import image
 from fake_node import CAMERA
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
@@ -80,7 +80,7 @@ class Client:
         **changes: Any,
     ) -> int:
         """One image of the fake scene (or ``rgb``), with ``changes`` to the message."""
-        rgb = picture(CAMERA) if rgb is None else rgb
+        rgb = image(CAMERA) if rgb is None else rgb
         self._stamp_ns = max(self._stamp_ns + 1, time.time_ns()) if stamp_ns is None else stamp_ns
         msg = Image(height=rgb.shape[0], width=rgb.shape[1], encoding="rgb8", step=3 * rgb.shape[1])
         msg.header.stamp.sec, msg.header.stamp.nanosec = divmod(self._stamp_ns, 1_000_000_000)

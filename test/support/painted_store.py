@@ -39,7 +39,7 @@ def painted_frame(rng: np.random.Generator) -> dict[str, np.ndarray]:
     instances = np.zeros((SIZE, SIZE), np.uint8)
     instances[box] = 1
     parts = np.zeros((SIZE, SIZE), np.uint8)
-    parts[top : top + 90, left : left + 20] = 5  # right upper arm, on the picture's left
+    parts[top : top + 90, left : left + 20] = 5  # right upper arm, on the image's left
     parts[top : top + 90, left + 20 : left + 40] = 4
     rgb = rng.integers(0, 80, (SIZE, SIZE, 3), dtype=np.uint8)
     rgb[box] = (200, 120, 60)

@@ -1,4 +1,4 @@
-"""A perception that needs no pipeline: known people in a small picture."""
+"""A perception that needs no pipeline: known people in a small image."""
 
 import numpy as np
 
@@ -77,7 +77,7 @@ def a_perception(*bodies: Body, calibrated: bool = True, seed: int = 0) -> Perce
     )
 
 
-def a_picture(seed: int = 0) -> np.ndarray:
+def a_image(seed: int = 0) -> np.ndarray:
     """RGB of the perception's size."""
     return np.random.default_rng(seed).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
 

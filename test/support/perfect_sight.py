@@ -6,7 +6,7 @@ from fake_engine import Person, box_of, camera, perfect
 from thfm_ros.config import DecodeConfig, RegionConfig
 from thfm_ros.contract import Intrinsics, PixelMap
 from thfm_ros.perception.crop_region import around
-from thfm_ros.perception.decoding import Expected, Sighting, decode_person
+from thfm_ros.perception.decoding import Detection, Expected, decode_person
 
 K = camera()
 SIZE = (K.width, K.height)
@@ -17,11 +17,13 @@ def crop_of(person: Person, k: Intrinsics = K) -> PixelMap:
     return around(box_of(person, k).astype(np.float32), (128, 128), RegionConfig()).map
 
 
-def sight(person: Person, *others: Person, calibrated: bool = True, dense: bool = True) -> Sighting:
+def sight(
+    person: Person, *others: Person, calibrated: bool = True, dense: bool = True
+) -> Detection:
     pixel_map = crop_of(person)
     raw = perfect(pixel_map, K, [person, *others], dense)
-    sighting = decode_person(
+    detection = decode_person(
         raw, pixel_map, SIZE, K if calibrated else None, Expected(box_of(person, K)), CONFIG
     )
-    assert sighting is not None
-    return sighting
+    assert detection is not None
+    return detection

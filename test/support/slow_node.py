@@ -20,7 +20,7 @@ STEP_S = float(os.environ.get("SLOW_NODE_STEP_S", "0.04"))
 
 
 class SlowEngine:
-    """Says of every picture that somebody stands in its middle; memory as a network has it."""
+    """Says of every image that somebody stands in its middle; memory as a network has it."""
 
     card, concurrent = CARD, True
     description = f"waits {STEP_S * 1e3:.0f} ms per look"
@@ -36,9 +36,9 @@ class SlowEngine:
         whole = PixelMap(1.0, 0.0, 0.0, width, height)
         return {dense: perfect(whole, k, [somebody], dense) for dense in (True, False)}
 
-    def step(self, picture: Any, state: object | None, *, dense: bool) -> tuple[RawOutputs, object]:
+    def step(self, image: Any, state: object | None, *, dense: bool) -> tuple[RawOutputs, object]:
         time.sleep(STEP_S)
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         return self._said[width, height][dense], np.zeros(100_000, np.float32)
 
 

@@ -1,6 +1,6 @@
 """Stands in for the perception node in tests of the demo: one still person, on every topic.
 
-STAND_IN=dies lets it end after five pictures, STAND_IN=mute never publishes normals/image.
+STAND_IN=dies lets it end after five images, STAND_IN=mute never publishes normals/image.
 """
 
 import os

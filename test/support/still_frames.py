@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from fake_engine import Person, box_of, camera, picture, pixels_of
+from fake_engine import Person, box_of, camera, image, pixels_of
 
 from thfm_ros.skeleton import Joint
 from thfm_ros.synth.dataset import write_shard
@@ -30,7 +30,7 @@ def write_frames(folder: Path, people: list[Person], frames: int = 3) -> None:
         pixels[number] = pixels_of(person.joints_m(), K)
     visibility = np.where(np.isfinite(pixels).all(-1), 2, 0).astype(np.uint8)
     one = {
-        "rgb": picture(K), "instances": instances, "depth_m": depth, "keypoints2d": pixels,
+        "rgb": image(K), "instances": instances, "depth_m": depth, "keypoints2d": pixels,
         "keypoints3d": joints, "visibility": visibility,
         "intrinsics": np.array([K.fx, K.fy, K.cx, K.cy], np.float32),
     }  # fmt: skip

@@ -24,16 +24,16 @@ def run(*words: str) -> int:
     return cli.run(parser.parse_args(words))
 
 
-def test_a_picture_depends_on_the_seed_and_its_number_alone(tmp_path: Path) -> None:
+def test_a_image_depends_on_the_seed_and_its_number_alone(tmp_path: Path) -> None:
     three, five = stack(tmp_path / "a.npy"), stack(tmp_path / "b.npy", 5)
     np.testing.assert_array_equal(three, five[:3])
     assert (stack(tmp_path / "c.npy", seed=2) != three).mean() > 0.5
 
 
 def test_training_can_read_what_was_written(tmp_path: Path) -> None:
-    pictures = stack(tmp_path / "a.npy")
-    assert pictures.dtype == np.uint8 and pictures.shape == (3, 192, 256, 3)
-    assert (pictures.std(axis=(1, 2, 3)) > 5).all(), "no picture is a plain area"
+    images = stack(tmp_path / "a.npy")
+    assert images.dtype == np.uint8 and images.shape == (3, 192, 256, 3)
+    assert (images.std(axis=(1, 2, 3)) > 5).all(), "no image is a plain area"
     part = Backgrounds(tmp_path / "a.npy").draw(np.random.default_rng(0), 64, 48)
     assert part.shape == (48, 64, 3) and np.isfinite(part).all()
 

@@ -28,7 +28,7 @@ def crops(choices: Choices) -> list[Clip]:
 
 
 @pytest.fixture(scope="module")
-def pictures(choices: Choices) -> list[Clip]:
+def images(choices: Choices) -> list[Clip]:
     order = replace(ORDER, view="frame", frames=(1,), reuse=1)
     return list(make_clips(order, choices, range(30)))
 
@@ -78,9 +78,9 @@ def test_arrays_have_the_types_and_sizes_of_the_format(crops: list[Clip]) -> Non
 
 
 def test_a_pixel_of_a_person_has_a_part_a_place_on_it_a_depth_and_a_normal(
-    crops: list[Clip], pictures: list[Clip]
+    crops: list[Clip], images: list[Clip]
 ) -> None:
-    for clip, index in frames_of(crops + pictures):
+    for clip, index in frames_of(crops + images):
         person = clip["instances"][index] > 0
         np.testing.assert_array_equal(clip["parts"][index] > 0, person)
         assert (clip["depth_m"][index][person] > 0).all()
@@ -92,8 +92,8 @@ def test_a_pixel_of_a_person_has_a_part_a_place_on_it_a_depth_and_a_normal(
         assert (np.abs(length[person] - 1) < 0.02).all()
 
 
-def test_normals_face_the_camera(crops: list[Clip], pictures: list[Clip]) -> None:
-    for clip, index in frames_of(crops + pictures):
+def test_normals_face_the_camera(crops: list[Clip], images: list[Clip]) -> None:
+    for clip, index in frames_of(crops + images):
         fx, fy, cx, cy = clip["intrinsics"][index]
         height, width = clip["parts"].shape[1:]
         y, x = np.mgrid[:height, :width] + 0.5
@@ -124,16 +124,16 @@ def test_a_visible_joint_lies_on_its_person_near_the_surface_that_is_seen(
     assert np.concatenate(on_person).mean() > 0.85
 
 
-def test_people_who_are_not_there_have_no_joints(pictures: list[Clip]) -> None:
+def test_people_who_are_not_there_have_no_joints(images: list[Clip]) -> None:
     counts = set()
-    for clip, index in frames_of(pictures):
+    for clip, index in frames_of(images):
         count = int(clip["people"][index])
         counts.add(count)
         assert np.isnan(clip["keypoints3d"][index, count:]).all()
         assert np.isfinite(clip["keypoints3d"][index, :count]).all()
         assert (clip["visibility"][index, count:] == 0).all()
         assert clip["instances"][index].max() <= count
-    assert {0, 1, 2, 3} <= counts, "thirty pictures show nobody, one and several people"
+    assert {0, 1, 2, 3} <= counts, "thirty images show nobody, one and several people"
 
 
 def test_the_target_of_a_crop_is_number_one_and_in_its_middle(crops: list[Clip]) -> None:

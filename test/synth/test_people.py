@@ -189,11 +189,11 @@ def test_things_and_decoys_belong_to_nobody(choices: Choices) -> None:
 
 def test_textures_tile_and_stay_within_what_a_surface_reflects() -> None:
     rng = np.random.default_rng(0)
-    for picture in (
+    for image in (
         [surface(rng) for _ in range(12)] + [cloth(rng) for _ in range(12)] + [hair(rng)[0]]
     ):
-        assert picture.shape == (SIZE, SIZE, 3) and picture.dtype == np.float32
-        assert picture.min() > 0 and picture.max() <= 1
+        assert image.shape == (SIZE, SIZE, 3) and image.dtype == np.float32
+        assert image.min() > 0 and image.max() <= 1
 
 
 def test_random_things_need_no_more_than_chance() -> None:

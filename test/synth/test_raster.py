@@ -1,4 +1,4 @@
-"""The rasteriser against plain loops and against shapes whose picture is known by formula."""
+"""The rasteriser against plain loops and against shapes whose image is known by formula."""
 
 import numpy as np
 from analytic_shapes import sphere
@@ -12,7 +12,7 @@ LENS = np.array([100.0, 110.0, 32.0, 24.0])
 WIDTH, HEIGHT = 64, 48
 
 
-def plain_picture(screen: np.ndarray, faces: np.ndarray, width: int, height: int) -> np.ndarray:
+def plain_image(screen: np.ndarray, faces: np.ndarray, width: int, height: int) -> np.ndarray:
     """Nearness of the nearest triangle at each pixel's centre, pixel by pixel."""
     out = np.zeros((height, width))
     for y in range(height):
@@ -39,7 +39,7 @@ def test_triangles_are_drawn_as_the_plain_loop_draws_them(seed: int) -> None:
     nearness = np.zeros((9, 11), np.float32)
     triangles = np.full((9, 11), -1, np.int32)
     draw(screen, faces, nearness, triangles)
-    expected = plain_picture(screen, faces, 11, 9)
+    expected = plain_image(screen, faces, 11, 9)
     # On an edge the last bit decides who owns the pixel; nothing else may differ.
     differs = np.abs(nearness - expected) > 1e-4
     assert differs.sum() <= 1

@@ -23,20 +23,20 @@ def a_frame(linear: np.ndarray, flow: tuple[float, float] = (0, 0)) -> Rendered:
     return Rendered(linear, labels, nobody[..., :2], nobody, np.zeros((0, 35), np.uint8))
 
 
-def a_picture() -> np.ndarray:
+def a_image() -> np.ndarray:
     y, x = np.mgrid[:32, :32] / 32
     return np.stack([x, y, 0.5 + 0 * x], axis=-1).astype(np.float32)
 
 
 def test_a_perfect_camera_writes_srgb() -> None:
-    (pixels,) = expose(np.random.default_rng(0), [a_frame(a_picture())], Sensor())
-    expected = a_picture() ** (1 / 2.2) * 255
+    (pixels,) = expose(np.random.default_rng(0), [a_frame(a_image())], Sensor())
+    expected = a_image() ** (1 / 2.2) * 255
     assert np.abs(pixels.astype(float) - expected).max() <= 0.51
 
 
 def test_a_still_is_recorded_as_a_frame_of_a_clip_is() -> None:
     """Backgrounds go the one way, clips the other; their tones must not differ."""
-    linear = toned(a_picture() * random_exposure(np.random.default_rng(9)).astype(np.float32))
+    linear = toned(a_image() * random_exposure(np.random.default_rng(9)).astype(np.float32))
     for sensor in (Sensor(), Sensor(blur_px=0.8, jpeg_quality=60)):
         still = recorded(np.random.default_rng(0), linear, sensor)
         (clip,) = expose(np.random.default_rng(0), [a_frame(linear)], sensor)
@@ -51,7 +51,7 @@ def test_a_still_is_recorded_as_a_frame_of_a_clip_is() -> None:
     ],
     ids=["blur", "noise", "banding", "drift", "jpeg", "coarse"],
 )  # fmt: skip
-def test_a_fault_changes_the_picture_and_leaves_it_recognisable(sensor: Sensor) -> None:
+def test_a_fault_changes_the_image_and_leaves_it_recognisable(sensor: Sensor) -> None:
     checks = (np.indices((32, 32)).sum(axis=0) // 4 % 2)[..., None] * np.ones(3) * 0.6 + 0.1
     frames = [a_frame(checks.astype(np.float32))] * 3
     clean = expose(np.random.default_rng(0), frames, Sensor()).astype(float)

@@ -41,9 +41,9 @@ def test_sample_writes_a_sheet_with_a_row_per_clip(pack_path: Path, tmp_path: Pa
     sheet = tmp_path / "sheet.png"
     words = ("--pack", str(pack_path), "--clips", "3", "--frames", "2", "--size", "32")
     assert run("sample", *words, "--view", "crop", "--samples", "1", "--sheet", str(sheet)) == 0
-    picture = cv2.imread(str(sheet))
-    assert picture is not None and picture.shape == (3 * 34, 9 * 32, 3)
-    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 100
+    image = cv2.imread(str(sheet))
+    assert image is not None and image.shape == (3 * 34, 9 * 32, 3)
+    assert len(np.unique(image.reshape(-1, 3), axis=0)) > 100
 
 
 def test_crops_and_whole_frames_share_a_sheet_that_may_be_a_jpeg(
@@ -52,12 +52,12 @@ def test_crops_and_whole_frames_share_a_sheet_that_may_be_a_jpeg(
     sheet = tmp_path / "deep" / "sheet.jpg"
     words = ("--pack", str(pack_path), "--clips", "2", "--frames", "1", "--size", "32")
     assert run("sample", *words, "--samples", "1", "--sheet", str(sheet)) == 0
-    picture = cv2.imread(str(sheet))
+    image = cv2.imread(str(sheet))
     # The crop's row of 9 x 32 is as wide as the whole frame's of 9 x 48 x 36.
-    assert picture is not None and picture.shape == (48 + 2 + 36 + 2, 9 * 48, 3)
+    assert image is not None and image.shape == (48 + 2 + 36 + 2, 9 * 48, 3)
 
 
-def test_a_sheet_that_is_no_picture_is_refused_before_anything_is_drawn(
+def test_a_sheet_that_is_no_image_is_refused_before_anything_is_drawn(
     pack_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sheet = tmp_path / "sheet.pdf"

@@ -1,4 +1,4 @@
-"""Samples: labels stay on the person whatever is done to the picture."""
+"""Samples: labels stay on the person whatever is done to the image."""
 
 import shutil
 from pathlib import Path
@@ -12,7 +12,7 @@ from painted_store import DISTANCE, FOCAL, SIZE, write_data
 
 from thfm_ros.contract import Intrinsics, PixelMap
 from thfm_ros.perception.keypoints import view_of
-from thfm_ros.skeleton import TWINS, Joint
+from thfm_ros.skeleton import FLIP_PAIRS, Joint
 from thfm_ros.synth.dataset import read_shard, write_shard
 from thfm_ros.training.augmentation.backgrounds import Backgrounds
 from thfm_ros.training.augmentation.geometric import CropStyle, Move, draw_move
@@ -70,7 +70,7 @@ def test_visible_joints_lie_on_the_person_after_any_disturbance(data: Path, seed
 
 @settings(max_examples=20, deadline=None)
 @given(zoom=st.floats(0.5, 1.5), turn=st.floats(-0.7, 0.7), mirrored=st.booleans())
-def test_space_and_picture_are_moved_alike(
+def test_space_and_image_are_moved_alike(
     data: Path, zoom: float, turn: float, mirrored: bool
 ) -> None:
     """The moved joints in space, projected by the moved camera, are the moved joints."""
@@ -129,13 +129,13 @@ def test_a_mirror_swaps_sides_and_mirrors_the_normals(store: Store) -> None:
     plain = _Scene.read(store, ref, Move(np.eye(3)[:2], 1.0, 0.0, False), SIZE)
     mirrored = _Scene.read(store, ref, Move(mirror, 1.0, 0.0, True), SIZE)
     np.testing.assert_allclose(
-        mirrored.positions[list(TWINS)], plain.positions * [-1, 1, 1], atol=1e-6
+        mirrored.positions[list(FLIP_PAIRS)], plain.positions * [-1, 1, 1], atol=1e-6
     )
     assert mirrored.normals[..., 0].min() == pytest.approx(-0.6, abs=0.01)
     assert plain.normals[..., 0].max() == pytest.approx(0.6, abs=0.01)
     left_wrist = Joint.LEFT_WRIST
     assert mirrored.peaks[left_wrist, 0] == pytest.approx(
-        SIZE - plain.peaks[TWINS[left_wrist], 0], abs=1e-4
+        SIZE - plain.peaks[FLIP_PAIRS[left_wrist], 0], abs=1e-4
     )
     assert set(np.unique(mirrored.parts)) == {0, 4, 5}
     columns = np.flatnonzero((mirrored.parts == 5).any(0))
@@ -163,7 +163,7 @@ def test_a_composed_frame_says_nothing_of_what_it_cannot_know(data: Path) -> Non
     crowds = [len(np.unique(s.instances)) - 1 for s in samples]
     assert max(crowds) >= 2 and min(crowds) == 0
     for sample in samples:
-        assert sample.picture.shape == (1, 64, 96, 3)
+        assert sample.image.shape == (1, 64, 96, 3)
         assert not sample.relief_known.any()
         assert np.isnan(sample.presence).all() and np.isnan(sample.log_width).all()
         assert ((sample.parts[0] > 0) == (sample.instances[0] > 0)).all()
@@ -177,7 +177,7 @@ def test_clips_come_out_with_one_row_per_frame(data: Path) -> None:
         store, refs, backgrounds, np.random.default_rng(0), CropStyle(size=64)
     )
     assert length == 4
-    assert sample.picture.shape == (4, 64, 64, 3)
+    assert sample.image.shape == (4, 64, 64, 3)
     assert sample.votes.shape == (4, 32, 32, 2)
 
 
@@ -192,7 +192,7 @@ def test_a_calm_clip_shows_what_was_rendered(data: Path) -> None:
         moved = cv2.warpAffine(rgb, move.matrix, (64, 64)).astype(float)
         inside = cv2.warpAffine(np.ones(rgb.shape[:2]), move.matrix, (64, 64)) == 1
         sample = crop_sample(store, [ref], backgrounds, np.random.default_rng(seed), style)
-        apart = np.abs(sample.picture[0] - moved)[inside].mean(1)
+        apart = np.abs(sample.image[0] - moved)[inside].mean(1)
         return float((apart > 60).mean())  # lamps change less; what is pasted changes more
 
     calm, disturbed = (
@@ -236,7 +236,7 @@ def test_people_seen_from_behind_are_drawn_more_often(tmp_path: Path) -> None:
         joints[row, 0, [Joint.LEFT_SHOULDER, Joint.RIGHT_SHOULDER]] = [[90, 40], [30, 40]]
         joints[row, 0, HIPS] = [[70, 90], [50, 90]]
         if back:
-            joints[row, 0] = joints[row, 0, list(TWINS)]
+            joints[row, 0] = joints[row, 0, list(FLIP_PAIRS)]
     write_shard(folder / "shard_0.npz", {**arrays, "keypoints2d": joints}, {}, store="plain")
     shutil.rmtree(folder / "shard_0.arrays", ignore_errors=True)
     store, rng = Store(folder), np.random.default_rng(0)

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from thfm_ros.metrics import pose as metrics
 from thfm_ros.model.heads import find_peaks
 from thfm_ros.model.network import NetworkOutputs
-from thfm_ros.skeleton import TWINS, Joint
+from thfm_ros.skeleton import FLIP_PAIRS, Joint
 from thfm_ros.training.batches import held_out
 from thfm_ros.training.losses import (
     STRIDES,
@@ -205,7 +205,7 @@ def two_ankles(left: tuple[int, int], right: tuple[int, int]) -> torch.Tensor:
 
 
 def ankles_at(left: tuple[int, int], right: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Peaks and weights of a person of whom only the ankles are in the picture."""
+    """Peaks and weights of a person of whom only the ankles are in the image."""
     peaks, weight = torch.zeros(1, len(Joint), 2), torch.zeros(1, len(Joint))
     for joint, (row, column) in ((Joint.LEFT_ANKLE, left), (Joint.RIGHT_ANKLE, right)):
         peaks[0, joint] = torch.tensor([(column + 0.5) / 8, (row + 0.5) / 8])
@@ -230,12 +230,12 @@ def test_sides_are_not_asked_for_where_twins_meet_or_one_is_outside() -> None:
     assert sides_loss(two_ankles((6, 5), (6, 2)), apart, weight).item() == 0
 
 
-def test_sides_ask_the_same_of_a_mirrored_picture() -> None:
+def test_sides_ask_the_same_of_a_mirrored_image() -> None:
     heat = torch.randn(1, len(Joint), 8, 8, generator=torch.Generator().manual_seed(1))
     peaks = torch.rand(1, len(Joint), 2, generator=torch.Generator().manual_seed(2))
     weight = torch.ones(1, len(Joint))
-    mirrored = heat[:, list(TWINS)].flip(-1)
-    turned = peaks[:, list(TWINS)] * torch.tensor([-1, 1]) + torch.tensor([1, 0])
+    mirrored = heat[:, list(FLIP_PAIRS)].flip(-1)
+    turned = peaks[:, list(FLIP_PAIRS)] * torch.tensor([-1, 1]) + torch.tensor([1, 0])
     once, twice = sides_loss(heat, peaks, weight), sides_loss(mirrored, turned, weight)
     assert once.item() == pytest.approx(twice.item(), abs=1e-5)
 

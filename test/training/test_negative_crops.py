@@ -27,7 +27,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 def test_a_place_without_people_says_that_nobody_is_there(store: Store) -> None:
     for seed in range(20):
         sample = nobody_sample(store, np.random.default_rng(seed), 64)
-        assert sample.picture.shape == (1, 64, 64, 3) and sample.picture.dtype == np.uint8
+        assert sample.image.shape == (1, 64, 64, 3) and sample.image.dtype == np.uint8
         assert sample.presence.tolist() == [0.0]
         assert not sample.instances.any() and not sample.parts.any()
         assert not sample.visibility.any() and np.isnan(sample.positions).all()
@@ -37,26 +37,24 @@ def test_no_person_is_in_the_pixels_of_a_place_without_people(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """painted_store paints places darker than 80, and people with 200 of red."""
-    monkeypatch.setattr(nobody, "apply_photometric", lambda picture, *_: picture.astype(np.uint8))
+    monkeypatch.setattr(nobody, "apply_photometric", lambda image, *_: image.astype(np.uint8))
     monkeypatch.setattr(nobody, "draw_sticks", lambda *_: None)
     monkeypatch.setattr(nobody, "draw_facades", lambda *_: None)
     for seed in range(20):
-        red = nobody_sample(store, np.random.default_rng(seed), 64).picture[..., 0]
+        red = nobody_sample(store, np.random.default_rng(seed), 64).image[..., 0]
         assert red.max() < 90 or np.unique(red).tolist() == [PADDING]
 
 
 def test_what_was_taken_for_a_person_is_shown_as_nobody(store: Store, tmp_path: Path) -> None:
-    """Green pictures are mistakes; painted_store paints no green."""
+    """Green images are mistakes; painted_store paints no green."""
     green = np.zeros((3, 128, 128, 3), np.uint8) + np.array([0, 200, 0], np.uint8)
     np.save(tmp_path / "mistakes.npy", green)
     with_mistakes = Nobody(store, tmp_path / "mistakes.npy")
     samples = [with_mistakes.draw(np.random.default_rng(seed), 64) for seed in range(60)]
-    shown = [
-        bool(each.picture[..., 1].mean() > 2 * each.picture[..., 0].mean()) for each in samples
-    ]
-    assert sum(shown) / 60 == pytest.approx(nobody.MISTAKEN, abs=0.15)
+    shown = [bool(each.image[..., 1].mean() > 2 * each.image[..., 0].mean()) for each in samples]
+    assert sum(shown) / 60 == pytest.approx(nobody.MINED, abs=0.15)
     for sample in samples:
-        assert sample.picture.shape == (1, 64, 64, 3) and sample.presence.tolist() == [0.0]
+        assert sample.image.shape == (1, 64, 64, 3) and sample.presence.tolist() == [0.0]
         assert not sample.instances.any()
 
 
@@ -65,7 +63,7 @@ def test_without_mistakes_only_places_are_shown(store: Store, tmp_path: Path) ->
     for nobody_there in (Nobody(store), Nobody(store, tmp_path / "none.npy")):
         sample = nobody_there.draw(np.random.default_rng(3), 64)
         same = nobody_sample(store, np.random.default_rng(3), 64)
-        np.testing.assert_array_equal(sample.picture, same.picture)
+        np.testing.assert_array_equal(sample.image, same.image)
 
 
 def test_a_mistake_stays_in_the_middle_of_its_crop() -> None:
@@ -73,8 +71,8 @@ def test_a_mistake_stays_in_the_middle_of_its_crop() -> None:
     taken = np.zeros((128, 128, 3), np.uint8)
     taken[:, 56:72] = 255
     for seed in range(20):
-        picture = mistaken_sample(taken, np.random.default_rng(seed), 64).picture[0]
-        columns = picture.astype(float).mean((0, 2))
+        image = mistaken_sample(taken, np.random.default_rng(seed), 64).image[0]
+        columns = image.astype(float).mean((0, 2))
         assert abs(int(columns.argmax()) - 31.5) < 16
 
 
@@ -90,16 +88,16 @@ def test_every_thing_has_lines_of_about_its_height(thing: object) -> None:
 def drawn(
     draw: Callable[[np.random.Generator, np.ndarray], None], count: int
 ) -> Iterator[np.ndarray]:
-    """Grey pictures into which ``draw`` has drawn; no value may leave 0..255."""
+    """Grey images into which ``draw`` has drawn; no value may leave 0..255."""
     for seed in range(count):
-        picture = np.full((96, 128, 3), 128, np.float32)
-        draw(np.random.default_rng(seed), picture)
-        assert picture.min() >= 0 and picture.max() <= 255
-        yield picture
+        image = np.full((96, 128, 3), 128, np.float32)
+        draw(np.random.default_rng(seed), image)
+        assert image.min() >= 0 and image.max() <= 255
+        yield image
 
 
-def test_sticks_change_a_part_of_the_picture_and_stay_in_its_range() -> None:
-    changed = [float((picture != 128).any(-1).mean()) for picture in drawn(draw_sticks, 30)]
+def test_sticks_change_a_part_of_the_image_and_stay_in_its_range() -> None:
+    changed = [float((image != 128).any(-1).mean()) for image in drawn(draw_sticks, 30)]
     assert max(changed) < 0.7 and np.median(changed) > 0.005
 
 
@@ -115,7 +113,7 @@ def test_every_busy_surface_fits_patches_of_any_size(
 
 
 def test_busy_surfaces_have_more_edges_than_what_they_cover() -> None:
-    steps = (np.abs(np.diff(picture[..., 0], axis=1)) for picture in drawn(draw_facades, 20))
+    steps = (np.abs(np.diff(image[..., 0], axis=1)) for image in drawn(draw_facades, 20))
     edges = [float((step > 8).mean()) for step in steps]
     assert np.median(edges) > 0.02
 
@@ -124,11 +122,11 @@ def test_busy_surfaces_stand_behind_people_and_not_before_them(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """painted_store paints people with 200 of red; the surface is white here."""
-    monkeypatch.setattr(frames, "apply_photometric", lambda picture, *_: picture.astype(np.uint8))
-    monkeypatch.setattr(frames, "draw_facades", lambda _, picture: picture.fill(255))
+    monkeypatch.setattr(frames, "apply_photometric", lambda image, *_: image.astype(np.uint8))
+    monkeypatch.setattr(frames, "draw_facades", lambda _, image: image.fill(255))
     monkeypatch.setattr(frames, "BUSY", 1.0)
     for seed in range(10):
         sample = rendered_sample(store, np.random.default_rng(seed), (64, 48))
         person = sample.instances[0] > 0
-        white = (sample.picture[0] == 255).all(-1).reshape(24, 2, 32, 2).sum((1, 3))
+        white = (sample.image[0] == 255).all(-1).reshape(24, 2, 32, 2).sum((1, 3))
         assert (white[person] <= 2).all() and (white[~person] > 2).all()

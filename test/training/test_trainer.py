@@ -59,7 +59,7 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(
         torch.testing.assert_close(a, b)
 
 
-def test_a_run_writes_loadable_weights_figures_and_pictures(data: Path, tmp_path: Path) -> None:
+def test_a_run_writes_loadable_weights_figures_and_images(data: Path, tmp_path: Path) -> None:
     trainer = Trainer(tmp_path, recipe(3), data, "painted people")
     trainer.run(1e9, 1e9, workers=0, heldout=2)
     network, card = load_network(tmp_path / "nano.safetensors")
@@ -214,7 +214,7 @@ def saved_step(state: Path, process: "subprocess.Popen[bytes]") -> int:
 
 
 def test_two_processes_train_one_network(data: Path, tmp_path: Path) -> None:
-    """Both see other pictures, yet end with the weights that the first one wrote."""
+    """Both see other images, yet end with the weights that the first one wrote."""
     path = tmp_path / "recipe.json"
     stage = {"name": "tiny", "steps": 2, "batch": 2, "size": 32, "frame_share": 0, "lift_batch": 4}
     path.write_text(json.dumps({"stages": [stage]}))
@@ -244,4 +244,4 @@ def test_two_processes_train_one_network(data: Path, tmp_path: Path) -> None:
     alone.run(1e9, 1e9, workers=0, heldout=2)
     theirs = state["network"]["backbone.blocks.0.join.weight"]
     mine = alone.network.state_dict()["backbone.blocks.0.join.weight"]
-    assert not torch.equal(theirs, mine)  # the second process' pictures counted
+    assert not torch.equal(theirs, mine)  # the second process' images counted

@@ -14,7 +14,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "flops": ("thfm_ros.genception.flops", "the network: operations of each part"),
     "synth": (
         "thfm_ros.commands.benchmark_synth",
-        "the generator of synthetic humans: pictures per second",
+        "the generator of synthetic humans: images per second",
     ),
 }
 """Name: module with ``add_arguments(parser)`` and ``run(args)``, what it measures."""

@@ -96,7 +96,7 @@ def _timed_clip(
 
 def table(order: Order, result: dict[str, float]) -> str:
     """The figures as text."""
-    width, height = order.picture
+    width, height = order.image
     lines = [
         f"{order.clips} clips of {order.frames[0]} frames, {width}x{height}, "
         f"{order.samples}x{order.samples} samples, CPU time of one core",

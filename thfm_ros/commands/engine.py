@@ -99,7 +99,7 @@ def _verify(config: EngineConfig, repeats: int) -> int:
     print(f"{engine.card.name}: {engine.description}\nagainst: {judge.description}")
     if repeats:
         print(f"on: {processor()}, load average {os.getloadavg()[0]:.1f}")
-    rows = [["picture", "outputs", "difference"]]
+    rows = [["image", "outputs", "difference"]]
     if repeats:
         rows[0] += ["CPU ms", "wall ms", "CPU ms PyTorch", "ratio"]
     well = not _replaced(engine.description)
@@ -171,14 +171,14 @@ def _measure(
     engines: list[Engine], size: tuple[int, int], dense: bool, repeats: int
 ) -> Iterator[_Cost]:
     """In turn, so that whatever else the machine does falls on all of them alike."""
-    pictures = fixed_clip(size, 8)
+    images = fixed_clip(size, 8)
     states: list[object | None] = [None] * len(engines)
     times: list[list[tuple[float, float]]] = [[] for _ in engines]
-    for i in range(repeats + len(pictures)):
+    for i in range(repeats + len(images)):
         for e, engine in enumerate(engines):
             cpu, wall = time.process_time(), time.perf_counter()
-            _, states[e] = engine.step(pictures[i % len(pictures)], states[e], dense=dense)
-            if i >= len(pictures):  # the first ones warm up
+            _, states[e] = engine.step(images[i % len(images)], states[e], dense=dense)
+            if i >= len(images):  # the first ones warm up
                 times[e].append((time.process_time() - cpu, time.perf_counter() - wall))
     for each in times:
         cpu_ms, wall_ms = 1e3 * np.median(np.array(each), 0)

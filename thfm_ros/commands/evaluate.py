@@ -1,7 +1,7 @@
 """`thfm evaluate`: how right a checkpoint is, each figure beside a trivial baseline.
 
 Held-out synthetic people as crops and clips (the network alone) and as whole frames (the whole
-pipeline), and any folder of real pictures with annotations in COCO's form.
+pipeline), and any folder of real images with annotations in COCO's form.
 """
 
 import argparse
@@ -24,11 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--crops", type=int, default=1000, metavar="N", help="crops at most; 0: none")
     data.add_argument("--clips", type=int, default=1000, metavar="N", help="clips of crops")
     data.add_argument("--frames", type=int, default=1000, metavar="N", help="whole-frame clips")
-    pictures = parser.add_argument_group("real pictures")
-    pictures.add_argument("--pictures", type=Path, metavar="DIR", help="folder of pictures")
-    pictures.add_argument("--annotations", type=Path, metavar="FILE", help="default: DIR/*.json")
-    pictures.add_argument(
-        "--fps", type=float, help="the pictures are one video at this rate; default: unrelated"
+    images = parser.add_argument_group("real images")
+    images.add_argument("--images", type=Path, metavar="DIR", help="folder of images")
+    images.add_argument("--annotations", type=Path, metavar="FILE", help="default: DIR/*.json")
+    images.add_argument(
+        "--fps", type=float, help="the images are one video at this rate; default: unrelated"
     )
     parser.add_argument("--checkpoint", default="nano", help="'nano' (shipped) or a file")
     parser.add_argument(
@@ -82,15 +82,15 @@ def command_of(args: argparse.Namespace) -> str:
 
 def _wanted(args: argparse.Namespace) -> list[str]:
     """The sections that were asked for."""
-    if args.data is None and args.pictures is None:
+    if args.data is None and args.images is None:
         raise PerceptionError(
             "Nothing to evaluate on: give --data DIR (val/ and valframes/ made by `thfm synth "
-            "render --split val`) or --pictures DIR (pictures and a COCO annotation file)."
+            "render --split val`) or --images DIR (images and a COCO annotation file)."
         )
     synthetic = ("crops", "clips", "frames") if args.data is not None else ()
     wanted = [section for section in synthetic if getattr(args, section) > 0]
-    if args.pictures is not None:  # a page can hold the figures of several folders
-        wanted.append(f"pictures of {args.pictures.resolve().name}")
+    if args.images is not None:  # a page can hold the figures of several folders
+        wanted.append(f"images of {args.images.resolve().name}")
     return wanted
 
 
@@ -100,7 +100,7 @@ def _sections(
     """Name of each section, what it was measured on, and its tables."""
     measured = {"crops": _crops, "clips": _clips, "frames": _frames}
     for section in wanted:
-        yield section, *measured.get(section, _pictures)(args, path)
+        yield section, *measured.get(section, _images)(args, path)
 
 
 def _check_crops(folder: Path) -> None:
@@ -170,24 +170,24 @@ def _frames(args: argparse.Namespace, path: Path) -> tuple[str, str]:
     return counted, whole_tables(scores, FRAMES)
 
 
-def _pictures(args: argparse.Namespace, path: Path) -> tuple[str, str]:
+def _images(args: argparse.Namespace, path: Path) -> tuple[str, str]:
     from thfm_ros.evaluation.coco_annotations import find_annotations, read_annotations
-    from thfm_ros.evaluation.coco_images import judged_pictures
+    from thfm_ros.evaluation.coco_images import judged_images
     from thfm_ros.evaluation.frame_metrics import scores_of
-    from thfm_ros.evaluation.report_tables import PICTURES, whole_tables
+    from thfm_ros.evaluation.report_tables import IMAGES, whole_tables
 
     if args.fps is not None and not args.fps > 0:
-        raise PerceptionError(f"--fps {args.fps:g}: give more than 0 pictures per second.")
-    file = find_annotations(args.pictures, args.annotations)
-    pictures = read_annotations(args.pictures, file)
+        raise PerceptionError(f"--fps {args.fps:g}: give more than 0 images per second.")
+    file = find_annotations(args.images, args.annotations)
+    images = read_annotations(args.images, file)
     pipeline = _pipeline(args, path)
-    scores = scores_of(judged_pictures(pipeline, pictures, args.fps))
-    outlined = sum(each.outlined for each in pictures)
+    scores = scores_of(judged_images(pipeline, images, args.fps))
+    outlined = sum(each.outlined for each in images)
     counted = (
-        f"{len(pictures)} pictures, {scores['people']:.0f} people, {scores['empty']:.0f} pictures "
+        f"{len(images)} images, {scores['people']:.0f} people, {scores['empty']:.0f} images "
         f"without anybody, {outlined} with every outline; {pipeline.engine.description}"
     )
-    return counted, whole_tables(scores, PICTURES)
+    return counted, whole_tables(scores, IMAGES)
 
 
 def _pipeline(args: argparse.Namespace, path: Path) -> "Pipeline":

@@ -17,7 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("thfm_ros.ros.demo.command", "a video through the ROS node, drawn; needs ROS 2"),
     "perceive": (
         "thfm_ros.commands.perceive",
-        "a video or pictures in, depth, masks and skeletons out",
+        "a video or images in, depth, masks and skeletons out",
     ),
     "engine": ("thfm_ros.commands.engine", "build, list, verify and clear what runs the network"),
     "import": (

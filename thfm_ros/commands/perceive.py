@@ -1,6 +1,6 @@
-"""`thfm perceive`: a video or a folder of pictures in, perception.npz (and an overlay) out.
+"""`thfm perceive`: a video or a folder of images in, perception.npz (and an overlay) out.
 
-The keys of perception.npz are described in recording.py. In a folder every picture is a clip of
+The keys of perception.npz are described in recording.py. In a folder every image is a clip of
 its own.
 """
 
@@ -23,13 +23,13 @@ from thfm_ros.loading import Pipeline, load_pipeline
 from thfm_ros.media.drawing import DepthScale, side_by_side
 from thfm_ros.media.recording import Recording
 from thfm_ros.media.video import (
-    Picture,
     Video,
     VideoError,
+    VideoFrame,
     VideoWriter,
-    picture_files,
-    read_picture,
-    write_picture,
+    image_files,
+    read_image,
+    write_image,
 )
 from thfm_ros.perception.frame_window import FrameWindow
 
@@ -48,12 +48,12 @@ class Source(Protocol):
     fps: float  # of the overlay
     one_clip: bool  # False: every frame is a clip of its own
 
-    def __iter__(self) -> Iterator[Picture]:
+    def __iter__(self) -> Iterator[VideoFrame]:
         """All frames, once."""
 
 
 class Folder:
-    """Unrelated pictures; broken ones are named in the log and left out."""
+    """Unrelated images; broken ones are named in the log and left out."""
 
     fps = 1.0
     one_clip = False
@@ -63,22 +63,22 @@ class Folder:
         self.width = self.height = 0
         # Everything is read twice: the largest size must be known before the first row is
         # written, and reading costs a tenth of perceiving.
-        for index, file in enumerate(picture_files(path)):
-            rgb = read_picture(file)
+        for index, file in enumerate(image_files(path)):
+            rgb = read_image(file)
             if rgb is None:
-                log.warning("%s is broken or no picture: left out", file)
+                log.warning("%s is broken or no image: left out", file)
                 continue
             self._good.append((index, file))
             self.height, self.width = max(self.height, rgb.shape[0]), max(self.width, rgb.shape[1])
         self.length = len(self._good)
         if not self._good:
-            raise VideoError(f"None of the pictures in {path} can be read.")
+            raise VideoError(f"None of the images in {path} can be read.")
 
-    def __iter__(self) -> Iterator[Picture]:
+    def __iter__(self) -> Iterator[VideoFrame]:
         for index, file in self._good:
-            rgb = read_picture(file)
+            rgb = read_image(file)
             if rgb is not None:
-                yield Picture(rgb, index, index * 1_000_000_000, file.name)
+                yield VideoFrame(rgb, index, index * 1_000_000_000, file.name)
 
 
 class _Clip(Video):
@@ -88,7 +88,7 @@ class _Clip(Video):
 
 
 def source_of(path: Path) -> Source:
-    """The frames of a video file or of a folder of pictures.
+    """The frames of a video file or of a folder of images.
 
     Raises:
         VideoError: it is neither, or nothing in it can be read.
@@ -111,7 +111,7 @@ class Lens:
             raise PerceptionError(f"--fx {self.fx:g}: a focal length is more than 0 pixels.")
 
     def camera(self, width: int, height: int) -> Intrinsics | None:
-        """Intrinsics of a picture of this size, its axis in the middle."""
+        """Intrinsics of an image of this size, its axis in the middle."""
         if self.fx is not None:
             return Intrinsics(self.fx, self.fx, width / 2, height / 2, width, height)
         if self.hfov_deg is not None:
@@ -130,9 +130,9 @@ def perceive(
     still: Path | None = None,
     max_frames: int = 0,
 ) -> int:
-    """Write ``out``/perception.npz and, if asked for, ``out``/overlay.mp4 and a picture.
+    """Write ``out``/perception.npz and, if asked for, ``out``/overlay.mp4 and an image.
 
-    The picture shows what the overlay shows of the last frame. What was perceived before an error
+    The image shows what the overlay shows of the last frame. What was perceived before an error
     or an interrupt is written too. Returns the number of frames.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -144,23 +144,23 @@ def perceive(
         video = None
         if overlay:
             video = finally_.enter_context(VideoWriter(out / OVERLAY, source.fps))
-        for picture in _with_progress(source, max_frames):
+        for image in _with_progress(source, max_frames):
             if not source.one_clip:
-                window.reset("another picture")
-            height, width = picture.rgb.shape[:2]
+                window.reset("another image")
+            height, width = image.rgb.shape[:2]
             camera = lens.camera(width, height)
-            clip = window.push(Frame(picture.rgb, picture.stamp_ns, "camera", camera))
+            clip = window.push(Frame(image.rgb, image.stamp_ns, "camera", camera))
             assert clip is not None  # stamps of videos and folders always rise
             seen = pipeline.step(clip, tasks)
-            recording.add(picture.index, seen)
+            recording.add(image.index, seen)
             if video or still:
                 if not source.one_clip:
                     scale = DepthScale()
-                panels = side_by_side(picture.rgb, seen, scale, panel_width=_PANEL)
+                panels = side_by_side(image.rgb, seen, scale, panel_width=_PANEL)
                 if video:
                     video.write(panels)
     if still and len(recording):
-        write_picture(still, panels)
+        write_image(still, panels)
     return len(recording)
 
 
@@ -171,20 +171,20 @@ def _window_for(config: WindowConfig, source: Source) -> WindowConfig:
     return replace(config, max_gap_s=max(config.max_gap_s, 1.5 / source.fps))
 
 
-def _with_progress(source: Source, max_frames: int) -> Iterable[Picture]:
+def _with_progress(source: Source, max_frames: int) -> Iterable[VideoFrame]:
     frames = itertools.islice(source, max_frames or None)
     total = min(filter(None, (source.length, max_frames)), default=None)
-    bar: Iterable[Picture] = tqdm(frames, total=total, unit="frame", disable=None)
+    bar: Iterable[VideoFrame] = tqdm(frames, total=total, unit="frame", disable=None)
     return bar
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `thfm perceive`."""
-    parser.add_argument("input", type=Path, help="a video, or a folder of pictures")
+    parser.add_argument("input", type=Path, help="a video, or a folder of images")
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     parser.add_argument("--overlay", action="store_true", help="also write overlay.mp4")
     parser.add_argument(
-        "--still", type=Path, metavar="PNG", help="also write the last frame's overlay as a picture"
+        "--still", type=Path, metavar="PNG", help="also write the last frame's overlay as an image"
     )
     camera = parser.add_mutually_exclusive_group()
     camera.add_argument("--hfov", type=float, metavar="DEGREES", help="horizontal field of view")

@@ -43,9 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     render.add_argument("--flow", action="store_true", help="also store motion to the next frame")
     render.add_argument("--bones", action="store_true", help="also store where all bones begin")
-    behind = commands.add_parser("backgrounds", help="pictures without people, for training")
+    behind = commands.add_parser("backgrounds", help="images without people, for training")
     behind.add_argument("--pack", type=Path, default=DEFAULT_PACK, help="(%(default)s)")
-    behind.add_argument("--count", type=int, default=800, help="pictures (%(default)s)")
+    behind.add_argument("--count", type=int, default=800, help="images (%(default)s)")
     behind.add_argument("--seed", type=int, default=1, help="same seed, same pixels (%(default)s)")
     behind.add_argument(
         "--artefacts", type=float, default=0.5, help="share from bad cameras (%(default)s)"
@@ -148,10 +148,10 @@ def _backgrounds(args: argparse.Namespace) -> int:
     from thfm_ros.synth.scene.asset_choices import choose
 
     lights = choose(load_pack(args.pack), "train").lights
-    pictures = render_backgrounds(args.out, lights, args.count, args.seed, args.artefacts)
-    for _ in tqdm(pictures, total=args.count, desc="backgrounds", unit="picture"):
+    images = render_backgrounds(args.out, lights, args.count, args.seed, args.artefacts)
+    for _ in tqdm(images, total=args.count, desc="backgrounds", unit="image"):
         pass
-    sys.stdout.write(f"{args.out}: {args.count} pictures, {args.out.stat().st_size / 1e6:.0f} MB\n")
+    sys.stdout.write(f"{args.out}: {args.count} images, {args.out.stat().st_size / 1e6:.0f} MB\n")
     return 0
 
 

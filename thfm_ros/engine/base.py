@@ -27,35 +27,35 @@ class Engine(Protocol):
     concurrent: bool
 
     def step(
-        self, picture: UInt8[np.ndarray, "h w 3"], state: object | None, *, dense: bool
+        self, image: UInt8[np.ndarray, "h w 3"], state: object | None, *, dense: bool
     ) -> tuple[RawOutputs, object]:
-        """See one more picture of a stream.
+        """See one more image of a stream.
 
         Args:
-            picture: RGB, of exactly the card's crop or frame size; any strides.
+            image: RGB, of exactly the card's crop or frame size; any strides.
             state: what the previous step of this stream returned; None begins a new stream.
                 It is never written into: a stream may be continued twice from the same state.
             dense: False leaves out the maps and their cost; the state is the same either way.
 
         Returns:
-            What the network says about this picture, and the state for the next one.
+            What the network says about this image, and the state for the next one.
 
         Raises:
-            EngineError: the picture has a size, a type or a state that this engine cannot take.
+            EngineError: the image has a size, a type or a state that this engine cannot take.
         """
 
 
-def check_picture(picture: UInt8[np.ndarray, "h w 3"], card: ModelCard) -> tuple[int, int]:
-    """Return (width, height) of a picture that the card accepts; EngineError otherwise."""
-    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
+def check_image(image: UInt8[np.ndarray, "h w 3"], card: ModelCard) -> tuple[int, int]:
+    """Return (width, height) of an image that the card accepts; EngineError otherwise."""
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise EngineError(
-            f"An engine takes one RGB picture as uint8 [height, width, 3]; "
-            f"got {picture.dtype} {list(picture.shape)}."
+            f"An engine takes one RGB image as uint8 [height, width, 3]; "
+            f"got {image.dtype} {list(image.shape)}."
         )
-    size = (picture.shape[1], picture.shape[0])
+    size = (image.shape[1], image.shape[0])
     if size not in (card.crop_size, card.frame_size):
         raise EngineError(
-            f"{card.name} takes pictures of {card.crop_size} or {card.frame_size} "
+            f"{card.name} takes images of {card.crop_size} or {card.frame_size} "
             f"(width, height); got {size}. Cut it out with thfm_ros.perception.crop_region first."
         )
     return size

@@ -62,7 +62,7 @@ def _export(graph: StepGraph, example: tuple[Tensor, ...], path: Path, *, dynamo
         dynamo=dynamo,
         external_data=False,
         opset_version=OPSET,
-        input_names=["picture", "time", "allowed", *past],
+        input_names=["image", "time", "allowed", *past],
         output_names=[*(OUTPUTS if graph.dense else OUTPUTS[:-1]), *remembered],
         verbose=False,
     )

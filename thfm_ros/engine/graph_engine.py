@@ -6,13 +6,13 @@ from typing import Any, Protocol
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from thfm_ros.engine.base import check_picture
+from thfm_ros.engine.base import check_image
 from thfm_ros.engine.stream import HALF, Stream, Tables, raw_outputs, stream_of
 from thfm_ros.model.card import ModelCard
 from thfm_ros.model.outputs import RawOutputs
 
 Profile = tuple[tuple[int, int], bool]
-"""(width, height) of the picture, and whether the maps are asked for."""
+"""(width, height) of the image, and whether the maps are asked for."""
 
 
 class Graph(Protocol):
@@ -20,7 +20,7 @@ class Graph(Protocol):
 
     def __call__(
         self,
-        picture: UInt8[np.ndarray, "h w 3"],
+        image: UInt8[np.ndarray, "h w 3"],
         time: Float32[np.ndarray, "2 1 c"],
         allowed: Float32[np.ndarray, " m"],
         memory: Sequence[Any],
@@ -32,7 +32,7 @@ class Graph(Protocol):
 
 
 class GraphEngine:
-    """Runs the graph that fits the picture's size and what is asked for."""
+    """Runs the graph that fits the image's size and what is asked for."""
 
     def __init__(
         self,
@@ -56,14 +56,14 @@ class GraphEngine:
             self.step(np.zeros((size[1], size[0], 3), np.uint8), None, dense=dense)
 
     def step(
-        self, picture: UInt8[np.ndarray, "h w 3"], state: object | None, *, dense: bool
+        self, image: UInt8[np.ndarray, "h w 3"], state: object | None, *, dense: bool
     ) -> tuple[RawOutputs, object]:
         """See base.Engine."""
-        size = check_picture(picture, self.card)
+        size = check_image(image, self.card)
         stream = stream_of(state, size, self._empty[size])
         tables = self._tables[size]
         answers, remembered = self._graphs[size, dense](
-            np.ascontiguousarray(picture),
+            np.ascontiguousarray(image),
             tables.time(stream.seen),
             tables.allowed(stream.seen),
             [array for frame in stream.memory for array in frame],
@@ -72,7 +72,7 @@ class GraphEngine:
 
 
 def tokens_of(size: tuple[int, int], card: ModelCard) -> int:
-    """Tokens per frame: patches of 16 x 16 pixels, the joints, and one for the whole picture."""
+    """Tokens per frame: patches of 16 x 16 pixels, the joints, and one for the whole image."""
     return (size[0] // 16) * (size[1] // 16) + len(card.joint_names) + 1
 
 

@@ -18,7 +18,7 @@ class EngineKey:
     engine: str  # one of SUFFIXES
     checkpoint: str  # the card's name, for people
     weights_sha256: str
-    profile: str  # picture size and outputs: "128x128-dense"
+    profile: str  # image size and outputs: "128x128-dense"
     precision: str  # "float32"
     device: str  # "cpu", or the GPU's name and SM
     versions: tuple[tuple[str, str], ...]  # (package, version), sorted

@@ -52,13 +52,13 @@ class OnnxGraph:
 
     def __call__(
         self,
-        picture: UInt8[np.ndarray, "h w 3"],
+        image: UInt8[np.ndarray, "h w 3"],
         time: Float32[np.ndarray, "2 1 c"],
         allowed: Float32[np.ndarray, " m"],
         memory: Sequence[Any],
     ) -> tuple[list[Float32[np.ndarray, "..."]], list[Any]]:
         """See graph_engine.Graph."""
-        given = dict(zip(self._inputs, (picture, time, allowed, *memory), strict=True))
+        given = dict(zip(self._inputs, (image, time, allowed, *memory), strict=True))
         said = self._session.run(self._outputs, given)
         return said[: self._answers], said[self._answers :]
 
@@ -129,7 +129,7 @@ class OnnxExport:
         from thfm_ros.engine.verify import TOLERANCES, difference
 
         judge = self.judge()
-        log.info("Exporting %s for pictures of %s to ONNX, once.", self.card.name, self.size)
+        log.info("Exporting %s for images of %s to ONNX, once.", self.card.name, self.size)
         export_onnx(judge.network, self.card, self.size, self.dense, path)
         graph = OnnxGraph(path, self.threads)
         engine = GraphEngine(self.card, "", {(self.size, self.dense): graph})

@@ -71,9 +71,9 @@ class StepBlock(nn.Module):
 
 
 class StepGraph(nn.Module):
-    """NanoNetwork.step for one stream of pictures of one size.
+    """NanoNetwork.step for one stream of images of one size.
 
-    Inputs: the picture, `stream.Tables.time` and `.allowed`, then the memory: for each remembered
+    Inputs: the image, `stream.Tables.time` and `.allowed`, then the memory: for each remembered
     frame, oldest first, the keys and values of each block. Outputs: OUTPUTS (without "dense" if
     not asked for), then this frame's keys and values of each block.
     """
@@ -100,14 +100,14 @@ class StepGraph(nn.Module):
 
     def forward(
         self,
-        picture: UInt8[Tensor, "h w 3"],
+        image: UInt8[Tensor, "h w 3"],
         time: Float[Tensor, "2 1 c"],
         allowed: Float[Tensor, " m"],
         *memory: Float[Tensor, "heads n c"],
     ) -> tuple[Tensor, ...]:
         """See the class."""
         net = self.network
-        pyramid = net.encoder(picture.permute(2, 0, 1)[None].to(net.tokens.dtype))
+        pyramid = net.encoder(image.permute(2, 0, 1)[None].to(net.tokens.dtype))
         x = torch.cat([pyramid.sixteenth.flatten(2)[0].t() + self.grid, net.tokens])
         turn = self.space + time
         stride, remembered = 2 * len(self.blocks), []

@@ -35,7 +35,7 @@ first, space second], halves that turn against each other; here all first halves
 class Stream:
     """The state between two steps."""
 
-    size: tuple[int, int]  # width, height of its pictures
+    size: tuple[int, int]  # width, height of its images
     seen: int  # frames since the stream began
     memory: tuple[tuple[Any, ...], ...]  # per remembered frame, oldest first: k, v of each block
 
@@ -85,7 +85,7 @@ def stream_of(state: object | None, size: tuple[int, int], empty: Stream) -> Str
         )
     if state.size != size:
         raise EngineError(
-            f"This stream has pictures of {state.size}, this one has {size} (width, height). "
+            f"This stream has images of {state.size}, this one has {size} (width, height). "
             "Begin a new stream (state=None) when the size changes."
         )
     return state

@@ -45,13 +45,13 @@ class TensorRtGraph:
     @torch.inference_mode()
     def __call__(
         self,
-        picture: UInt8[np.ndarray, "h w 3"],
+        image: UInt8[np.ndarray, "h w 3"],
         time: Float32[np.ndarray, "2 1 c"],
         allowed: Float32[np.ndarray, " m"],
         memory: Sequence[Any],
     ) -> tuple[list[Float32[np.ndarray, "..."]], list[Any]]:
         """See graph_engine.Graph."""
-        inputs = [torch.from_numpy(picture).to(self._device)]
+        inputs = [torch.from_numpy(image).to(self._device)]
         inputs += [torch.from_numpy(x).to(self._device, self._dtype) for x in (time, allowed)]
         said = list(self._run(*inputs, *memory))
         # CUDA graphs write every call's outputs to the same place: what is to outlive the next
@@ -95,8 +95,7 @@ class TensorRtBuild:
     def build(self, path: Path) -> dict[str, str]:
         """Compile to ``path`` and compare with PyTorch."""
         log.info(
-            "Building the TensorRT engine of %s for pictures of %s in %s, once; "
-            "this takes minutes.",
+            "Building the TensorRT engine of %s for images of %s in %s, once; this takes minutes.",
             self.card.name,
             self.size,
             self.precision,

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from thfm_ros.engine.base import EngineError, check_picture
+from thfm_ros.engine.base import EngineError, check_image
 from thfm_ros.engine.stream import raw_outputs
 from thfm_ros.model.backbone import Cache
 from thfm_ros.model.card import ModelCard
@@ -32,20 +32,20 @@ class TorchEngine:
 
     @torch.inference_mode()
     def step(
-        self, picture: UInt8[np.ndarray, "h w 3"], state: object | None, *, dense: bool
+        self, image: UInt8[np.ndarray, "h w 3"], state: object | None, *, dense: bool
     ) -> tuple[RawOutputs, object]:
         """See base.Engine."""
-        width, height = check_picture(picture, self.card)
+        width, height = check_image(image, self.card)
         if state is None:
             empty = self.network.empty_cache(1, height, width)
             state = Cache(*(part.to(self._device) for part in empty))
         tokens = (height // 16) * (width // 16) + JOINTS + 1
         if not isinstance(state, Cache) or state.keys.shape[4] != tokens:
             raise EngineError(
-                f"This state is not of a PyTorch stream of {width} x {height} pictures. Begin a "
+                f"This state is not of a PyTorch stream of {width} x {height} images. Begin a "
                 "new stream (state=None) when the engine or the size changes."
             )
-        rgb = torch.from_numpy(np.ascontiguousarray(picture)).to(self._device)
+        rgb = torch.from_numpy(np.ascontiguousarray(image)).to(self._device)
         said, cache = self.network.step(rgb.permute(2, 0, 1)[None].float(), state, dense)
         answers = [said.heatmaps[0], said.positions[0], said.visibility[0]]
         answers += [said.log_width, said.presence]

@@ -26,7 +26,7 @@ TOLERANCES = {
 
 
 def fixed_clip(size: tuple[int, int], frames: int) -> list[UInt8[np.ndarray, "h w 3"]]:
-    """Pictures with soft and sharp content that moves; the same on every machine."""
+    """Images with soft and sharp content that moves; the same on every machine."""
     width, height = size
     random = np.random.default_rng(20260325)
     noise = random.integers(-40, 40, (height, width, 3))
@@ -61,9 +61,9 @@ def difference(
     worst = 0.0
     mine: object | None = None
     theirs: object | None = None
-    for picture in fixed_clip(size, reference.card.window + 2):
-        said, mine = engine.step(picture, mine, dense=dense)
-        truth, theirs = reference.step(picture, theirs, dense=dense)
+    for image in fixed_clip(size, reference.card.window + 2):
+        said, mine = engine.step(image, mine, dense=dense)
+        truth, theirs = reference.step(image, theirs, dense=dense)
         for (name, a), (_, b) in zip(arrays_of(said), arrays_of(truth), strict=True):
             if a.shape != b.shape:
                 raise ValueError(f"{name} is {a.shape} and should be {b.shape}")

@@ -1,1 +1,1 @@
-"""How right a checkpoint is: crops, clips, whole frames through the pipeline, real pictures."""
+"""How right a checkpoint is: crops, clips, whole frames through the pipeline, real images."""

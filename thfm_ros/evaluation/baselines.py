@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from thfm_ros.evaluation.matching import Person
-from thfm_ros.skeleton import TWINS, Joint
+from thfm_ros.skeleton import FLIP_PAIRS, Joint
 
 
 def mean(values: Sequence[float] | np.ndarray) -> float:
@@ -31,7 +31,7 @@ def median_pose(people: Sequence[Person]) -> Float[np.ndarray, "k 2"]:
     pose = np.full((len(Joint), 2), 0.5)
     for joint in np.flatnonzero(labelled.any(0)):
         pose[joint] = np.median(inside[labelled[:, joint], joint], axis=0)
-    mirrored = pose[list(TWINS)] * [-1, 1] + [1, 0]
+    mirrored = pose[list(FLIP_PAIRS)] * [-1, 1] + [1, 0]
     found: np.ndarray = (pose + mirrored) / 2
     return found
 

@@ -1,4 +1,4 @@
-"""Pictures with annotations in COCO's form: people with 17 keypoints, boxes and outlines."""
+"""Images with annotations in COCO's form: people with 17 keypoints, boxes and outlines."""
 
 import json
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ class AnnotationError(PerceptionError):
 
 @dataclass(frozen=True, slots=True)
 class Annotated:
-    """One picture and who is in it. Outlines are made when they are asked for: those of a
+    """One image and who is in it. Outlines are made when they are asked for: those of a
     large set would not fit into memory."""
 
     path: Path
@@ -54,7 +54,7 @@ class Annotated:
 
 
 def find_annotations(folder: Path, given: Path | None) -> Path:
-    """The annotation file of a folder of pictures.
+    """The annotation file of a folder of images.
 
     Raises:
         AnnotationError: there is none, or more than one and none was given.
@@ -76,7 +76,7 @@ def find_annotations(folder: Path, given: Path | None) -> Path:
 
 
 def read_annotations(folder: Path, file: Path) -> list[Annotated]:
-    """All annotated pictures, by name.
+    """All annotated images, by name.
 
     Raises:
         AnnotationError: what is wrong, where, and what it should be.
@@ -95,7 +95,7 @@ def read_annotations(folder: Path, file: Path) -> list[Annotated]:
             raise AnnotationError(f"{file}: an image lacks id or file_name: {image}")
         path = folder / str(image["file_name"])
         size = _size(path, file)
-        where = f"{file}, picture {image['file_name']}"
+        where = f"{file}, image {image['file_name']}"
         found.append(_annotated(path, size, by_image.pop(image["id"], []), where))
     if by_image:
         lost = sorted(map(str, by_image))[:3]
@@ -141,10 +141,10 @@ def _person_category(content: dict[str, Any], file: Path) -> set[Any] | None:
 
 
 def _size(path: Path, file: Path) -> tuple[int, int]:
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise AnnotationError(f"{file} lists {path}, which is missing or no picture.")
-    return int(picture.shape[0]), int(picture.shape[1])
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise AnnotationError(f"{file} lists {path}, which is missing or no image.")
+    return int(image.shape[0]), int(image.shape[1])
 
 
 def _annotated(
@@ -215,7 +215,7 @@ def _mask(outline: Any, size: tuple[int, int], where: str) -> Bool[np.ndarray, "
         )
     if tuple(outline["size"]) != size or sum(counts) != size[0] * size[1]:
         raise AnnotationError(
-            f"{where}: runs of {sum(counts)} pixels and size {outline['size']}, but the picture "
+            f"{where}: runs of {sum(counts)} pixels and size {outline['size']}, but the image "
             f"has {size[0]} rows and {size[1]} columns"
         )
     values = np.arange(len(counts)) % 2 == 1  # runs of nothing and of the person by turns

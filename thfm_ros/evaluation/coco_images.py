@@ -1,4 +1,4 @@
-"""Real pictures through the real pipeline, against annotations that somebody else made."""
+"""Real images through the real pipeline, against annotations that somebody else made."""
 
 from collections.abc import Sequence
 
@@ -6,32 +6,32 @@ from tqdm import tqdm
 
 from thfm_ros.contract import Frame, Task
 from thfm_ros.evaluation.coco_annotations import Annotated, AnnotationError
-from thfm_ros.evaluation.matching import Judged, judge
+from thfm_ros.evaluation.matching import ImageMatches, judge
 from thfm_ros.loading import Pipeline
-from thfm_ros.media.video import read_picture
+from thfm_ros.media.video import read_image
 from thfm_ros.perception.frame_window import FrameWindow
 
 TASKS = frozenset({Task.BODIES, Task.SEGMENTATION})
 
 
-def judged_pictures(
-    pipeline: Pipeline, pictures: Sequence[Annotated], fps: float | None
-) -> list[Judged]:
-    """All pictures in their order.
+def judged_images(
+    pipeline: Pipeline, images: Sequence[Annotated], fps: float | None
+) -> list[ImageMatches]:
+    """All images in their order.
 
     Args:
         pipeline: sees each of them.
-        pictures: with who is in them.
+        images: with who is in them.
         fps: they are the frames of one video at this rate; None: each is a clip of its own.
     """
     window = FrameWindow(pipeline.config.window)
     found = []
-    for number, each in enumerate(tqdm(pictures, unit="picture", desc="pictures", disable=None)):
-        rgb = read_picture(each.path)
+    for number, each in enumerate(tqdm(images, unit="image", desc="images", disable=None)):
+        rgb = read_image(each.path)
         if rgb is None:
-            raise AnnotationError(f"{each.path} is missing or no picture.")
+            raise AnnotationError(f"{each.path} is missing or no image.")
         if fps is None:
-            window.reset("another picture")
+            window.reset("another image")
         stamp = round(number / (fps or 1.0) * 1e9)
         clip = window.push(Frame(rgb, stamp, "camera", None))
         assert clip is not None  # stamps rise

@@ -29,7 +29,7 @@ ATTITUDES: dict[str, tuple[float, float]] = {
     "leaning or lying": (45.0, 135.0),
     "upside down": (135.0, np.inf),
 }
-"""Bands of the angle between the trunk, hips to shoulders, and the picture's up, degrees."""
+"""Bands of the angle between the trunk, hips to shoulders, and the image's up, degrees."""
 
 PARTS_OF_LIMB: dict[str, tuple[str, ...]] = {
     "head": ("head", "hair"),
@@ -94,7 +94,7 @@ def by_attitude(predicted: Predicted, batches: list[Batch]) -> Scores:
 
 
 def trunk_angles(positions: np.ndarray) -> np.ndarray:
-    """Angle between the trunk and the picture's up, degrees [n]; positions from the hips."""
+    """Angle between the trunk and the image's up, degrees [n]; positions from the hips."""
     trunk = positions[:, [Joint.LEFT_SHOULDER, Joint.RIGHT_SHOULDER]].mean(1)
     return metrics.angles_deg(trunk, np.broadcast_to(UP, trunk.shape))
 

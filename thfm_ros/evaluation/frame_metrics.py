@@ -1,4 +1,4 @@
-"""Figures of whole pictures, from the verdicts on each: finding people, and how well they are
+"""Figures of whole images, from the verdicts on each: finding people, and how well they are
 seen. Every figure stands beside a trivial baseline; both are plain numbers by name.
 """
 
@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from thfm_ros.evaluation.baselines import mean, median_pose, put_into
-from thfm_ros.evaluation.matching import COCO, Judged, Person, match
+from thfm_ros.evaluation.matching import COCO, ImageMatches, Person, match
 from thfm_ros.evaluation.tracking_metrics import over_time
 from thfm_ros.geometry import longer_side
 from thfm_ros.metrics import pose as metrics
 from thfm_ros.metrics.oks import Ranked, average_precision, similarity
-from thfm_ros.skeleton import TWINS, Joint
+from thfm_ros.skeleton import FLIP_PAIRS, Joint
 
 Scores = dict[str, float]
 
@@ -21,7 +21,7 @@ SIZES: dict[str, tuple[float, float]] = {
     "a quarter to a half": (0.25, 0.5),
     "over a half": (0.5, np.inf),
 }
-"""Bands of the longer side of a person, in heights of the picture."""
+"""Bands of the longer side of a person, in heights of the image."""
 
 VIEWS: dict[str, tuple[float, float]] = {
     "front": (0.05, np.inf),
@@ -31,65 +31,65 @@ VIEWS: dict[str, tuple[float, float]] = {
 """Bands of `metrics.facing`; who is seen from the side hides a shoulder and a hip."""
 
 
-def scores_of(pictures: Sequence[Judged]) -> Scores:
+def scores_of(images: Sequence[ImageMatches]) -> Scores:
     """All figures; NaN where nothing could be measured."""
     row = {
-        "pictures": float(len(pictures)),
-        "people": float(sum(len(picture.counted) for picture in pictures)),
-        "empty": float(sum(not picture.people for picture in pictures)),
+        "images": float(len(images)),
+        "people": float(sum(len(image.counted) for image in images)),
+        "empty": float(sum(not image.people for image in images)),
     }
-    return row | _finding(pictures) | _skeletons(pictures) | _metric(pictures) | over_time(pictures)
+    return row | _finding(images) | _skeletons(images) | _metric(images) | over_time(images)
 
 
 def _ratio(part: float, whole: float) -> float:
     return part / whole if whole else float("nan")
 
 
-def _finding(pictures: Sequence[Judged]) -> Scores:
-    people = sum(len(picture.counted) for picture in pictures)
-    hits = sum(len(picture.hits) for picture in pictures)
-    wrong = sum(len(picture.wrong) for picture in pictures)
-    empty = [picture for picture in pictures if not picture.people]
-    guess = _mean_box(pictures)
-    guessed = [match(p.people, [guess * p.height]) for p in pictures]
+def _finding(images: Sequence[ImageMatches]) -> Scores:
+    people = sum(len(image.counted) for image in images)
+    hits = sum(len(image.hits) for image in images)
+    wrong = sum(len(image.wrong) for image in images)
+    empty = [image for image in images if not image.people]
+    guess = _mean_box(images)
+    guessed = [match(p.people, [guess * p.height]) for p in images]
     guessed_hits = sum(
-        sum(picture.people[i].counts for i, _ in pairs)
-        for picture, (pairs, _) in zip(pictures, guessed, strict=True)
+        sum(image.people[i].counts for i, _ in pairs)
+        for image, (pairs, _) in zip(images, guessed, strict=True)
     )
     return {
         # Who was found and need not have been does not make the number wrong.
-        "right_number": mean([len(p.hits) + len(p.wrong) == len(p.counted) for p in pictures]),
-        "right_number_one": mean([len(p.counted) == 1 for p in pictures]),
+        "right_number": mean([len(p.hits) + len(p.wrong) == len(p.counted) for p in images]),
+        "right_number_one": mean([len(p.counted) == 1 for p in images]),
         "recall": _ratio(hits, people),
         "recall_box": _ratio(guessed_hits, people),
         "precision": _ratio(hits, hits + wrong),
         "precision_box": _ratio(
             guessed_hits, guessed_hits + sum(len(wrong) for _, wrong in guessed)
         ),
-        "mask_iou": mean([picture.mask_iou for picture in pictures]),
-        "mask_iou_box": mean([picture.box_iou for picture in pictures]),
-        "false_per_empty": mean([float(len(picture.found)) for picture in empty]),
+        "mask_iou": mean([image.mask_iou for image in images]),
+        "mask_iou_box": mean([image.box_iou for image in images]),
+        "false_per_empty": mean([float(len(image.found)) for image in empty]),
         "false_per_empty_box": float(bool(empty)) if empty else float("nan"),
     }
 
 
-def _mean_box(pictures: Sequence[Judged]) -> np.ndarray:
-    """The mean of the true boxes, in heights of the picture."""
-    boxes = [p.people[i].box / p.height for p in pictures for i in p.counted]
+def _mean_box(images: Sequence[ImageMatches]) -> np.ndarray:
+    """The mean of the true boxes, in heights of the image."""
+    boxes = [p.people[i].box / p.height for p in images for i in p.counted]
     return np.mean(boxes, axis=0) if boxes else np.zeros(4)
 
 
 class _Matched:
     """Everybody who counts and has labelled joints, and what was said about them."""
 
-    def __init__(self, pictures: Sequence[Judged]) -> None:
+    def __init__(self, images: Sequence[ImageMatches]) -> None:
         rows: list[tuple[Person, np.ndarray | None, float]] = []
-        for picture in pictures:
-            found = dict(picture.hits)
-            for i in picture.counted:
-                body = picture.found[found[i]].keypoints[:, :2] if i in found else None
+        for image in images:
+            found = dict(image.hits)
+            for i in image.counted:
+                body = image.found[found[i]].keypoints[:, :2] if i in found else None
                 rows.append(
-                    (picture.people[i], body, longer_side(picture.people[i].box) / picture.height)
+                    (image.people[i], body, longer_side(image.people[i].box) / image.height)
                 )
         joints = len(Joint)
         self.people = [person for person, _, _ in rows]
@@ -109,13 +109,13 @@ class _Matched:
             return metrics.normalised_errors(said, self.truth, self.labelled)
 
 
-def _skeletons(pictures: Sequence[Judged]) -> Scores:
-    all_ = _Matched(pictures)
+def _skeletons(images: Sequence[ImageMatches]) -> Scores:
+    all_ = _Matched(images)
     errors = all_.errors(all_.said)
     boxes = np.array([person.box for person in all_.people], float).reshape(-1, 4)
     poses = put_into(boxes, median_pose(all_.people))
     guessed = all_.errors(poses)
-    mirrored = all_.errors(all_.said[:, list(TWINS)])
+    mirrored = all_.errors(all_.said[:, list(FLIP_PAIRS)])
     found = all_.found
     row = {
         "pck10": metrics.pck(errors[found], 0.1),
@@ -126,7 +126,7 @@ def _skeletons(pictures: Sequence[Judged]) -> Scores:
         "pck10_all_mean": metrics.pck(guessed, 0.1),
         "swapped": mean(metrics.swapped(errors, mirrored)[found]),
         **_swaps(all_),
-        **_precision(pictures, poses),
+        **_precision(images, poses),
     }
     for limb, joints in metrics.LIMBS.items():
         row[f"pck10_{limb}"] = metrics.pck(errors[found][:, list(joints)], 0.1)
@@ -152,7 +152,7 @@ def _swaps(matched: _Matched) -> Scores:
     facing = metrics.as_if_facing(truth, labelled)
     guessed, _ = metrics.exchanged_pairs(facing, truth, labelled)
     straight = metrics.normalised_errors(facing, truth, labelled)
-    crossed = metrics.normalised_errors(facing[:, list(TWINS)], truth, labelled)
+    crossed = metrics.normalised_errors(facing[:, list(FLIP_PAIRS)], truth, labelled)
     errors = metrics.normalised_errors(said, truth, labelled)
     turned = np.nan_to_num(metrics.facing(truth, labelled))
 
@@ -175,13 +175,13 @@ def _swaps(matched: _Matched) -> Scores:
     return row
 
 
-def _precision(pictures: Sequence[Judged], trivial: np.ndarray) -> Scores:
+def _precision(images: Sequence[ImageMatches], trivial: np.ndarray) -> Scores:
     """OKS-AP, and that of the mean pose put into every true box."""
-    ranked = [picture.ranked() for picture in pictures]
+    ranked = [image.ranked() for image in images]
     guesses = iter(trivial)
     guessed = []
-    for picture in pictures:
-        people = [picture.people[i] for i in picture.counted]
+    for image in images:
+        people = [image.people[i] for i in image.counted]
         poses = [next(guesses) for _ in people]
         alike = [
             [similarity(pose[:COCO], p.joints[:COCO], p.labelled[:COCO], p.area) for p in people]
@@ -201,9 +201,9 @@ def _precision(pictures: Sequence[Judged], trivial: np.ndarray) -> Scores:
     }
 
 
-def _metric(pictures: Sequence[Judged]) -> Scores:
+def _metric(images: Sequence[ImageMatches]) -> Scores:
     """Depth of people's pixels, and the distance of the pelvis where it was claimed."""
-    reliefs = [relief for picture in pictures for relief in picture.reliefs]
+    reliefs = [relief for image in images for relief in image.reliefs]
     row = {
         f"depth_{name}": mean([getattr(relief, name) for relief in reliefs])
         for name in (
@@ -212,10 +212,10 @@ def _metric(pictures: Sequence[Judged]) -> Scores:
         )
     }  # fmt: skip
     roots = [
-        (picture.found[j].root_m, truth, person.far_m(picture.found[j].box.astype(float)))
-        for picture in pictures
-        for i, j in picture.hits
-        if (truth := (person := picture.people[i]).root_m) is not None
+        (image.found[j].root_m, truth, person.far_m(image.found[j].box.astype(float)))
+        for image in images
+        for i, j in image.hits
+        if (truth := (person := image.people[i]).root_m) is not None
     ]
     said = np.array([root for root, _, _ in roots], float).reshape(-1, 3)
     truth = np.array([root for _, root, _ in roots], float).reshape(-1, 3)

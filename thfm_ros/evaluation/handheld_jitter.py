@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from thfm_ros.contract import Body
 from thfm_ros.evaluation.baselines import mean, median_pose, put_into
-from thfm_ros.evaluation.matching import Judged, Person
+from thfm_ros.evaluation.matching import ImageMatches, Person
 from thfm_ros.evaluation.synthetic_frames import Rendered, judged_clips
 from thfm_ros.evaluation.tracking_metrics import LEAST_JOINTS
 from thfm_ros.geometry import longer_side
@@ -27,7 +27,7 @@ SIZE = (640, 480)
 STEP_NS = 33_333_333
 FRAMES = 10
 SETTLED = 3  # frames before the first that counts
-TREMOR = 0.003  # of the picture's width, standard deviation
+TREMOR = 0.003  # of the image's width, standard deviation
 NOISE = 3.0  # of 255, standard deviation per pixel and channel
 
 
@@ -46,7 +46,7 @@ def scores_of(pipeline: Pipeline, clips: Iterable[list[Rendered]], most: int) ->
     return strays_of([list(clip) for _, clip in groupby(settled, lambda each: each.clip)])
 
 
-def strays_of(clips: Sequence[Sequence[Judged]]) -> dict[str, float]:
+def strays_of(clips: Sequence[Sequence[ImageMatches]]) -> dict[str, float]:
     """Of everybody who is found in all frames of a clip, in longer sides of their box.
 
     Standard deviation of the error about its own mean: a constant error is no jitter, drift and
@@ -72,13 +72,11 @@ def strays_of(clips: Sequence[Sequence[Judged]]) -> dict[str, float]:
     }
 
 
-def _found_throughout(clip: Sequence[Judged]) -> Iterator[list[tuple[Person, Body]]]:
+def _found_throughout(clip: Sequence[ImageMatches]) -> Iterator[list[tuple[Person, Body]]]:
     rows: dict[int, list[tuple[Person, Body]]] = {}
-    for picture in clip:
-        for i, j in picture.hits:
-            rows.setdefault(picture.people[i].name, []).append(
-                (picture.people[i], picture.found[j])
-            )
+    for image in clip:
+        for i, j in image.hits:
+            rows.setdefault(image.people[i].name, []).append((image.people[i], image.found[j]))
     yield from (each for each in rows.values() if len(each) == len(clip))
 
 
@@ -92,7 +90,7 @@ def _stray(rows: Sequence[tuple[Person, Body]], joints_of: Callable[[Body], Join
 
 
 def _tremor(rng: np.random.Generator) -> Float[np.ndarray, "t 2"]:
-    """Where the picture lies, pixels: a hand trembles with one to four hertz."""
+    """Where the image lies, pixels: a hand trembles with one to four hertz."""
     seconds = np.arange(FRAMES)[:, None] * STEP_NS * 1e-9
     hertz, phase = rng.uniform(1, 4, (3, 1, 2)), rng.uniform(0, 2 * np.pi, (3, 1, 2))
     waves = np.sin(2 * np.pi * hertz * seconds + phase).sum(0)
@@ -107,10 +105,10 @@ def _recorded(rng: np.random.Generator, still: Rendered, at: Float[np.ndarray, "
     matrix = np.array([[scale, 0, middle[0]], [0, scale, middle[1]]])
     centred = matrix.copy()
     centred[:, 2] += (scale - 1) / 2  # OpenCV's first pixel centre is 0
-    picture = cv2.warpAffine(
+    image = cv2.warpAffine(
         still.rgb, centred, SIZE, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
     )
-    noisy = picture + rng.normal(0, NOISE, picture.shape)
+    noisy = image + rng.normal(0, NOISE, image.shape)
     nearest = cv2.INTER_NEAREST
     instances = cv2.warpAffine(np.ascontiguousarray(still.instances), centred, SIZE, flags=nearest)
     depth = cv2.warpAffine(still.depth_m.astype(np.float32), centred, SIZE, flags=nearest)

@@ -1,4 +1,4 @@
-"""What the pipeline takes for people where there is nobody: pictures to learn from.
+"""What the pipeline takes for people where there is nobody: images to learn from.
 
 Run as ``python -m thfm_ros.evaluation.hard_negative_mining --frames data/frames --out FILE.npy``;
 training shows what lies in ``mistakes.npy`` as crops without people. Only of training's own frames:

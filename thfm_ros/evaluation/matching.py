@@ -1,4 +1,4 @@
-"""Who is there, who was found, and which of them are the same: the verdict on one picture."""
+"""Who is there, who was found, and which of them are the same: the verdict on one image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,8 +55,8 @@ class Relief:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """One picture. ``pairs`` are indices into ``people`` and ``found``."""
+class ImageMatches:
+    """One image. ``pairs`` are indices into ``people`` and ``found``."""
 
     clip: int
     height: int
@@ -79,7 +79,7 @@ class Judged:
         return [pair for pair in self.pairs if self.people[pair[0]].counts]
 
     def ranked(self) -> Ranked:
-        """What the average precision asks of this picture."""
+        """What the average precision asks of this image."""
         joints = [body.keypoints[:COCO, :2].astype(float) for body in self.found]
         alike = np.array(
             [[_alike(each, person) for person in self.people] for each in joints], float
@@ -143,8 +143,8 @@ def judge(
     outline: Bool[np.ndarray, "h w"] | None,
     unsure: Bool[np.ndarray, "h w"] | None = None,
     threshold: float = 0.5,
-) -> Judged:
-    """The verdict on one picture.
+) -> ImageMatches:
+    """The verdict on one image.
 
     Args:
         people: who is there.
@@ -161,7 +161,7 @@ def judge(
         known = np.ones(outline.shape, bool) if unsure is None else ~unsure
         mask_iou = _iou(seen.mask > threshold, outline, known)
         box_iou = _iou(filled([p.box for p in people if p.counts], outline.shape), outline, known)
-    return Judged(clip, seen.height, tuple(people), found, pairs, wrong, mask_iou, box_iou)
+    return ImageMatches(clip, seen.height, tuple(people), found, pairs, wrong, mask_iou, box_iou)
 
 
 def _iou(a: np.ndarray, b: np.ndarray, known: np.ndarray) -> float:

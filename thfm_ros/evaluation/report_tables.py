@@ -40,7 +40,7 @@ CROPS: tuple[Line, ...] = (
         "surface_near", 3, "", "", "surface_near_middle", "middle of the true part",
     ),
     Line(
-        "ln of the picture's width in metres, mean error",
+        "ln of the image's width in metres, mean error",
         "log_width_error", 3, "", "", "log_width_error_mean", "mean width",
     ),
 )  # fmt: skip
@@ -87,16 +87,16 @@ CLIPS: tuple[Line, ...] = (
 
 _FINDING: tuple[Line, ...] = (
     Line(
-        "pictures with the right number of people",
+        "images with the right number of people",
         "right_number", 3, "", "", "right_number_one", "always one person",
     ),
     Line("recall of people, IoU >= 0.5", "recall", 3, "", "", "recall_box", "the mean box"),
     Line("precision of people", "precision", 3, "", "", "precision_box", "the mean box"),
     Line(
-        "people found per empty picture",
+        "people found per empty image",
         "false_per_empty", 3, "", "0", "false_per_empty_box", "always one person",
     ),
-    Line("mask IoU of the whole picture", "mask_iou", 3, "", "", "mask_iou_box", _BOX),
+    Line("mask IoU of the whole image", "mask_iou", 3, "", "", "mask_iou_box", _BOX),
     Line("PCK@0.1 of the people found", "pck10", 3, "", "", "pck10_mean", _POSE),
     Line("PCK@0.05 of the people found", "pck05", 3, "", "", "pck05_mean", _POSE),
     Line(
@@ -152,7 +152,7 @@ FRAMES: tuple[Line, ...] = (
 
 _PASSED = {"mask_iou": "0.80", "pck10": "0.85", "swapped_pairs": "0.05", "false_per_empty": "0"}
 
-PICTURES: tuple[Line, ...] = tuple(
+IMAGES: tuple[Line, ...] = tuple(
     Line(
         line.title, line.key, line.decimals, _PASSED.get(line.key, ""), "", line.baseline,
         line.baseline_means,
@@ -185,14 +185,14 @@ def crop_tables(scores: Scores) -> str:
             breakdown(scores, "limb", tuple(LIMBS), CROP_LIMBS),
             "By size, the longer side of the person in sides of the crop:",
             breakdown(scores, "size", tuple(crops.SIZES), CROP_SIZES),
-            "By attitude, the trunk's angle to the picture's up (45 and 135 degrees part them):",
+            "By attitude, the trunk's angle to the image's up (45 and 135 degrees part them):",
             breakdown(scores, "attitude", tuple(crops.ATTITUDES), CROP_SIZES),
         ]
     )
 
 
 def whole_tables(scores: Scores, lines: tuple[Line, ...]) -> str:
-    """Everything about whole pictures."""
+    """Everything about whole images."""
     limbs = [limb for limb in LIMBS if f"pck10_{limb}" in scores]
     return "\n\n".join(
         [
@@ -201,7 +201,7 @@ def whole_tables(scores: Scores, lines: tuple[Line, ...]) -> str:
             breakdown(scores, "limb", limbs, WHOLE_LIMBS),
             "By view (everybody faces the camera in brackets):",
             breakdown(scores, "view", tuple(whole.VIEWS), WHOLE_VIEWS),
-            "By size, the longer side of the person in heights of the picture:",
+            "By size, the longer side of the person in heights of the image:",
             breakdown(scores, "size", tuple(whole.SIZES), WHOLE_SIZES),
         ]
     )

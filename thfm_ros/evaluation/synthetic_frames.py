@@ -10,7 +10,14 @@ from jaxtyping import Bool, Float, UInt8
 from tqdm import tqdm
 
 from thfm_ros.contract import Frame, Intrinsics, Perception, PerceptionError, Task
-from thfm_ros.evaluation.matching import Judged, Person, Relief, judge, large_enough, relief_of
+from thfm_ros.evaluation.matching import (
+    ImageMatches,
+    Person,
+    Relief,
+    judge,
+    large_enough,
+    relief_of,
+)
 from thfm_ros.loading import Pipeline
 from thfm_ros.perception.frame_window import FrameWindow
 from thfm_ros.skeleton import Joint
@@ -96,7 +103,7 @@ def frame_clips(folder: Path, split: str = "val") -> Iterator[list[Rendered]]:
 
 def judged_clips(
     pipeline: Pipeline, clips: Iterable[list[Rendered]], most: int, step_ns: int = STEP_NS
-) -> list[Judged]:
+) -> list[ImageMatches]:
     """Every frame of the first ``most`` clips, seen by the pipeline in their order."""
     bar = tqdm(islice(clips, most), unit="clip", desc="whole frames", disable=None)
     return [
@@ -122,7 +129,7 @@ def perceived(
             yield number, rendered, pipeline.step(clip, tasks)
 
 
-def _judged(pipeline: Pipeline, rendered: Rendered, seen: Perception, number: int) -> Judged:
+def _judged(pipeline: Pipeline, rendered: Rendered, seen: Perception, number: int) -> ImageMatches:
     threshold = pipeline.config.decode.mask_threshold
     outline = np.asarray(rendered.instances > 0)
     verdict = judge(rendered.people(), seen, number, outline, threshold=threshold)
@@ -131,7 +138,7 @@ def _judged(pipeline: Pipeline, rendered: Rendered, seen: Perception, number: in
 
 
 def _relief(
-    verdict: Judged, pair: tuple[int, int], rendered: Rendered, seen: Perception
+    verdict: ImageMatches, pair: tuple[int, int], rendered: Rendered, seen: Perception
 ) -> Relief | None:
     if seen.depth_m is None:
         return None

@@ -60,10 +60,10 @@ def clips_of(network: NanoNetwork, folder: Path, size: int, count: int) -> list[
         first = long[pick]
         refs = [FrameRef(first.shard, first.row + i) for i in range(4)]
         sample = plain_sample(store, refs, size)
-        picture = torch.from_numpy(sample.picture).permute(0, 3, 1, 2).float()
+        image = torch.from_numpy(sample.image).permute(0, 3, 1, 2).float()
         with torch.no_grad():
-            followed = network(picture[None], dense=False)
-            alone = network(picture[:, None], dense=False)
+            followed = network(image[None], dense=False)
+            alone = network(image[:, None], dense=False)
         said = {
             "peaks": followed.peaks.numpy() * size,
             "positions": followed.positions.numpy(),

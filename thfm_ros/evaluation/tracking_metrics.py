@@ -8,7 +8,7 @@ import numpy as np
 
 from thfm_ros.contract import Body
 from thfm_ros.evaluation.baselines import mean, median_pose, put_into
-from thfm_ros.evaluation.matching import Judged, Person
+from thfm_ros.evaluation.matching import ImageMatches, Person
 from thfm_ros.geometry import longer_side
 
 Scores = dict[str, float]
@@ -26,12 +26,12 @@ class Step:
     person: tuple[Person, Person]
     body: tuple[Body, Body]
     place: tuple[int, int]
-    pictures: tuple[Judged, Judged]
+    images: tuple[ImageMatches, ImageMatches]
 
 
-def steps_of(pictures: Sequence[Judged]) -> Iterator[Step]:
+def steps_of(images: Sequence[ImageMatches]) -> Iterator[Step]:
     """Everybody who is followed from a frame to the next one of the same clip."""
-    for before, after in pairwise(pictures):
+    for before, after in pairwise(images):
         if before.clip != after.clip:
             continue
         old = {before.people[i].name: (i, j) for i, j in before.hits}
@@ -46,9 +46,9 @@ def steps_of(pictures: Sequence[Judged]) -> Iterator[Step]:
                 )
 
 
-def over_time(pictures: Sequence[Judged]) -> Scores:
+def over_time(images: Sequence[ImageMatches]) -> Scores:
     """Identity switches and jitter, per person and step; NaN where nobody was followed."""
-    steps = list(steps_of(pictures))
+    steps = list(steps_of(images))
     still = [step for step in steps if _stands_still(step)]
     pose = median_pose([step.person[1] for step in steps])
 
@@ -75,7 +75,7 @@ def over_time(pictures: Sequence[Judged]) -> Scores:
 def _from_left(step: Step, which: int) -> int:
     """How many were found to the left of this person: a name that needs no tracker."""
     mine = step.body[which].box
-    others = step.pictures[which].found
+    others = step.images[which].found
     return sum(bool(other.box[0] + other.box[2] < mine[0] + mine[2]) for other in others)
 
 

@@ -1,6 +1,6 @@
 """From camera frames to a clip that the full-size network takes, and back to the right frames.
 
-The network sees a fixed number of frames of a fixed size. Pictures are letterboxed, never
+The network sees a fixed number of frames of a fixed size. Images are letterboxed, never
 stretched (the released code stretches: `as_released` does the same, for comparisons). A stream is
 seen through a window that slides; each frame is published once.
 """
@@ -23,9 +23,9 @@ from thfm_ros.genception.config import VAE_SPATIAL, VAE_TEMPORAL, GenceptionErro
 T = TypeVar("T")
 
 STEP = VAE_SPATIAL * 2
-"""Sides of a picture are multiples of this: cells of the VAE, patches of two cells."""
+"""Sides of an image are multiples of this: cells of the VAE, patches of two cells."""
 OUTSIDE = 114
-"""Grey of what lies outside the picture, as everywhere in this package."""
+"""Grey of what lies outside the image, as everywhere in this package."""
 
 
 def check_window(length: int) -> None:
@@ -39,19 +39,19 @@ def check_window(length: int) -> None:
 
 
 def check_size(width: int, height: int) -> None:
-    """Refuse a picture size that patches cannot tile."""
+    """Refuse an image size that patches cannot tile."""
     if width < STEP or height < STEP or width % STEP or height % STEP:
         fits = [max(STEP, round(side / STEP) * STEP) for side in (width, height)]
         raise GenceptionError(
-            f"Pictures of {width}x{height} cannot be tiled: both sides must be multiples of "
+            f"Images of {width}x{height} cannot be tiled: both sides must be multiples of "
             f"{STEP}. Take {fits[0]}x{fits[1]}; the public weights saw 832x480."
         )
 
 
 def letterbox(width: int, height: int, size: tuple[int, int]) -> PixelMap:
-    """Where a picture of ``size`` (width, height) lies in a source: all of it, centred.
+    """Where an image of ``size`` (width, height) lies in a source: all of it, centred.
 
-    The picture covers whole source pixels, so the one scale is exact for both sides.
+    The image covers whole source pixels, so the one scale is exact for both sides.
     """
     check_size(*size)
     step = math.gcd(*size)
@@ -83,12 +83,12 @@ def to_network(
     right = round(pixel_map.scale * pixel_map.width) - width + round(pixel_map.offset_x)
     below = round(pixel_map.scale * pixel_map.height) - height + round(pixel_map.offset_y)
     bars = (-round(pixel_map.offset_x), right, -round(pixel_map.offset_y), below)
-    pictures = []
+    images = []
     for frame in frames:
         bytes_ = torch.from_numpy(np.ascontiguousarray(frame)).to(device)
-        picture = pad(bytes_.permute(2, 0, 1).to(dtype), bars, value=OUTSIDE)
-        pictures.append(_resized(picture[None], pixel_map.width, pixel_map.height)[0])
-    return (torch.stack(pictures, dim=1) / 127.5 - 1).clamp(-1, 1)[None]
+        image = pad(bytes_.permute(2, 0, 1).to(dtype), bars, value=OUTSIDE)
+        images.append(_resized(image[None], pixel_map.width, pixel_map.height)[0])
+    return (torch.stack(images, dim=1) / 127.5 - 1).clamp(-1, 1)[None]
 
 
 def to_source(
@@ -124,12 +124,12 @@ def as_released(
     return (resized * 2 - 1).permute(1, 0, 2, 3)[None]
 
 
-def _resized(pictures: Tensor, width: int, height: int) -> Tensor:
-    if pictures.shape[-2:] != (height, width):
+def _resized(images: Tensor, width: int, height: int) -> Tensor:
+    if images.shape[-2:] != (height, width):
         # Antialiased bilinear is what the official code's resize computes.
         size = (height, width)
-        pictures = interpolate(pictures, size=size, mode="bilinear", antialias=True)
-    return pictures
+        images = interpolate(images, size=size, mode="bilinear", antialias=True)
+    return images
 
 
 @dataclass(frozen=True, slots=True)

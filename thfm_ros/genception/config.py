@@ -41,7 +41,7 @@ class GenceptionConfig:
     token1_output_dim: int = 1
     token2_proj_dim: int = 99
     token2_output_dim: int = 3
-    height: int = 480  # of the pictures it was trained on; pixels
+    height: int = 480  # of the images it was trained on; pixels
     width: int = 832
     normalize_latents: bool = False  # True: latents are standardised with the VAE's mean and std
 
@@ -67,7 +67,7 @@ class GenceptionConfig:
 
     @property
     def native_grid(self) -> tuple[int, int]:
-        """Rows and columns of patches in a picture of the size it was trained on."""
+        """Rows and columns of patches in an image of the size it was trained on."""
         return (
             self.height // (VAE_SPATIAL * self.patch_size[1]),
             self.width // (VAE_SPATIAL * self.patch_size[2]),

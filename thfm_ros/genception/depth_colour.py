@@ -1,7 +1,7 @@
 """Depth as a colour, the way the public checkpoints paint it.
 
 Depth goes along seven edges of the RGB cube: black, red, yellow, green, cyan, blue, magenta,
-white. A picture that a video codec has touched is never quite on the path: a colour is read off
+white. An image that a video codec has touched is never quite on the path: a colour is read off
 by the nearest point of the nearest edge.
 """
 
@@ -48,7 +48,7 @@ def colour_to_value(rgb: Float[Tensor, "... 3"]) -> Float[Tensor, "..."]:
     corners = torch.tensor(_CORNERS)
     nearest = rgb.new_full(rgb.shape[:-1], torch.inf)
     value = torch.full_like(nearest, torch.nan)
-    # Edge by edge: seven small passes instead of an array of seven times the picture.
+    # Edge by edge: seven small passes instead of an array of seven times the image.
     for edge in range(_EDGES):
         start, step = corners[edge].tolist(), (corners[edge + 1] - corners[edge]).tolist()
         from_start = [rgb[..., i] - start[i] for i in range(3)]
@@ -76,6 +76,6 @@ def colour_to_depth(rgb: Float[Tensor, "... 3"], scale: float = SCALE) -> Float[
 def _check(rgb: Tensor) -> None:
     if rgb.shape[-1:] != (3,) or not rgb.is_floating_point():
         raise GenceptionError(
-            f"A picture of depth is {rgb.dtype} {list(rgb.shape)}; expected floating-point RGB in "
+            f"An image of depth is {rgb.dtype} {list(rgb.shape)}; expected floating-point RGB in "
             "0..1, channels last (divide bytes by 255)."
         )

@@ -23,7 +23,7 @@ def load_genception(config: EngineConfig) -> Network:
     """The network that ``config`` asks for, or PyTorch, with the reason in its description.
 
     PyTorch computes in bfloat16 on an NVIDIA GPU and in float32 on a CPU. The window and the
-    pictures' size are those on the card (`thfm import --profile`). The first load on a GPU builds
+    images' size are those on the card (`thfm import --profile`). The first load on a GPU builds
     engines, which takes minutes.
 
     Raises:

@@ -52,13 +52,13 @@ class GenceptionPipeline:
 
         Raises:
             PerceptionError: a task that the checkpoint does not have, or intrinsics of another
-                picture size.
+                image size.
         """
         frame = clip.newest
         k, (height, width) = frame.intrinsics, frame.rgb.shape[:2]
         if k is not None and (k.width, k.height) != (width, height):
             raise PerceptionError(
-                f"The calibration is for pictures of {k.width}x{k.height}, the picture has "
+                f"The calibration is for images of {k.width}x{k.height}, the image has "
                 f"{width}x{height}. Calibrate at this size, or publish a CameraInfo that fits."
             )
         if clip.epoch != self._epoch:

@@ -1,7 +1,7 @@
 """Where each token is in the clip, as rotary angles.
 
 Positions are in patches: (latent frame, row, column), real numbers. Everything is derived from
-the size of the input, so that any window and any picture size has its positions.
+the size of the input, so that any window and any image size has its positions.
 """
 
 from typing import NamedTuple
@@ -28,7 +28,7 @@ class Grid(NamedTuple):
         return self.frames * self.rows * self.columns
 
     @property
-    def pictures(self) -> int:
+    def images(self) -> int:
         """Number of camera frames, and so of the tokens in each sparse group."""
         return (self.frames - 1) * VAE_TEMPORAL + 1
 
@@ -51,10 +51,10 @@ def video_places(grid: Grid, device: torch.device | None = None) -> Float[Tensor
 def token_times(grid: Grid, device: torch.device | None = None) -> Float[Tensor, "t"]:
     """When each camera frame is, in latent frames.
 
-    The first latent frame holds one picture and each later one four, on which it is centred:
+    The first latent frame holds one image and each later one four, on which it is centred:
     0, 0.625, 0.875, 1.125, 1.375, 1.625, ...
     """
-    later = torch.arange(grid.pictures - 1, dtype=torch.float64, device=device)
+    later = torch.arange(grid.images - 1, dtype=torch.float64, device=device)
     first = 1.0 - ((VAE_TEMPORAL + 1) / 2 - 1) / VAE_TEMPORAL
     return torch.cat((later.new_zeros(1), first + later / VAE_TEMPORAL))
 

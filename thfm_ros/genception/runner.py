@@ -99,9 +99,9 @@ class GenceptionRunner:
         self._refuse_unknown(tasks)
         height, width = batch.items[0].rgb.shape[:2]
         box = letterbox(width, height, (self.profile.width, self.profile.height))
-        pictures = [frame.rgb for frame in batch.items]
+        images = [frame.rgb for frame in batch.items]
         network = self._network
-        latents = network.encode(to_network(pictures, box, network.device).to(network.dtype))
+        latents = network.encode(to_network(images, box, network.device).to(network.dtype))
         maps: dict[Task, Any] = {}
         for task in sorted(tasks):
             painted = network.decode(network.answer(latents, task).video_latents)

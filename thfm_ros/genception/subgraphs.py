@@ -30,7 +30,7 @@ PromptText: TypeAlias = Float[Tensor, "blocks 2 1 heads l d"]
 
 @dataclass(frozen=True)
 class Profile:
-    """The one shape that a set of graphs is for: a window of pictures, batch 1."""
+    """The one shape that a set of graphs is for: a window of images, batch 1."""
 
     frames: int = 81
     width: int = 832
@@ -171,7 +171,7 @@ class GenceptionParts:
 
     @property
     def encoder_steps(self) -> CodecSteps:
-        """One graph for the first picture, one for every four."""
+        """One graph for the first image, one for every four."""
         step = EncoderStep(self.vae).eval()
         return CodecSteps(step, step, VAE_TEMPORAL)
 

@@ -103,7 +103,7 @@ def normals_of_depth(
 def likeliest_convention(
     rgb: Float[Tensor, "3 h w"], depth: Float[Tensor, "h w"], intrinsics: Intrinsics
 ) -> tuple[NormalConvention, float]:
-    """The signs under which painted normals agree best with a depth map of the same picture.
+    """The signs under which painted normals agree best with a depth map of the same image.
 
     Returns:
         The convention, and the median angle to the normals of the depth map, in degrees. Trust

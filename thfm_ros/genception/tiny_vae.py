@@ -135,16 +135,16 @@ class TinyCodec(nn.Module):
                 f"A clip is {frames} frames of {width}x{height}; the codec takes 1 + 4 k frames "
                 "with sides that are multiples of 8. thfm_ros.genception.clip_input makes it fit."
             )
-        pictures = (video.transpose(1, 2) + 1) / 2
-        last = pictures[:, -1:].expand(-1, VAE_TEMPORAL - 1, -1, -1, -1)
-        latents = _through(self.encoder, torch.cat((pictures, last), dim=1)).transpose(1, 2)
+        images = (video.transpose(1, 2) + 1) / 2
+        last = images[:, -1:].expand(-1, VAE_TEMPORAL - 1, -1, -1, -1)
+        latents = _through(self.encoder, torch.cat((images, last), dim=1)).transpose(1, 2)
         return latents if self.standardised else latents * self.std + self.mean
 
     def decode(self, latents: Float[Tensor, "b 16 s i j"]) -> Float[Tensor, "b 3 t h w"]:
         """See `WanCodec.decode`. Three frames before the first are computed and left out."""
         standard = latents if self.standardised else (latents - self.mean) / self.std
-        pictures = _through(self.decoder, standard.transpose(1, 2)).clamp(0, 1)
-        return (pictures[:, VAE_TEMPORAL - 1 :] * 2 - 1).transpose(1, 2)
+        images = _through(self.decoder, standard.transpose(1, 2)).clamp(0, 1)
+        return (images[:, VAE_TEMPORAL - 1 :] * 2 - 1).transpose(1, 2)
 
 
 def load_tiny_codec(

@@ -19,7 +19,7 @@ Step: TypeAlias = Callable[..., Tensors]
 
 
 class EncoderStep(nn.Module):
-    """One latent frame: the first picture of a clip, or four more and what is remembered."""
+    """One latent frame: the first image of a clip, or four more and what is remembered."""
 
     def __init__(self, codec: WanCodec) -> None:
         super().__init__()
@@ -33,14 +33,14 @@ class EncoderStep(nn.Module):
 
 
 class DecoderStep(nn.Module):
-    """One latent frame to one picture (the first of a clip) or four."""
+    """One latent frame to one image (the first of a clip) or four."""
 
     def __init__(self, codec: WanCodec) -> None:
         super().__init__()
         self.codec = codec
 
     def forward(self, latents: Float[Tensor, "b z 1 i j"], *memory: Tensor) -> Tensors:
-        """Pictures [b, 3, 1 or 4, h, w], then the memory for the next step."""
+        """Images [b, 3, 1 or 4, h, w], then the memory for the next step."""
         cache = _as_cache(memory, self.codec.decoder_slots)
         video = self.codec.decode_chunk(latents, cache)
         return video, *_as_memory(cache, self.codec.empty_doublings(latents))

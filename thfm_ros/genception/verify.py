@@ -39,7 +39,7 @@ def distance(got: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:
 def fixed_video(
     profile: Profile, device: torch.device, dtype: torch.dtype
 ) -> Float[Tensor, "1 3 t h w"]:
-    """Pictures with soft and sharp content that moves; the same on every machine."""
+    """Images with soft and sharp content that moves; the same on every machine."""
     size = (profile.width, profile.height)
     clip = fixed_clip(size, profile.frames)
     return to_network(clip, letterbox(*size, size), device).to(dtype)

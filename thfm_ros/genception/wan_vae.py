@@ -46,9 +46,9 @@ class _ValueAttention(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b c t h w"]:
         batch, _, frames = x.shape[:3]
-        pictures = x.transpose(1, 2).flatten(0, 1)
-        value = self.to_qkv(self.norm(pictures)).chunk(3, dim=1)[2]
-        out: Tensor = self.proj(value).reshape(batch, frames, *pictures.shape[1:])
+        images = x.transpose(1, 2).flatten(0, 1)
+        value = self.to_qkv(self.norm(images)).chunk(3, dim=1)[2]
+        out: Tensor = self.proj(value).reshape(batch, frames, *images.shape[1:])
         return out.transpose(1, 2) + x
 
 
@@ -131,14 +131,14 @@ class WanCodec(nn.Module):
         return torch.cat(parts, dim=2)
 
     def encode_chunk(self, video: Float[Tensor, "b 3 n h w"], cache: Cache) -> Tensor:
-        """One latent frame of the first picture, or of the next four; ``cache`` is updated."""
+        """One latent frame of the first image, or of the next four; ``cache`` is updated."""
         # quant_conv looks at one cell at a time, so it may run chunk by chunk.
         moments = self.vae.quant_conv(self.vae.encoder(video, feat_cache=cache, feat_idx=[0]))
         mode: Tensor = moments.chunk(2, dim=1)[0]
         return (mode - self.mean) / self.std if self.standardised else mode
 
     def decode_chunk(self, latents: Float[Tensor, "b z 1 i j"], cache: Cache) -> Tensor:
-        """The first picture, or the next four, of one latent frame; ``cache`` is updated."""
+        """The first image, or the next four, of one latent frame; ``cache`` is updated."""
         raw = latents * self.std + self.mean if self.standardised else latents
         out: Tensor = self.vae.decoder(
             self.vae.post_quant_conv(raw), feat_cache=cache, feat_idx=[0]

@@ -1,6 +1,6 @@
-"""Pictures for people: what is perceived, drawn over the frame or as colours of its own.
+"""Images for people: what is perceived, drawn over the frame or as colours of its own.
 
-All pictures are RGB uint8 of the frame's size. Unknown pixels stay as they are, or black.
+All images are RGB uint8 of the frame's size. Unknown pixels stay as they are, or black.
 """
 
 import colorsys
@@ -21,14 +21,14 @@ _MIDDLE = (240, 240, 240)
 
 def overlay(rgb: UInt8[np.ndarray, "h w 3"], seen: Perception) -> UInt8[np.ndarray, "h w 3"]:
     """The frame with everybody tinted in a colour of their own, and their skeletons."""
-    picture = np.array(rgb)  # contiguous, and ours to draw on
+    image = np.array(rgb)  # contiguous, and ours to draw on
     if seen.mask is not None:
-        _tint(picture, seen)
+        _tint(image, seen)
     for body in seen.bodies:
         if body.state is not TrackState.LOST:
-            skeleton(picture, body)
-            label(picture, body)
-    return picture
+            skeleton(image, body)
+            label(image, body)
+    return image
 
 
 def colour_of(name: str) -> tuple[int, int, int]:
@@ -38,8 +38,8 @@ def colour_of(name: str) -> tuple[int, int, int]:
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def skeleton(picture: UInt8[np.ndarray, "h w 3"], body: Body, min_score: float = 0.0) -> None:
-    """Draw bones and joints into ``picture``; left is green, right orange, as on ships.
+def skeleton(image: UInt8[np.ndarray, "h w 3"], body: Body, min_score: float = 0.0) -> None:
+    """Draw bones and joints into ``image``; left is green, right orange, as on ships.
 
     Fainter is less sure; bones with an unknown end are left out.
     """
@@ -51,18 +51,18 @@ def skeleton(picture: UInt8[np.ndarray, "h w 3"], body: Body, min_score: float =
         if known[a] and known[b]:
             sure = float(min(body.keypoints[a, 2], body.keypoints[b, 2]))
             colour = _faded(_side_colour(b if _side_colour(a) == _MIDDLE else a), sure)
-            cv2.line(picture, _pixel(places[a]), _pixel(places[b]), colour, thick, cv2.LINE_AA)
+            cv2.line(image, _pixel(places[a]), _pixel(places[b]), colour, thick, cv2.LINE_AA)
     for joint in Joint:
         if known[joint]:
             colour = _faded(_side_colour(joint), float(body.keypoints[joint, 2]))
-            cv2.circle(picture, _pixel(places[joint]), thick + 1, colour, -1, cv2.LINE_AA)
+            cv2.circle(image, _pixel(places[joint]), thick + 1, colour, -1, cv2.LINE_AA)
 
 
-def label(picture: UInt8[np.ndarray, "h w 3"], body: Body) -> None:
+def label(image: UInt8[np.ndarray, "h w 3"], body: Body) -> None:
     """Write id and distance over the body's box."""
     colour = colour_of(body.id)
     x0, y0, x1, y1 = (int(edge) for edge in body.box)
-    cv2.rectangle(picture, (x0, y0), (x1, y1), colour, 1)
+    cv2.rectangle(image, (x0, y0), (x1, y1), colour, 1)
     text = body.id
     if np.isfinite(body.root_m[2]):
         text += f" {body.root_m[2]:.1f} m"
@@ -70,33 +70,33 @@ def label(picture: UInt8[np.ndarray, "h w 3"], body: Body) -> None:
         text += " ?"
     size = min(0.6, max(0.35, (x1 - x0) / 250))
     at = (x0, max(10, y0 - 4))
-    cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, size, (0, 0, 0), 3, cv2.LINE_AA)
-    cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA)
+    cv2.putText(image, text, at, cv2.FONT_HERSHEY_SIMPLEX, size, (0, 0, 0), 3, cv2.LINE_AA)
+    cv2.putText(image, text, at, cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA)
 
 
 def depth_colours(
     depth: Float32[np.ndarray, "h w"], near: float | None = None, far: float | None = None
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Near is red, far is blue, unknown is black; the range is the picture's own if not given."""
+    """Near is red, far is blue, unknown is black; the range is the image's own if not given."""
     known = np.isfinite(depth)
-    picture = np.zeros((*depth.shape, 3), np.uint8)
+    image = np.zeros((*depth.shape, 3), np.uint8)
     if not known.any():
-        return picture
+        return image
     low, high = np.quantile(depth[known], [0.02, 0.98])
     low, high = low if near is None else near, high if far is None else far
     span = max(float(high - low), 1e-3)
     share = np.clip((high - depth[known]) / span, 0, 1)
     # A column: what a vector is, a row or a column, changed with OpenCV 5.
     levels = np.round(share * 255).astype(np.uint8).reshape(-1, 1)
-    picture[known] = cv2.applyColorMap(levels, cv2.COLORMAP_TURBO)[:, 0, ::-1]
-    return picture
+    image[known] = cv2.applyColorMap(levels, cv2.COLORMAP_TURBO)[:, 0, ::-1]
+    return image
 
 
 def normal_colours(normals: Float32[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
-    """The usual picture of normals: right is red, up is green, towards the camera is blue."""
+    """The usual image of normals: right is red, up is green, towards the camera is blue."""
     towards = np.array([0.5, -0.5, -0.5], np.float32)
-    picture = np.nan_to_num(normals * towards + 0.5, nan=0.0)
-    return np.asarray(np.round(np.clip(picture, 0, 1) * 255), np.uint8)
+    image = np.nan_to_num(normals * towards + 0.5, nan=0.0)
+    return np.asarray(np.round(np.clip(image, 0, 1) * 255), np.uint8)
 
 
 def part_colours(parts: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
@@ -110,9 +110,9 @@ def dense_pose_colours(surface: Float32[np.ndarray, "h w 3"]) -> UInt8[np.ndarra
     part, u, v = np.moveaxis(np.nan_to_num(surface), -1, 0)
     hue = (u + part * 0.381966) % 1.0  # the golden angle keeps neighbouring parts apart
     hsv = np.stack([hue * 180, np.full_like(u, 190), 90 + 165 * v], -1)
-    picture = cv2.cvtColor(np.clip(hsv, 0, 255).astype(np.uint8), cv2.COLOR_HSV2RGB)
-    picture[~known] = 0
-    return np.asarray(picture)
+    image = cv2.cvtColor(np.clip(hsv, 0, 255).astype(np.uint8), cv2.COLOR_HSV2RGB)
+    image[~known] = 0
+    return np.asarray(image)
 
 
 class DepthScale:
@@ -122,7 +122,7 @@ class DepthScale:
         self._near_far: Float32[np.ndarray, "2"] | None = None
 
     def follow(self, depth: Float32[np.ndarray, "h w"]) -> tuple[float, float]:
-        """Near and far end, after one more picture was seen."""
+        """Near and far end, after one more image was seen."""
         known = depth[np.isfinite(depth)]
         if len(known):
             now = np.quantile(known, [0.02, 0.98]).astype(np.float32)
@@ -140,7 +140,7 @@ def side_by_side(
 ) -> UInt8[np.ndarray, "h2 w2 3"]:
     """Input, overlay and whatever maps there are, in rows of three.
 
-    Panels are as large as the picture, or as ``panel_width`` if that is less.
+    Panels are as large as the image, or as ``panel_width`` if that is less.
     """
     panels = [np.asarray(rgb), overlay(rgb, seen)]
     depth = seen.depth_m if seen.depth_m is not None else seen.depth_relative
@@ -164,7 +164,7 @@ def side_by_side(
     return np.vstack(rows)
 
 
-def _tint(picture: UInt8[np.ndarray, "h w 3"], seen: Perception) -> None:
+def _tint(image: UInt8[np.ndarray, "h w 3"], seen: Perception) -> None:
     assert seen.mask is not None
     strength = (np.clip(seen.mask, 0, 1) * _TINT)[..., None]
     colours = np.full((seen.height, seen.width, 3), 200, np.float32)
@@ -174,8 +174,8 @@ def _tint(picture: UInt8[np.ndarray, "h w 3"], seen: Perception) -> None:
     rows = np.flatnonzero((strength > 0.02).any(axis=(1, 2)))
     if len(rows):  # blend only the rows with somebody in them
         band = slice(rows[0], rows[-1] + 1)
-        mixed = picture[band] * (1 - strength[band]) + colours[band] * strength[band]
-        picture[band] = np.rint(mixed).astype(np.uint8)
+        mixed = image[band] * (1 - strength[band]) + colours[band] * strength[band]
+        image[band] = np.rint(mixed).astype(np.uint8)
 
 
 def _side_colour(joint: Joint) -> tuple[int, int, int]:

@@ -20,18 +20,18 @@ from thfm_ros.contract import PerceptionError
 
 log = logging.getLogger(__name__)
 
-PICTURE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm"))
-"""What in a folder is taken for a picture."""
+IMAGE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm"))
+"""What in a folder is taken for an image."""
 
 _USUAL_FPS = 30.0
 
 
 class VideoError(PerceptionError):
-    """A video or a picture that cannot be read or written; the text says which and why."""
+    """A video or an image that cannot be read or written; the text says which and why."""
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class VideoFrame:
     """One frame of a source."""
 
     rgb: UInt8[np.ndarray, "h w 3"]
@@ -60,7 +60,7 @@ class Video:
         self.width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         self.height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
 
-    def __iter__(self) -> Iterator[Picture]:
+    def __iter__(self) -> Iterator[VideoFrame]:
         """Read to the end; a frame of another size than the first ends it with an error."""
         index = lost = 0
         while True:
@@ -75,7 +75,7 @@ class Video:
                 raise VideoError(f"{self.path} changes its size to {size} at frame {index}.")
             self.height, self.width = bgr.shape[:2]
             stamp_ns = round(index / self.fps * 1e9)
-            yield Picture(bgr[..., ::-1], index, stamp_ns, f"{self.path.name}#{index}")
+            yield VideoFrame(bgr[..., ::-1], index, stamp_ns, f"{self.path.name}#{index}")
             index += 1
         self._capture.release()
         if index == lost:
@@ -93,29 +93,29 @@ def check_name(path: Path) -> None:
         raise VideoError(f"The name of {shown} is not UTF-8: rename it.") from error
 
 
-def picture_files(folder: Path) -> list[Path]:
-    """The pictures of a folder, by name.
+def image_files(folder: Path) -> list[Path]:
+    """The images of a folder, by name.
 
     Raises:
         VideoError: there is none.
     """
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
     for path in files:
         check_name(path)
     if not files:
-        kinds = ", ".join(sorted(PICTURE_SUFFIXES))
-        raise VideoError(f"The folder {folder} holds no pictures ({kinds}).")
+        kinds = ", ".join(sorted(IMAGE_SUFFIXES))
+        raise VideoError(f"The folder {folder} holds no images ({kinds}).")
     return files
 
 
-def read_picture(path: Path) -> UInt8[np.ndarray, "h w 3"] | None:
-    """RGB of a picture file; None where OpenCV cannot read it."""
+def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"] | None:
+    """RGB of an image file; None where OpenCV cannot read it."""
     bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
     return None if bgr is None else np.asarray(bgr[..., ::-1])
 
 
-def write_picture(path: Path, rgb: UInt8[np.ndarray, "h w 3"]) -> None:
-    """Write a picture in the form that its suffix names.
+def write_image(path: Path, rgb: UInt8[np.ndarray, "h w 3"]) -> None:
+    """Write an image in the form that its suffix names.
 
     Raises:
         VideoError: OpenCV cannot write there, or does not know the suffix.
@@ -127,7 +127,7 @@ def write_picture(path: Path, rgb: UInt8[np.ndarray, "h w 3"]) -> None:
     except cv2.error:  # a suffix that it does not know
         written = False
     if not written:
-        raise VideoError(f"The picture {path} cannot be written; name a .png or .jpg file.")
+        raise VideoError(f"The image {path} cannot be written; name a .png or .jpg file.")
 
 
 class _Encoder(Protocol):
@@ -178,7 +178,7 @@ class VideoWriter:
 
 
 def fitted(rgb: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "h2 w2 3"]:
-    """The picture in the middle of a black one of ``size``, shrunk or enlarged to fit."""
+    """The image in the middle of a black one of ``size``, shrunk or enlarged to fit."""
     height, width = rgb.shape[:2]
     if (width, height) == size:
         return np.ascontiguousarray(rgb)

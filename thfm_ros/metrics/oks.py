@@ -49,7 +49,7 @@ def similarity_to_box(
 
 
 class Ranked(NamedTuple):
-    """One picture: how alike everybody found and everybody there are."""
+    """One image: how alike everybody found and everybody there are."""
 
     scores: Float[np.ndarray, " f"]  # belief in everybody found
     similarity: Float[np.ndarray, "f t"]
@@ -57,17 +57,17 @@ class Ranked(NamedTuple):
 
 
 def average_precision(
-    pictures: Sequence[Ranked], thresholds: Float[np.ndarray, " n"] = THRESHOLDS
+    images: Sequence[Ranked], thresholds: Float[np.ndarray, " n"] = THRESHOLDS
 ) -> float:
     """Mean over thresholds of the precision at 101 recalls; NaN where nobody counts."""
-    return float(np.mean([_at(pictures, float(threshold)) for threshold in thresholds]))
+    return float(np.mean([_at(images, float(threshold)) for threshold in thresholds]))
 
 
-def _at(pictures: Sequence[Ranked], threshold: float) -> float:
-    people = sum(int(picture.counts.sum()) for picture in pictures)
+def _at(images: Sequence[Ranked], threshold: float) -> float:
+    people = sum(int(image.counts.sum()) for image in images)
     if not people:
         return float("nan")
-    verdicts = [_judged(picture, threshold) for picture in pictures]
+    verdicts = [_judged(image, threshold) for image in images]
     scores = np.concatenate([scores for scores, _ in verdicts])
     right = np.concatenate([right for _, right in verdicts])
     right = right[np.argsort(-scores, kind="stable")]
@@ -81,25 +81,25 @@ def _at(pictures: Sequence[Ranked], threshold: float) -> float:
 
 
 def _judged(
-    picture: Ranked, threshold: float
+    image: Ranked, threshold: float
 ) -> tuple[Float[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
     """Scores of everybody found whom nothing excuses, and whether each is right."""
-    free = np.ones(len(picture.counts), bool)
+    free = np.ones(len(image.counts), bool)
     scores, right = [], []
-    for found in np.argsort(-picture.scores, kind="stable"):
-        alike = np.where(free, picture.similarity[found], -1.0)
+    for found in np.argsort(-image.scores, kind="stable"):
+        alike = np.where(free, image.similarity[found], -1.0)
         # Somebody who counts is preferred to somebody who does not, however alike.
-        for group in (picture.counts, ~picture.counts):
+        for group in (image.counts, ~image.counts):
             fits = np.where(group & (alike >= threshold), alike, -1.0)
             if len(fits) and fits.max() >= 0:
                 best = int(fits.argmax())
                 # Whoever does not count may stand for a crowd, and excuses as many as fit.
-                if picture.counts[best]:
+                if image.counts[best]:
                     free[best] = False
-                    scores.append(picture.scores[found])
+                    scores.append(image.scores[found])
                     right.append(True)
                 break
         else:
-            scores.append(picture.scores[found])
+            scores.append(image.scores[found])
             right.append(False)
     return np.array(scores, float), np.array(right, bool)

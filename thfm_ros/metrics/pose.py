@@ -7,7 +7,7 @@ average over people, limbs or sizes.
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from thfm_ros.skeleton import TWINS, Joint
+from thfm_ros.skeleton import FLIP_PAIRS, Joint
 
 LIMBS: dict[str, tuple[Joint, ...]] = {
     "head": tuple(Joint(j) for j in range(5)),
@@ -32,7 +32,7 @@ _APART = 0.1
 
 
 def iou(predicted: Bool[np.ndarray, "n h w"], truth: Bool[np.ndarray, "n h w"]) -> np.ndarray:
-    """Intersection over union per picture; NaN where both are empty."""
+    """Intersection over union per image; NaN where both are empty."""
     both = (predicted & truth).sum((1, 2))
     either = (predicted | truth).sum((1, 2)).astype(float)
     found: np.ndarray = both / np.where(either > 0, either, np.nan)
@@ -112,7 +112,7 @@ def as_if_facing(
     """
     trunk = facing(truth, labelled)
     away = np.where(np.isnan(trunk), facing(truth, labelled, PAIRS), trunk) < 0
-    return np.where(away[:, None, None], truth[:, list(TWINS)], truth)
+    return np.where(away[:, None, None], truth[:, list(FLIP_PAIRS)], truth)
 
 
 def exchanged_pairs(

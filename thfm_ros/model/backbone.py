@@ -1,7 +1,7 @@
 """The spatio-temporal transformer: video tokens and learnable tokens in one sequence per frame.
 
 A stream needs one step per frame: the keys and values of the last frames are remembered.
-Keys are remembered rotated by their place in the picture but not by time; time is the slot in
+Keys are remembered rotated by their place in the image but not by time; time is the slot in
 the memory, so it is applied when they are read and the memory can slide.
 """
 

@@ -19,7 +19,7 @@ class CardError(PerceptionError):
 class ModelCard:
     """Sizes, abilities and provenance of one checkpoint.
 
-    Sizes of pictures are (width, height) in pixels. The node offers exactly ``tasks``.
+    Sizes of images are (width, height) in pixels. The node offers exactly ``tasks``.
     """
 
     name: str

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 class Pyramid(NamedTuple):
-    """Features of one picture at half, a quarter, an eighth and a sixteenth of its size."""
+    """Features of one image at half, a quarter, an eighth and a sixteenth of its size."""
 
     half: Float[Tensor, "b c2 h2 w2"]
     quarter: Float[Tensor, "b c4 h4 w4"]

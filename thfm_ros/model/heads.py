@@ -1,4 +1,4 @@
-"""Learnable tokens for sparse outputs: where a joint is in the picture, and where in space.
+"""Learnable tokens for sparse outputs: where a joint is in the image, and where in space.
 
 A coordinate regressed from a token collapses to the mean pose; the product of a token with the
 feature map does not, because a two-peaked belief stays two peaks. So a joint token becomes a
@@ -21,15 +21,15 @@ between two candidates, on neither."""
 
 
 class Joints2d(NamedTuple):
-    """Joints in the picture."""
+    """Joints in the image."""
 
     heatmaps: Float[Tensor, "b k gh gw"]  # logits over the cells
-    peaks: Float[Tensor, "b k 2"]  # x, y in 0..1 of the picture's width and height
+    peaks: Float[Tensor, "b k 2"]  # x, y in 0..1 of the image's width and height
     mass: Float[Tensor, "b k"]  # share of the belief within PEAK_RADIUS of the peak
 
 
 def cell_centres(rows: int, columns: int) -> tuple[Tensor, Tensor]:
-    """Centres of the cells, y then x, in 0..1 of the picture."""
+    """Centres of the cells, y then x, in 0..1 of the image."""
     return (torch.arange(rows) + 0.5) / rows, (torch.arange(columns) + 0.5) / columns
 
 
@@ -50,7 +50,7 @@ def find_peaks(heatmaps: Float[Tensor, "b k gh gw"]) -> Joints2d:
 
 
 class HeatmapReadout(nn.Module):
-    """Token times feature: the place where a joint token and the picture agree."""
+    """Token times feature: the place where a joint token and the image agree."""
 
     def __init__(self, width: int, features: int, channels: int = 64) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ class LiftBlock(nn.Module):
 
 
 class Lifter(nn.Module):
-    """From joints in the picture to joints in space.
+    """From joints in the image to joints in space.
 
     It can be taught by motion capture alone (``seen`` absent), since lifting a 2D skeleton needs
     no pixels; the features then tell what 2D leaves open, above all front and back.
@@ -119,10 +119,10 @@ class Lifter(nn.Module):
         """Lift.
 
         Args:
-            peaks: joints in 0..1 of the picture.
+            peaks: joints in 0..1 of the image.
             mass: how sure each of them is, 0..1.
-            log_width: ln of the metres that the picture's width spans at the root's depth.
-            aspect: height of the picture over its width.
+            log_width: ln of the metres that the image's width spans at the root's depth.
+            aspect: height of the image over its width.
             seen: features of each joint, or None when only the skeleton is known.
 
         Returns:
@@ -137,7 +137,7 @@ class Lifter(nn.Module):
         for block in self.blocks:
             x = block(x)
         offset = self.space(x)
-        # The picture already says where a joint lies across the axis; only the rest is learned.
+        # The image already says where a joint lies across the axis; only the rest is learned.
         positions = torch.cat([flat + offset[..., :2], offset[..., 2:]], -1)
         middle = positions[:, list(self.root)].mean(1, keepdim=True)
         return positions - middle, x

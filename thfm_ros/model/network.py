@@ -45,7 +45,7 @@ class NetworkOutputs(NamedTuple):
 
 
 def sine_grid(rows: int, columns: int, width: int) -> Float[Tensor, "n d"]:
-    """Where in the picture a patch lies, whatever the picture's size: sines and cosines."""
+    """Where in the image a patch lies, whatever the image's size: sines and cosines."""
 
     def waves(count: int, channels: int) -> Tensor:
         place = (torch.arange(count) + 0.5) / count
@@ -60,7 +60,7 @@ def sine_grid(rows: int, columns: int, width: int) -> Float[Tensor, "n d"]:
 
 
 class PromptedReadout(nn.Module):
-    """One linear read-out per prompt, bent by what the picture's global token says.
+    """One linear read-out per prompt, bent by what the image's global token says.
 
     The modulation is folded into the weights, so that a prompt costs no pass over the pixels.
     """
@@ -96,7 +96,7 @@ class PromptedReadout(nn.Module):
 
 
 class NanoNetwork(nn.Module):
-    """The embedded network; see the module's text. Pictures are RGB in 0..255."""
+    """The embedded network; see the module's text. Images are RGB in 0..255."""
 
     def __init__(
         self,
@@ -133,10 +133,10 @@ class NanoNetwork(nn.Module):
         return self._read(tokens, pyramid, dense)
 
     def step(
-        self, picture: Float[Tensor, "b 3 h w"], cache: Cache, dense: bool = True
+        self, image: Float[Tensor, "b 3 h w"], cache: Cache, dense: bool = True
     ) -> tuple[NetworkOutputs, Cache]:
         """The newest frame of a stream; equal to the last frame of ``forward``."""
-        pyramid = self.encoder(picture)
+        pyramid = self.encoder(image)
         tokens, rows, columns = self._tokens(pyramid)
         where = places(rows, columns, JOINTS + 1)
         tokens, cache = self.backbone.step(tokens[:, None], where, cache)
@@ -153,7 +153,7 @@ class NanoNetwork(nn.Module):
         }
 
     def empty_cache(self, batch: int, height: int, width: int) -> Cache:
-        """The memory of a stream of ``height`` x ``width`` pictures that has not begun."""
+        """The memory of a stream of ``height`` x ``width`` images that has not begun."""
         return self.backbone.empty_cache(batch, (height // 16) * (width // 16) + JOINTS + 1)
 
     def _tokens(self, pyramid: Pyramid) -> tuple[Float[Tensor, "b n d"], int, int]:
@@ -194,7 +194,7 @@ class NanoNetwork(nn.Module):
     def features_of(
         self, joints: Tensor, found: Joints2d, quarter: Tensor, eighth: Tensor
     ) -> Float[Tensor, "b k f"]:
-        """What is known about each joint beside its place: its token, and the picture there."""
+        """What is known about each joint beside its place: its token, and the image there."""
         belief = found.heatmaps.flatten(2).softmax(-1).unflatten(2, found.heatmaps.shape[2:])
         belief = belief.detach()  # where a joint is, is learned from the heatmap alone
         return torch.cat(

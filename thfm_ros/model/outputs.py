@@ -1,4 +1,4 @@
-"""What the network says about one picture, before anybody interprets it. Numpy only."""
+"""What the network says about one image, before anybody interprets it. Numpy only."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from jaxtyping import Float32
 
 
 class DenseOutputs(NamedTuple):
-    """Maps at half the picture's resolution (``h`` = picture height / 2)."""
+    """Maps at half the image's resolution (``h`` = image height / 2)."""
 
     mask: Float32[np.ndarray, "h w"]  # logit of "a person", any person
     parts: Float32[np.ndarray, "17 h w"]  # logits, skeleton.PART_NAMES
@@ -20,17 +20,17 @@ class DenseOutputs(NamedTuple):
 
 
 class BodyOutputs(NamedTuple):
-    """The target: the person in the middle of the picture. ``g`` is a quarter of the size."""
+    """The target: the person in the middle of the image. ``g`` is a quarter of the size."""
 
     heatmaps: Float32[np.ndarray, "k g_h g_w"]  # logits over cells, softmax over the whole map
     positions: Float32[np.ndarray, "k 3"]  # metres from the pelvis, axes of the optical frame
-    visibility: Float32[np.ndarray, "k 2"]  # logits: inside the picture; not hidden
-    log_width: float  # ln of the metres that the picture's width spans at the pelvis' depth
+    visibility: Float32[np.ndarray, "k 2"]  # logits: inside the image; not hidden
+    log_width: float  # ln of the metres that the image's width spans at the pelvis' depth
     presence: float  # logit: there is somebody in the middle
 
 
 class RawOutputs(NamedTuple):
-    """One picture. ``dense`` is None when only the body was asked for."""
+    """One image. ``dense`` is None when only the body was asked for."""
 
     body: BodyOutputs
     dense: DenseOutputs | None

@@ -17,7 +17,7 @@ _OWN_REFERENCES = 2  # the sheet's, and the argument of getrefcount
 
 
 class Sheet:
-    """One array, blank where nothing was painted since it was taken from `Sheets`."""
+    """One array, blank where nothing was painted since it was taken from `ArrayPool`."""
 
     def __init__(self, shape: tuple[int, ...], blank: np.generic) -> None:
         self.values: npt.NDArray[np.generic] = np.full(shape, blank)
@@ -40,7 +40,7 @@ class Sheet:
         self._painted.clear()
 
 
-class Sheets:
+class ArrayPool:
     """A store of sheets. Not thread-safe, but their readers may be in any thread."""
 
     def __init__(self) -> None:
@@ -59,5 +59,5 @@ class Sheets:
         return sheet
 
     def forget(self) -> None:
-        """Give the memory back, as when the picture's size changed."""
+        """Give the memory back, as when the image's size changed."""
         self._sheets.clear()

@@ -21,7 +21,7 @@ def _wait_for_all() -> None:
         thread.join(max(0.0, deadline - time.monotonic()))
 
 
-class Errand(Generic[T]):
+class BackgroundTask(Generic[T]):
     """Begins at once; `result` waits for it."""
 
     def __init__(self, work: Callable[[], T], name: str) -> None:

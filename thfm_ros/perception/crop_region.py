@@ -16,11 +16,11 @@ from thfm_ros.config import RegionConfig
 from thfm_ros.contract import Frame, PixelMap
 
 OUTSIDE = 114
-"""Grey of what lies outside the picture; training pads with the same."""
+"""Grey of what lies outside the image; training pads with the same."""
 
-_PART = 0.6  # of the picture's length, so that four parts with an overlap cover it
+_PART = 0.6  # of the image's length, so that four parts with an overlap cover it
 _OVERLAP = 0.3  # of a part: who is smaller is whole in one of them
-_LEAST_SHRINK = 1.5  # of the whole picture, below which a part shows nothing new
+_LEAST_SHRINK = 1.5  # of the whole image, below which a part shows nothing new
 
 
 class RegionKind(str, Enum):
@@ -32,23 +32,23 @@ class RegionKind(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A rectangle of the source picture, as the network sees it."""
+    """A rectangle of the source image, as the network sees it."""
 
     map: PixelMap
     kind: RegionKind
 
 
 def whole_frame(width: int, height: int, size: tuple[int, int]) -> Region:
-    """The whole picture of ``width`` x ``height``, letterboxed to ``size`` (width, height)."""
+    """The whole image of ``width`` x ``height``, letterboxed to ``size`` (width, height)."""
     step = math.gcd(*size)
     units = max(math.ceil(width * step / size[0]), math.ceil(height * step / size[1]))
     return Region(_snapped(width / 2, height / 2, units, size), RegionKind.FRAME)
 
 
 def parts_of_frame(width: int, height: int, size: tuple[int, int]) -> list[Region]:
-    """Overlapping parts that cover the picture, each _PART of it, letterboxed to ``size``.
+    """Overlapping parts that cover the image, each _PART of it, letterboxed to ``size``.
 
-    None of a picture that is hardly larger than what the network is shown.
+    None of an image that is hardly larger than what the network is shown.
     """
     shrink = max(width / size[0], height / size[1])
     if shrink < _LEAST_SHRINK:
@@ -115,7 +115,7 @@ def shows_all_of(region: Region, box: Float[np.ndarray, "4"]) -> bool:
 
 
 def source_rectangle(pixel_map: PixelMap) -> tuple[int, int, int, int]:
-    """x_min, y_min, x_max, y_max (exclusive) in source pixels; may reach beyond the picture."""
+    """x_min, y_min, x_max, y_max (exclusive) in source pixels; may reach beyond the image."""
     x, y = round(pixel_map.offset_x), round(pixel_map.offset_y)
     width = round(pixel_map.scale * pixel_map.width)
     height = round(pixel_map.scale * pixel_map.height)
@@ -123,7 +123,7 @@ def source_rectangle(pixel_map: PixelMap) -> tuple[int, int, int, int]:
 
 
 def cut(frame: Frame, region: Region) -> UInt8[np.ndarray, "h w 3"]:
-    """The network picture of a region, contiguous RGB; grey where it lies outside the frame."""
+    """The network image of a region, contiguous RGB; grey where it lies outside the frame."""
     height, width = frame.rgb.shape[:2]
     size = (region.map.width, region.map.height)
     x0, y0, x1, y1 = source_rectangle(region.map)
@@ -141,8 +141,8 @@ def cut(frame: Frame, region: Region) -> UInt8[np.ndarray, "h w 3"]:
         grey = (OUTSIDE, OUTSIDE, OUTSIDE)
         view = cv2.copyMakeBorder(view, top, bottom, left, right, cv2.BORDER_CONSTANT, value=grey)
     how = cv2.INTER_AREA if region.map.scale > 1 else cv2.INTER_LINEAR
-    picture = cv2.resize(view, size, interpolation=how)
-    return np.ascontiguousarray(picture[..., ::-1] if backwards else picture, dtype=np.uint8)
+    image = cv2.resize(view, size, interpolation=how)
+    return np.ascontiguousarray(image[..., ::-1] if backwards else image, dtype=np.uint8)
 
 
 def _centre_and_side(box: Float[np.ndarray, "4"]) -> tuple[float, float, float]:

@@ -1,7 +1,7 @@
 """From what the network says about one crop to a body in the camera's pixels and metres.
 
 Cells of a heatmap are 4 network pixels, cells of a dense map 2; the centre of cell i lies at
-(i + 0.5) cells. Maps of the whole picture are painted from sightings by maps.py.
+(i + 0.5) cells. Maps of the whole image are painted from sightings by maps.py.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from thfm_ros.config import DecodeConfig, RegionConfig
 from thfm_ros.contract import Body, Intrinsics, PixelMap, TrackState
 from thfm_ros.geometry import apart, iou, longer_side, to_network, to_source
 from thfm_ros.model.outputs import DenseOutputs, RawOutputs
-from thfm_ros.perception.instance_grouping import Cluster, people_from_votes
+from thfm_ros.perception.instance_grouping import Cluster, group_instances
 from thfm_ros.perception.keypoints import find_joints, in_space, place_root, remembered, view_of
 from thfm_ros.skeleton import COCO_17
 
@@ -38,7 +38,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class Detection:
     """One person as one crop shows them, before anybody says who it is.
 
     ``body`` has no id yet. Without calibration its metric fields are NaN, and ``camera`` is an
@@ -47,7 +47,7 @@ class Sighting:
 
     body: Body
     map: PixelMap
-    camera: Intrinsics  # of the source picture
+    camera: Intrinsics  # of the source image
     turn: Float64[np.ndarray, "3 3"]  # R_optical_view
     root_m: Float64[np.ndarray, "3"]  # the pelvis in the optical frame of ``camera``
     dense: DenseOutputs | None
@@ -76,24 +76,26 @@ class Expected:
 def decode_person(
     raw: RawOutputs,
     pixel_map: PixelMap,
-    picture: tuple[int, int],
+    image: tuple[int, int],
     intrinsics: Intrinsics | None,
     expected: Expected,
     config: DecodeConfig,
-) -> Sighting | None:
+) -> Detection | None:
     """The person in the middle of a crop; None when the crop shows nobody there.
 
     Args:
         raw: the network's words about the crop.
         pixel_map: where the crop lies.
-        picture: width and height of the source picture.
-        intrinsics: of the source picture; None leaves everything metric NaN.
+        image: width and height of the source image.
+        intrinsics: of the source image; None leaves everything metric NaN.
         expected: where the person should be.
         config: thresholds and sigmas.
     """
-    joints = find_joints(raw.body.heatmaps, _memory(raw, pixel_map, expected, config.joint_hold))
+    joints = find_joints(
+        raw.body.heatmaps, _memory(raw, pixel_map, expected, config.temporal_prior_weight)
+    )
     inside, visible = sigmoid(raw.body.visibility).T
-    known = inside * joints.mass >= config.min_joint_belief
+    known = inside * joints.mass >= config.min_keypoint_confidence
     mask = target = None
     others: list[Cluster] = []
     if raw.dense is not None:
@@ -105,10 +107,10 @@ def decode_person(
     places[~known] = np.nan
     if target is not None and target.sum() < 4:
         return None
-    box = _box(target, places, pixel_map, picture)
+    box = _box(target, places, pixel_map, image)
     if box is None:
         return None
-    camera = intrinsics or assumed_camera(*picture)
+    camera = intrinsics or assumed_camera(*image)
     sigma_px = joints.sigma * (HEAT_CELL * pixel_map.scale)
     root, relative = place_root(raw.body, places, sigma_px, pixel_map, camera, config)
     space = in_space(root, relative, places, sigma_px, camera, config.joint_depth_sigma_m)
@@ -117,7 +119,7 @@ def decode_person(
     presence = float(sigmoid(np.asarray(raw.body.presence)))
     score = presence * certainty(inside * visible, joints.mass)
     keypoints = np.column_stack([places, visible * joints.mass * known]).astype(np.float32)
-    return Sighting(
+    return Detection(
         body=Body("", TrackState.TENTATIVE, score, box, keypoints, *space),
         map=pixel_map,
         camera=camera,
@@ -126,7 +128,7 @@ def decode_person(
         dense=raw.dense,
         mask=mask,
         target=target,
-        neighbours=tuple(_candidate(each, pixel_map, picture) for each in others),
+        neighbours=tuple(_candidate(each, pixel_map, image) for each in others),
     )
 
 
@@ -153,26 +155,26 @@ def certainty(shown: Float[np.ndarray, " k"], mass: Float[np.ndarray, " k"]) -> 
 def find_candidates(
     raw: RawOutputs,
     pixel_map: PixelMap,
-    picture: tuple[int, int],
+    image: tuple[int, int],
     config: DecodeConfig,
     regions: RegionConfig,
 ) -> list[Candidate]:
     """The people of the whole frame, largest first; ``raw`` must have dense maps."""
     assert raw.dense is not None
     cell_px = DENSE_CELL * pixel_map.scale
-    clusters, _ = people_from_votes(
+    clusters, _ = group_instances(
         sigmoid(raw.dense.mask),
         raw.dense.votes,
         threshold=config.candidate_threshold,
         radius=config.vote_radius,
         min_side=regions.min_person_px / cell_px,
     )
-    return [_candidate(each, pixel_map, picture) for each in clusters]
+    return [_candidate(each, pixel_map, image) for each in clusters]
 
 
-def _candidate(cluster: Cluster, pixel_map: PixelMap, picture: tuple[int, int]) -> Candidate:
+def _candidate(cluster: Cluster, pixel_map: PixelMap, image: tuple[int, int]) -> Candidate:
     corners = cluster.box.reshape(2, 2) * DENSE_CELL
-    return Candidate(_clipped(corners, pixel_map, picture), cluster.score)
+    return Candidate(_clipped(corners, pixel_map, image), cluster.score)
 
 
 def target_cells(
@@ -187,7 +189,7 @@ def target_cells(
     Of the people that the votes tell apart it is the one who covers the ``expected`` box best
     and has most of the target's ``joints``. Somebody clearly elsewhere is not the person.
     """
-    clusters, numbers = people_from_votes(
+    clusters, numbers = group_instances(
         mask, votes, threshold=config.mask_threshold, radius=config.vote_radius, min_side=2
     )
     cell = np.clip(joints.astype(int), 0, np.array(mask.shape[::-1]) - 1)
@@ -225,13 +227,13 @@ def _box(
     target: Bool[np.ndarray, "h w"] | None,
     keypoints: Float[np.ndarray, "k 2"],
     pixel_map: PixelMap,
-    picture: tuple[int, int],
+    image: tuple[int, int],
 ) -> Float32[np.ndarray, "4"] | None:
     """The person's pixels, or where there is no map their joints and a little more."""
     if target is not None:
         x, y = _extent(target.sum(axis=0)), _extent(target.sum(axis=1))
         corners = np.array([x, y]).T * DENSE_CELL
-        return _clipped(corners, pixel_map, picture)
+        return _clipped(corners, pixel_map, image)
     known = keypoints[np.isfinite(keypoints).all(axis=1)]
     if len(known) < 3:
         return None
@@ -239,7 +241,7 @@ def _box(
     # The body is larger than its joints: by about 1 / 14 over the eyes, less at the sides.
     longer = float((high - low).max())
     low, high = low - np.array([0.04, 0.07]) * longer, high + 0.04 * longer
-    size = np.array([*picture, *picture])
+    size = np.array([*image, *image])
     return np.asarray(np.clip([*low, *high], 0, size), np.float32)
 
 
@@ -251,8 +253,8 @@ def _extent(counts: Int[np.ndarray, " n"]) -> tuple[float, float]:
 
 
 def _clipped(
-    corners: Float[np.ndarray, "2 2"], pixel_map: PixelMap, picture: tuple[int, int]
+    corners: Float[np.ndarray, "2 2"], pixel_map: PixelMap, image: tuple[int, int]
 ) -> Float32[np.ndarray, "4"]:
-    """A box in source pixels from two corners in network pixels, inside the picture."""
+    """A box in source pixels from two corners in network pixels, inside the image."""
     box = to_source(corners, pixel_map).reshape(4)
-    return np.asarray(np.clip(box, 0, [*picture, *picture]), np.float32)
+    return np.asarray(np.clip(box, 0, [*image, *image]), np.float32)

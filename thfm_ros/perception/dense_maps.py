@@ -1,4 +1,4 @@
-"""Painting what crops say about people into maps of the whole picture, nearest person last.
+"""Painting what crops say about people into maps of the whole image, nearest person last.
 
 Only what was asked for is computed, and only where a person is.
 """
@@ -13,11 +13,11 @@ from jaxtyping import Bool, Float32, UInt8
 
 from thfm_ros.contract import Task
 from thfm_ros.model.outputs import DenseOutputs
-from thfm_ros.perception.array_pool import Sheet, Sheets
+from thfm_ros.perception.array_pool import ArrayPool, Sheet
 from thfm_ros.perception.crop_region import source_rectangle
-from thfm_ros.perception.decoding import Sighting
+from thfm_ros.perception.decoding import Detection
 
-NOBODY = 65535
+BACKGROUND_ID = 65535
 """In the map of instances."""
 
 DENSE_TASKS = frozenset(Task) - {Task.BODIES}
@@ -41,12 +41,12 @@ _BLANK: dict[Task, tuple[int, np.generic]] = {
     Task.NORMALS: (3, np.float32(np.nan)),
     Task.PARTS: (1, np.uint8(0)),
     Task.DENSE_POSE: (3, np.float32(np.nan)),
-    Task.INSTANCES: (1, np.uint16(NOBODY)),
+    Task.INSTANCES: (1, np.uint16(BACKGROUND_ID)),
 }
 
 
 class Canvas:
-    """The maps of one picture, as far as ``tasks`` ask for them."""
+    """The maps of one image, as far as ``tasks`` ask for them."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Canvas:
         *,
         metric: bool,
         threshold: float,
-        sheets: Sheets,
+        sheets: ArrayPool,
     ) -> None:
         self._size = (width, height)
         self._threshold = threshold
@@ -67,7 +67,7 @@ class Canvas:
             shape = (height, width) if channels == 1 else (height, width, channels)
             self._maps[task] = sheets.take(task.value, shape, blank)
 
-    def paint(self, sightings: Sequence[tuple[int, Sighting]]) -> dict[str, Any]:
+    def paint(self, detections: Sequence[tuple[int, Detection]]) -> dict[str, Any]:
         """Paint people, the farthest first; the maps by their names in contract.Perception.
 
         Args:
@@ -77,14 +77,14 @@ class Canvas:
         if not self._maps:
             return {}
         # Somebody whose distance is unknown counts as farthest, and covers nobody.
-        depths = [float(np.nan_to_num(seen.root_m[2], nan=np.inf)) for _, seen in sightings]
+        depths = [float(np.nan_to_num(seen.root_m[2], nan=np.inf)) for _, seen in detections]
         unit_m = 1.0 if self._metric else min(depths, default=1.0)
         for number in sorted(range(len(depths)), key=lambda number: -depths[number]):
-            self._add(*sightings[number], unit_m)
+            self._add(*detections[number], unit_m)
         names = {Task.DEPTH: "depth_m" if self._metric else "depth_relative", **_NAMES}
         return {names[task]: sheet.values for task, sheet in self._maps.items()}
 
-    def _add(self, index: int, seen: Sighting, unit_m: float) -> None:
+    def _add(self, index: int, seen: Detection, unit_m: float) -> None:
         """Paint one person over what is there; depth in units of ``unit_m``."""
         assert seen.dense is not None and seen.mask is not None and seen.target is not None
         whole = _patch(seen, seen.mask > _FAINT, self._size)
@@ -108,9 +108,9 @@ class Canvas:
 
 
 class _Patch(NamedTuple):
-    """A rectangle of the picture that some cells of one crop speak about."""
+    """A rectangle of the image that some cells of one crop speak about."""
 
-    rows: slice  # of the picture
+    rows: slice  # of the image
     columns: slice
     cells: tuple[slice, slice]  # rows and columns of the crop's maps
     size: tuple[int, int]  # of these cells in source pixels: width, height
@@ -130,12 +130,12 @@ class _Patch(NamedTuple):
 
 
 def _patch(
-    seen: Sighting, chosen: Bool[np.ndarray, "h w"], picture: tuple[int, int]
+    seen: Detection, chosen: Bool[np.ndarray, "h w"], image: tuple[int, int]
 ) -> _Patch | None:
-    """The part of the picture that holds the chosen cells and their rim; None: outside it."""
+    """The part of the image that holds the chosen cells and their rim; None: outside it."""
     x0, y0, x1, y1 = source_rectangle(seen.map)
-    across = _span(np.asarray(chosen.any(axis=0)), x0, x1 - x0, picture[0])
-    down = _span(np.asarray(chosen.any(axis=1)), y0, y1 - y0, picture[1])
+    across = _span(np.asarray(chosen.any(axis=0)), x0, x1 - x0, image[0])
+    down = _span(np.asarray(chosen.any(axis=1)), y0, y1 - y0, image[1])
     if across is None or down is None:
         return None
     return _Patch(
@@ -150,13 +150,13 @@ def _patch(
 class _Span(NamedTuple):
     """A patch along one axis."""
 
-    pixels: slice  # of the picture
+    pixels: slice  # of the image
     cells: slice
     length: int  # of the cells in pixels
     inner: slice  # of the resized cells
 
 
-def _span(chosen: Bool[np.ndarray, " n"], start: int, side: int, picture: int) -> _Span | None:
+def _span(chosen: Bool[np.ndarray, " n"], start: int, side: int, image: int) -> _Span | None:
     """Cells from the first chosen one to the last, and a rim, whose edges are whole pixels."""
     indices = np.flatnonzero(chosen)
     if not len(indices):
@@ -167,7 +167,7 @@ def _span(chosen: Bool[np.ndarray, " n"], start: int, side: int, picture: int) -
     first = max(int(indices[0]) - 2, 0) // step * step
     last = min(-(-(int(indices[-1]) + 3) // step) * step, cells)
     begin, end = start + first * side // cells, start + last * side // cells
-    low, high = max(begin, 0), min(end, picture)
+    low, high = max(begin, 0), min(end, image)
     if low >= high:
         return None
     inner = slice(low - begin, high - begin)
@@ -177,7 +177,7 @@ def _span(chosen: Bool[np.ndarray, " n"], start: int, side: int, picture: int) -
 class _Values:
     """Physical quantities of one person's pixels, in one patch."""
 
-    def __init__(self, seen: Sighting, patch: _Patch, unit_m: float) -> None:
+    def __init__(self, seen: Detection, patch: _Patch, unit_m: float) -> None:
         assert seen.dense is not None and seen.target is not None
         self._seen = seen
         self._dense: DenseOutputs = seen.dense
@@ -236,7 +236,7 @@ class _Values:
         return np.asarray(cv2.merge([self._parts().astype(np.float32), u, np.clip(v, 0, 1)]))
 
     def _planes(self, cells: Float32[np.ndarray, "h1 w1 3"]) -> list[Float32[np.ndarray, "h w"]]:
-        """Three channels, each enlarged for itself: splitting the large picture costs 0.6 ms."""
+        """Three channels, each enlarged for itself: splitting the large image costs 0.6 ms."""
         planes = (self._patch.enlarge(np.ascontiguousarray(cells[..., i])) for i in range(3))
         return [np.ascontiguousarray(plane) for plane in planes]
 

@@ -1,6 +1,6 @@
 """Telling people apart: every person pixel votes for the centre of its person's box.
 
-A vote is (centre - pixel) / longer side of the picture. Blobs of the mask are taken one by one,
+A vote is (centre - pixel) / longer side of the image. Blobs of the mask are taken one by one,
 split where their votes end in several places, and joined where separate pieces (somebody behind a
 pole) agree on one. Units here are cells of the map; the centre of the first is (0.5, 0.5).
 """
@@ -37,7 +37,7 @@ class _Pixels:
     weights: Float[np.ndarray, " n"]
 
 
-def people_from_votes(
+def group_instances(
     mask: Float32[np.ndarray, "h w"],
     votes: Float32[np.ndarray, "2 h w"],
     *,
@@ -72,7 +72,7 @@ def people_from_votes(
     clusters = [_cluster(pixels, members, radius) for members in _joined(pixels, found, radius)]
     clusters = [each for each in clusters if (each.box[2:] - each.box[:2]).max() >= min_side]
     clusters.sort(key=lambda each: -len(each.members))
-    clusters = [each for i, each in enumerate(clusters) if not _crumb(each, clusters[:i])]
+    clusters = [each for i, each in enumerate(clusters) if not _is_fragment(each, clusters[:i])]
     numbers = np.full(mask.shape, -1)
     for number, each in enumerate(clusters):
         numbers[pixels.rows[each.members], pixels.columns[each.members]] = number
@@ -102,11 +102,11 @@ def _blobs(
 ) -> list[Int[np.ndarray, " b"]]:
     """The connected pieces of the chosen pixels, as indices; ``clean`` drops what is scattered."""
     rows, columns = pixels.rows[chosen], pixels.columns[chosen]
-    picture = np.zeros(shape, np.uint8)
-    picture[rows, columns] = 1
+    image = np.zeros(shape, np.uint8)
+    image[rows, columns] = 1
     if clean:
-        picture = cv2.morphologyEx(picture, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    count, labels = cv2.connectedComponents(picture, connectivity=8)
+        image = cv2.morphologyEx(image, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    count, labels = cv2.connectedComponents(image, connectivity=8)
     label = labels[rows, columns]
     pieces = [chosen[label == number] for number in range(1, count)]
     return [piece for piece in pieces if len(piece) >= 4]
@@ -185,9 +185,9 @@ def _split(pixels: _Pixels, blob: Int[np.ndarray, " n"]) -> list[Int[np.ndarray,
 def _coherent(pixels: _Pixels, blob: Int[np.ndarray, " n"], owner: Int[np.ndarray, " n"]) -> bool:
     """Whether neighbours mostly belong together: people are patches, noise is pepper."""
     row, column = pixels.rows[blob], pixels.columns[blob]
-    picture = np.full((row.max() + 1, column.max() + 1), np.nan)
-    picture[row, column] = owner
-    down, right = np.diff(picture, axis=0), np.diff(picture, axis=1)
+    image = np.full((row.max() + 1, column.max() + 1), np.nan)
+    image[row, column] = owner
+    down, right = np.diff(image, axis=0), np.diff(image, axis=1)
     pairs = np.concatenate([down[np.isfinite(down)], right[np.isfinite(right)]])
     return bool(np.count_nonzero(pairs) < 0.2 * len(pairs))
 
@@ -242,7 +242,7 @@ def _cluster(pixels: _Pixels, members: Int[np.ndarray, " n"], radius: float) -> 
     return Cluster(members, centre, np.array([*low, *(edge + 1 for edge in high)]), score)
 
 
-def _crumb(cluster: Cluster, larger: list[Cluster]) -> bool:
+def _is_fragment(cluster: Cluster, larger: list[Cluster]) -> bool:
     """Whether it is a few disagreeing pixels inside somebody else, not a person behind them."""
     x0, y0, x1, y1 = cluster.box
     for other in larger:

@@ -1,4 +1,4 @@
-"""From heatmaps to joints in the picture, and from those to joints in space.
+"""From heatmaps to joints in the image, and from those to joints in space.
 
 The network speaks in the axes of a camera that looks straight at the crop;
 `geometry.turn_to_ray` turns that into the axes of the real one.
@@ -121,13 +121,13 @@ class View(NamedTuple):
     """The camera that looks straight at a crop."""
 
     turn: Float64[np.ndarray, "3 3"]  # R_optical_view
-    focal_px: float  # of the real camera, as much as its picture is stretched at this place
+    focal_px: float  # of the real camera, as much as its image is stretched at this place
 
 
 def view_of(pixel_map: PixelMap, k: Intrinsics) -> View:
     """The camera whose axis goes through the middle of the crop.
 
-    A flat picture stretches what lies off its axis: by 1 / cos across the direction to it and
+    A flat image stretches what lies off its axis: by 1 / cos across the direction to it and
     1 / cos^2 along; 1 / cos^1.5 is their mean.
     """
     middle = np.array([pixel_map.width / 2, pixel_map.height / 2])
@@ -147,7 +147,7 @@ def place_root(
     """The pelvis in the optical frame, and the joints relative to it in the same axes.
 
     Two witnesses of the distance are weighed against each other: how large the person is said
-    to be (``log_width``), and how far apart the joints are in the picture. ``keypoints`` are
+    to be (``log_width``), and how far apart the joints are in the image. ``keypoints`` are
     source pixels, NaN where unknown.
     """
     view = view_of(pixel_map, k)
@@ -174,7 +174,7 @@ def in_space(
 
     Across its ray a joint is as uncertain as its heatmap is wide; along it as the pelvis is,
     plus what a single view cannot tell (``joint_depth_sigma_m``). A joint whose pixel is unknown
-    is unknown in space as well: what lies outside the picture is not seen.
+    is unknown in space as well: what lies outside the image is not seen.
     """
     positions = relative_m + root.position_m
     positions[~np.isfinite(keypoints).all(axis=1)] = np.nan

@@ -1,12 +1,12 @@
-"""Looking at the picture now and then: is anybody there who is not followed yet?
+"""Looking at the image now and then: is anybody there who is not followed yet?
 
 Such a look takes longer than a person's crop, and only newcomers wait for its answer. So beside a
 camera it happens in a thread of its own while the crops go on, and nobody's result is late because
 of it; what it found comes a frame or two later. Of a recording, and while nobody is known, it
 happens in its place.
 
-In the whole picture, which is shrunk for the network, small people are lost. So some looks are at
-a part of it, larger; all parts are looked at in the first picture of a recording, where nothing
+In the whole image, which is shrunk for the network, small people are lost. So some looks are at
+a part of it, larger; all parts are looked at in the first image of a recording, where nothing
 waits.
 """
 
@@ -20,7 +20,7 @@ from thfm_ros.config import Config
 from thfm_ros.contract import Frame
 from thfm_ros.engine.base import Engine
 from thfm_ros.geometry import longer_side
-from thfm_ros.perception.background_task import Errand
+from thfm_ros.perception.background_task import BackgroundTask
 from thfm_ros.perception.crop_region import Region, cut, parts_of_frame, shows_all_of, whole_frame
 from thfm_ros.perception.decoding import DENSE_CELL, Candidate, find_candidates
 
@@ -31,24 +31,24 @@ _TURNS = 3
 """One look in so many is at a part: who comes near is more urgent than who is far."""
 
 _SMALL, _LARGE = 0.18, 0.5
-"""Of a part's height. Larger people are seen well enough, and whole, in the whole picture; most of
+"""Of a part's height. Larger people are seen well enough, and whole, in the whole image; most of
 what seems to be a smaller one is nobody."""
 
 _CELLS_BESIDE = 1.5
-"""Between somebody and an edge inside the picture, lest the edge cuts them."""
+"""Between somebody and an edge inside the image, lest the edge cuts them."""
 
 
 @dataclass(slots=True)
 class _View:
-    """The whole picture or a part of it, and the engine's memory of it."""
+    """The whole image or a part of it, and the engine's memory of it."""
 
     region: Region
     whole: bool
     state: object | None = None
 
 
-class Searcher:
-    """Looks at pictures of one camera, one at a time, not more often than the schedule says.
+class PersonDetector:
+    """Looks at images of one camera, one at a time, not more often than the schedule says.
 
     Args:
         engine: sees them.
@@ -68,19 +68,19 @@ class Searcher:
         """Forget the stream, and what is still on its way."""
         self._views: list[_View] = []
         self._looks = 0
-        self._errand: Errand[list[Candidate]] | None = None
+        self._errand: BackgroundTask[list[Candidate]] | None = None
         self._frames = 0
         self._last_ns: int | None = None
 
     def hurry(self) -> None:
-        """Somebody got lost: a look at the whole picture is due at once."""
+        """Somebody got lost: a look at the whole image is due at once."""
         self._last_ns = None
         self._looks += self._is_parts_turn(self._looks)
 
     def search(
         self, frame: Frame, stage: Stage, *, waits: bool, full: bool
     ) -> list[Candidate] | None:
-        """What a look at the picture found, the whole of it first; None: there is no news.
+        """What a look at the image found, the whole of it first; None: there is no news.
 
         Args:
             frame: the newest.
@@ -100,7 +100,7 @@ class Searcher:
         views = self._next_views(frame)
         if waits or not self._beside:
             return self._look_at(frame, views, stage)
-        self._errand = Errand(lambda: self._look_at(frame, views, stage), "search")
+        self._errand = BackgroundTask(lambda: self._look_at(frame, views, stage), "search")
         return None
 
     def _is_due(self, frame: Frame) -> bool:
@@ -126,7 +126,7 @@ class Searcher:
         return look % _TURNS == _TURNS - 1
 
     def _views_of(self, frame: Frame) -> list[_View]:
-        """The whole picture, then its parts."""
+        """The whole image, then its parts."""
         height, width = frame.rgb.shape[:2]
         size = self._engine.card.frame_size
         views = [_View(whole_frame(width, height, size), whole=True)]
@@ -141,10 +141,10 @@ class Searcher:
     def _look(self, frame: Frame, view: _View, stage: Stage) -> list[Candidate]:
         height, width = frame.rgb.shape[:2]
         with stage("cut"):
-            picture = cut(frame, view.region)
+            image = cut(frame, view.region)
         with stage("network"):
             # Seconds pass between two looks at a part: what it showed then helps nobody.
-            raw, state = self._engine.step(picture, view.state, dense=True)
+            raw, state = self._engine.step(image, view.state, dense=True)
             view.state = state if view.whole else None
         with stage("decode"):
             found = find_candidates(
@@ -154,7 +154,7 @@ class Searcher:
 
 
 def _fits(candidate: Candidate, view: _View, frame: Frame) -> bool:
-    """Whether somebody small is seen whole: not cut by an edge inside the picture."""
+    """Whether somebody small is seen whole: not cut by an edge inside the image."""
     height, width = frame.rgb.shape[:2]
     margin = _CELLS_BESIDE * DENSE_CELL * view.region.map.scale
     beyond = candidate.box + np.array([-margin, -margin, margin, margin])

@@ -18,9 +18,9 @@ from jaxtyping import Bool, Float
 from thfm_ros.config import TrackConfig
 from thfm_ros.contract import Body, PixelMap, TrackState
 from thfm_ros.geometry import apart, covered, iou, longer_side, to_network, to_source
-from thfm_ros.perception.decoding import DENSE_CELL, Sighting
+from thfm_ros.perception.decoding import DENSE_CELL, Detection
 
-_BODY_LENGTH_M = 1.7  # speeds in space are counted in body lengths, as those in the picture are
+_BODY_LENGTH_M = 1.7  # speeds in space are counted in body lengths, as those in the image are
 _WANDER_M_PER_S = 1.0  # how fast somebody who is not seen may have moved
 _SAME_BOX = 0.6  # two crops whose boxes overlap so much look at the same person,
 _SAME_PIXELS = 0.5  # or, where there are maps, whose pixels are so much the same
@@ -31,7 +31,7 @@ class Tracked(NamedTuple):
     """One person of this frame; ``sighting`` is None for somebody who is only remembered."""
 
     body: Body
-    sighting: Sighting | None
+    detection: Detection | None
 
 
 class Tracker:
@@ -64,7 +64,7 @@ class Tracker:
         return tracker
 
     def update(
-        self, stamp_ns: int, seen: Mapping[str, Sighting], newcomers: Sequence[Sighting]
+        self, stamp_ns: int, seen: Mapping[str, Detection], new_detections: Sequence[Detection]
     ) -> list[Tracked]:
         """Take in one frame.
 
@@ -76,25 +76,25 @@ class Tracker:
         Returns:
             Everybody: first those who are seen, then those who are remembered.
         """
-        found: dict[str, Sighting] = {}
+        found: dict[str, Detection] = {}
         for name, track in self._tracks.items():
             if name in seen and not _known(seen[name], found):
                 found[name] = seen[name]
                 track.see(seen[name], stamp_ns)
-        for newcomer in newcomers:
-            if _known(newcomer, found):
+        for new_detection in new_detections:
+            if _known(new_detection, found):
                 continue
-            name = self._returned(newcomer, stamp_ns, found) or self._new_track()
-            found[name] = newcomer
-            self._tracks[name].see(newcomer, stamp_ns)
+            name = self._returned(new_detection, stamp_ns, found) or self._new_track()
+            found[name] = new_detection
+            self._tracks[name].see(new_detection, stamp_ns)
         for name in self._tracks.keys() - found.keys():
             if not self._tracks[name].miss(stamp_ns):
                 del self._tracks[name]
         tracked = [Tracked(track.body, found.get(name)) for name, track in self._tracks.items()]
-        return sorted(tracked, key=lambda each: each.sighting is None)
+        return sorted(tracked, key=lambda each: each.detection is None)
 
     def _returned(
-        self, newcomer: Sighting, stamp_ns: int, found: Mapping[str, Sighting]
+        self, new_detection: Detection, stamp_ns: int, found: Mapping[str, Detection]
     ) -> str | None:
         """Who of the lost this is: the one whose predicted box fits best, if any does."""
         fits = {}
@@ -102,7 +102,7 @@ class Tracker:
             if name in found or track.body.state is not TrackState.LOST:
                 continue
             box = track.predicted_box(stamp_ns)
-            overlap, distance = iou(box, newcomer.body.box), apart(box, newcomer.body.box)
+            overlap, distance = iou(box, new_detection.body.box), apart(box, new_detection.body.box)
             if overlap >= self._config.min_iou or distance <= self._config.max_centre_distance:
                 fits[name] = overlap - distance
         return max(fits, key=lambda name: fits[name], default=None)
@@ -117,12 +117,12 @@ class Tracker:
         return name
 
 
-def _known(sighting: Sighting, found: Mapping[str, Sighting]) -> bool:
+def _known(detection: Detection, found: Mapping[str, Detection]) -> bool:
     """Whether somebody already found is the same person, seen through another crop."""
-    return any(same_person(sighting, other) for other in found.values())
+    return any(same_person(detection, other) for other in found.values())
 
 
-def same_person(a: Sighting, b: Sighting) -> bool:
+def same_person(a: Detection, b: Detection) -> bool:
     """Whether two crops show one person: a pixel belongs to one person only.
 
     Without maps, whether their boxes are about the same.
@@ -168,8 +168,8 @@ class _Track:
         self._box_speed = np.zeros(2)  # pixels per second of the centre
         self._filters = [_OneEuro(self.config) for _ in range(3)]
 
-    def see(self, sighting: Sighting, stamp_ns: int) -> None:
-        body, dt = sighting.body, (stamp_ns - self.seen_ns) * 1e-9
+    def see(self, detection: Detection, stamp_ns: int) -> None:
+        body, dt = detection.body, (stamp_ns - self.seen_ns) * 1e-9
         if self.hits:
             moved = (body.box[:2] + body.box[2:] - self._raw_box[:2] - self._raw_box[2:]) / 2
             self._box_speed = 0.5 * self._box_speed + 0.5 * moved / max(dt, 1e-3)

@@ -1,4 +1,4 @@
-"""How this package meets ROS: where its files lie, and a DDS that can carry pictures.
+"""How this package meets ROS: where its files lie, and a DDS that can carry images.
 
 Call `prepare()` before ``rclpy.init``. Nothing here imports rclpy.
 """

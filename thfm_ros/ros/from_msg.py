@@ -1,6 +1,6 @@
 """From what a camera publishes to a `Frame`.
 
-The picture is a view of the message's own bytes wherever its layout allows, so a 640x480 image
+The image is a view of the message's own bytes wherever its layout allows, so a 640x480 image
 costs microseconds here and its only copy is the resize in front of the network. Bayer and YUV
 have no such view: they are converted once, by OpenCV.
 
@@ -16,7 +16,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from thfm_ros.contract import Frame, Intrinsics, PerceptionError
 
-Picture = UInt8[np.ndarray, "h w 3"]
+RgbImage = UInt8[np.ndarray, "h w 3"]
 
 
 class BadInputError(PerceptionError):
@@ -52,7 +52,7 @@ _BAYER = {
     "bayer_grbg8": cv2.COLOR_BayerGB2RGB,
 }
 ACCEPTED: tuple[str, ...] = (*_PACKED, *_GREY, *_YUV_422, "nv12", *_BAYER)
-"""Encodings that `picture_from_image` reads."""
+"""Encodings that `rgb_from_image` reads."""
 
 _AMBIGUOUS = {
     "8UC3": "it does not say whether red or blue comes first: publish rgb8 or bgr8",
@@ -66,12 +66,12 @@ def frame_from_image(msg: Image, intrinsics: Intrinsics | None) -> Frame:
     Raises:
         BadInputError: nothing can be made of it; the text has the cure.
     """
-    return Frame(picture_from_image(msg), stamp_ns(msg), msg.header.frame_id, intrinsics)
+    return Frame(rgb_from_image(msg), stamp_ns(msg), msg.header.frame_id, intrinsics)
 
 
 def frame_from_compressed(msg: CompressedImage, intrinsics: Intrinsics | None) -> Frame:
     """The frame of a CompressedImage, decoded."""
-    return Frame(picture_from_compressed(msg), stamp_ns(msg), msg.header.frame_id, intrinsics)
+    return Frame(rgb_from_compressed(msg), stamp_ns(msg), msg.header.frame_id, intrinsics)
 
 
 def stamp_ns(msg: Image | CompressedImage) -> int:
@@ -79,7 +79,7 @@ def stamp_ns(msg: Image | CompressedImage) -> int:
     return int(msg.header.stamp.sec) * 1_000_000_000 + int(msg.header.stamp.nanosec)
 
 
-def picture_from_image(msg: Image) -> Picture:
+def rgb_from_image(msg: Image) -> RgbImage:
     """RGB of an image: a view where the encoding allows it, else a new array."""
     encoding = msg.encoding
     if encoding in _PACKED:
@@ -109,12 +109,12 @@ def picture_from_image(msg: Image) -> Picture:
     )
 
 
-def picture_from_compressed(msg: CompressedImage) -> Picture:
+def rgb_from_compressed(msg: CompressedImage) -> RgbImage:
     """RGB of a JPEG, PNG or other file that OpenCV reads: decoded, then seen in reverse order."""
     if "compressedDepth" in msg.format:
         raise BadInputError(
             "encoding",
-            f"CompressedImage has the format {msg.format!r}, which is depth and not a picture. "
+            f"CompressedImage has the format {msg.format!r}, which is depth and not an image. "
             "Remap 'image' to the colour camera.",
         )
     data = np.frombuffer(msg.data, np.uint8)

@@ -23,8 +23,8 @@ from thfm_ros.ros.calibration import Calibration
 from thfm_ros.ros.diagnostics import Announcer
 from thfm_ros.ros.from_msg import (
     BadInputError,
-    picture_from_compressed,
-    picture_from_image,
+    rgb_from_compressed,
+    rgb_from_image,
     stamp_ns,
 )
 from thfm_ros.ros.health import Health, Level, Situation
@@ -183,7 +183,7 @@ class Perceiver:
         shape = f"{msg.width}x{msg.height} {msg.encoding}" if raw else f"{msg.format}"
         self._health.received(self._age_s(stamp), shape, has_stamp=stamp != 0)
         try:
-            rgb = picture_from_image(msg) if raw else picture_from_compressed(msg)
+            rgb = rgb_from_image(msg) if raw else rgb_from_compressed(msg)
         except BadInputError as error:
             self._health.refused(error.cause, str(error))
             self._announcer.say("input", Level.ERROR, f"refused {error.cause}", str(error))

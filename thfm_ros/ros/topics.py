@@ -15,7 +15,7 @@ from thfm_ros.config import Config
 from thfm_ros.contract import Perception, Task
 from thfm_ros.msg import BodyArray
 from thfm_ros.ros.calibration import info_of
-from thfm_ros.ros.to_msg import visualizations as pictures
+from thfm_ros.ros.to_msg import visualizations
 from thfm_ros.ros.to_msg.bodies import BodyArrayMaker
 from thfm_ros.ros.to_msg.images import depth_millimetres, image_message, person_labels
 from thfm_ros.ros.to_msg.markers import BodyMarkers
@@ -103,7 +103,9 @@ def _about_people(markers: BodyMarkers) -> list[Topic]:
         return maker.array(scene.seen, scene.header)
 
     def drawn(scene: Scene) -> MarkerArray:
-        return markers.markers(scene.seen, scene.header, scene.config.decode.min_joint_belief)
+        return markers.markers(
+            scene.seen, scene.header, scene.config.decode.min_keypoint_confidence
+        )
 
     return [
         Topic("bodies", BodyArray, needs, bodies, in_space=True),
@@ -142,7 +144,9 @@ def _segmentation(scene: Scene) -> Image | None:
 def _normal_colours(scene: Scene) -> Image | None:
     normals = scene.seen.normals
     return (
-        None if normals is None else image_message(pictures.normal_colours(normals), scene.header)
+        None
+        if normals is None
+        else image_message(visualizations.normal_colours(normals), scene.header)
     )
 
 
@@ -150,8 +154,8 @@ def _surface_colours(scene: Scene) -> Image | None:
     surface = scene.seen.dense_pose
     if surface is None:
         return None
-    return image_message(pictures.dense_pose_colours(surface), scene.header)
+    return image_message(visualizations.dense_pose_colours(surface), scene.header)
 
 
 def _overlay(scene: Scene) -> Image:
-    return image_message(pictures.overlay(scene.rgb, scene.seen), scene.header)
+    return image_message(visualizations.overlay(scene.rgb, scene.seen), scene.header)

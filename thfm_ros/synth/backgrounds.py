@@ -1,6 +1,6 @@
-"""A stack of pictures without people, which training sets behind, before and instead of people.
+"""A stack of images without people, which training sets behind, before and instead of people.
 
-They go the way of a flat picture in a shard: exposure, tone curve, sensor with its faults. A
+They go the way of a flat image in a shard: exposure, tone curve, sensor with its faults. A
 network must not tell people from what is behind them by how they were recorded.
 """
 
@@ -16,28 +16,28 @@ from thfm_ros.contract import PerceptionError
 from thfm_ros.synth.pack import Light
 from thfm_ros.synth.rendering.render import toned
 from thfm_ros.synth.rendering.sensor import random_exposure, random_sensor, recorded
-from thfm_ros.synth.scene.picture import HEIGHT, WIDTH, random_picture
+from thfm_ros.synth.scene.flat_image import HEIGHT, WIDTH, random_image
 
 
 def render_backgrounds(
     path: Path, lights: tuple[Light, ...], count: int, seed: int, artefacts: float = 0.5
 ) -> Iterator[int]:
-    """Write ``path`` [count 192 256 3] u8, sRGB; yields the number of each picture when done.
+    """Write ``path`` [count 192 256 3] u8, sRGB; yields the number of each image when done.
 
     The file appears when it is whole; who stops before has nothing, and begins anew.
 
     Args:
         path: the .npy file to write.
         lights: the panoramas; there may be none.
-        count: how many pictures, 1 or more.
-        seed: picture ``i`` depends on the seed and ``i`` alone.
-        artefacts: share of pictures that a bad camera has recorded.
+        count: how many images, 1 or more.
+        seed: image ``i`` depends on the seed and ``i`` alone.
+        artefacts: share of images that a bad camera has recorded.
 
     Raises:
         PerceptionError: ``count`` is 0 or less, or the file cannot be written.
     """
     if count < 1:
-        raise PerceptionError(f"--count {count}: at least 1 picture, please")
+        raise PerceptionError(f"--count {count}: at least 1 image, please")
     part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,8 +61,8 @@ def render_backgrounds(
 def background(
     rng: np.random.Generator, lights: tuple[Light, ...], artefacts: float
 ) -> UInt8[np.ndarray, "192 256 3"]:
-    """One picture without people, as a camera records it."""
-    linear = random_picture(rng, lights)
+    """One image without people, as a camera records it."""
+    linear = random_image(rng, lights)
     linear = toned(linear * random_exposure(rng).astype(np.float32))
     return recorded(rng, linear, random_sensor(rng, artefacts))
 

@@ -70,7 +70,7 @@ def frame_clip(
     recipe: Recipe,
     timings: Timings | None = None,
 ) -> dict[str, np.ndarray] | None:
-    """A clip of a whole picture; number one is the person who fills most of it.
+    """A clip of a whole image; number one is the person who fills most of it.
 
     None, mostly, when there are people but none of them is to be seen, and in half of the cases
     when no more than scraps are.

@@ -1,6 +1,6 @@
 """Shards on disk: clips with all their labels in one checked file.
 
-A shard is an .npz. Small arrays lie in it as they are; the maps are stored picture by picture as
+A shard is an .npz. Small arrays lie in it as they are; the maps are stored image by image as
 PNG (lossless) or, for ``rgb``, as JPEG, because whole clips must fit by the thousand on a laptop.
 ``about`` holds a JSON text with the format, the recipe and a SHA-256 of everything else.
 """
@@ -24,7 +24,7 @@ FORMAT = 1
 JPEG_QUALITY = 95
 _PNG = [cv2.IMWRITE_PNG_COMPRESSION, 3, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_FILTERED]
 
-# How each map is seen by the picture codecs: bytes or 16-bit words, 1 or 3 channels.
+# How each map is seen by the image codecs: bytes or 16-bit words, 1 or 3 channels.
 _WORDS = ("depth_m", "flow", "depth_flow_m")
 MAPS = ("rgb", "depth_m", "normals", "parts", "instances", "surface", "flow", "depth_flow_m")
 _TYPES = {
@@ -55,7 +55,7 @@ def write_shard(
     stored: dict[str, np.ndarray] = {}
     for name, values in arrays.items():
         if name in MAPS and store != "plain":
-            codes = [_encoded(name, picture, store == "lossless") for picture in values]
+            codes = [_encoded(name, image, store == "lossless") for image in values]
             stored[f"{name}.codes"] = np.concatenate(codes)
             stored[f"{name}.ends"] = np.cumsum([len(code) for code in codes]).astype(np.int64)
         else:
@@ -115,8 +115,8 @@ def read_shard(path: Path, names: tuple[str, ...] | None = None) -> dict[str, np
             continue
         codes, ends = stored[f"{name}.codes"], stored[f"{name}.ends"]
         starts = np.concatenate([[0], ends[:-1]])
-        pictures = [_decoded(name, codes[a:b]) for a, b in zip(starts, ends, strict=True)]
-        out[name] = np.stack(pictures)
+        images = [_decoded(name, codes[a:b]) for a, b in zip(starts, ends, strict=True)]
+        out[name] = np.stack(images)
     return out
 
 
@@ -145,21 +145,21 @@ def _checksum(stored: dict[str, np.ndarray]) -> str:
     return total.hexdigest()
 
 
-def _encoded(name: str, picture: np.ndarray, lossless: bool) -> np.ndarray:
+def _encoded(name: str, image: np.ndarray, lossless: bool) -> np.ndarray:
     if name == "rgb" and not lossless:
         options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
         sampling = getattr(cv2, "IMWRITE_JPEG_SAMPLING_FACTOR", None)
         if sampling is not None:
             options += [sampling, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
-        ok, code = cv2.imencode(".jpg", picture, options)
+        ok, code = cv2.imencode(".jpg", image, options)
     else:
-        ok, code = cv2.imencode(".png", _as_picture(name, picture), _PNG)
+        ok, code = cv2.imencode(".png", _as_image(name, image), _PNG)
     if not ok:
-        raise ShardError(f"a picture of {name} could not be encoded")
+        raise ShardError(f"an image of {name} could not be encoded")
     return np.asarray(code, np.uint8).ravel()
 
 
-def _as_picture(name: str, values: np.ndarray) -> np.ndarray:
+def _as_image(name: str, values: np.ndarray) -> np.ndarray:
     """A view that PNG can hold. Signed bytes are shifted, so that neighbours stay neighbours."""
     if name in _WORDS:
         words = np.ascontiguousarray(values.astype(np.float16)).view(np.uint16)
@@ -172,14 +172,14 @@ def _as_picture(name: str, values: np.ndarray) -> np.ndarray:
 
 
 def _decoded(name: str, code: np.ndarray) -> np.ndarray:
-    picture = cv2.imdecode(code, cv2.IMREAD_UNCHANGED)
-    if picture is None:
-        raise ShardError(f"a picture of {name} could not be decoded")
-    out: np.ndarray = picture
+    image = cv2.imdecode(code, cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise ShardError(f"an image of {name} could not be decoded")
+    out: np.ndarray = image
     if name == "flow":
-        out = np.ascontiguousarray(picture[..., :2]).view(np.float16)
+        out = np.ascontiguousarray(image[..., :2]).view(np.float16)
     elif name in _WORDS:
-        out = picture.view(np.float16)
+        out = image.view(np.float16)
     elif _TYPES[name] is np.int8:
-        out = (picture ^ 128).view(np.int8)
+        out = (image ^ 128).view(np.int8)
     return out

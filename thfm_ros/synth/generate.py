@@ -51,7 +51,7 @@ class Order:
     striding: float = STRIDING  # share of the people who walk, run or lunge past the camera
 
     @property
-    def picture(self) -> tuple[int, int]:
+    def image(self) -> tuple[int, int]:
         """Width and height."""
         if self.view == "crop":
             return self.size, self.size
@@ -77,7 +77,7 @@ def render_shard(order: Order, choices: Choices, folder: Path, number: int) -> i
         "generator": __version__,
         "number": number,
         "frames_total": len(arrays["rgb"]),
-        "picture": list(order.picture),
+        "image": list(order.image),
         "joint_names": list(JOINT_NAMES),
         "part_names": list(PART_NAMES),
         "bone_names": [str(name) for name in choices.pack.body.bone_names] if order.bones else [],
@@ -119,7 +119,7 @@ def make_clip(
     """
     view, frames = VIEWS[order.view], order.frames[number % len(order.frames)]
     recipe = Recipe(
-        view, order.picture, frames, order.samples, order.flow, order.bones, order.artefacts
+        view, order.image, frames, order.samples, order.flow, order.bones, order.artefacts
     )
     make = crop_clip if view == CROP else frame_clip
     for attempt in range(ATTEMPTS):

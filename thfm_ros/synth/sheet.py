@@ -14,7 +14,7 @@ from thfm_ros.synth.pack import load_pack
 from thfm_ros.synth.rendering.annotate import VISIBLE
 from thfm_ros.synth.scene.asset_choices import choose
 
-Picture = UInt8[np.ndarray, "h w 3"]
+RgbImage = UInt8[np.ndarray, "h w 3"]
 _COLOURS = np.random.default_rng(5).integers(60, 255, (len(PART_NAMES), 3)).astype(np.uint8)
 _COLOURS[0] = 0
 
@@ -30,16 +30,16 @@ def write_sheet(orders: list[Order], path: Path) -> None:
         PerceptionError: the file is of no such kind, or cannot be written.
     """
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):  # before minutes of work
-        raise PerceptionError(f"--sheet {path} is no picture; end it in .png or .jpg")
+        raise PerceptionError(f"--sheet {path} is no image; end it in .png or .jpg")
     rows = []
     for order in orders:
         choices = choose(load_pack(Path(order.pack)), order.split, order.striding)
         for clip in make_clips(replace(order, reuse=1), choices, range(order.clips)):
             rows.append(row(clip))
     width = max(strip.shape[1] for strip in rows)
-    picture = np.concatenate([_as_wide(strip, width) for strip in rows])
+    image = np.concatenate([_as_wide(strip, width) for strip in rows])
     options = [] if path.suffix.lower() == ".png" else [cv2.IMWRITE_JPEG_QUALITY, 85]
-    _, code = cv2.imencode(path.suffix, picture[..., ::-1], options)
+    _, code = cv2.imencode(path.suffix, image[..., ::-1], options)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(code.tobytes())
@@ -49,14 +49,14 @@ def write_sheet(orders: list[Order], path: Path) -> None:
         ) from error
 
 
-def _as_wide(strip: Picture, width: int) -> Picture:
+def _as_wide(strip: RgbImage, width: int) -> RgbImage:
     """Crops are smaller than whole frames; a row of them is enlarged to the sheet's width."""
     height = round(strip.shape[0] * width / strip.shape[1])
     large = cv2.resize(strip, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.pad(large, ((0, 2), (0, 0), (0, 0)))
 
 
-def row(clip: dict[str, np.ndarray]) -> Picture:
+def row(clip: dict[str, np.ndarray]) -> RgbImage:
     """Three moments, then depth, normals, parts, dense pose, people and skeletons of the middle."""
     count = len(clip["rgb"])
     middle = count // 2
@@ -65,7 +65,7 @@ def row(clip: dict[str, np.ndarray]) -> Picture:
     surface = (clip["surface"][middle].astype(np.int16) + 128).astype(np.uint8) * on_person
     columns = [
         *moments,
-        depth_picture(clip["depth_m"][middle].astype(np.float32)),
+        depth_image(clip["depth_m"][middle].astype(np.float32)),
         (clip["normals"][middle].astype(np.int16) * [1, -1, -1] + 127)
         .clip(0, 255)
         .astype(np.uint8),
@@ -77,8 +77,8 @@ def row(clip: dict[str, np.ndarray]) -> Picture:
     return np.concatenate(columns, axis=1)
 
 
-def depth_picture(depth_m: np.ndarray) -> Picture:
-    """Near is red, far is blue, unknown is black; the scale fits the picture."""
+def depth_image(depth_m: np.ndarray) -> RgbImage:
+    """Near is red, far is blue, unknown is black; the scale fits the image."""
     known = depth_m > 0
     if not known.any():
         return np.zeros((*depth_m.shape, 3), np.uint8)
@@ -88,8 +88,8 @@ def depth_picture(depth_m: np.ndarray) -> Picture:
     return np.ascontiguousarray(coloured * known[..., None])
 
 
-def _skeletons(clip: dict[str, np.ndarray], index: int) -> Picture:
-    """Bones and joints over the darkened picture: green visible, red hidden."""
+def _skeletons(clip: dict[str, np.ndarray], index: int) -> RgbImage:
+    """Bones and joints over the darkened image: green visible, red hidden."""
     canvas = np.ascontiguousarray(clip["rgb"][index] // 2)
     for person in range(int(clip["people"][index])):
         points, seen = clip["keypoints2d"][index, person], clip["visibility"][index, person]

@@ -21,7 +21,7 @@ from thfm_ros.training.shard_store import Store
 RENDERED = 0.5
 """Share of the whole frames that were rendered as such; the others are composed."""
 
-NOBODY = 0.1
+BACKGROUND_ID = 0.1
 """Share of the still crops that show a place without people, where whole frames were rendered."""
 
 REFRESH = 400  # steps between looks for new shards
@@ -88,7 +88,7 @@ def draw(
         clips = [[store.pick(rng)] for _ in range(stage.batch)]
     return [
         nobody.draw(rng, stage.size)
-        if nobody is not None and len(clip) == 1 and rng.random() < NOBODY
+        if nobody is not None and len(clip) == 1 and rng.random() < BACKGROUND_ID
         else crop_sample(store, clip, backgrounds, rng, style)
         for clip in clips
     ]

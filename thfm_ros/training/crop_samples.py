@@ -1,6 +1,6 @@
 """One training sample: a person crop with every label, moved, turned, mirrored and disturbed.
 
-Labels come at half the picture's size, as the network answers. Arrays lead with the frame.
+Labels come at half the image's size, as the network answers. Arrays lead with the frame.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from thfm_ros.geometry import turn_to_ray
-from thfm_ros.skeleton import PART_TWINS, TWINS, Joint
+from thfm_ros.skeleton import FLIP_PAIRS, PART_FLIP_PAIRS, Joint
 from thfm_ros.training.augmentation.backgrounds import Backgrounds
 from thfm_ros.training.augmentation.geometric import CropStyle, Move, draw_move, trembled
 from thfm_ros.training.augmentation.occluders import draw_border, draw_occluders
@@ -18,25 +18,25 @@ from thfm_ros.training.augmentation.photometric import apply_photometric, draw_p
 from thfm_ros.training.label_downsampling import halved, mostly, representatives
 from thfm_ros.training.shard_store import FrameRef, Store
 
-TWIN = np.array(TWINS)
-PART_TWIN = np.array(PART_TWINS, np.uint8)
+FLIP = np.array(FLIP_PAIRS)
+PART_FLIP = np.array(PART_FLIP_PAIRS, np.uint8)
 HIPS = [int(Joint.LEFT_HIP), int(Joint.RIGHT_HIP)]
-CALM_STRENGTH = 0.6  # of lamps, cameras and codecs on a calm clip; see CropStyle
-PADDING = 114  # the grey that the pipeline puts where a crop leaves the picture
+CLEAN_STRENGTH = 0.6  # of lamps, cameras and codecs on a calm clip; see CropStyle
+PADDING = 114  # the grey that the pipeline puts where a crop leaves the image
 
 
 class Sample(NamedTuple):
-    """A clip of one size; ``h w`` is half the picture's size, ``k`` the joints."""
+    """A clip of one size; ``h w`` is half the image's size, ``k`` the joints."""
 
-    picture: np.ndarray  # u8 [t H W 3]
+    image: np.ndarray  # u8 [t H W 3]
     instances: np.ndarray  # u8 [t h w], 0 nobody, 1 the target, 2.. others
     parts: np.ndarray  # u8 [t h w]
     relief: np.ndarray  # f32 [t h w], metres behind the target's hips
     relief_known: np.ndarray  # bool [t h w]
     normals: np.ndarray  # f32 [t h w 3]
     surface: np.ndarray  # f32 [t h w 3]
-    votes: np.ndarray  # f32 [t h w 2], in longer sides of the picture
-    peaks: np.ndarray  # f32 [t k 2], 0..1 of the picture's width and height
+    votes: np.ndarray  # f32 [t h w 2], in longer sides of the image
+    peaks: np.ndarray  # f32 [t k 2], 0..1 of the image's width and height
     visibility: np.ndarray  # u8 [t k], 0 outside, 1 hidden, 2 visible
     positions: np.ndarray  # f32 [t k 3], metres from the middle of the hips
     log_width: np.ndarray  # f32 [t]
@@ -75,7 +75,7 @@ def crop_sample(
     held = len(refs) > 1 and len(set(refs)) == 1
     moves = trembled(rng, move, style.size, len(refs)) if held else [move] * len(refs)
     calm = rng.random() < style.calm
-    photometric = draw_photometric(rng, CALM_STRENGTH if calm else 1.0)
+    photometric = draw_photometric(rng, CLEAN_STRENGTH if calm else 1.0)
     behind = backgrounds.draw(rng, style.size, style.size)
     swap = not calm and rng.random() < 0.5
     empty = not calm and rng.random() < 0.06
@@ -85,17 +85,17 @@ def crop_sample(
     frames = []
     for t, ref in enumerate(refs):
         scene = _Scene.read(store, ref, moves[t], style.size)
-        picture = behind.copy() if empty else scene.over(behind, swap)
+        image = behind.copy() if empty else scene.over(behind, swap)
         hidden = np.zeros((style.size, style.size), np.uint8)
         for occluder in occluders:
             covered = occluder.covered(style.size, t)
-            picture = np.where(covered[..., None] > 0, occluder.fill, picture)
+            image = np.where(covered[..., None] > 0, occluder.fill, image)
             hidden |= covered
-        picture = apply_photometric(picture.astype(np.float32), photometric, rng)
+        image = apply_photometric(image.astype(np.float32), photometric, rng)
         if border is not None:
-            picture[border] = PADDING
+            image[border] = PADDING
             hidden[border] = 1
-        frames.append(scene.labelled(picture, hidden, empty))
+        frames.append(scene.labelled(image, hidden, empty))
     return Sample(*(np.stack(values) for values in zip(*frames, strict=True)))
 
 
@@ -115,13 +115,13 @@ def plain_sample(store: Store, refs: list[FrameRef], size: int) -> Sample:
 class _View:
     """The camera that looks straight at a crop, whose axes the network speaks in (joints.py).
 
-    A crop does not show where in the picture it lies. Half of the rendered ones lie more than
-    12 degrees off the axis, a twentieth more than 39: labels in the axes of the whole picture's
+    A crop does not show where in the image it lies. Half of the rendered ones lie more than
+    12 degrees off the axis, a twentieth more than 39: labels in the axes of the whole image's
     camera would be wrong by so much, in a direction that nobody can see.
     """
 
     turn: np.ndarray  # R_optical_view
-    focal_px: float  # of the render, as much as its picture is stretched at this place
+    focal_px: float  # of the render, as much as its image is stretched at this place
     lens: np.ndarray  # fx fy cx cy of the render
 
     @classmethod
@@ -146,7 +146,7 @@ class _Scene:
     """One rendered frame, moved."""
 
     rgb: np.ndarray
-    inside: np.ndarray  # 1 where the rendered picture reaches
+    inside: np.ndarray  # 1 where the rendered image reaches
     people: np.ndarray  # soft mask at full size
     instances: np.ndarray
     parts: np.ndarray
@@ -177,7 +177,7 @@ class _Scene:
 
         ones = np.ones(instances.shape, np.float32)
         soft = cv2.warpAffine((instances > 0).astype(np.float32), matrix, full)
-        # Joints behind the camera have no place; one left of the picture asks for nothing either.
+        # Joints behind the camera have no place; one left of the image asks for nothing either.
         pixels = np.nan_to_num(store.read("keypoints2d", ref)[0], nan=-1e4) - 0.5
         view = _View.of(store.read("intrinsics", ref), move, size)
         space = np.array(store.read("keypoints3d", ref)[0]) @ view.turn
@@ -207,8 +207,8 @@ class _Scene:
         positions, normals, surface = self.positions, self.normals, self.surface
         peaks, visibility, parts = self.peaks, self.source_visibility, self.parts
         if move.mirrored:
-            positions = positions[TWIN] * np.array([-1, 1, 1])
-            peaks, visibility, parts = peaks[TWIN], visibility[TWIN], PART_TWIN[parts]
+            positions = positions[FLIP] * np.array([-1, 1, 1])
+            peaks, visibility, parts = peaks[FLIP], visibility[FLIP], PART_FLIP[parts]
             normals = normals * np.array([-1, 1, 1], np.float32)
             surface = surface * np.array([1, -1, 1], np.float32)  # round the other way
         cos, sin = np.cos(move.turn), np.sin(move.turn)
@@ -230,10 +230,10 @@ class _Scene:
         return found
 
     def labelled(
-        self, picture: np.ndarray, hidden: np.ndarray, empty: bool
+        self, image: np.ndarray, hidden: np.ndarray, empty: bool
     ) -> tuple[np.ndarray, ...]:
         """The labels of one frame, in Sample's order."""
-        size = picture.shape[0]
+        size = image.shape[0]
         gone = mostly(hidden) | empty
         instances = np.where(gone, 0, self.instances)
         person = instances > 0
@@ -244,7 +244,7 @@ class _Scene:
         covered = hidden[at[:, 1], at[:, 0]] > 0
         seen = inside & (self.source_visibility == 2) & ~covered
         return (
-            picture,
+            image,
             instances.astype(np.uint8),
             np.where(person, self.parts, 0).astype(np.uint8),
             relief.clip(-2, 2).astype(np.float32),

@@ -1,4 +1,4 @@
-"""Training in several processes at once (torchrun): each has its own pictures, all share gradients.
+"""Training in several processes at once (torchrun): each has its own images, all share gradients.
 
 On CPU cores this scales where threads do not: the network is small, so that threads would mostly
 wait for each other.

@@ -1,4 +1,4 @@
-"""Whole-frame samples: rendered ones, and several people from different renders in one picture.
+"""Whole-frame samples: rendered ones, and several people from different renders in one image.
 
 A person whose whole outline was rendered can be set anywhere at any smaller size with exact
 labels. Light and ground do not match; finding people must not depend on that anyway. What hangs
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from thfm_ros.skeleton import PART_TWINS, Joint
+from thfm_ros.skeleton import PART_FLIP_PAIRS, Joint
 from thfm_ros.training.augmentation.backgrounds import Backgrounds
 from thfm_ros.training.augmentation.busy_surfaces import draw_facades
 from thfm_ros.training.augmentation.geometric import similarity
@@ -19,18 +19,18 @@ from thfm_ros.training.crop_samples import PADDING, Sample, votes_of
 from thfm_ros.training.label_downsampling import halved, representatives
 from thfm_ros.training.shard_store import FrameRef, Store
 
-PART_TWIN = np.array(PART_TWINS, np.uint8)
+PART_FLIP = np.array(PART_FLIP_PAIRS, np.uint8)
 CROWD = (0.10, 0.24, 0.22, 0.16, 0.10, 0.08, 0.06, 0.04)
-"""How likely it is that 0, 1, 2 ... people are in the picture."""
+"""How likely it is that 0, 1, 2 ... people are in the image."""
 
 LYING = 0.12
-"""Share of the people set into a picture who are turned by quarters: a robot must see who fell."""
+"""Share of the people set into an image who are turned by quarters: a robot must see who fell."""
 
 BUSY = 0.2
-"""Share of the rendered pictures in which busy surfaces stand behind the people."""
+"""Share of the rendered images in which busy surfaces stand behind the people."""
 
 CLOSE = 0.3
-"""Share of pictures that show one or two people from near, often cut off by the picture's edge."""
+"""Share of images that show one or two people from near, often cut off by the image's edge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def read_cutout(store: Store, ref: FrameRef, mirrored: bool) -> Cutout | None:
     rgb, mask = np.array(store.read("rgb", ref)[box]), mask[box]
     whole = x > 0 and y > 0 and x + w < size and y + h < size
     if mirrored:
-        rgb, mask, parts = rgb[:, ::-1], mask[:, ::-1], PART_TWIN[parts[:, ::-1]]
+        rgb, mask, parts = rgb[:, ::-1], mask[:, ::-1], PART_FLIP[parts[:, ::-1]]
         normals = normals[:, ::-1] * np.array([-1, 1, 1], np.float32)
         surface = surface[:, ::-1] * np.array([1, -1, 1], np.float32)
     return Cutout(rgb, mask, parts, normals, surface, whole)
@@ -77,11 +77,11 @@ def turned(person: Cutout, quarters: int) -> Cutout:
 
 
 class _Canvas:
-    """The picture while it fills up, farthest person first."""
+    """The image while it fills up, farthest person first."""
 
-    def __init__(self, picture: np.ndarray) -> None:
-        self.picture = picture
-        h, w = picture.shape[:2]
+    def __init__(self, image: np.ndarray) -> None:
+        self.image = image
+        h, w = image.shape[:2]
         self.instances: np.ndarray = np.zeros((h, w), np.uint8)
         self.parts = np.zeros((h, w), np.uint8)
         self.normals: np.ndarray = np.zeros((h, w, 3), np.float32)
@@ -98,7 +98,7 @@ class _Canvas:
             soft = cv2.GaussianBlur(soft, (0, 0), 0.45 / scale)
         rgb = cv2.warpAffine(shrink, matrix, (w, h), borderMode=cv2.BORDER_REPLICATE)
         share = cv2.warpAffine(soft, matrix, (w, h))[..., None]
-        self.picture = self.picture * (1 - share) + rgb * share
+        self.image = self.image * (1 - share) + rgb * share
 
         def moved(values: np.ndarray) -> np.ndarray:
             found: np.ndarray = cv2.warpAffine(values, matrix, (w, h), flags=cv2.INTER_NEAREST)
@@ -118,7 +118,7 @@ class _Canvas:
         box = (slice(max(0, int(y)), int(y + high)), slice(max(0, int(x)), int(x + wide)))
         colour = rng.uniform(0, 255, 3)
         fill = backgrounds.draw(rng, w, h)[box] if rng.random() < 0.6 else colour
-        self.picture[box] = fill
+        self.image[box] = fill
         for values in (self.instances, self.parts, self.normals, self.surface):
             values[box] = 0
 
@@ -133,7 +133,7 @@ def rendered_sample(store: Store, rng: np.random.Generator, size: tuple[int, int
     shift = rng.normal(0, 0.08, 2) * size
     middle = (np.array(size) - 1) / 2 + shift
     matrix = similarity((rgb.shape[1], rgb.shape[0]), middle, zoom, mirrored=mirrored)
-    picture = cv2.warpAffine(
+    image = cv2.warpAffine(
         np.ascontiguousarray(rgb), matrix, size, borderValue=(PADDING, PADDING, PADDING)
     )
 
@@ -142,31 +142,31 @@ def rendered_sample(store: Store, rng: np.random.Generator, size: tuple[int, int
         found: np.ndarray = cv2.warpAffine(values, matrix, size, flags=cv2.INTER_NEAREST)
         return found
 
-    canvas = _Canvas(picture)
+    canvas = _Canvas(image)
     canvas.instances, parts = moved("instances"), moved("parts")
     if rng.random() < BUSY:
-        behind = picture.astype(np.float32)
+        behind = image.astype(np.float32)
         draw_facades(rng, behind)
-        picture = np.where(canvas.instances[..., None] > 0, picture, behind.astype(np.uint8))
-    canvas.parts = PART_TWIN[parts] if mirrored else parts
+        image = np.where(canvas.instances[..., None] > 0, image, behind.astype(np.uint8))
+    canvas.parts = PART_FLIP[parts] if mirrored else parts
     side = -1 if mirrored else 1
     facing = moved("normals").view(np.int8).astype(np.float32) / 127
     on_part = moved("surface").view(np.int8).astype(np.float32) / 127
     canvas.normals = facing * np.array([side, 1, 1], np.float32)
     canvas.surface = on_part * np.array([1, side, 1], np.float32)
     strength = draw_photometric(rng, 0.8)
-    return _labelled(canvas, apply_photometric(picture.astype(np.float32), strength, rng))
+    return _labelled(canvas, apply_photometric(image.astype(np.float32), strength, rng))
 
 
-def empty_sample(picture: np.ndarray) -> Sample:
-    """A picture that shows nobody, as a clip of one frame."""
-    return _labelled(_Canvas(picture), picture)._replace(presence=np.zeros(1, np.float32))
+def empty_sample(image: np.ndarray) -> Sample:
+    """An image that shows nobody, as a clip of one frame."""
+    return _labelled(_Canvas(image), image)._replace(presence=np.zeros(1, np.float32))
 
 
 def frame_sample(
     store: Store, backgrounds: Backgrounds, rng: np.random.Generator, size: tuple[int, int]
 ) -> Sample:
-    """One composed picture of ``size`` (width, height) as a clip of one frame."""
+    """One composed image of ``size`` (width, height) as a clip of one frame."""
     width, height = size
     canvas = _Canvas(backgrounds.draw(rng, width, height))
     heights = _draw_heights(rng) * height
@@ -174,14 +174,14 @@ def frame_sample(
         _place(canvas, store, rng, number, float(pixels))
     if rng.random() < 0.3:
         canvas.cover(rng, backgrounds)
-    picture = apply_photometric(canvas.picture.astype(np.float32), draw_photometric(rng, 0.8), rng)
+    image = apply_photometric(canvas.image.astype(np.float32), draw_photometric(rng, 0.8), rng)
     if rng.random() < 0.3:
-        _letterbox(rng, canvas, picture)
-    return _labelled(canvas, picture)
+        _letterbox(rng, canvas, image)
+    return _labelled(canvas, image)
 
 
 def _draw_heights(rng: np.random.Generator) -> np.ndarray:
-    """How tall each person is, in heights of the picture, farthest first."""
+    """How tall each person is, in heights of the image, farthest first."""
     if rng.random() < CLOSE:
         return np.sort(rng.uniform(0.6, 1.8, rng.integers(1, 3)))
     people = rng.choice(len(CROWD), p=CROWD)
@@ -206,7 +206,7 @@ def _place(
                 pixels *= person.mask.shape[0] / longer
             top = rng.uniform(-0.1, 1.05) * h - 0.5 * pixels
         elif pixels > 0.35 * h:
-            # Cut at the knees or the waist: only the picture's lower edge explains that.
+            # Cut at the knees or the waist: only the image's lower edge explains that.
             top = h - pixels * rng.uniform(0.85, 0.99)
         else:
             continue
@@ -214,8 +214,8 @@ def _place(
         return
 
 
-def _letterbox(rng: np.random.Generator, canvas: _Canvas, picture: np.ndarray) -> None:
-    h, w = picture.shape[:2]
+def _letterbox(rng: np.random.Generator, canvas: _Canvas, image: np.ndarray) -> None:
+    h, w = image.shape[:2]
     if rng.random() < 0.5:
         bar = int(rng.uniform(0.02, 0.2) * h)
         bars = [(slice(0, bar), slice(None)), (slice(h - bar, h), slice(None))]
@@ -223,18 +223,18 @@ def _letterbox(rng: np.random.Generator, canvas: _Canvas, picture: np.ndarray) -
         bar = int(rng.uniform(0.02, 0.2) * w)
         bars = [(slice(None), slice(0, bar)), (slice(None), slice(w - bar, w))]
     for part in bars:
-        picture[part] = PADDING
+        image[part] = PADDING
         for values in (canvas.instances, canvas.parts, canvas.normals, canvas.surface):
             values[part] = 0
 
 
-def _labelled(canvas: _Canvas, picture: np.ndarray) -> Sample:
+def _labelled(canvas: _Canvas, image: np.ndarray) -> Sample:
     joints = len(Joint)
     chosen = representatives(canvas.instances, canvas.parts)
     instances = halved(canvas.instances, chosen)
     unknown = np.zeros(instances.shape, np.float32)
     values = (
-        picture,
+        image,
         instances,
         halved(canvas.parts, chosen),
         unknown,

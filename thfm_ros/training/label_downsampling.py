@@ -1,4 +1,4 @@
-"""Labels at half a picture's size: of four pixels, one that stands for what covers most of them.
+"""Labels at half an image's size: of four pixels, one that stands for what covers most of them.
 
 Taking every second pixel would move all outlines by a quarter of a label's pixel, always towards
 the same corner.

@@ -1,4 +1,4 @@
-"""Skeletons without pictures: random views of captured poses, to teach the lifter.
+"""Skeletons without images: random views of captured poses, to teach the lifter.
 
 A pose seen by one camera is, turned about the vertical and seen by another, a new problem; so a
 few thousand poses make as many as one wants.
@@ -11,11 +11,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from thfm_ros.skeleton import TWINS
+from thfm_ros.skeleton import FLIP_PAIRS
 from thfm_ros.training.crop_samples import HIPS
 from thfm_ros.training.shard_store import Store
 
-TWIN = np.array(TWINS)
+FLIP = np.array(FLIP_PAIRS)
 TILTED = 0.2
 """Share of the views that are turned by any angle, as training crops are."""
 
@@ -23,7 +23,7 @@ TILTED = 0.2
 class Views(NamedTuple):
     """A batch of skeletons as one camera each sees them."""
 
-    peaks: Float[Tensor, "b k 2"]  # 0..1 of a square picture
+    peaks: Float[Tensor, "b k 2"]  # 0..1 of a square image
     mass: Float[Tensor, "b k"]
     log_width: Float[Tensor, " b"]
     positions: Float[Tensor, "b k 3"]  # metres from the middle of the hips
@@ -37,10 +37,10 @@ class PoseBank:
         self._poses = poses - poses[:, HIPS].mean(1, keepdims=True)
 
     def draw(self, rng: np.random.Generator, count: int, noise: float = 0.012) -> Views:
-        """``count`` random views; ``noise`` is the 2D error, in shares of the picture."""
+        """``count`` random views; ``noise`` is the 2D error, in shares of the image."""
         poses = self._poses[rng.integers(len(self._poses), size=count)]
         if rng.random() < 0.5:
-            poses = poses[:, TWIN] * np.array([-1, 1, 1])
+            poses = poses[:, FLIP] * np.array([-1, 1, 1])
         poses = _turned(rng, poses * np.exp(rng.normal(0, 0.05, (count, 1, 1))))
         distance = np.exp(rng.uniform(np.log(1.2), np.log(8), (count, 1)))
         distance = np.maximum(distance, 0.35 - poses[..., 2].min(1, keepdims=True))

@@ -1,6 +1,6 @@
 """One function per task: how wrong the network is about one batch.
 
-Shapes: ``b`` counts frames (clips are flattened), ``h w`` is half the picture's size.
+Shapes: ``b`` counts frames (clips are flattened), ``h w`` is half the image's size.
 """
 
 from dataclasses import dataclass, fields
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from thfm_ros.model.heads import cell_centres
 from thfm_ros.model.network import NetworkOutputs
-from thfm_ros.skeleton import TWINS
+from thfm_ros.skeleton import FLIP_PAIRS
 from thfm_ros.training.crop_samples import Sample
 
 CELL_SIGMA = 1.0  # of the target heatmaps, in cells
@@ -23,8 +23,8 @@ STRIDES = (1, 2, 4, 8)
 STILL = 0.75
 """Cells that a joint may move between two frames for its heatmaps to have to agree."""
 
-LEFT = [joint for joint, twin in enumerate(map(int, TWINS)) if joint < twin]
-RIGHT = [int(TWINS[joint]) for joint in LEFT]
+LEFT = [joint for joint, twin in enumerate(map(int, FLIP_PAIRS)) if joint < twin]
+RIGHT = [int(FLIP_PAIRS[joint]) for joint in LEFT]
 APART = 1.5
 """Cells between a joint and its twin; who is nearer cannot be told apart."""
 
@@ -56,7 +56,7 @@ class Weights:
 class Batch:
     """Samples stacked, as tensors; ``shape`` is (clips, frames)."""
 
-    picture: Tensor  # [b t 3 H W] in 0..255
+    image: Tensor  # [b t 3 H W] in 0..255
     instances: Tensor
     parts: Tensor
     relief: Tensor
@@ -74,9 +74,9 @@ class Batch:
 def to_batch(samples: list[Sample]) -> Batch:
     """Stack samples of one size and length; labels are flattened over clips and frames."""
     stacked = [np.stack(values) for values in zip(*samples, strict=True)]
-    picture = torch.from_numpy(stacked[0]).permute(0, 1, 4, 2, 3).float()
+    image = torch.from_numpy(stacked[0]).permute(0, 1, 4, 2, 3).float()
     labels = [torch.from_numpy(np.ascontiguousarray(v)).flatten(0, 1) for v in stacked[1:]]
-    return Batch(picture, *labels)
+    return Batch(image, *labels)
 
 
 def mean_where(values: Tensor, where: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ def mask_loss(logits: Float[Tensor, "b h w"], person: Tensor) -> Tensor:
 
 
 def overlap_loss(logits: Float[Tensor, "b h w"], person: Tensor) -> Tensor:
-    """Dice: what each picture's mask lacks to the true one, whatever its size."""
+    """Dice: what each image's mask lacks to the true one, whatever its size."""
     target, belief = person.float(), logits.sigmoid()
     shared = 2 * (belief * target).sum((1, 2)) + 1
     return 1 - (shared / (belief.sum((1, 2)) + target.sum((1, 2)) + 1)).mean()
@@ -133,7 +133,7 @@ def steady_loss(
 def sides_loss(heatmaps: Float[Tensor, "b k gh gw"], peaks: Tensor, weight: Tensor) -> Tensor:
     """How much is believed in a left joint where the right one is, and the other way round.
 
-    Cross-entropy of the choice between the two, for joints in the picture that are apart. In the
+    Cross-entropy of the choice between the two, for joints in the image that are apart. In the
     heatmaps' own loss an exchange is one mistake among many; from the side it is the mistake.
     """
     rows, columns = heatmaps.shape[-2:]
@@ -213,7 +213,7 @@ def dense_losses(maps: Float[Tensor, "b 27 h w"], batch: Batch) -> dict[str, Ten
 
 
 def body_losses(out: NetworkOutputs, batch: Batch) -> dict[str, Tensor]:
-    """Of the target's joints; hidden joints count half, joints outside the picture not at all."""
+    """Of the target's joints; hidden joints count half, joints outside the image not at all."""
     weight = (batch.visibility == 2).float() + 0.5 * (batch.visibility == 1).float()
     here = (batch.presence > 0).float()
     asked = (~batch.presence.isnan()).float()
@@ -236,7 +236,7 @@ def body_losses(out: NetworkOutputs, batch: Batch) -> dict[str, Tensor]:
         "log_width": mean_where((out.log_width - batch.log_width).abs(), known),
         "presence": mean_where(presence, asked),
     }
-    frames = batch.picture.shape[1]
+    frames = batch.image.shape[1]
     if frames > 1:
         found["steady"] = steady_loss(out.heatmaps, batch.peaks, weight, frames)
     return found

@@ -18,7 +18,7 @@ from thfm_ros.training.shard_store import Store
 
 TRIES = 5  # places that are looked at, of which the one with most contrast is taken
 
-MISTAKEN = 0.3
+MINED = 0.3
 """Share of mistakes among the crops without people, where mistakes were gathered."""
 
 
@@ -38,7 +38,7 @@ class Nobody:
     def draw(self, rng: np.random.Generator, size: int) -> Sample:
         """One crop, as a clip of one frame."""
         mistakes = self._mistakes
-        if mistakes is not None and len(mistakes) and rng.random() < MISTAKEN:
+        if mistakes is not None and len(mistakes) and rng.random() < MINED:
             return mistaken_sample(np.asarray(mistakes[rng.integers(len(mistakes))]), rng, size)
         return nobody_sample(self._frames, rng, size)
 

@@ -1,4 +1,4 @@
-"""Pictures of a run: curves of every figure, and what the network says about fixed crops."""
+"""Images of a run: curves of every figure, and what the network says about fixed crops."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ PALETTE[0] = 0
 TILE = 192
 
 
-def draw_curves(rows_path: Path, picture: Path) -> None:
+def draw_curves(rows_path: Path, image: Path) -> None:
     """One small plot per figure, over the steps."""
     import matplotlib
 
@@ -37,21 +37,21 @@ def draw_curves(rows_path: Path, picture: Path) -> None:
         axis.set_title(name, fontsize=8)
         axis.tick_params(labelsize=6)
     figure.tight_layout()
-    figure.savefig(picture, dpi=70)
+    figure.savefig(image, dpi=70)
     pyplot.close(figure)
 
 
-def draw_heldout(network: NanoNetwork, batch: Batch, picture: Path) -> None:
+def draw_heldout(network: NanoNetwork, batch: Batch, image: Path) -> None:
     """A column per crop: truth of the joints, joints found, mask, parts, normals, relief."""
     network.eval()
     with torch.no_grad():
-        out = network(batch.picture[:12])
+        out = network(batch.image[:12])
     network.train()
     assert out.dense is not None
     maps = out.dense.numpy()
     tiles = []
     for i in range(len(maps)):
-        rgb = batch.picture[i, 0].permute(1, 2, 0).numpy().astype(np.uint8)
+        rgb = batch.image[i, 0].permute(1, 2, 0).numpy().astype(np.uint8)
         person = maps[i, 0] > 0
         column = [
             skeleton(rgb, batch.peaks[i].numpy(), batch.visibility[i].numpy() > 0),
@@ -63,7 +63,7 @@ def draw_heldout(network: NanoNetwork, batch: Batch, picture: Path) -> None:
             * person[..., None],
         ]
         tiles.append(np.concatenate([_tile(tile) for tile in column]))
-    cv2.imwrite(str(picture), np.concatenate(tiles, 1)[..., ::-1])
+    cv2.imwrite(str(image), np.concatenate(tiles, 1)[..., ::-1])
 
 
 def _unit(normals: np.ndarray) -> np.ndarray:
@@ -72,15 +72,15 @@ def _unit(normals: np.ndarray) -> np.ndarray:
     return found
 
 
-def _tile(picture: np.ndarray) -> np.ndarray:
-    found: np.ndarray = cv2.resize(picture, (TILE, TILE), interpolation=cv2.INTER_NEAREST)
+def _tile(image: np.ndarray) -> np.ndarray:
+    found: np.ndarray = cv2.resize(image, (TILE, TILE), interpolation=cv2.INTER_NEAREST)
     return found
 
 
 def skeleton(
     rgb: UInt8[np.ndarray, "h w 3"], peaks: np.ndarray, drawn: np.ndarray
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """The bones over the picture, left cold and right warm; ``peaks`` in 0..1."""
+    """The bones over the image, left cold and right warm; ``peaks`` in 0..1."""
     canvas: np.ndarray = _tile(rgb).copy()
     points = (peaks * TILE).astype(int)
     for parent, child in BONES:

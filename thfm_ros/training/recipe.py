@@ -28,12 +28,12 @@ class Stage:
     ease: float = 0.0  # see moves.CropStyle
     calm: float = 0.0  # see moves.CropStyle
     depth: int = 5  # transformer blocks; see growth.py
-    refine: int = 0  # residual blocks at half the picture's size, before the dense read-outs
+    refine: int = 0  # residual blocks at half the image's size, before the dense read-outs
     rate: float = 1e-3
     final_rate: float = 1e-3
     muon: bool = False  # see optimizer.py; a change begins without momentum
     lift_only: bool = False  # teach the lifter alone, from skeletons
-    lift_batch: int = 16  # skeletons per step beside the pictures
+    lift_batch: int = 16  # skeletons per step beside the images
     weights: Weights | None = None  # instead of the recipe's
 
 

@@ -43,7 +43,7 @@ LEGS_APART = 3.0
 """The same for somebody from the side whose legs are apart: few were rendered so at first."""
 
 LEGS_CROSSED = 5.0
-"""The same for somebody whose legs cross in the picture: one in ten was rendered so, and where
+"""The same for somebody whose legs cross in the image: one in ten was rendered so, and where
 nothing tells a network otherwise, the leg below the left hip is the left one."""
 
 

@@ -1,4 +1,4 @@
-"""The training loop: resumable to the step, watched by figures, pictures and plots.
+"""The training loop: resumable to the step, watched by figures, images and plots.
 
 In the run's folder: ``state.pt`` (everything to go on), ``nano.safetensors`` (the averaged
 weights, ready for the node), ``metrics.jsonl`` (one row per evaluation), ``curves.png`` and
@@ -132,7 +132,7 @@ class Trainer:
         found = {}
         if not stage.lift_only:
             with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.bfloat16):
-                out = self.network(batch.picture)
+                out = self.network(batch.image)
             found = losses(in_single_precision(out), batch)
         weights = stage.weights or self.recipe.weights
         loss = total(found, weights)
@@ -190,7 +190,7 @@ def rate_of(stage: Stage, within: int) -> float:
 
 
 def lift_loss(network: NanoNetwork, views: Views) -> torch.Tensor:
-    """How wrong the lifter is about skeletons without pictures, metres (sum of three axes)."""
+    """How wrong the lifter is about skeletons without images, metres (sum of three axes)."""
     positions, _ = network.lifter(views.peaks, views.mass, views.log_width, 1.0, None)
     loss: torch.Tensor = (positions - views.positions).abs().sum(-1).mean()
     return loss

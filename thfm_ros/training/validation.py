@@ -5,14 +5,14 @@ import torch
 
 from thfm_ros.metrics import pose as metrics
 from thfm_ros.model.network import NanoNetwork
-from thfm_ros.skeleton import PART_NAMES, TWINS
+from thfm_ros.skeleton import FLIP_PAIRS, PART_NAMES
 from thfm_ros.training.losses import Batch
 
 Scores = dict[str, float]
 
 
 def score(network: NanoNetwork, batches: list[Batch]) -> Scores:
-    """Evaluate on fixed batches of still pictures."""
+    """Evaluate on fixed batches of still images."""
     return scores_of(predict(network, batches), batches)
 
 
@@ -22,7 +22,7 @@ def predict(network: NanoNetwork, batches: list[Batch]) -> dict[str, np.ndarray]
     collected: dict[str, list[np.ndarray]] = {}
     with torch.no_grad():
         for batch in batches:
-            out = network(batch.picture)
+            out = network(batch.image)
             assert out.dense is not None
             maps = out.dense.numpy()
             for name, value in {
@@ -83,7 +83,7 @@ def _dense(predicted: dict[str, np.ndarray], batches: list[Batch]) -> Scores:
 def _body(predicted: dict[str, np.ndarray], batches: list[Batch]) -> Scores:
     truth, visible = _joined(batches, "peaks"), _joined(batches, "visibility") == 2
     errors = metrics.normalised_errors(predicted["peaks"], truth, visible)
-    mirrored = metrics.normalised_errors(predicted["peaks"][:, list(TWINS)], truth, visible)
+    mirrored = metrics.normalised_errors(predicted["peaks"][:, list(FLIP_PAIRS)], truth, visible)
     better = metrics.swapped(errors, mirrored)
     here = _joined(batches, "presence") > 0
     positions, space = predicted["positions"][here], _joined(batches, "positions")[here]
@@ -127,11 +127,11 @@ def baselines(batches: list[Batch]) -> Scores:
     low = truth.min(1, keepdims=True)
     side = np.maximum(truth.max(1, keepdims=True) - low, 1e-6)
     pose = np.median((truth - low) / side, axis=0)  # a mean has its head below the hats
-    mirrored = pose[list(TWINS)] * [-1, 1] + [1, 0]
+    mirrored = pose[list(FLIP_PAIRS)] * [-1, 1] + [1, 0]
     errors = metrics.normalised_errors(low + (pose + mirrored) / 2 * side, truth, visible)
     facing = metrics.as_if_facing(truth, visible)
     straight = metrics.normalised_errors(facing, truth, visible)
-    crossed = metrics.normalised_errors(facing[:, list(TWINS)], truth, visible)
+    crossed = metrics.normalised_errors(facing[:, list(FLIP_PAIRS)], truth, visible)
     person = _joined(batches, "instances") > 0
     rows, columns = np.asarray(person.any(2)), np.asarray(person.any(1))
     boxes = rows[:, :, None] & columns[:, None, :]

@@ -147,7 +147,7 @@ def test_the_clip_has_its_size_and_ends_where_it_begins(people: int) -> None:
     assert len(clip) == 2 * LENGTH - 2
     assert {each.shape for each in clip} == {(200, 320, 3)}
     steps = [np.abs(a.astype(int) - b).mean() for a, b in pairwise(clip)]
-    assert min(steps) > 0.5, "no picture twice in a row"
+    assert min(steps) > 0.5, "no image twice in a row"
     assert np.abs(clip[-1].astype(int) - clip[0]).mean() <= max(steps)
 
 

@@ -20,13 +20,13 @@ RUN = "import sys; from thfm_ros.ros.demo.command import main; sys.exit(main(nod
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
-    """Two seconds of a white square on blue, 20 pictures."""
+    """Two seconds of a white square on blue, 20 images."""
     path = tmp_path / "clip.avi"
     film = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (320, 240))
     for _ in range(20):
-        picture = np.full((240, 320, 3), (200, 0, 0), np.uint8)
-        picture[10:40, 10:40] = 255
-        film.write(picture)
+        image = np.full((240, 320, 3), (200, 0, 0), np.uint8)
+        image[10:40, 10:40] = 255
+        film.write(image)
     film.release()
     return path
 
@@ -70,7 +70,7 @@ def test_a_clip_becomes_a_film_a_contact_sheet_and_a_summary(tmp_path: Path, cli
     summary = json.loads((out / "summary.json").read_text())
     # Three seconds of 10 Hz from the first result, so the clip began again; and a frame in
     # flight at either end.
-    assert 28 <= summary["input_pictures"] <= 34
+    assert 28 <= summary["input_images"] <= 34
     assert 28 <= summary["results"] <= 34
     assert summary["input_hz"] == pytest.approx(10, abs=0.5)
     assert 0 < summary["latency_ms"]["p50"] <= summary["latency_ms"]["p99"] < 2000
@@ -83,12 +83,12 @@ def test_a_clip_becomes_a_film_a_contact_sheet_and_a_summary(tmp_path: Path, cli
     assert list(summary["silent"]) == ["/thfm/depth_relative/image"]
     assert summary["failed"] == []
     film = cv2.VideoCapture(str(out / "overlay.mp4"))
-    pictures = []
+    images = []
     while (read := film.read())[0]:
-        pictures.append(read[1])
-    assert len(pictures) >= 15
-    assert pictures[0].shape == (480, 4 * 640, 3)  # input, mask, skeletons, depth
-    blue, green, red = pictures[0][60, 640 + 60]
+        images.append(read[1])
+    assert len(images) >= 15
+    assert images[0].shape == (480, 4 * 640, 3)  # input, mask, skeletons, depth
+    blue, green, red = images[0][60, 640 + 60]
     assert green > blue > red  # the mask's own colour lies on the square
     assert cv2.imread(str(out / "contact.png")) is not None
     assert left_over(tmp_path) == []

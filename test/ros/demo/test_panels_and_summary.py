@@ -45,7 +45,7 @@ def test_latency_is_the_percentile_of_arrival_minus_stamp(late_ms: list[float]) 
 def test_nothing_measured_is_none_and_not_zero() -> None:
     said = Tally().summary()
     assert said["latency_ms"] == {"p50": None, "p95": None, "p99": None}
-    assert said["people_per_picture"] == {"mean": None, "max": None}
+    assert said["people_per_image"] == {"mean": None, "max": None}
     assert said["results"] == 0
 
 
@@ -87,7 +87,7 @@ def test_the_spool_keeps_a_bounded_even_choice(
 
 
 @given(width=st.integers(1, 8192), height=st.integers(1, 8192))
-def test_panels_are_even_and_keep_the_picture_s_shape(width: int, height: int) -> None:
+def test_panels_are_even_and_keep_the_image_s_shape(width: int, height: int) -> None:
     panel_width, panel_height = panel_size(width, height)
     assert panel_width % 2 == panel_height % 2 == 0
     assert min(panel_width, panel_height) >= 2 and max(panel_width, panel_height) <= 640
@@ -104,19 +104,19 @@ def test_the_depth_s_colours_span_what_is_known(tmp_path: Path) -> None:
     assert near == pytest.approx(2, abs=0.1) and far == pytest.approx(8, abs=0.2)
 
 
-def test_unknown_depth_keeps_the_picture_and_unknown_joints_are_not_drawn() -> None:
+def test_unknown_depth_keeps_the_image_and_unknown_joints_are_not_drawn() -> None:
     moment = a_moment(200, (a_body(),))
     moment.depth[:40] = np.nan
     strip = Painter((100.0, 300.0), metric=True).strip(moment)
     depth = strip[:, 3 * 80 :]
     assert strip.shape == (60, 4 * 80, 3)
-    assert (depth[30:40] == 60).all()  # the picture's grey, dimmed: nothing is known there
+    assert (depth[30:40] == 60).all()  # the image's grey, dimmed: nothing is known there
     assert (depth[40:].max(-1) > depth[40:].min(-1)).all()  # a colour
     skeletons = strip[22:, 2 * 80 : 3 * 80]
     assert len(np.unique(skeletons[:, 40:].reshape(-1, 3), axis=0)) == 1  # no limb anywhere
 
 
-def test_a_film_has_a_picture_for_each_moment(tmp_path: Path) -> None:
+def test_a_film_has_a_image_for_each_moment(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     for number in range(12):
         spool.add(a_moment(number))
@@ -126,7 +126,7 @@ def test_a_film_has_a_picture_for_each_moment(tmp_path: Path) -> None:
     assert film.get(cv2.CAP_PROP_FPS) == pytest.approx(10, abs=0.1)
 
 
-def test_pictures_of_any_shape_are_fitted_into_the_largest_s_frame(tmp_path: Path) -> None:
+def test_images_of_any_shape_are_fitted_into_the_largest_s_frame(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     for number, (width, height) in enumerate([(60, 80), (80, 60), (100, 20)]):
         spool.add(of_size(a_moment(number), width, height))

@@ -51,15 +51,15 @@ def test_with_a_screen_a_window_is_opened(
     rerun.serve_web_viewer.assert_not_called()
 
 
-def test_picture_mask_depth_and_known_limbs_are_at_the_picture_s_time(rerun: MagicMock) -> None:
+def test_image_mask_depth_and_known_limbs_are_at_the_image_s_time(rerun: MagicMock) -> None:
     viewer = Viewer()
     body = a_body()
     body.keypoints[list(BONES[3]), :2] = ((10, 20), (30, 20))  # one bone is seen
     moment = a_moment(30, (body,))
     viewer.show(moment)
-    rerun.set_time.assert_called_with("picture", timestamp=3.0)
+    rerun.set_time.assert_called_with("image", timestamp=3.0)
     places = logged(rerun)
-    assert {"camera/picture", "camera/mask", "depth", "camera/picture/people/abcde"} <= set(places)
+    assert {"camera/image", "camera/mask", "depth", "camera/image/people/abcde"} <= set(places)
     (lines,), _ = rerun.LineStrips2D.call_args
     assert [line.tolist() for line in lines] == [[[10, 20], [30, 20]]]
     assert "people/abcde" not in places, "nothing is known about the third dimension"

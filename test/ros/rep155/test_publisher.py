@@ -35,7 +35,7 @@ HRI = SimpleNamespace(
 
 
 def test_a_person_who_faces_the_camera_has_a_body_frame_that_looks_at_it() -> None:
-    """x out of the chest is towards the camera, z to the head is up in the picture."""
+    """x out of the chest is towards the camera, z to the head is up in the image."""
     body = a_body(at=(0.1, 0.0, 2.5))
     found = posture(body.positions_m)
     assert found is not None
@@ -83,7 +83,7 @@ def test_the_tree_of_frames_is_the_models() -> None:
     assert np.linalg.norm(wrist - body.positions_m[Joint.RIGHT_WRIST]) < 0.05
 
 
-def test_the_region_of_interest_is_in_shares_of_the_picture() -> None:
+def test_the_region_of_interest_is_in_shares_of_the_image() -> None:
     roi = region_of_interest(HRI, a_body(), a_perception(), HEADER)
     assert (roi.xmin, roi.ymin) == (pytest.approx(20 / WIDTH), pytest.approx(4 / HEIGHT))
     assert (roi.xmax, roi.ymax) == (pytest.approx(50 / WIDTH), pytest.approx(44 / HEIGHT))

@@ -23,16 +23,16 @@ pytestmark = pytest.mark.ros
 MODULE = "thfm_ros.ros.replay.node"
 
 
-def a_folder_of_pictures(folder: Path, sizes: list[tuple[int, int]]) -> list[np.ndarray]:
-    """Noise, so that a swapped channel, row or picture cannot go unnoticed."""
+def a_folder_of_images(folder: Path, sizes: list[tuple[int, int]]) -> list[np.ndarray]:
+    """Noise, so that a swapped channel, row or image cannot go unnoticed."""
     rng = np.random.default_rng(1)
     folder.mkdir()
-    pictures = []
+    images = []
     for number, (width, height) in enumerate(sizes):
-        picture = rng.integers(0, 256, (height, width, 3), np.uint8)
-        cv2.imwrite(str(folder / f"{number:03d}.png"), picture)
-        pictures.append(picture)
-    return pictures
+        image = rng.integers(0, 256, (height, width, 3), np.uint8)
+        cv2.imwrite(str(folder / f"{number:03d}.png"), image)
+        images.append(image)
+    return images
 
 
 def pixels(message: Image) -> np.ndarray:
@@ -57,26 +57,26 @@ def played(listener: Listener, tmp_path: Path, **parameters: object) -> list[Ima
 
 
 @pytest.mark.parametrize("encoding", ["bgr8", "rgb8"])
-def test_pictures_of_any_size_arrive_bit_for_bit_in_their_order(
+def test_images_of_any_size_arrive_bit_for_bit_in_their_order(
     listener: Listener, tmp_path: Path, encoding: str
 ) -> None:
     sizes = [(64, 48), (64, 48), (33, 21), (64, 48)]
-    pictures = a_folder_of_pictures(tmp_path / "in", sizes)
-    (tmp_path / "in" / "001b.png").write_text("not a picture, to be skipped")
+    images = a_folder_of_images(tmp_path / "in", sizes)
+    (tmp_path / "in" / "001b.png").write_text("not an image, to be skipped")
 
     messages = played(listener, tmp_path, source=tmp_path / "in", encoding=encoding)
 
     assert [(m.width, m.height, m.encoding) for m in messages] == [(*s, encoding) for s in sizes]
     order = slice(None, None, -1 if encoding == "rgb8" else 1)
-    for message, picture in zip(messages, pictures, strict=True):
-        np.testing.assert_array_equal(pixels(message), picture[..., order])
+    for message, image in zip(messages, images, strict=True):
+        np.testing.assert_array_equal(pixels(message), image[..., order])
     assert "001b.png is skipped" in (tmp_path / "replay.log").read_text()
 
 
-def test_every_picture_has_a_camera_info_with_its_stamp_frame_and_size(
+def test_every_image_has_a_camera_info_with_its_stamp_frame_and_size(
     listener: Listener, tmp_path: Path
 ) -> None:
-    a_folder_of_pictures(tmp_path / "in", [(64, 48), (33, 21), (64, 48)])
+    a_folder_of_images(tmp_path / "in", [(64, 48), (33, 21), (64, 48)])
     begin_ns = time.time_ns()
 
     images = played(listener, tmp_path, source=tmp_path / "in", frame_id="eye")
@@ -109,8 +109,8 @@ def test_a_video_plays_to_its_end(listener: Listener, tmp_path: Path) -> None:
 def test_a_loop_begins_again_and_ends_by_interrupt_with_0(
     listener: Listener, tmp_path: Path
 ) -> None:
-    a_folder_of_pictures(tmp_path / "in", [(16, 16), (8, 8)])
-    (tmp_path / "in" / "broken.png").write_text("not a picture")
+    a_folder_of_images(tmp_path / "in", [(16, 16), (8, 8)])
+    (tmp_path / "in" / "broken.png").write_text("not an image")
     listener.listen(Image, "image")
     values = {"source": tmp_path / "in", "rate_hz": 50.0, "loop": True, "wait_for_subscribers": 1}
     with started(MODULE, ros_arguments(values), tmp_path / "replay.log") as replay:
@@ -121,7 +121,7 @@ def test_a_loop_begins_again_and_ends_by_interrupt_with_0(
 
 
 class Unplugged:
-    """A camera that gives two pictures and no more."""
+    """A camera that gives two images and no more."""
 
     def __init__(self, *_: int) -> None:
         self._left = [np.full((4, 6, 3), level, np.uint8) for level in (1, 2)]
@@ -147,18 +147,18 @@ def test_a_camera_that_goes_away_is_an_error_and_not_an_end(
 ) -> None:
     monkeypatch.setattr(cv2, "VideoCapture", Unplugged)
     assert replay_node.main(ros_arguments({"source": "/dev/video7"})) == 1
-    assert "camera /dev/video7 gives no picture: it was unplugged" in capfd.readouterr().err
+    assert "camera /dev/video7 gives no image: it was unplugged" in capfd.readouterr().err
 
 
-def test_a_signal_while_a_picture_is_published_is_an_orderly_end(
+def test_a_signal_while_a_image_is_published_is_an_orderly_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    a_folder_of_pictures(tmp_path / "in", [(16, 16)])
+    a_folder_of_images(tmp_path / "in", [(16, 16)])
     asked = []
 
-    def interrupted(node: replay_node.ReplayNode, picture: np.ndarray) -> None:
+    def interrupted(node: replay_node.ReplayNode, image: np.ndarray) -> None:
         rclpy.shutdown()
-        asked.append(picture.shape)
+        asked.append(image.shape)
         node._images.publish(Image())  # raises: the context is gone
 
     monkeypatch.setattr(replay_node.ReplayNode, "_publish", interrupted)
@@ -169,7 +169,7 @@ def test_a_signal_while_a_picture_is_published_is_an_orderly_end(
 def test_without_a_field_of_view_nothing_claims_to_be_calibrated(
     listener: Listener, tmp_path: Path
 ) -> None:
-    a_folder_of_pictures(tmp_path / "in", [(16, 16)] * 3)
+    a_folder_of_images(tmp_path / "in", [(16, 16)] * 3)
     messages = played(listener, tmp_path, source=tmp_path / "in", horizontal_fov_deg=0.0)
     assert len(messages) == 3
     assert listener.got["camera_info"] == []
@@ -181,7 +181,7 @@ def test_without_a_field_of_view_nothing_claims_to_be_calibrated(
         ("", ["''", "Name a video file"]),
         ("nowhere.mp4", ["nowhere.mp4", "Name a video file"]),
         ("text.mp4", ["text.mp4", "ffmpeg"]),
-        ("empty", ["holds no picture", ".png"]),
+        ("empty", ["holds no image", ".png"]),
         ("63", ["/dev/video63", "usermod"]),
         ("/dev/video63", ["/dev/video63", "usermod"]),
     ],
@@ -201,17 +201,17 @@ def test_a_source_that_cannot_be_read_is_named_with_its_cure(
     ("parameters", "words"),
     [
         ({"source": "nowhere.mp4"}, ["FATAL", "nowhere.mp4"]),
-        ({"source": "broken"}, ["FATAL", "no picture that can be read"]),
+        ({"source": "broken"}, ["FATAL", "no image that can be read"]),
         ({"source": "good", "calibration": "small.yaml"}, ["FATAL", "320x240", "16x16"]),
     ],
-    ids=["at the start", "in the first tick", "with the first picture"],
+    ids=["at the start", "in the first tick", "with the first image"],
 )
 def test_the_node_ends_with_1_and_no_traceback_when_it_cannot_play(
     tmp_path: Path, parameters: dict[str, object], words: list[str]
 ) -> None:
-    a_folder_of_pictures(tmp_path / "good", [(16, 16)])
+    a_folder_of_images(tmp_path / "good", [(16, 16)])
     (tmp_path / "broken").mkdir()
-    (tmp_path / "broken" / "0.png").write_text("no picture")
+    (tmp_path / "broken" / "0.png").write_text("no image")
     (tmp_path / "small.yaml").write_text(CALIBRATION)
     replay = NodeProcess(MODULE, ros_arguments(parameters), tmp_path / "replay.log")
     try:

@@ -1,6 +1,6 @@
-"""The camera of the benchmark: real pictures at an exact rate over DDS, from a process of its own.
+"""The camera of the benchmark: real images at an exact rate over DDS, from a process of its own.
 
-Orders are those of `Load`; the answer is `Sent`. Each picture is stamped just before it is
+Orders are those of `Load`; the answer is `Sent`. Each image is stamped just before it is
 published, and published when it is due: a late one does not shift those after it.
 """
 
@@ -88,7 +88,7 @@ class Camera:
             stamps.append(_publish(outlet, messages[number % len(messages)], load))
             if number >= warmup:
                 meter.look()
-        # The counted span lasts until the next picture would be due.
+        # The counted span lasts until the next image would be due.
         _sleep_until(began_ns + round(count * 1e9 / load.rate_hz))
         usage = meter.end()
         time.sleep(SETTLE_S)
@@ -107,10 +107,10 @@ class Camera:
 @lru_cache(maxsize=2)  # a clip of 1280x720 is 216 MB
 def _messages(people: int, width: int, height: int) -> list[Image]:
     messages = []
-    for picture in people_clip(people, width, height):
+    for image in people_clip(people, width, height):
         message = Image(height=height, width=width, encoding="rgb8", step=3 * width)
         message.header.frame_id = FRAME_ID
-        message.data = array.array("B", picture.tobytes())
+        message.data = array.array("B", image.tobytes())
         messages.append(message)
     return messages
 

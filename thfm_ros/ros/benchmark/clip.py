@@ -1,7 +1,7 @@
-"""Pictures with one to four people of known size, cut out of the shipped street clip.
+"""Images with one to four people of known size, cut out of the shipped street clip.
 
 The clip's pedestrians are about 100 pixels tall. A benchmark of what runs on robots wants people
-who fill the picture: so a window follows each of a few pedestrians, and is enlarged.
+who fill the image: so a window follows each of a few pedestrians, and is enlarged.
 """
 
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from jaxtyping import UInt8
 
 from thfm_ros.contract import PerceptionError
 
-Picture = UInt8[np.ndarray, "h w 3"]
+RgbImage = UInt8[np.ndarray, "h w 3"]
 
 CLIP = Path(__file__).resolve().parents[2] / "clips" / "street.mp4"
 LENGTH = 40
 """Frames cut out for each person."""
 FILL = 0.74
-"""A person's height / that of the picture."""
+"""A person's height / that of the image."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Walk:
 
 
 # Those who keep away from the others, the tallest first. Found by the difference from the clip's
-# median picture.
+# media image.
 WALKS = (
     Walk(128, 138, ((128, 371, 470), (147, 363, 447), (158, 336, 427), (169, 256, 407))),
     Walk(128, 100, ((128, 585, 329), (140, 520, 294), (152, 481, 264), (168, 475, 230))),
@@ -46,12 +46,12 @@ WALKS = (
 )
 
 
-def people_clip(people: int, width: int, height: int, clip: Path = CLIP) -> list[Picture]:
-    """Pictures (RGB) that can be shown round and round: forwards, then backwards.
+def people_clip(people: int, width: int, height: int, clip: Path = CLIP) -> list[RgbImage]:
+    """Images (RGB) that can be shown round and round: forwards, then backwards.
 
     Args:
         people: 1 to 4, side by side in strips of equal width.
-        width: of the pictures, pixels.
+        width: of the images, pixels.
         height: the same.
         clip: the street clip, or a copy of it.
     """
@@ -71,7 +71,7 @@ def people_clip(people: int, width: int, height: int, clip: Path = CLIP) -> list
     return forwards + forwards[-2:0:-1]
 
 
-def walker_clip(number: int, width: int, height: int, clip: Path = CLIP) -> list[Picture]:
+def walker_clip(number: int, width: int, height: int, clip: Path = CLIP) -> list[RgbImage]:
     """One of the walkers alone, once, as `people_clip` shows the first of them."""
     walk = WALKS[number]
     frames = _read(clip, walk.first + LENGTH)
@@ -80,9 +80,9 @@ def walker_clip(number: int, width: int, height: int, clip: Path = CLIP) -> list
     ]
 
 
-def _read(clip: Path, count: int) -> list[Picture]:
+def _read(clip: Path, count: int) -> list[RgbImage]:
     capture = cv2.VideoCapture(str(clip))
-    frames: list[Picture] = []
+    frames: list[RgbImage] = []
     while len(frames) < count:
         ok, frame = capture.read()
         if not ok:
@@ -94,7 +94,7 @@ def _read(clip: Path, count: int) -> list[Picture]:
     return frames
 
 
-def _window(frame: Picture, walk: Walk, number: int, width: int, height: int) -> Picture:
+def _window(frame: RgbImage, walk: Walk, number: int, width: int, height: int) -> RgbImage:
     """The surroundings of a person, enlarged to ``width`` x ``height``."""
     scale = FILL * height / walk.height_px
     x, y = walk.centre(walk.first + number)

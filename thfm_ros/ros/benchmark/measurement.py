@@ -72,13 +72,13 @@ def variant(subject: str) -> tuple[str, dict[str, object]]:
     """What a node's name says about its settings: for people, and as parameters.
 
     thfm_torch has another engine, thfm_onnx_2 runs it in two threads, and thfm_every_10 looks at
-    the whole picture in every tenth frame.
+    the whole image in every tenth frame.
     """
     kind, _, number = subject.partition("_")[2].partition("_")
     if not kind:
         return "", {}
     if kind == "every":
-        words = f"whole picture every {number} frames" if number != "1" else "whole picture always"
+        words = f"whole image every {number} frames" if number != "1" else "whole image always"
         return words, {"regions.frame_pass_every": int(number), "regions.frame_pass_period_s": 0.0}
     if not number:
         return kind, {"engine.kind": kind}

@@ -47,12 +47,12 @@ class MediaPipePose(Node):
         self.create_subscription(Image, "image", self._on_image, newest)
 
     def _begin(self, shape: tuple[int, ...]) -> None:
-        """Build the graph, which is for one size of pictures: it fails when that changes."""
+        """Build the graph, which is for one size of images: it fails when that changes."""
         self._shape = shape
         self._pose = mediapipe.solutions.pose.Pose(
             static_image_mode=False, model_complexity=self._complexity, enable_segmentation=True
         )
-        self._pose.process(np.zeros(shape, np.uint8))  # so that the first picture is not late
+        self._pose.process(np.zeros(shape, np.uint8))  # so that the first image is not late
 
     def _on_image(self, image: Image) -> None:
         rgb = np.frombuffer(image.data, np.uint8).reshape(image.height, image.width, 3)

@@ -11,7 +11,7 @@ SWEEPS = ("rates", "people", "sizes", "topics", "engines", "schedules", "overloa
 
 ASSUMED_HZ = 30.0
 """Capacity, before anything was measured."""
-# Beside its pictures a measurement waits for subscriptions, diagnostics and stragglers; a node
+# Beside its images a measurement waits for subscriptions, diagnostics and stragglers; a node
 # that is needed for the first time loads its network. Both seen in runs of the command.
 _AROUND_S, _START_S, _STAGES_S = 2.5, 8.0, 25.0
 
@@ -22,8 +22,8 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
     add("--rates", type=float, nargs="+", default=[5, 10, 15, 30, 60], help="of the camera, Hz")
     add("--seconds", type=float, default=20.0, help="counted, per measurement")
     add("--warmup", type=float, default=2.0, help="seconds before that, which are not counted")
-    add("--people", type=int, nargs="+", default=[1, 2, 3, 4], help="in the picture")
-    add("--sizes", nargs="+", default=["640x480", "1280x720"], help="of the picture")
+    add("--people", type=int, nargs="+", default=[1, 2, 3, 4], help="in the image")
+    add("--sizes", nargs="+", default=["640x480", "1280x720"], help="of the image")
     add("--engines", nargs="+", default=["onnx:2", "torch"], help="KIND or KIND:THREADS")
     add("--schedules", type=int, nargs="+", default=[1, 5, 10], help="frames per whole look")
     add("--overload", type=float, nargs="+", default=[2, 5, 10], help="times the capacity")

@@ -14,7 +14,7 @@ _SERIES = (
 )
 
 
-def draw(measured: Sequence[Measured], picture: Path) -> None:
+def draw(measured: Sequence[Measured], image: Path) -> None:
     """Results, latency and cost over the camera's rate.
 
     Raises:
@@ -50,7 +50,7 @@ def draw(measured: Sequence[Measured], picture: Path) -> None:
         axis.grid(alpha=0.3)
         axis.legend(fontsize=7)
     figure.tight_layout()
-    figure.savefig(picture, dpi=100)
+    figure.savefig(image, dpi=100)
     pyplot.close(figure)
 
 

@@ -15,7 +15,7 @@ from thfm_ros.ros.benchmark.targets import causes, goals
 
 BEGIN = "<!-- measured: written by `thfm benchmark node --docs docs`, do not edit -->"
 END = "<!-- end of what was measured -->"
-PICTURE = Path("images", "latency.png")
+IMAGE = Path("images", "latency.png")
 
 HEADER = (
     "camera Hz",
@@ -57,8 +57,8 @@ class Report:
 
         page = docs / "latency.md"
         text = renewed(page.read_text() if page.exists() else f"{BEGIN}\n{END}\n", self.markdown())
-        (docs / PICTURE).parent.mkdir(parents=True, exist_ok=True)
-        draw(self.measured, docs / PICTURE)
+        (docs / IMAGE).parent.mkdir(parents=True, exist_ok=True)
+        draw(self.measured, docs / IMAGE)
         (docs / "latency.json").write_text(json.dumps(self.as_json(), indent=1) + "\n")
         page.write_text(text)
 
@@ -79,7 +79,7 @@ class Report:
             _rows(head, goals(self.measured, self.stages)),
             "",
             *causes(self.measured, self.stages),
-            f"\n![Results, latency and processor time over the camera's rate]({PICTURE})\n",
+            f"\n![Results, latency and processor time over the camera's rate]({IMAGE})\n",
         ]
         for sweep, title in TITLES.items():
             rows = [each for each in self.measured if each.phase.sweep == sweep]
@@ -92,10 +92,10 @@ class Report:
 TITLES = {
     "rates": "One person, by the camera's rate",
     "people": "More people",
-    "sizes": "A larger picture",
-    "topics": "Every topic subscribed, pictures for people included",
+    "sizes": "A larger image",
+    "topics": "Every topic subscribed, images for people included",
     "engines": "Other engines",
-    "schedules": "How often the whole picture is looked at",
+    "schedules": "How often the whole image is looked at",
     "overload": "More than it can do",
 }
 

@@ -116,7 +116,7 @@ class Bench:
         return [*self._node, *ros_arguments(remap, parameters)], dict(os.environ)
 
     def _wake(self, phase: Phase, process: Process) -> None:
-        """Let a node that has just started see its first pictures, until results come."""
+        """Let a node that has just started see its first images, until results come."""
         matched = {"do": "match", "namespace": f"/{phase.subject}"}
         self._wait(lambda: self._camera.ask(matched, 60)["subscribers"], process)
         short = Phase(subject=phase.subject, rate_hz=10.0, warmup_s=0.0, seconds=1.0)

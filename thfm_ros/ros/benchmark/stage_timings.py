@@ -1,4 +1,4 @@
-"""Where a step's time goes, without ROS: the pipeline alone, on the pictures of the benchmark."""
+"""Where a step's time goes, without ROS: the pipeline alone, on the images of the benchmark."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -36,7 +36,7 @@ class Stages:
 
 def stages(tasks: frozenset[Task], name: str, parameters: Mapping[str, object]) -> Stages:
     """Step through the clip of one person, 640x480, with everything in memory."""
-    # As often as the node looks at the whole picture, but in its place, so that it is counted.
+    # As often as the node looks at the whole image, but in its place, so that it is counted.
     pipeline = load_pipeline(config_from({**parameters, "regions.beside": False}), live=True)
     network = _Metered()
     if isinstance(pipeline, PerceptionPipeline):

@@ -1,6 +1,6 @@
 """The audience of the benchmark: notes when each result arrives, in a process of its own.
 
-Pictures are taken as bytes, so that Python's decoding of messages nobody looks at does not slow
+Images are taken as bytes, so that Python's decoding of messages nobody looks at does not slow
 down what is measured; skeletons are decoded, since everybody who wants them does.
 """
 

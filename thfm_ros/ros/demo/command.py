@@ -123,7 +123,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command's arguments."""
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
-        "--video", metavar="PATH", help="a video, or a folder with the pictures of one"
+        "--video", metavar="PATH", help="a video, or a folder with the images of one"
     )
     source.add_argument("--camera", metavar="N", type=int, help="the camera /dev/videoN")
     parser.add_argument(
@@ -150,7 +150,7 @@ def _checked_source(options: argparse.Namespace) -> tuple[str, float]:
     source = open_source(name)
     try:
         if source.read(None) is None:
-            raise DemoError(f"The {source.description} has no picture that can be read.")
+            raise DemoError(f"The {source.description} has no image that can be read.")
     finally:
         source.close()
     length_s = source.count / (source.rate_hz or FOLDER_RATE_HZ) or CAMERA_S
@@ -214,9 +214,9 @@ def _tell(out: Path) -> None:
     said = json.loads((out / "summary.json").read_text())
     late = said["latency_ms"]
     logger.info(
-        "\n%s results of %s pictures, %s per second, %s ms after the picture (p95 %s, p99 %s)\n"
+        "\n%s results of %s images, %s per second, %s ms after the image (p95 %s, p99 %s)\n"
         "%s people seen; %s topics; checkpoint %s on %s",
-        *(said["results"], said["input_pictures"], said["results_per_s"]),
+        *(said["results"], said["input_images"], said["results_per_s"]),
         *(late["p50"], late["p95"], late["p99"]),
         *(said["bodies_seen"], len(said["messages"]), said["checkpoint"], said["engine"]),
     )

@@ -37,7 +37,7 @@ NODE_NAME = "thfm"
 UNCOUNTED = ("/rosout", "/parameter_events", f"/{NODE_NAME}/transition_event")
 FIRST_IMAGE_S = 180.0  # the node may have to build its engine before it subscribes
 FIRST_RESULT_S = 60.0
-END_S = 5.0  # no picture for so long: the camera has gone
+END_S = 5.0  # no image for so long: the camera has gone
 
 LATCHED = QoSProfile(
     depth=1,
@@ -123,7 +123,7 @@ class Collector(Node):
         if self._first_image is None:
             self._first_image = self._last_image
         self.tally.image(nanoseconds(message.header.stamp))
-        self._album.picture(message)
+        self._album.image(message)
 
     def _on_bodies(self, message: BodyArray) -> None:
         now_ns = self.get_clock().now().nanoseconds
@@ -158,7 +158,7 @@ class Collector(Node):
         if self._first_result is None:
             if ended or now - self._first_image > FIRST_RESULT_S:
                 raise SilenceError(
-                    f"{self.tally.images} pictures in {now - self._first_image:.0f} s, but "
+                    f"{self.tally.images} images in {now - self._first_image:.0f} s, but "
                     f"/{NODE_NAME}/bodies stayed silent."
                 )
             return
@@ -173,10 +173,10 @@ def nanoseconds(stamp: Any) -> int:
 
 
 def collect(seconds: float, album: Album) -> Tally:
-    """Listen until ``seconds`` after the first result, or until the pictures end.
+    """Listen until ``seconds`` after the first result, or until the images end.
 
     Raises:
-        SilenceError: no picture, or no result, for a minute and more.
+        SilenceError: no image, or no result, for a minute and more.
     """
     prepare()
     rclpy.init(args=[])
@@ -193,9 +193,9 @@ def draw(album: Album, tally: Tally, out: Path) -> None:
     """Write overlay.mp4 and contact.png, if there is anything to draw."""
     spool = album.spool
     if not len(spool):
-        logger.error("No overlay: no picture had mask, depth and bodies of its own stamp.")
+        logger.error("No overlay: no image had mask, depth and bodies of its own stamp.")
         return
-    logger.info("Drawing %d pictures ...", len(spool))
+    logger.info("Drawing %d images ...", len(spool))
     painter = Painter(depth_range(spool), tally.metric)
     write_film(spool, painter, out / "overlay.mp4")
     write_contact_sheet(spool, painter, out / "contact.png")

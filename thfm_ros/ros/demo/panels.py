@@ -1,4 +1,4 @@
-"""The demo's pictures: input, mask, skeletons and depth side by side. Knows no messages."""
+"""The demo's images: input, mask, skeletons and depth side by side. Knows no messages."""
 
 import tempfile
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ MASK_COLOUR = np.array((40, 220, 200), np.float32)
 
 @dataclass(frozen=True)
 class Moment:
-    """One picture and all that was said about it; arrays and pixels are those of a panel."""
+    """One image and all that was said about it; arrays and pixels are those of a panel."""
 
     stamp_ns: int
     latency_ms: float
@@ -30,7 +30,7 @@ class Moment:
 
 
 def panel_size(width: int, height: int) -> tuple[int, int]:
-    """Width and height of a panel for pictures of this size; both even, as codecs want."""
+    """Width and height of a panel for images of this size; both even, as codecs want."""
     scale = min(PANEL_SIDE / max(width, height), 2.0)
     return max(2, round(width * scale / 2) * 2), max(2, round(height * scale / 2) * 2)
 
@@ -51,7 +51,7 @@ class Spool:
         return len(self._kept)
 
     def strip_size(self) -> tuple[int, int]:
-        """Width and height of four pictures in a row, for the largest of them."""
+        """Width and height of four images in a row, for the largest of them."""
         shapes = [moment.rgb.shape for _, moment in self._kept]
         return 4 * max(shape[1] for shape in shapes), max(shape[0] for shape in shapes)
 
@@ -157,7 +157,7 @@ def depth_range(spool: Spool) -> tuple[float, float]:
 
 
 def write_film(spool: Spool, painter: Painter, path: Path) -> None:
-    """overlay.mp4; smaller pictures are fitted into the frame of the largest.
+    """overlay.mp4; smaller images are fitted into the frame of the largest.
 
     Raises:
         PerceptionError: it cannot be written.

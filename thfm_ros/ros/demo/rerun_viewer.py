@@ -1,4 +1,4 @@
-"""The demo in Rerun: pictures, masks, depth and 3D skeletons on one timeline."""
+"""The demo in Rerun: images, masks, depth and 3D skeletons on one timeline."""
 
 import logging
 import os
@@ -38,28 +38,28 @@ class Viewer:
             page = f"http://localhost:9090/?url={quote(server, safe='')}"
             logger.info("No screen here: while the demo runs, Rerun is at %s", page)
         rerun.log("people", rerun.ViewCoordinates.RDF, static=True)  # REP-103's optical frame
-        # Labels without a colour of their own would get one, and tint the whole picture.
+        # Labels without a colour of their own would get one, and tint the whole image.
         names = [rerun.AnnotationInfo(id=each, color=(0, 0, 0, 0)) for each in (0, UNLABELLED)]
         names.append(rerun.AnnotationInfo(id=1, label="person", color=(40, 220, 200)))
         rerun.log("camera/mask", rerun.AnnotationContext(names), static=True)
 
     def show(self, moment: Moment) -> None:
-        """Log one moment at the time of its picture."""
+        """Log one moment at the time of its image."""
         rerun = self._rerun
-        rerun.set_time("picture", timestamp=moment.stamp_ns / 1e9)
-        rerun.log("camera/picture", rerun.Image(moment.rgb))
+        rerun.set_time("image", timestamp=moment.stamp_ns / 1e9)
+        rerun.log("camera/image", rerun.Image(moment.rgb))
         rerun.log("camera/mask", rerun.SegmentationImage(moment.labels))
         rerun.log("depth", rerun.DepthImage(moment.depth.astype(np.float32), meter=1.0))
         rerun.log("latency_ms", rerun.Scalars(moment.latency_ms))
         rerun.log("people", rerun.Clear(recursive=True))
-        rerun.log("camera/picture/people", rerun.Clear(recursive=True))
+        rerun.log("camera/image/people", rerun.Clear(recursive=True))
         for body in moment.bodies:
             self._body(body)
 
     def _body(self, body: Body) -> None:
         rerun, colour = self._rerun, colour_of(body.id)
         flat, places = body.keypoints[:, :2], body.positions_m
-        path = f"camera/picture/people/{body.id}"
+        path = f"camera/image/people/{body.id}"
         rerun.log(path, rerun.LineStrips2D(_strips(flat), colors=colour, labels=[body.id]))
         if np.isfinite(places).any():
             path = f"people/{body.id}"
@@ -67,9 +67,9 @@ class Viewer:
 
 
 def _layout(blueprint: Any) -> Any:
-    """Picture with mask and skeletons above depth; beside them people in space and latency."""
-    pictures = blueprint.Vertical(
-        blueprint.Spatial2DView(origin="camera", name="Picture, mask, skeletons"),
+    """Image with mask and skeletons above depth; beside them people in space and latency."""
+    images = blueprint.Vertical(
+        blueprint.Spatial2DView(origin="camera", name="Image, mask, skeletons"),
         blueprint.Spatial2DView(origin="depth", name="Depth"),
     )
     numbers = blueprint.Vertical(
@@ -77,7 +77,7 @@ def _layout(blueprint: Any) -> Any:
         blueprint.TimeSeriesView(origin="latency_ms", name="Latency (ms)"),
         row_shares=[3, 1],
     )
-    return blueprint.Blueprint(blueprint.Horizontal(pictures, numbers), collapse_panels=True)
+    return blueprint.Blueprint(blueprint.Horizontal(images, numbers), collapse_panels=True)
 
 
 def _strips(places: np.ndarray) -> list[np.ndarray]:

@@ -1,4 +1,4 @@
-"""Joins picture, mask, depth and bodies of one stamp into what the demo draws and shows."""
+"""Joins image, mask, depth and bodies of one stamp into what the demo draws and shows."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from thfm_ros.contract import Body, TrackState
 from thfm_ros.msg import BodyArray
 from thfm_ros.ros.demo.panels import Moment, Spool, panel_size
 
-KEPT = 90  # pictures that wait for their results: three seconds of a usual camera
+KEPT = 90  # images that wait for their results: three seconds of a usual camera
 
 
 class LiveViewer(Protocol):
@@ -32,15 +32,15 @@ class _Pending:
 
 
 class Album:
-    """Takes messages in any order; a picture with all its results goes to the spool."""
+    """Takes messages in any order; an image with all its results goes to the spool."""
 
     def __init__(self, folder: Path, viewer: LiveViewer | None = None) -> None:
         self.spool = Spool(folder)
         self._viewer = viewer
         self._pending: OrderedDict[tuple[int, int], _Pending] = OrderedDict()
 
-    def picture(self, message: Image) -> None:
-        """A picture of the camera, bgr8 or rgb8."""
+    def image(self, message: Image) -> None:
+        """An image of the camera, bgr8 or rgb8."""
         panel = _panel(_rows(message, np.uint8, 3), cv2.INTER_AREA)
         if message.encoding == "bgr8":
             panel = np.ascontiguousarray(panel[..., ::-1])
@@ -61,7 +61,7 @@ class Album:
         self._put(message, "depth", panel)
 
     def bodies(self, message: BodyArray, latency_ms: float) -> None:
-        """The people of a picture."""
+        """The people of an image."""
         self._put(message, "bodies", (message, latency_ms))
 
     def _put(self, message: Any, what: str, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""What the demo measured: counts, rates, latencies. Knows neither ROS nor pictures."""
+"""What the demo measured: counts, rates, latencies. Knows neither ROS nor images."""
 
 import re
 import string
@@ -49,11 +49,11 @@ class Tally:
         self.topics[topic_kind(topic)] += 1
 
     def image(self, stamp_ns: int) -> None:
-        """A picture of the camera arrived."""
+        """An image of the camera arrived."""
         self._image_stamps.append(stamp_ns)
 
     def result(self, stamp_ns: int, now_ns: int, ids: Iterable[str], *, metric: bool) -> float:
-        """The bodies of the picture with this stamp arrived now; returns their age in ms.
+        """The bodies of the image with this stamp arrived now; returns their age in ms.
 
         What came before the first result is not counted: processes were still finding each other.
         """
@@ -74,22 +74,22 @@ class Tally:
 
     @property
     def images(self) -> int:
-        """Pictures that arrived from the camera."""
+        """Images that arrived from the camera."""
         return len(self._image_stamps)
 
     @property
     def results(self) -> int:
-        """Pictures whose bodies arrived."""
+        """Images whose bodies arrived."""
         return len(self._result_stamps)
 
     def progress(self) -> str:
         """One line for people who wait."""
         if not self.results:
-            return f"{self.images} pictures, no result yet"
+            return f"{self.images} images, no result yet"
         recent = np.median(self._latencies_ms[-30:])
         return (
-            f"{self.images} pictures, {self.results} results "
-            f"({_rate_hz(self._result_stamps[-30:]):.1f}/s, {recent:.0f} ms after the picture), "
+            f"{self.images} images, {self.results} results "
+            f"({_rate_hz(self._result_stamps[-30:]):.1f}/s, {recent:.0f} ms after the image), "
             f"{self._people[-1]} people now, {len(self._ids)} so far"
         )
 
@@ -108,13 +108,13 @@ class Tally:
         quiet = {t: _excuse(t) for t, n in sorted(self.topics.items()) if n == 0}
         return {
             "input_hz": round(_rate_hz(self._image_stamps), 2),
-            "input_pictures": self.images,
+            "input_images": self.images,
             "results": self.results,
             "results_per_s": round(_rate_hz(self._result_stamps), 2),
             "latency_ms": percentiles,
             "drops": self._drops(),
             "bodies_seen": len(self._ids),
-            "people_per_picture": {
+            "people_per_image": {
                 "mean": round(float(np.mean(self._people)), 2) if self._people else None,
                 "max": max(self._people, default=None),
             },

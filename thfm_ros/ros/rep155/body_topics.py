@@ -106,7 +106,7 @@ class Human:
             set_point(where.point, body.root_m.tolist())
             self._position.publish(where)
         if self._hri and body.state is TrackState.TRACKED:
-            # What lies in the picture keeps the picture's frame.
+            # What lies in the image keeps the image's frame.
             self._publish_2d(body, seen, rgb, Header(stamp=header.stamp, frame_id=seen.frame_id))
 
     def _publish_2d(

@@ -1,7 +1,7 @@
 """Bodies as REP-155 has them: topics under /humans/bodies/<id>/ and a tree of tf frames.
 
 What core message types can say is always there: joint_states, urdf, position. tf needs tf2_msgs,
-the list of ids, regions, 2D skeletons and cropped pictures need hri_msgs; neither is on a Python
+the list of ids, regions, 2D skeletons and cropped images need hri_msgs; neither is on a Python
 index, so each is used where it is installed, and `Humans.about` says what is missing.
 """
 

@@ -1,6 +1,6 @@
-"""CameraInfo for pictures that come without one: from a calibration file, or a plain pinhole.
+"""CameraInfo for images that come without one: from a calibration file, or a plain pinhole.
 
-ROS counts pixels from the centre of the top-left one, so the middle of a picture is (w - 1) / 2.
+ROS counts pixels from the centre of the top-left one, so the middle of an image is (w - 1) / 2.
 """
 
 import math
@@ -14,11 +14,11 @@ from thfm_ros.contract import PerceptionError
 
 
 class CalibrationError(PerceptionError):
-    """A calibration that cannot be used for these pictures."""
+    """A calibration that cannot be used for these images."""
 
 
 def pinhole(width: int, height: int, horizontal_fov_deg: float) -> CameraInfo:
-    """A camera without distortion whose picture spans ``horizontal_fov_deg`` from side to side."""
+    """A camera without distortion whose image spans ``horizontal_fov_deg`` from side to side."""
     if not 1.0 <= horizontal_fov_deg <= 170.0:
         raise CalibrationError(
             f"A horizontal field of view of {horizontal_fov_deg} degrees is no pinhole camera's; "
@@ -60,10 +60,10 @@ def calibration_from_file(path: Path) -> CameraInfo:
 
 
 def check_size(info: CameraInfo, width: int, height: int) -> None:
-    """Refuse a calibration that was made for pictures of another size."""
+    """Refuse a calibration that was made for images of another size."""
     if (info.width, info.height) != (width, height):
         raise CalibrationError(
-            f"The calibration is for {info.width}x{info.height}, but the pictures are "
+            f"The calibration is for {info.width}x{info.height}, but the images are "
             f"{width}x{height}. Calibrate at that size, or leave the calibration out and give "
             "horizontal_fov_deg."
         )

@@ -1,4 +1,4 @@
-"""The node ``replay``: a video, a folder of pictures or a camera, as a ROS camera.
+"""The node ``replay``: a video, a folder of images or a camera, as a ROS camera.
 
 It publishes ``image`` and ``camera_info`` with the moment of publication as stamp, so that the
 whole path of a robot runs on any machine.
@@ -26,10 +26,10 @@ from sensor_msgs.msg import CameraInfo, Image
 from thfm_ros.contract import PerceptionError
 from thfm_ros.ros.dds_profile import prepare
 from thfm_ros.ros.replay.calibration import calibration_from_file, check_size, pinhole
-from thfm_ros.ros.replay.sources import Picture, SourceError, open_source
+from thfm_ros.ros.replay.sources import RgbImage, SourceError, open_source
 
 FOLDER_RATE_HZ = 10.0  # of sources that have no rate of their own
-SETTLE_S = 0.5  # a subscriber that we see has not always seen us yet, and would miss a picture
+SETTLE_S = 0.5  # a subscriber that we see has not always seen us yet, and would miss an image
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,13 @@ class _Setting:
 
 # Parameters of the node; launch/demo.launch.py and the tests read them too.
 SETTINGS = {
-    "source": _Setting("", "a video file, a folder of pictures, or a camera: /dev/video0 or 0"),
-    "rate_hz": _Setting(0.0, "pictures per second; 0 is the source's own rate (a folder: 10)"),
+    "source": _Setting("", "a video file, a folder of images, or a camera: /dev/video0 or 0"),
+    "rate_hz": _Setting(0.0, "images per second; 0 is the source's own rate (a folder: 10)"),
     "loop": _Setting(False, "begin again at the end"),
     "exit_at_end": _Setting(True, "leave at the end; otherwise stay silent until stopped"),
-    "wait_for_subscribers": _Setting(0, "hold the first picture until so many have subscribed"),
+    "wait_for_subscribers": _Setting(0, "hold the first image until so many have subscribed"),
     "encoding": _Setting("bgr8", "bgr8 or rgb8"),
-    "frame_id": _Setting("camera_optical_frame", "frame of the pictures"),
+    "frame_id": _Setting("camera_optical_frame", "frame of the images"),
     "calibration": _Setting("", "a file of camera_calibration (ost.yaml), for camera_info"),
     "horizontal_fov_deg": _Setting(
         60.0, "without a calibration: a pinhole as wide as this; 0: no camera_info, nothing metric"
@@ -55,7 +55,7 @@ SETTINGS = {
 
 
 class ReplayNode(Node):
-    """Publishes one picture per tick; ``finished`` is done when there are no more."""
+    """Publishes one image per tick; ``finished`` is done when there are no more."""
 
     def __init__(self) -> None:
         super().__init__("replay")
@@ -77,7 +77,7 @@ class ReplayNode(Node):
         self._source = open_source(str(self._value("source")))
         self._published = 0
         self._image = Image()
-        self._buffer: Picture = np.empty((0, 0, 3), np.uint8)
+        self._buffer: RgbImage = np.empty((0, 0, 3), np.uint8)
         # Reliable serves subscribers of both kinds, and a best-effort one costs nothing more.
         qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
         self._images = self.create_publisher(Image, "image", qos)
@@ -104,11 +104,11 @@ class ReplayNode(Node):
         if self._audience and not self._audience_is_settled():
             return
         self._audience = 0  # whoever leaves later does not stop the stream
-        picture = self._read()
-        if picture is None:
+        image = self._read()
+        if image is None:
             self._end()
             return
-        self._publish(picture)
+        self._publish(image)
 
     def _audience_is_settled(self) -> bool:
         if self._images.get_subscription_count() < self._audience:
@@ -118,19 +118,19 @@ class ReplayNode(Node):
             self._complete_since = time.monotonic()
         return time.monotonic() - self._complete_since >= SETTLE_S
 
-    def _read(self) -> Picture | None:
+    def _read(self) -> RgbImage | None:
         into = self._buffer if self._buffer.size else None
-        picture = self._source.read(into)
-        if picture is None and self._loop and self._published and self._source.rewind():
-            picture = self._source.read(into)
-        return picture
+        image = self._source.read(into)
+        if image is None and self._loop and self._published and self._source.rewind():
+            image = self._source.read(into)
+        return image
 
-    def _publish(self, picture: Picture) -> None:
+    def _publish(self, image: RgbImage) -> None:
         stamp = self.get_clock().now().to_msg()
-        if picture.shape != self._buffer.shape:
-            self._start_size(picture)
-        elif picture is not self._buffer:
-            self._buffer[...] = picture
+        if image.shape != self._buffer.shape:
+            self._start_size(image)
+        elif image is not self._buffer:
+            self._buffer[...] = image
         if self._encoding == "rgb8":
             cv2.cvtColor(self._buffer, cv2.COLOR_BGR2RGB, dst=self._buffer)
         self._image.header.stamp = stamp
@@ -140,9 +140,9 @@ class ReplayNode(Node):
             self._infos.publish(self._info)
         self._published += 1
 
-    def _start_size(self, picture: Picture) -> None:
-        """Make a message of the picture's size whose bytes the source writes into directly."""
-        height, width = picture.shape[:2]
+    def _start_size(self, image: RgbImage) -> None:
+        """Make a message of the image's size whose bytes the source writes into directly."""
+        height, width = image.shape[:2]
         if self._value("calibration"):
             assert self._info is not None
             check_size(self._info, width, height)
@@ -152,15 +152,15 @@ class ReplayNode(Node):
             height=height, width=width, encoding=self._encoding, step=3 * width, is_bigendian=0
         )
         self._image.header.frame_id = str(self._value("frame_id"))
-        self._image.data = array.array("B", picture.tobytes())
+        self._image.data = array.array("B", image.tobytes())
         # A view of the message's own array: since Kilted it is not the one that was assigned.
-        self._buffer = np.frombuffer(self._image.data, np.uint8).reshape(picture.shape)
+        self._buffer = np.frombuffer(self._image.data, np.uint8).reshape(image.shape)
 
     def _end(self) -> None:
         self._timer.cancel()
         if not self._published:
-            raise SourceError(f"The {self._source.description} has no picture that can be read.")
-        self.get_logger().info(f"{self._published} pictures published; that was the last")
+            raise SourceError(f"The {self._source.description} has no image that can be read.")
+        self.get_logger().info(f"{self._published} images published; that was the last")
         if self._value("exit_at_end"):
             self._images.wait_for_all_acked(Duration(seconds=1))
             self.finished.set_result(None)
@@ -186,7 +186,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except Exception:
-        if rclpy.ok():  # else a signal ended ROS while a picture was being published
+        if rclpy.ok():  # else a signal ended ROS while an image was being published
             raise
     finally:
         if node is not None:

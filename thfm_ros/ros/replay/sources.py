@@ -1,4 +1,4 @@
-"""Pictures from a video file, a folder or a camera, for the replay node. Knows OpenCV, not ROS."""
+"""Images from a video file, a folder or a camera, for the replay node. Knows OpenCV, not ROS."""
 
 import logging
 import re
@@ -10,11 +10,11 @@ import numpy as np
 from jaxtyping import UInt8
 
 from thfm_ros.contract import PerceptionError
-from thfm_ros.media.video import PICTURE_SUFFIXES
+from thfm_ros.media.video import IMAGE_SUFFIXES
 
 logger = logging.getLogger(__name__)
 
-Picture: TypeAlias = UInt8[np.ndarray, "h w 3"]  # blue, green, red, as OpenCV reads them
+RgbImage: TypeAlias = UInt8[np.ndarray, "h w 3"]  # blue, green, red, as OpenCV reads them
 
 
 class SourceError(PerceptionError):
@@ -22,14 +22,14 @@ class SourceError(PerceptionError):
 
 
 class Source(Protocol):
-    """Where pictures come from, one after the other."""
+    """Where images come from, one after the other."""
 
     description: str
     rate_hz: float  # the source's own rate; 0 when it has none
-    count: int  # pictures from beginning to end; 0 when nobody knows
+    count: int  # images from beginning to end; 0 when nobody knows
 
-    def read(self, into: Picture | None) -> Picture | None:
-        """The next picture, or None at the end.
+    def read(self, into: RgbImage | None) -> RgbImage | None:
+        """The next image, or None at the end.
 
         It is written to ``into`` and that is returned, if its size fits; else a new array.
         """
@@ -56,10 +56,10 @@ class VideoSource:
         self.rate_hz = rate_hz if 0.1 <= rate_hz <= 1000.0 else 0.0
         self.count = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
 
-    def read(self, into: Picture | None) -> Picture | None:
+    def read(self, into: RgbImage | None) -> RgbImage | None:
         """The next frame; None at the end of the file or of what can be decoded."""
-        ok, picture = self._capture.read(into)
-        return picture if ok else None
+        ok, image = self._capture.read(into)
+        return image if ok else None
 
     def rewind(self) -> bool:
         """Go to the first frame."""
@@ -71,39 +71,39 @@ class VideoSource:
 
 
 class FolderSource:
-    """The pictures of a folder in the order of their names; they may differ in size."""
+    """The images of a folder in the order of their names; they may differ in size."""
 
     rate_hz = 0.0
 
     def __init__(self, folder: Path) -> None:
-        self.description = f"pictures in {folder}"
-        self._paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
+        self.description = f"images in {folder}"
+        self._paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
         self._next = 0
         self._broken: set[Path] = set()
         self.count = len(self._paths)
         if not self._paths:
-            kinds = ", ".join(sorted(PICTURE_SUFFIXES))
-            raise SourceError(f"{folder} holds no picture; looked for {kinds}.")
+            kinds = ", ".join(sorted(IMAGE_SUFFIXES))
+            raise SourceError(f"{folder} holds no image; looked for {kinds}.")
 
-    def read(self, into: Picture | None) -> Picture | None:
-        """The next picture that can be read; the others are named in the log."""
+    def read(self, into: RgbImage | None) -> RgbImage | None:
+        """The next image that can be read; the others are named in the log."""
         while self._next < len(self._paths):
             path = self._paths[self._next]
             self._next += 1
-            picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-            if picture is None:
+            image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+            if image is None:
                 if path not in self._broken:  # once, however often the folder is played
                     logger.warning("%s is skipped: OpenCV cannot read it.", path)
                 self._broken.add(path)
                 continue
-            if into is not None and into.shape == picture.shape:
-                into[...] = picture
+            if into is not None and into.shape == image.shape:
+                into[...] = image
                 return into
-            return np.asarray(picture, np.uint8)
+            return np.asarray(image, np.uint8)
         return None
 
     def rewind(self) -> bool:
-        """Begin with the first picture again."""
+        """Begin with the first image again."""
         self._next = 0
         return True
 
@@ -126,23 +126,23 @@ class CameraSource:
                 f"{', '.join(present) or 'no /dev/video*'}. If it is there, another program may "
                 "use it, or you may not: sudo usermod -aG video $USER, then log in again."
             )
-        # The driver's queue would hand out pictures that are several frames old.
+        # The driver's queue would hand out images that are several frames old.
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         self.rate_hz = float(self._capture.get(cv2.CAP_PROP_FPS))
 
-    def read(self, into: Picture | None) -> Picture:
-        """Wait for the next picture.
+    def read(self, into: RgbImage | None) -> RgbImage:
+        """Wait for the next image.
 
         Raises:
             SourceError: there is none any more: unlike a file, a camera has no end.
         """
-        ok, picture = self._capture.read(into)
-        if not ok or picture is None:
+        ok, image = self._capture.read(into)
+        if not ok or image is None:
             raise SourceError(
-                f"The {self.description} gives no picture: it was unplugged, or another program "
+                f"The {self.description} gives no image: it was unplugged, or another program "
                 "has taken it. Plug it in again and start anew."
             )
-        return np.asarray(picture, np.uint8)
+        return np.asarray(image, np.uint8)
 
     def rewind(self) -> bool:
         """A camera has no beginning."""
@@ -165,7 +165,7 @@ def open_source(name: str) -> Source:
     path = Path(name).expanduser()
     if not name or not path.exists():
         raise SourceError(
-            f"There is no {name!r}. Name a video file, a folder of pictures, or a camera "
+            f"There is no {name!r}. Name a video file, a folder of images, or a camera "
             "(/dev/video0 or 0)."
         )
     return FolderSource(path) if path.is_dir() else VideoSource(path)

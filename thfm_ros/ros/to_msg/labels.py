@@ -8,7 +8,7 @@ from thfm_ros.contract import Task
 from thfm_ros.model.card import ModelCard
 from thfm_ros.msg import LabelMap, SkeletonInfo
 from thfm_ros.ros.to_msg.images import UNLABELLED
-from thfm_ros.skeleton import BONES, JOINT_NAMES, TWINS
+from thfm_ros.skeleton import BONES, FLIP_PAIRS, JOINT_NAMES
 
 PERSON_NAMES = ("background", "person")
 
@@ -50,5 +50,5 @@ def skeleton_info(card: ModelCard, header: Header) -> SkeletonInfo:
     if card.joint_names == JOINT_NAMES:
         info.bone_parents = [int(parent) for parent, _ in BONES]
         info.bone_children = [int(child) for _, child in BONES]
-        info.twins = [int(twin) for twin in TWINS]
+        info.twins = [int(twin) for twin in FLIP_PAIRS]
     return info

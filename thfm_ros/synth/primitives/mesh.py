@@ -34,9 +34,9 @@ class Palette:
         """One that may grow without this one growing."""
         return Palette(list(self.textures), list(self.rows))
 
-    def texture(self, picture: Texture) -> int:
+    def texture(self, image: Texture) -> int:
         """Add a texture and return its number."""
-        self.textures.append(picture)
+        self.textures.append(image)
         return len(self.textures) - 1
 
     def material(

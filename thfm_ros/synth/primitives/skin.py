@@ -72,7 +72,7 @@ def project(
     lens: np.ndarray,
     out: np.ndarray,
 ) -> None:
-    """To the picture: out [v, 3] = x, y in pixels and 1 / depth (negative: behind the camera).
+    """To the image: out [v, 3] = x, y in pixels and 1 / depth (negative: behind the camera).
 
     ``rotation`` [3, 3] and ``shift`` [3] are camera <- world; ``lens`` is fx, fy, cx, cy.
     """

@@ -1,4 +1,4 @@
-"""Procedural pictures that tile: cloth, hair, floors and walls. Linear light, 0..1."""
+"""Procedural images that tile: cloth, hair, floors and walls. Linear light, 0..1."""
 
 from functools import lru_cache
 

@@ -156,7 +156,7 @@ def visibility(
     labels: Labels,
     person: int,
 ) -> UInt8[np.ndarray, "k"]:
-    """OUTSIDE the picture, HIDDEN by something, or VISIBLE, for each joint of one person.
+    """OUTSIDE the image, HIDDEN by something, or VISIBLE, for each joint of one person.
 
     A joint lies inside the body, so the surface before it hides it only when it is farther
     before it than a body is thick there, or belongs to somebody else.

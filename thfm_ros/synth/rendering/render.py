@@ -1,4 +1,4 @@
-"""From a stage and a camera to pictures and labels, frame by frame."""
+"""From a stage and a camera to images and labels, frame by frame."""
 
 import time
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from jaxtyping import Float, Float32, UInt8
 from thfm_ros.synth.primitives.skin import project, vertex_normals
 from thfm_ros.synth.rendering.annotate import Labels, joints_in_camera, label, visibility
 from thfm_ros.synth.scene.assemble import Stage
-from thfm_ros.synth.shading.backdrop import PICTURE, Camera, ground_light, paint
+from thfm_ros.synth.shading.backdrop import IMAGE, Camera, ground_light, paint
 from thfm_ros.synth.shading.camera import Shot
 from thfm_ros.synth.shading.light import SKY_DIRECTIONS, light_maps
 from thfm_ros.synth.shading.raster import visible
@@ -39,7 +39,7 @@ class Timings:
 
 @dataclass(frozen=True)
 class Rendered:
-    """One frame: linear picture before the sensor, labels, and the joints of every person."""
+    """One frame: linear image before the sensor, labels, and the joints of every person."""
 
     linear: Float32[np.ndarray, "h w 3"]
     labels: Labels
@@ -62,12 +62,12 @@ def render_frame(
         stage: the scene.
         shot: the camera.
         frame: which moment; the labels' flow leads to the next one where there is one.
-        samples: picture samples per pixel and axis (labels are exact at pixel centres).
+        samples: image samples per pixel and axis (labels are exact at pixel centres).
         exposure: factor per channel before the tone curve.
         timings: where to book the time.
 
     Returns:
-        The picture is linear light after the tone curve, 0..1.
+        The image is linear light after the tone curve, 0..1.
     """
     timings = timings or Timings()
     timings.start()
@@ -90,7 +90,7 @@ def render_frame(
     camera = Camera(shot.rotations[frame], shot.positions[frame], shot.lens * samples)
     linear = np.empty((shot.height * samples, shot.width * samples, 3), np.float32)
     ground = np.ones((shot.height, shot.width, 2), np.float32)
-    if stage.place.mode != PICTURE:
+    if stage.place.mode != IMAGE:
         ground_light(stage.place, maps, camera, samples, ground)
     paint(triangles, drawn, lamps, maps, stage.place, camera, ground, linear)
     linear = toned(linear * exposure.astype(np.float32))

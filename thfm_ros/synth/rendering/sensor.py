@@ -1,4 +1,4 @@
-"""What a real camera does to a picture: blur, motion blur, noise, flicker, JPEG, video codecs."""
+"""What a real camera does to an image: blur, motion blur, noise, flicker, JPEG, video codecs."""
 
 from dataclasses import dataclass
 
@@ -50,44 +50,44 @@ def random_exposure(rng: np.random.Generator) -> Float[np.ndarray, "3"]:
 def expose(
     rng: np.random.Generator, frames: list[Rendered], sensor: Sensor
 ) -> UInt8[np.ndarray, "t h w 3"]:
-    """Record a clip: linear pictures 0..1 to sRGB bytes."""
+    """Record a clip: linear images 0..1 to sRGB bytes."""
     phase, gain = rng.uniform(0, 6.28), 1.0
     previous: np.ndarray | None = None
     out: list[np.ndarray] = []
     for index, frame in enumerate(frames):
-        picture, light = frame.linear, None
+        image, light = frame.linear, None
         if sensor.shutter > 0:
-            picture = smeared(picture, frame.labels.flow[..., :2], sensor.shutter)
+            image = smeared(image, frame.labels.flow[..., :2], sensor.shutter)
         if sensor.banding or sensor.drift:
             gain *= np.exp(rng.normal(0, sensor.drift))
-            rows = np.arange(len(picture)) / len(picture) * 9 + phase + 2.4 * index
+            rows = np.arange(len(image)) / len(image) * 9 + phase + 2.4 * index
             light = gain * (1 + sensor.banding * np.sin(rows))
-        previous = recorded(rng, picture, sensor, light, previous)
+        previous = recorded(rng, image, sensor, light, previous)
         out.append(previous)
     return np.stack(out)
 
 
 def recorded(
     rng: np.random.Generator,
-    picture: Float32[np.ndarray, "h w 3"],
+    image: Float32[np.ndarray, "h w 3"],
     sensor: Sensor,
     light: Float[np.ndarray, "h"] | None = None,
     previous: UInt8[np.ndarray, "h w 3"] | None = None,
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """One picture as bytes, with every fault but motion blur.
+    """One image as bytes, with every fault but motion blur.
 
     Args:
         rng: source of chance.
-        picture: linear light after the tone curve, 0..1.
+        image: linear light after the tone curve, 0..1.
         sensor: its faults.
         light: factor on each row.
         previous: the frame before, as it was recorded; video codes the change to it.
     """
     if sensor.blur_px > 0.25:
-        picture = cv2.GaussianBlur(picture, (0, 0), sensor.blur_px)
+        image = cv2.GaussianBlur(image, (0, 0), sensor.blur_px)
     if light is not None:
-        picture = picture * light[:, None, None]
-    encoded = np.clip(picture, 0, 1) ** (1 / 2.2)
+        image = image * light[:, None, None]
+    encoded = np.clip(image, 0, 1) ** (1 / 2.2)
     grain = rng.standard_normal(encoded.shape, np.float32) * sensor.noise
     encoded = encoded + grain * (0.5 + encoded)
     pixels = np.clip(encoded * 255 + 0.5, 0, 255).astype(np.uint8)
@@ -98,13 +98,13 @@ def recorded(
 
 
 def smeared(
-    picture: Float32[np.ndarray, "h w 3"], flow: Float32[np.ndarray, "h w 2"], shutter: float
+    image: Float32[np.ndarray, "h w 3"], flow: Float32[np.ndarray, "h w 2"], shutter: float
 ) -> Float32[np.ndarray, "h w 3"]:
-    """Motion blur: the mean of the picture along the path that moves most near each pixel."""
+    """Motion blur: the mean of the image along the path that moves most near each pixel."""
     path = np.nan_to_num(flow) * shutter
     speed = np.hypot(path[..., 0], path[..., 1])
     if speed.max() < 0.5:
-        return picture
+        return image
     # What moves smears over what stands: each pixel takes the fastest path of its surroundings.
     reach = int(np.clip(speed.max(), 1, 9)) | 1
     fastest = cv2.dilate(speed, np.ones((reach, reach), np.uint8))
@@ -113,10 +113,10 @@ def smeared(
     path = mean * np.minimum(scale, 4)[..., None]
     height, width = speed.shape
     y, x = np.mgrid[:height, :width].astype(np.float32)
-    total = np.zeros_like(picture)
+    total = np.zeros_like(image)
     for share in np.linspace(-0.5, 0.5, 7, dtype=np.float32):
         total += cv2.remap(
-            picture,
+            image,
             x + share * path[..., 0],
             y + share * path[..., 1],
             cv2.INTER_LINEAR,

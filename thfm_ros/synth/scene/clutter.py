@@ -93,9 +93,9 @@ def _thing(vertices: np.ndarray, faces: list, uv: list, material: int) -> Thing:
 
 def stuff(rng: np.random.Generator, palette: Palette) -> int:
     """A material for a thing."""
-    picture = surface(rng) if rng.random() < 0.75 else cloth(rng)
+    image = surface(rng) if rng.random() < 0.75 else cloth(rng)
     return palette.material(
-        palette.texture(picture), shine=float(rng.choice([0.02, 0.1, 0.3])), gloss=20
+        palette.texture(image), shine=float(rng.choice([0.02, 0.1, 0.3])), gloss=20
     )
 
 

@@ -1,4 +1,4 @@
-"""A place to be in: outdoors, a room with windows, doors and pictures, or before a flat picture."""
+"""A place to be in: outdoors, a room with windows, doors and images, or before a flat image."""
 
 import numpy as np
 
@@ -6,15 +6,15 @@ from thfm_ros.synth.primitives.mesh import Palette
 from thfm_ros.synth.primitives.texture import cloth, surface, wall
 from thfm_ros.synth.scene.assemble import Posed
 from thfm_ros.synth.scene.asset_choices import Choices
-from thfm_ros.synth.scene.picture import random_picture
-from thfm_ros.synth.shading.backdrop import OUTDOORS, PICTURE, ROOM, Backdrop
+from thfm_ros.synth.scene.flat_image import random_image
+from thfm_ros.synth.shading.backdrop import IMAGE, OUTDOORS, ROOM, Backdrop
 from thfm_ros.synth.shading.light import Lighting
 
-# Width and height, metres; how high the lower edge hangs; how bright: doors, windows, pictures.
+# Width and height, metres; how high the lower edge hangs; how bright: doors, windows, images.
 _KINDS = {
     "door": ((0.8, 1.1), (1.95, 2.2), (0.0, 0.0), (0.5, 1.2)),
     "window": ((0.6, 2.5), (0.8, 1.7), (0.7, 1.0), (1.5, 5.0)),
-    "picture": ((0.3, 1.6), (0.3, 1.2), (0.9, 1.6), (0.8, 1.3)),
+    "image": ((0.3, 1.6), (0.3, 1.2), (0.9, 1.6), (0.8, 1.3)),
     "cupboard": ((0.5, 1.6), (0.7, 2.1), (0.0, 0.0), (0.5, 1.1)),
 }
 
@@ -35,15 +35,15 @@ def random_place(
         choices: the assets.
         lighting: its panorama is the sky.
         people: who is there.
-        flat: probability of a flat picture, before which people have no floor.
+        flat: probability of a flat image, before which people have no floor.
     """
     shares = [0.55 * (1 - flat), 0.45 * (1 - flat), flat]
-    mode = int(rng.choice([OUTDOORS, ROOM, PICTURE], p=shares))
+    mode = int(rng.choice([OUTDOORS, ROOM, IMAGE], p=shares))
     tallest = max((float(p.vertices[..., 2].max()) for p in people), default=1.7)
     half = [rng.uniform(2.2, 5), rng.uniform(2, 5), max(rng.uniform(2.3, 3.5), tallest + 0.2)]
-    picture = np.zeros((2, 2, 3), np.float32)
-    if mode == PICTURE:
-        picture = random_picture(rng, choices.lights)
+    image = np.zeros((2, 2, 3), np.float32)
+    if mode == IMAGE:
+        image = random_image(rng, choices.lights)
     return Backdrop(
         mode=mode,
         half=np.array(half),
@@ -55,13 +55,13 @@ def random_place(
         panorama=lighting.panorama,
         turn=lighting.turn,
         gain=lighting.gain,
-        picture=picture,
-        picture_place=np.array([*rng.uniform(0, 0.4, 2), rng.uniform(0.4, 0.6)]),
+        image=image,
+        image_place=np.array([*rng.uniform(0, 0.4, 2), rng.uniform(0.4, 0.6)]),
     )
 
 
 def _fixtures(rng: np.random.Generator, palette: Palette) -> np.ndarray:
-    """Doors, windows, pictures and cupboards on the walls, lamps on the ceiling."""
+    """Doors, windows, images and cupboards on the walls, lamps on the ceiling."""
     rows: list[tuple[float, ...]] = []
     for _ in range(rng.integers(0, 9)):
         kind = str(rng.choice(list(_KINDS)))
@@ -69,7 +69,7 @@ def _fixtures(rng: np.random.Generator, palette: Palette) -> np.ndarray:
         left = rng.uniform(-4, 4 - width)
         texture = -1
         if kind != "window" or rng.random() < 0.5:
-            content = cloth(rng, 0.2) if kind == "picture" else surface(rng)
+            content = cloth(rng, 0.2) if kind == "image" else surface(rng)
             texture = palette.texture(content)
         rows.append((float(rng.integers(4)), left, left + width, low, low + height, texture, glow))
     for _ in range(rng.integers(0, 4)):

@@ -39,7 +39,7 @@ class Setting:
     spread_m: float = 0.8  # how far from each other people stand
     things_m: float = 1.4  # how far away things stand
     things: tuple[float, ...] = (0.3, 0.2, 0.2, 0.15, 0.1, 0.05)  # probability of 0, 1, ...
-    flat: float = 0.22  # probability of a flat picture behind
+    flat: float = 0.22  # probability of a flat image behind
 
 
 def random_cast(rng: np.random.Generator, choices: Choices, count: int) -> Cast:

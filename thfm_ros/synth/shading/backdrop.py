@@ -1,4 +1,4 @@
-"""What is behind everything: a floor under a sky, a room, or a flat picture."""
+"""What is behind everything: a floor under a sky, a room, or a flat image."""
 
 import math
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from thfm_ros.synth.primitives.jit import inlined, kernel
 from thfm_ros.synth.shading.light import LightMaps
 from thfm_ros.synth.shading.shade import Drawn, Lamps, lit_share, sky_light, surface_colour, texel
 
-OUTDOORS, ROOM, PICTURE = 0, 1, 2
+OUTDOORS, ROOM, IMAGE = 0, 1, 2
 FADE_START_M, FADE_LENGTH_M = 8.0, 22.0  # where the floor begins to blend into the sky
 
 
@@ -28,8 +28,8 @@ class Backdrop(NamedTuple):
     panorama: np.ndarray  # float32 [h, w, 3], linear light
     turn: float  # of the panorama, share of a circle
     gain: float  # on the panorama
-    picture: np.ndarray  # float32 [h, w, 3], linear; for PICTURE
-    picture_place: np.ndarray  # float64 [3]: left, top, and how much of the picture is seen
+    image: np.ndarray  # float32 [h, w, 3], linear; for IMAGE
+    image_place: np.ndarray  # float64 [3]: left, top, and how much of the image is seen
 
 
 class Camera(NamedTuple):
@@ -42,7 +42,7 @@ class Camera(NamedTuple):
 
 @inlined
 def ray(camera: Camera, px: float, py: float) -> tuple[float, float, float]:
-    """World direction through a point of the picture, one metre deep along the optical axis."""
+    """World direction through a point of the image, one metre deep along the optical axis."""
     x = (px - camera.lens[2]) / camera.lens[0]
     y = (py - camera.lens[3]) / camera.lens[1]
     r = camera.rotation
@@ -169,7 +169,7 @@ def structure(
     open_: float,
     lit: float,
 ) -> tuple[float, float, float]:
-    """Linear colour of the place under a point of the picture."""
+    """Linear colour of the place under a point of the image."""
     dx, dy, dz = ray(camera, px, py)
     eye = camera.position
     kind, depth, nx, ny, nz = hit(place, eye, dx, dy, dz)
@@ -202,8 +202,8 @@ def structure(
 
 
 @inlined
-def picture_colour(p: np.ndarray, u: float, v: float) -> tuple[float, float, float]:
-    """Bilinear look-up in a picture; u and v are 0..1 across it."""
+def image_colour(p: np.ndarray, u: float, v: float) -> tuple[float, float, float]:
+    """Bilinear look-up in an image; u and v are 0..1 across it."""
     height, width = p.shape[0], p.shape[1]
     u = min(max(u * width - 0.5, 0.0), width - 1.001)
     v = min(max(v * height - 0.5, 0.0), height - 1.001)
@@ -242,9 +242,9 @@ def paint(
             if f >= 0:
                 r, g, b = surface_colour(drawn, lamps, maps, camera.position, f, px, py)
             elif place.mode == 2:
-                q = place.picture_place
+                q = place.image_place
                 u, v = q[0] + px / width * q[2], q[1] + py / height * q[2]
-                r, g, b = picture_colour(place.picture, u, v)
+                r, g, b = image_colour(place.image, u, v)
             else:
                 open_, lit = ground[y // step, x // step, 0], ground[y // step, x // step, 1]
                 r, g, b = structure(place, drawn, lamps, camera, px, py, open_, lit)

@@ -57,7 +57,7 @@ def crop_shot(
     size: tuple[int, int],
     fps: float,
 ) -> Shot | None:
-    """A square cut out of a larger picture, steady over the clip, around one person.
+    """A square cut out of a larger image, steady over the clip, around one person.
 
     Args:
         rng: source of chance.
@@ -77,7 +77,7 @@ def crop_shot(
     away = np.array([np.cos(turn) * np.cos(rise), np.sin(turn) * np.cos(rise), np.sin(rise)])
     start = middle + distance * away
     start[2] = np.clip(start[2], 0.25, 3.2)
-    # The person is not in the middle of the large picture: the crop sees it from the side.
+    # The person is not in the middle of the large image: the crop sees it from the side.
     # Nearby it does less so, or else heads and hands are drawn out as no lens does it.
     aside = 0.3 * min(1.0, distance / 2.5) * (rng.random() < 0.7)
     aim = middle + distance * aside * rng.standard_normal(3) * [1, 1, 0.4]
@@ -114,13 +114,13 @@ def frame_shot(
     size: tuple[int, int],
     fps: float,
 ) -> Shot:
-    """The whole picture of a robot's, a phone's, a desk's or a ceiling's camera.
+    """The whole image of a robot's, a phone's, a desk's or a ceiling's camera.
 
     Args:
         rng: source of chance.
         middles: a point in the trunk of each person, world; may be empty.
         frames: how many.
-        size: width and height of the picture, pixels.
+        size: width and height of the image, pixels.
         fps: frames per second.
     """
     width, height = size

@@ -166,9 +166,9 @@ def light_maps(
     key = np.zeros((1, key_size, key_size), np.float32)
     sky = np.zeros((len(sky_matrix), sky_size, sky_size), np.float32)
     screen = np.empty_like(vertices)
-    for matrix, picture in zip((*key_matrix, *sky_matrix), (*key, *sky), strict=True):
+    for matrix, image in zip((*key_matrix, *sky_matrix), (*key, *sky), strict=True):
         _transform(vertices, matrix, screen)
-        draw_depth(screen, faces, picture)
+        draw_depth(screen, faces, image)
     return LightMaps(key, key_matrix, sky, sky_matrix)
 
 

@@ -1,7 +1,7 @@
 """Kernels that find what is seen where: a z-buffer of triangle numbers, and depth maps of lights.
 
 A pixel is covered when its centre (x + 0.5, y + 0.5) lies in a triangle. 1 / depth is linear on
-the picture, so it is what the buffer holds: larger is nearer, zero is nothing.
+the image, so it is what the buffer holds: larger is nearer, zero is nothing.
 """
 
 import math
@@ -97,7 +97,7 @@ def draw_depth(screen: np.ndarray, faces: np.ndarray, nearness: np.ndarray) -> N
 def barycentric(
     screen: np.ndarray, i: int, j: int, k: int, px: float, py: float
 ) -> tuple[float, float, float, float]:
-    """Weights of three corners at a point of the picture, right in space, and the depth there."""
+    """Weights of three corners at a point of the image, right in space, and the depth there."""
     x0, y0, x1, y1 = screen[i, 0], screen[i, 1], screen[j, 0], screen[j, 1]
     x2, y2 = screen[k, 0], screen[k, 1]
     inverse = 1.0 / ((x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0))

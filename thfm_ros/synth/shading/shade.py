@@ -146,7 +146,7 @@ def facing_normal(
 def surface_colour(
     drawn: Drawn, lamps: Lamps, maps: LightMaps, eye: np.ndarray, f: int, px: float, py: float
 ) -> tuple[float, float, float]:
-    """Linear colour of triangle ``f`` under the point (px, py) of the picture."""
+    """Linear colour of triangle ``f`` under the point (px, py) of the image."""
     i, j, k = drawn.faces[f, 0], drawn.faces[f, 1], drawn.faces[f, 2]
     a, b, c, _ = barycentric(drawn.screen, i, j, k, px, py)
     x, y, z = mixed(drawn.vertices, i, j, k, a, b, c)

@@ -1,4 +1,4 @@
-"""Pictures without people, to stand behind people, in front of them, or alone."""
+"""Images without people, to stand behind people, in front of them, or alone."""
 
 import itertools
 from pathlib import Path
@@ -17,7 +17,7 @@ BUSY = 0.4
 """Share of the backgrounds with writing, windows, shelves and the like."""
 
 PATCHED = 0.15
-"""Share of the backgrounds that are four to sixteen pictures side by side: more edges, smaller."""
+"""Share of the backgrounds that are four to sixteen images side by side: more edges, smaller."""
 
 
 class Backgrounds:
@@ -29,19 +29,19 @@ class Backgrounds:
     def draw(
         self, rng: np.random.Generator, width: int, height: int
     ) -> Float32[np.ndarray, "h w 3"]:
-        """A random part of a random picture, sometimes two of them side by side, 0..255."""
+        """A random part of a random image, sometimes two of them side by side, 0..255."""
         patched = rng.random() < PATCHED
-        picture = self._patchwork(rng, width, height) if patched else self._part(rng, width, height)
+        image = self._patchwork(rng, width, height) if patched else self._part(rng, width, height)
         if rng.random() < 0.2:
             other = self._part(rng, width, height)
             if rng.random() < 0.5:
                 cut = int(rng.uniform(0.2, 0.8) * width)
-                picture[:, cut:] = other[:, cut:]
+                image[:, cut:] = other[:, cut:]
             else:
                 cut = int(rng.uniform(0.2, 0.8) * height)
-                picture[cut:] = other[cut:]
+                image[cut:] = other[cut:]
         tint = rng.uniform(0.6, 1.3) * np.exp(rng.normal(0, 0.08, 3))
-        tinted = np.clip(picture * tint, 0, 255).astype(np.float32)
+        tinted = np.clip(image * tint, 0, 255).astype(np.float32)
         if rng.random() < BUSY:
             draw_facades(rng, tinted)
         if rng.random() < STICKS:
@@ -49,12 +49,12 @@ class Backgrounds:
         return tinted
 
     def _patchwork(self, rng: np.random.Generator, width: int, height: int) -> np.ndarray:
-        picture = np.empty((height, width, 3), np.uint8)
+        image = np.empty((height, width, 3), np.uint8)
         rows = _cuts(rng, height)
         for top, bottom in itertools.pairwise(rows):
             for left, right in itertools.pairwise(_cuts(rng, width)):
-                picture[top:bottom, left:right] = self._part(rng, right - left, bottom - top)
-        return picture
+                image[top:bottom, left:right] = self._part(rng, right - left, bottom - top)
+        return image
 
     def _part(self, rng: np.random.Generator, width: int, height: int) -> np.ndarray:
         whole = self._stack[rng.integers(len(self._stack))]

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-Picture = UInt8[np.ndarray, "h w 3"]
-Motif = Callable[[np.random.Generator, Picture], None]
+RgbImage = UInt8[np.ndarray, "h w 3"]
+Motif = Callable[[np.random.Generator, RgbImage], None]
 LETTERS = np.array(list("ABCDEFGHIKLMNOPRSTUVWXYZabcdeghiknoprstuvwz0123456789&.-%"))
 FONTS = (
     cv2.FONT_HERSHEY_SIMPLEX,
@@ -21,16 +21,16 @@ FONTS = (
 )
 
 
-def draw_facades(rng: np.random.Generator, picture: Float32[np.ndarray, "h w 3"]) -> None:
-    """Paint one to four busy patches into ``picture``, 0..255."""
-    h, w = picture.shape[:2]
+def draw_facades(rng: np.random.Generator, image: Float32[np.ndarray, "h w 3"]) -> None:
+    """Paint one to four busy patches into ``image``, 0..255."""
+    h, w = image.shape[:2]
     for _ in range(int(rng.integers(1, 5))):
         height = int(h * rng.uniform(0.15, 0.9))
         width = int(np.clip(height * np.exp(rng.normal(0.3, 0.5)), 12, w))
         height = max(height, 12)
         y = rng.integers(-height // 4, h - height // 2)
         x = rng.integers(-width // 4, w - width // 2)
-        patch = picture[max(y, 0) : y + height, max(x, 0) : x + width]
+        patch = image[max(y, 0) : y + height, max(x, 0) : x + width]
         if min(patch.shape[:2]) >= 8:
             painted, share = patch.astype(np.uint8), rng.uniform(0.6, 1)
             MOTIFS[rng.integers(len(MOTIFS))](rng, painted)
@@ -44,7 +44,7 @@ def _colour(rng: np.random.Generator) -> list[float]:
     return found
 
 
-def _writing(rng: np.random.Generator, patch: Picture) -> None:
+def _writing(rng: np.random.Generator, patch: RgbImage) -> None:
     """Lines of letters, on a board or on what is there."""
     h, w = patch.shape[:2]
     if rng.random() < 0.6:
@@ -59,7 +59,7 @@ def _writing(rng: np.random.Generator, patch: Picture) -> None:
         cv2.putText(patch, word, (x, y), font, size, ink, thick, cv2.LINE_AA)
 
 
-def _windows(rng: np.random.Generator, patch: Picture) -> None:
+def _windows(rng: np.random.Generator, patch: RgbImage) -> None:
     """A wall with rows of windows, some of them bright."""
     h, w = patch.shape[:2]
     if rng.random() < 0.7:
@@ -73,7 +73,7 @@ def _windows(rng: np.random.Generator, patch: Picture) -> None:
             patch[rows, int(left) : int(left + wide * (1 - gap))] = fill
 
 
-def _shelves(rng: np.random.Generator, patch: Picture) -> None:
+def _shelves(rng: np.random.Generator, patch: RgbImage) -> None:
     """Rows of upright things of all colours: books, bottles, goods, parked cars from afar."""
     h, w = patch.shape[:2]
     high = rng.uniform(6, max(h / 2, 7))
@@ -86,7 +86,7 @@ def _shelves(rng: np.random.Generator, patch: Picture) -> None:
             left += wide + rng.choice([0.0, 1.0])
 
 
-def _blinds(rng: np.random.Generator, patch: Picture) -> None:
+def _blinds(rng: np.random.Generator, patch: RgbImage) -> None:
     """Parallel stripes in any direction."""
     h, w = patch.shape[:2]
     y, x = np.mgrid[:h, :w].astype(np.float32)
@@ -96,7 +96,7 @@ def _blinds(rng: np.random.Generator, patch: Picture) -> None:
     patch[on] = _colour(rng)
 
 
-def _vehicle(rng: np.random.Generator, patch: Picture) -> None:
+def _vehicle(rng: np.random.Generator, patch: RgbImage) -> None:
     """A box with a band of windows and two wheels; letters on some."""
     h, w = patch.shape[:2]
     body = patch[: int(0.88 * h)]
@@ -113,7 +113,7 @@ def _vehicle(rng: np.random.Generator, patch: Picture) -> None:
         cv2.circle(patch, centre, max(1, int(0.06 * h)), _colour(rng), -1, cv2.LINE_AA)
 
 
-def _rubble(rng: np.random.Generator, patch: Picture) -> None:
+def _rubble(rng: np.random.Generator, patch: RgbImage) -> None:
     """Many small things that overlap: leaves, stones, a crowded desk."""
     h, w = patch.shape[:2]
     largest = rng.uniform(3, 0.3 * min(h, w) + 4)

@@ -33,7 +33,7 @@ def similarity(
     *,
     mirrored: bool = False,
 ) -> Float[np.ndarray, "2 3"]:
-    """Mirror, turn and scale a picture (width, height) about its middle, and bring that to a place.
+    """Mirror, turn and scale an image (width, height) about its middle, and bring that to a place.
 
     The first pixel's centre is 0, as OpenCV counts; ``turn`` is in radians.
     """

@@ -1,4 +1,4 @@
-"""What stands in front of people, and where a crop leaves the camera's picture."""
+"""What stands in front of people, and where a crop leaves the camera's image."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ class Occluder:
 
     outline: np.ndarray  # [n 2], pixels of the first frame
     drift: np.ndarray  # [2], pixels per frame
-    fill: np.ndarray  # colour [3] or picture [H W 3]
+    fill: np.ndarray  # colour [3] or image [H W 3]
 
     def covered(self, size: int, frame: int) -> np.ndarray:
         """u8 [size size], 1 where it hides the scene."""
@@ -50,7 +50,7 @@ def _occluder(rng: np.random.Generator, size: int, backgrounds: Backgrounds) -> 
 
 
 def draw_border(rng: np.random.Generator, size: int) -> np.ndarray | None:
-    """Where a crop leaves the camera's picture, for one sample in eight."""
+    """Where a crop leaves the camera's image, for one sample in eight."""
     if rng.random() > 0.125:
         return None
     depth, border = int(rng.uniform(0.04, 0.35) * size), np.zeros((size, size), bool)

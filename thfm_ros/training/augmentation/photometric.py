@@ -1,4 +1,4 @@
-"""What cameras, lamps and codecs do to a picture: drawn once per clip, applied to each frame."""
+"""What cameras, lamps and codecs do to an image: drawn once per clip, applied to each frame."""
 
 from dataclasses import dataclass
 
@@ -65,10 +65,10 @@ def _motion(rng: np.random.Generator) -> np.ndarray:
 
 
 def apply_photometric(
-    picture: Float32[np.ndarray, "h w 3"], p: Photometric, rng: np.random.Generator
+    image: Float32[np.ndarray, "h w 3"], p: Photometric, rng: np.random.Generator
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Apply to one picture in 0..255; ``rng`` makes the noise, which differs per frame."""
-    x = np.clip(picture * (1 / 255), 0, 1) ** p.gamma
+    """Apply to one image in 0..255; ``rng`` makes the noise, which differs per frame."""
+    x = np.clip(image * (1 / 255), 0, 1) ** p.gamma
     x = ((x - 0.45) * p.contrast + 0.45 + p.brightness) * p.gain
     if p.saturation != 1:
         grey = x.mean(2, keepdims=True)
@@ -91,8 +91,8 @@ def apply_photometric(
     return _through_jpeg(out, p.jpeg) if p.jpeg else out
 
 
-def _through_jpeg(picture: np.ndarray, quality: int) -> np.ndarray:
-    encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+def _through_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
+    encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     decoded: np.ndarray | None = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
     assert decoded is not None  # it was encoded just now
     return decoded

@@ -15,9 +15,9 @@ Points = list[tuple[float, float]]
 """In units of the thing's height: x from its middle, y from its top down."""
 
 
-def draw_sticks(rng: np.random.Generator, picture: Float32[np.ndarray, "h w 3"]) -> None:
-    """Draw one to three things into ``picture``, 0..255."""
-    h, w = picture.shape[:2]
+def draw_sticks(rng: np.random.Generator, image: Float32[np.ndarray, "h w 3"]) -> None:
+    """Draw one to three things into ``image``, 0..255."""
+    h, w = image.shape[:2]
     for _ in range(int(rng.integers(1, 4))):
         tall = h * float(np.exp(rng.uniform(np.log(0.12), np.log(0.9))))
         at = rng.uniform(0, w), rng.uniform(-0.1, 1) * h - 0.3 * tall
@@ -27,7 +27,7 @@ def draw_sticks(rng: np.random.Generator, picture: Float32[np.ndarray, "h w 3"])
         lines = THINGS[rng.integers(len(THINGS))](rng)
         for line in lines:
             pixels = (np.array(line) * tall + at).round().astype(np.int32)
-            cv2.polylines(picture, [pixels], False, colour.tolist(), thick, cv2.LINE_AA)
+            cv2.polylines(image, [pixels], False, colour.tolist(), thick, cv2.LINE_AA)
 
 
 def _tripod(rng: np.random.Generator) -> list[Points]:

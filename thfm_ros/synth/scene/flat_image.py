@@ -1,4 +1,4 @@
-"""Flat pictures to stand behind people: views of a panorama, and piles of "dead leaves".
+"""Flat images to stand behind people: views of a panorama, and piles of "dead leaves".
 
 Shapes of every size thrown on top of each other have the statistics of real scenes (edges at all
 scales, occlusion), and no photograph is needed.
@@ -13,11 +13,11 @@ from thfm_ros.synth.primitives.texture import SIZE, any_colour, cloth, surface
 from thfm_ros.synth.shading.light import random_lighting
 
 HEIGHT, WIDTH = 192, 256
-POOL = 6  # textures per picture
-Picture = Float32[np.ndarray, "h w 3"]
+POOL = 6  # textures per image
+RgbImage = Float32[np.ndarray, "h w 3"]
 
 
-def random_picture(rng: np.random.Generator, lights: tuple[Light, ...]) -> Picture:
+def random_image(rng: np.random.Generator, lights: tuple[Light, ...]) -> RgbImage:
     """A backdrop of linear light, 0..1."""
     panorama = random_lighting(rng, lights).panorama
     if rng.random() < 0.33:
@@ -25,7 +25,7 @@ def random_picture(rng: np.random.Generator, lights: tuple[Light, ...]) -> Pictu
     return dead_leaves(rng, panorama)
 
 
-def perspective(rng: np.random.Generator, panorama: Picture, height: int, width: int) -> Picture:
+def perspective(rng: np.random.Generator, panorama: RgbImage, height: int, width: int) -> RgbImage:
     """What a camera sees of a panorama, any direction near the horizon, exposed to 0..1."""
     half = np.tan(np.radians(rng.uniform(25, 80)) / 2)
     y, x = np.mgrid[:height, :width]
@@ -46,8 +46,8 @@ def perspective(rng: np.random.Generator, panorama: Picture, height: int, width:
 
 
 def dead_leaves(
-    rng: np.random.Generator, panorama: Picture, height: int = HEIGHT, width: int = WIDTH
-) -> Picture:
+    rng: np.random.Generator, panorama: RgbImage, height: int = HEIGHT, width: int = WIDTH
+) -> RgbImage:
     """Ellipses, boxes, polygons and strokes of power-law sizes over a textured ground."""
     pool = [surface(rng) if rng.random() < 0.6 else cloth(rng, 0.4) for _ in range(POOL)]
     ground = rng.random() < 0.7
@@ -66,8 +66,8 @@ def dead_leaves(
 
 
 def _fill(
-    rng: np.random.Generator, pool: list[Picture], panorama: Picture, height: int, width: int
-) -> Picture:
+    rng: np.random.Generator, pool: list[RgbImage], panorama: RgbImage, height: int, width: int
+) -> RgbImage:
     """What a shape is made of: a colour, a texture, a view; lit unevenly."""
     choice = rng.random()
     if choice < 0.35:
@@ -108,7 +108,7 @@ def _leaf(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 def _tiled(
-    rng: np.random.Generator, pool: list[Picture], height: int, width: int
+    rng: np.random.Generator, pool: list[RgbImage], height: int, width: int
 ) -> Float32[np.ndarray, "h w 3"]:
     """One of the textures turned, scaled and repeated over an area."""
     texture = pool[rng.integers(len(pool))]

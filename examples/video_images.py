@@ -1,29 +1,29 @@
 #!/usr/bin/env python3
-"""Write frames of a video as pictures, for annotate_with_mediapipe.py and `thfm evaluate`.
+"""Write frames of a video as images, for annotate_with_mediapipe.py and `thfm evaluate`.
 
-python examples/video_pictures.py pose_squats.mp4 squats            # squats/00000.png ...
-python examples/video_pictures.py pose_1.mp4 dancer --every 2
+python examples/video_images.py pose_squats.mp4 squats            # squats/00000.png ...
+python examples/video_images.py pose_1.mp4 dancer --every 2
 """
 
 import argparse
 from itertools import islice
 from pathlib import Path
 
-from thfm_ros.media.video import Video, VideoError, fitted, write_picture
+from thfm_ros.media.video import Video, VideoError, fitted, write_image
 
 
 def main() -> None:
-    """Write the pictures."""
+    """Write the images."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("video", type=Path)
-    parser.add_argument("out", type=Path, help="folder of the pictures")
+    parser.add_argument("out", type=Path, help="folder of the images")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="leave out all others")
     parser.add_argument("--side", type=int, default=640, help="longer side, pixels")
     options = parser.parse_args()
     try:
-        print(f"{options.out}: {write(options)} pictures")
+        print(f"{options.out}: {write(options)} images")
     except VideoError as error:
         parser.error(str(error))
 
@@ -37,7 +37,7 @@ def write(options: argparse.Namespace) -> int:
         height, width = frame.rgb.shape[:2]
         scale = options.side / max(height, width)
         rgb = fitted(frame.rgb, (round(width * scale), round(height * scale)))
-        write_picture(options.out / f"{frame.index:05d}.png", rgb)
+        write_image(options.out / f"{frame.index:05d}.png", rgb)
         written += 1
     return written
 
