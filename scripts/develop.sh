@@ -1,26 +1,30 @@
 #!/usr/bin/env bash
-# Let the installed package use the Python modules of this source tree, so that an edit counts at
-# once; thfm_ros.msg and thfm_ros.srv stay the built ones. In the environment's shell:
+# Make the installed package use the Python modules of this source tree, so that edits take effect
+# without a new installation; thfm_ros.msg and thfm_ros.srv remain the built ones.
 #   pip install --no-deps . && scripts/develop.sh
-# To go back: pip install --no-deps --force-reinstall .
+#   PYTHON=.venv/bin/python scripts/develop.sh       another interpreter than python3 of the PATH
+# To undo it: pip install --no-deps --force-reinstall .
 set -euo pipefail
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+source_tree=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 python=${PYTHON:-python3}
-# From /, so that the source tree in the current folder does not hide the installed package.
-built=$(cd / && "$python" -c 'import pathlib, importlib.util as u
+# The interpreter is started from another folder below, so a relative path is made absolute first.
+# Links are kept: the interpreter of a virtual environment is a link.
+[[ $python != */* ]] || python=$(cd "$(dirname "$python")" && pwd)/$(basename "$python")
+# Started from /, since a source tree in the current folder would hide the installed package.
+installed=$(cd / && "$python" -c 'import pathlib, importlib.util as u
 print(pathlib.Path(u.find_spec("thfm_ros.msg").origin).parents[1])' 2>/dev/null) || {
-  echo "thfm_ros.msg is not installed for $(command -v "$python") ($("$python" --version))." >&2
-  echo "Install it once: pip install --no-deps $here" >&2
+  echo "thfm_ros.msg is not installed for $python ($("$python" --version))." >&2
+  echo "Install it first: $python -m pip install --no-deps $source_tree" >&2
   exit 1
 }
-# Only what was built stays, and no links: pip would write through them into the sources.
-find "$built" -mindepth 1 -maxdepth 1 ! -name msg ! -name srv ! -name '*.so' -exec rm -rf {} +
-cat > "$built/__init__.py" <<EOF
-"""Written by scripts/develop.sh: modules come from the source tree, messages from here."""
+# Only the built files remain. No links: pip would write through them into the source tree.
+find "$installed" -mindepth 1 -maxdepth 1 ! -name msg ! -name srv ! -name '*.so' -exec rm -rf {} +
+cat > "$installed/__init__.py" <<PYTHON_MODULE
+"""Written by scripts/develop.sh: modules come from the source tree, messages from this folder."""
 
-__file__ = __loader__.path = "$here/thfm_ros/__init__.py"
-__path__.insert(0, "$here/thfm_ros")
+__file__ = __loader__.path = "$source_tree/thfm_ros/__init__.py"
+__path__.insert(0, "$source_tree/thfm_ros")
 with open(__file__) as _source:
     exec(compile(_source.read(), __file__, "exec"))
-EOF
-echo "$built uses the sources in $here/thfm_ros"
+PYTHON_MODULE
+echo "$installed uses the modules in $source_tree/thfm_ros"

@@ -156,8 +156,8 @@ def test_the_skeleton_describes_itself() -> None:
     assert tuple(info.joint_names) == JOINT_NAMES
     bones = list(zip(info.bone_parents, info.bone_children, strict=True))
     assert bones == [(int(a), int(b)) for a, b in BONES]
-    assert [int(twin) for twin in info.twins] == [int(twin) for twin in FLIP_PAIRS]
-    assert info.joint_names[info.twins[Joint.LEFT_KNEE]] == "right_knee"
+    assert [int(joint) for joint in info.flip_pairs] == [int(joint) for joint in FLIP_PAIRS]
+    assert info.joint_names[info.flip_pairs[Joint.LEFT_KNEE]] == "right_knee"
 
 
 def test_a_checkpoint_with_other_joints_claims_no_bones() -> None:

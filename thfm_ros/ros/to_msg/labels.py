@@ -50,5 +50,5 @@ def skeleton_info(card: ModelCard, header: Header) -> SkeletonInfo:
     if card.joint_names == JOINT_NAMES:
         info.bone_parents = [int(parent) for parent, _ in BONES]
         info.bone_children = [int(child) for _, child in BONES]
-        info.twins = [int(twin) for twin in FLIP_PAIRS]
+        info.flip_pairs = [int(joint) for joint in FLIP_PAIRS]
     return info
