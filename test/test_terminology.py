@@ -93,7 +93,7 @@ VAGUE = ("the same", "so long", "so much", "look", "looks", "looked at", "believ
 """Refused in a parameter's text, which `ros2 param describe` prints without its neighbours."""
 
 ALLOWED = {
-    ("thfm_ros/model/prompts.py", "look"): "name of a tensor in released weights",
+    ("thfm_ros/model/heads.py", "look"): "name of a tensor in released weights",
     ("*", "held_out"): "held-out data is the field's term",
     ("*", "heldout"): "held-out data is the field's term",
     ("*", "look_at"): "the camera matrix of computer graphics",
@@ -212,8 +212,10 @@ def test_no_retired_word_is_left(root: Path) -> None:
 def test_the_text_of_a_parameter_stands_alone(root: Path) -> None:
     texts = {parameter.name: parameter.doc for parameter in parameters()}
     for path in sorted((root / "launch").glob("*.py")):
-        described = re.findall(r'description=((?:\s*"[^"]*")+)', path.read_text("utf-8"))
-        texts |= {f"{path.name}, argument {n}": text for n, text in enumerate(described, start=1)}
+        # Name of an argument: its default and its description.
+        argument = re.findall(r'"(\w+)": \("[^"]*", "([^"]*)"\)', path.read_text("utf-8"))
+        assert argument, f"{path} declares no argument in this form any more"
+        texts |= {f"{path.name}: {name}": text for name, text in argument}
     vague = re.compile(rf"\b({'|'.join(VAGUE)})\b", re.IGNORECASE)
     found = {name: match[0] for name, text in texts.items() if (match := vague.search(text))}
     assert found == {}, "say what it is, without reference to other parameters"
