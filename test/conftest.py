@@ -44,7 +44,13 @@ def _modules(folder: Path) -> dict[str, bytes]:
 
 # Array shapes in the signatures of these modules are checked while tests run. Not torch's: the
 # checker breaks torch.export. Before anything imports them.
-SHAPED = ("contract", "geometry", "region", "window", "track", "draw", "joints")
+SHAPED = (
+    *("contract", "geometry", "media.drawing"),
+    *("perception.crop_region", "perception.frame_window"),
+    *("perception.keypoints", "perception.tracking"),
+)
+for name in SHAPED:
+    assert (ROOT / "thfm_ros" / (name.replace(".", "/") + ".py")).is_file(), f"no {name} to check"
 if importlib.util.find_spec("beartype") is not None:
     install_import_hook([f"thfm_ros.{name}" for name in SHAPED], "shape_checks.check")
 

@@ -1,11 +1,14 @@
-"""The shape of the house: which way imports point, how long a file may be, what is not there."""
+"""Rules of the layout: which way imports point, how long files and functions may be."""
 
 import ast
 import functools
+import graphlib
 import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "thfm_ros"
@@ -42,17 +45,15 @@ ROS = frozenset(
     | {"ament_index_python", "launch", "launch_ros"}
 )
 HEAVY = frozenset({"torch", "onnx", "onnxruntime", "diffusers", "transformers"})
-
-
 NETWORKS = frozenset({"model", "engine", "genception", "ros", "commands"}) | TRAINING_SIDE
-"""Who may use them; the rest of the core is numpy and OpenCV."""
+"""Parts that may import HEAVY libraries; the rest needs only numpy and OpenCV."""
 VAGUE = frozenset({"utils", "util", "helpers", "common", "misc", "registry", "factory"})
 PROGRAMS = frozenset({"commands", "ros/demo", "ros/benchmark"})
-"""Folders of programs, which may print."""
+"""Folders of command-line programs, which may print."""
 
 
 def name_of(path: Path) -> str:
-    """The part of the package that a file belongs to: "engine", "pipeline" ..."""
+    """The folder or module right below the package: "engine", "pipeline" ..."""
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
@@ -100,9 +101,9 @@ def own_imports(path: Path) -> set[str]:
 
 
 def broken_by(rule: Callable[[Path], object]) -> dict[str, object]:
-    """What is wrong, by file; empty if nothing is."""
+    """What breaks the rule, by file; empty if nothing does."""
     found = {str(path.relative_to(PACKAGE)): rule(path) for path in MODULES}
-    return {name: wrong for name, wrong in found.items() if wrong}
+    return {name: broken for name, broken in found.items() if broken}
 
 
 def test_every_module_has_a_layer_and_every_layer_a_module() -> None:
@@ -127,7 +128,19 @@ def test_imports_point_downwards() -> None:
     assert broken_by(upward_in_synth) == {}
 
 
-def test_only_the_ros_folder_knows_ros() -> None:
+def test_no_two_parts_import_each_other_in_a_circle() -> None:
+    uses: dict[str, set[str]] = {}
+    for path in MODULES:
+        parts = own_imports(path) - {"__version__", "msg", "srv", name_of(path)}
+        uses.setdefault(name_of(path), set()).update(parts)
+    uses.pop("__init__")
+    try:
+        graphlib.TopologicalSorter(uses).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(f"circular imports: {' <- '.join(error.args[1])}")
+
+
+def test_only_the_ros_folder_imports_ros() -> None:
     def ros(path: Path) -> set[str]:
         if name_of(path) == "ros":
             return set()
@@ -149,7 +162,7 @@ def test_the_core_needs_no_network_library() -> None:
     assert broken_by(lambda p: name_of(p) not in NETWORKS and HEAVY & outer_imports(p)) == {}
 
 
-def test_every_module_can_be_read_in_one_sitting() -> None:
+def test_no_module_is_longer_than_300_lines() -> None:
     def too_long(path: Path) -> int:
         lines = len(path.read_text(encoding="utf-8").splitlines())
         return lines if lines > 300 else 0
@@ -157,7 +170,7 @@ def test_every_module_can_be_read_in_one_sitting() -> None:
     assert broken_by(too_long) == {}, "split by what changes together"
 
 
-def test_every_function_fits_on_a_screen() -> None:
+def test_no_function_is_longer_than_40_lines() -> None:
     def too_long(path: Path) -> dict[str, int]:
         functions = [
             node
@@ -171,16 +184,16 @@ def test_every_function_fits_on_a_screen() -> None:
 
 
 def _body_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
-    """Lines without signature and docstring: those tell, they do not do."""
+    """Lines of the body, without signature and docstring."""
     body = node.body[1:] if ast.get_docstring(node) is not None else node.body
     return (node.end_lineno or 0) - body[0].lineno + 1 if body else 0
 
 
-def test_every_module_begins_with_its_reason() -> None:
+def test_every_module_has_a_docstring() -> None:
     assert broken_by(lambda path: ast.get_docstring(tree(path)) is None) == {}
 
 
-def test_no_module_is_called_after_nothing_or_after_a_standard_one() -> None:
+def test_no_module_has_a_vague_name_or_that_of_a_standard_one() -> None:
     def badly_named(path: Path) -> bool:
         # Imports are absolute, so only the names right under the package could be confusing.
         standard = path.parent == PACKAGE and path.stem in sys.stdlib_module_names
