@@ -19,8 +19,8 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import QoSProfile
 
 from thfm_ros.msg import BodyArray
-from thfm_ros.ros.benchmark.measurement import Measured, Phase
-from thfm_ros.ros.benchmark.runner import Bench
+from thfm_ros.ros.benchmark.measurement import Measurement, Scenario
+from thfm_ros.ros.benchmark.runner import BenchmarkRunner
 
 FRAMES = int(os.environ.get("THFM_ENDURANCE_FRAMES", "300"))
 CAPACITY_HZ = 25.0  # a look at the crop each frame; those at the whole frame happen beside
@@ -31,33 +31,33 @@ pytestmark = [pytest.mark.ros, pytest.mark.timeout(300 + FRAMES / 10)]
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[Bench]:
+def bench(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[BenchmarkRunner]:
     slow_node = [sys.executable, str(root / "test" / "support" / "slow_node.py")]
     before = dict(os.environ)
     os.environ["PYTHONPATH"] = str(root / "test" / "support")
-    with Bench(tmp_path_factory.mktemp("bench"), node=slow_node) as bench:
+    with BenchmarkRunner(tmp_path_factory.mktemp("bench"), node=slow_node) as bench:
         yield bench
     os.environ.clear()
     os.environ.update(before)
 
 
 @pytest.fixture(scope="module")
-def alone(bench: Bench) -> Measured:
+def alone(bench: BenchmarkRunner) -> Measurement:
     """Nearly at the capacity, with one reader."""
     return bench.measure(phase(0.8 * CAPACITY_HZ))
 
 
-def phase(rate_hz: float, seconds: float = 2.0, **more: Any) -> Phase:
-    return Phase(**{"subject": "thfm", "rate_hz": rate_hz, "seconds": seconds, **SMALL, **more})
+def phase(rate_hz: float, seconds: float = 2.0, **more: Any) -> Scenario:
+    return Scenario(**{"subject": "thfm", "rate_hz": rate_hz, "seconds": seconds, **SMALL, **more})
 
 
-def step_ms(measured: Measured) -> float:
+def step_ms(measured: Measurement) -> float:
     return 1e3 / measured.skeleton.results_per_s
 
 
 @pytest.mark.parametrize("factor", [2, 5, 10])
 def test_overload_makes_results_fewer_never_older(
-    bench: Bench, alone: Measured, factor: int
+    bench: BenchmarkRunner, alone: Measurement, factor: int
 ) -> None:
     under_load = bench.measure(phase(factor * CAPACITY_HZ))
 
@@ -69,7 +69,7 @@ def test_overload_makes_results_fewer_never_older(
     assert dropped > 0.3 * under_load.skeleton.sent, under_load.losses
 
 
-def test_memory_is_flat_over_many_frames(bench: Bench, alone: Measured) -> None:
+def test_memory_is_flat_over_many_frames(bench: BenchmarkRunner, alone: Measurement) -> None:
     rate_hz = 3 * CAPACITY_HZ
     settled = bench.measure(phase(rate_hz))
 
@@ -115,7 +115,7 @@ def _spin(executor: SingleThreadedExecutor) -> None:
         executor.spin()
 
 
-def test_a_slow_reader_holds_nobody_up(bench: Bench, alone: Measured) -> None:
+def test_a_slow_reader_holds_nobody_up(bench: BenchmarkRunner, alone: Measurement) -> None:
     with readers(1, slow_s=0.5) as got:
         beside = bench.measure(phase(0.8 * CAPACITY_HZ))
 
@@ -124,7 +124,7 @@ def test_a_slow_reader_holds_nobody_up(bench: Bench, alone: Measured) -> None:
     assert beside.skeleton.p50_ms < 2 * step_ms(alone) + SLACK_MS
 
 
-def test_twenty_readers_get_every_result(bench: Bench, alone: Measured) -> None:
+def test_twenty_readers_get_every_result(bench: BenchmarkRunner, alone: Measurement) -> None:
     with readers(20) as got:
         beside = bench.measure(phase(0.8 * CAPACITY_HZ))
 
@@ -132,7 +132,9 @@ def test_twenty_readers_get_every_result(bench: Bench, alone: Measured) -> None:
     assert beside.skeleton.results_per_s > 0.5 * alone.skeleton.results_per_s
 
 
-def test_readers_that_come_and_go_leave_nothing_behind(bench: Bench, alone: Measured) -> None:
+def test_readers_that_come_and_go_leave_nothing_behind(
+    bench: BenchmarkRunner, alone: Measurement
+) -> None:
     ending = threading.Event()
     visits = 0
 
@@ -158,10 +160,10 @@ def test_readers_that_come_and_go_leave_nothing_behind(bench: Bench, alone: Meas
 
 @pytest.mark.slow
 def test_the_shipped_network_keeps_its_memory_flat(tmp_path: Path) -> None:
-    with Bench(tmp_path) as bench:
-        settled = bench.measure(Phase(subject="thfm", rate_hz=60.0, seconds=20.0))
+    with BenchmarkRunner(tmp_path) as bench:
+        settled = bench.measure(Scenario(subject="thfm", rate_hz=60.0, seconds=20.0))
         frames = max(FRAMES, 1000)
-        after = bench.measure(Phase(subject="thfm", rate_hz=60.0, seconds=frames / 60.0))
+        after = bench.measure(Scenario(subject="thfm", rate_hz=60.0, seconds=frames / 60.0))
 
     assert after.skeleton.results > 0
     assert after.peak_rss_mb < settled.peak_rss_mb + 20, (settled.peak_rss_mb, after.peak_rss_mb)

@@ -1,7 +1,7 @@
-"""`thfm benchmark node | flops | synth`: what it costs, measured.
+"""`thfm benchmark node | flops | synth`: measure latency, operations or throughput.
 
-Each kind has a module of its own, imported only when it is asked for; `node` needs ROS 2, the
-others do not.
+Each kind of benchmark is a module, imported only when it is chosen; `node` needs ROS 2, the others
+do not.
 """
 
 import argparse
@@ -22,36 +22,36 @@ KINDS: dict[str, tuple[str, str]] = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command's arguments; those of each kind come from its module."""
-    kinds = "\n".join(f"  {name:<6} {what}" for name, (_, what) in KINDS.items())
+    kinds = "\n".join(f"  {name:<6} {description}" for name, (_, description) in KINDS.items())
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = f"kinds:\n{kinds}\n\n`thfm benchmark KIND --help` tells more."
+    parser.epilog = f"kinds:\n{kinds}\n\n`thfm benchmark KIND --help` lists the options of a kind."
     parser.add_argument("kind", choices=tuple(KINDS), metavar="KIND", help=", ".join(KINDS))
-    parser.add_argument("options", nargs=argparse.REMAINDER, help="of that kind")
+    parser.add_argument("options", nargs=argparse.REMAINDER, help="options of that kind")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Hand over to the module of the kind; its exit code.
+    """Run the benchmark of that kind; its exit code.
 
     Raises:
-        PerceptionError: what it measures is not installed.
+        PerceptionError: a package that it needs is not installed.
     """
-    name, what = KINDS[args.kind]
+    name, description = KINDS[args.kind]
     try:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
-        raise PerceptionError(_cure(args.kind, error)) from error
-    parser = argparse.ArgumentParser(prog=f"thfm benchmark {args.kind}", description=what)
+        raise PerceptionError(_install_hint(args.kind, error)) from error
+    parser = argparse.ArgumentParser(prog=f"thfm benchmark {args.kind}", description=description)
     module.add_arguments(parser)
     return int(module.run(parser.parse_args(args.options)))
 
 
-def _cure(kind: str, error: ModuleNotFoundError) -> str:
-    """What to do about a missing module."""
-    trouble = f"`thfm benchmark {kind}` needs {error.name}, which is not installed here. "
+def _install_hint(kind: str, error: ModuleNotFoundError) -> str:
+    """Which module is missing, and how to install it."""
+    missing = f"`thfm benchmark {kind}` needs {error.name}, which is not installed. "
     if kind == "node":
-        return trouble + (
+        return missing + (
             "It measures a ROS node: source ROS 2, or pip install -r requirements-ros.txt, then "
             "pip install '.[dev]' (outside the source tree's root, which has no messages)."
         )
     extra = {"flops": "full"}.get(kind, kind)
-    return trouble + f"Install it: pip install '.[{extra}]' in the source folder."
+    return missing + f"Install it: pip install '.[{extra}]' in the source folder."

@@ -1,1 +1,1 @@
-"""`thfm benchmark node`: the node under load, beside a MediaPipe node in the same run."""
+"""`thfm benchmark node`: the node under load, compared with a MediaPipe node in the same run."""

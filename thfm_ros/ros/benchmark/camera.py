@@ -1,7 +1,7 @@
-"""The camera of the benchmark: real images at an exact rate over DDS, from a process of its own.
+"""The simulated camera of the benchmark: publishes real images at an exact rate, in a process.
 
-Orders are those of `Load`; the answer is `Sent`. Each image is stamped just before it is
-published, and published when it is due: a late one does not shift those after it.
+Requests are those of `PublishRequest`; the response is `PublishResult`. Each image is stamped
+just before it is published, at its scheduled time: a late image does not delay the following ones.
 """
 
 import array
@@ -18,18 +18,18 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 
 from thfm_ros.ros.benchmark.clip import people_clip
-from thfm_ros.ros.benchmark.resource_usage import Meter, Usage
-from thfm_ros.ros.benchmark.subprocesses import Answer, BenchmarkError, Order, serve
-from thfm_ros.ros.dds_profile import prepare
+from thfm_ros.ros.benchmark.resource_usage import ResourceUsage, UsageMeter
+from thfm_ros.ros.benchmark.subprocesses import BenchmarkError, Request, Response, serve
+from thfm_ros.ros.dds_profile import prepare_ros_environment
 from thfm_ros.ros.replay.calibration import pinhole
 
 FRAME_ID = "camera_optical_frame"
 FIELD_OF_VIEW_DEG = 60.0
-SETTLE_S = 0.3  # what is under way at the end may arrive
+SETTLE_S = 0.3  # after the last image, for results that are still in flight
 
 
 @dataclass(frozen=True, kw_only=True)
-class Load:
+class PublishRequest:
     """What to publish: ``warmup_s`` that are not counted, then ``seconds`` that are."""
 
     namespace: str  # of the topics image and camera_info
@@ -39,69 +39,74 @@ class Load:
     rate_hz: float
     warmup_s: float
     seconds: float
-    pids: Mapping[str, int]  # processes that are metered while it counts
+    pids: Mapping[str, int]  # processes whose usage is measured while frames are counted
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sent:
-    """What was published."""
+class PublishResult:
+    """Stamps of the published images, and the usage while they were counted."""
 
-    warmup_ns: list[int]  # stamps
+    warmup_ns: list[int]
     counted_ns: list[int]
-    usage: Usage
+    usage: ResourceUsage
 
 
 @dataclass(frozen=True)
-class _Outlet:
+class _Publishers:
     images: Publisher
     infos: Publisher
 
 
 class Camera:
-    """Publishes what it is ordered to."""
+    """Publishes images on request."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._outlets: dict[str, _Outlet] = {}
+        self._publishers: dict[str, _Publishers] = {}
 
-    def handle(self, order: Order) -> Answer:
-        """``{"do": "match" | "send", ...}``, see `Load`."""
-        if order.pop("do") == "match":
-            return {"subscribers": self._outlet(order["namespace"]).images.get_subscription_count()}
-        return asdict(self.send(Load(**order)))
+    def handle(self, request: Request) -> Response:
+        """Answer ``{"command": "count_subscribers" | "publish", ...}``, see `PublishRequest`."""
+        if request.pop("command") == "count_subscribers":
+            images = self._publishers_of(request["namespace"]).images
+            return {"subscribers": images.get_subscription_count()}
+        return asdict(self.publish(PublishRequest(**request)))
 
-    def send(self, load: Load) -> Sent:
-        """Publish all of it; returns when that is done."""
-        outlet = self._outlet(load.namespace)
-        if not outlet.images.get_subscription_count():
-            raise BenchmarkError(f"Nobody subscribes to {load.namespace}/image.")
-        messages = _messages(load.people, load.width, load.height)
-        meter = Meter(load.pids)
-        warmup = round(load.warmup_s * load.rate_hz)
-        count = warmup + round(load.seconds * load.rate_hz)
+    def publish(self, request: PublishRequest) -> PublishResult:
+        """Publish all images of the request; returns when that is done.
+
+        Raises:
+            BenchmarkError: nothing subscribes to the images.
+        """
+        publishers = self._publishers_of(request.namespace)
+        if not publishers.images.get_subscription_count():
+            raise BenchmarkError(f"{request.namespace}/image has no subscriber.")
+        messages = _messages(request.people, request.width, request.height)
+        meter = UsageMeter(request.pids)
+        warmup = round(request.warmup_s * request.rate_hz)
+        count = warmup + round(request.seconds * request.rate_hz)
         stamps: list[int] = []
-        began_ns = time.time_ns()
-        for number in range(count):
-            _sleep_until(began_ns + round(number * 1e9 / load.rate_hz))
-            if number == warmup:
-                meter.begin()
-            stamps.append(_publish(outlet, messages[number % len(messages)], load))
-            if number >= warmup:
-                meter.look()
+        started_ns = time.time_ns()
+        for index in range(count):
+            _sleep_until(started_ns + round(index * 1e9 / request.rate_hz))
+            if index == warmup:
+                meter.start()
+            stamps.append(_publish(publishers, messages[index % len(messages)], request))
+            if index >= warmup:
+                meter.sample_memory()
         # The counted span lasts until the next image would be due.
-        _sleep_until(began_ns + round(count * 1e9 / load.rate_hz))
-        usage = meter.end()
+        _sleep_until(started_ns + round(count * 1e9 / request.rate_hz))
+        usage = meter.stop()
         time.sleep(SETTLE_S)
-        return Sent(warmup_ns=stamps[:warmup], counted_ns=stamps[warmup:], usage=usage)
+        return PublishResult(warmup_ns=stamps[:warmup], counted_ns=stamps[warmup:], usage=usage)
 
-    def _outlet(self, namespace: str) -> _Outlet:
-        if namespace not in self._outlets:
+    def _publishers_of(self, namespace: str) -> _Publishers:
+        if namespace not in self._publishers:
             qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
-            self._outlets[namespace] = _Outlet(
+            self._publishers[namespace] = _Publishers(
                 self._node.create_publisher(Image, f"{namespace}/image", qos),
                 self._node.create_publisher(CameraInfo, f"{namespace}/camera_info", qos),
             )
-        return self._outlets[namespace]
+        return self._publishers[namespace]
 
 
 @lru_cache(maxsize=2)  # a clip of 1280x720 is 216 MB
@@ -115,26 +120,27 @@ def _messages(people: int, width: int, height: int) -> list[Image]:
     return messages
 
 
-def _publish(outlet: _Outlet, image: Image, load: Load) -> int:
-    info = pinhole(load.width, load.height, FIELD_OF_VIEW_DEG)
+def _publish(publishers: _Publishers, image: Image, request: PublishRequest) -> int:
+    """Stamp and publish an image with its camera info; returns the stamp in nanoseconds."""
+    info = pinhole(request.width, request.height, FIELD_OF_VIEW_DEG)
     info.header.frame_id = FRAME_ID
     now_ns = time.time_ns()
     for message in (info, image):
         message.header.stamp.sec, message.header.stamp.nanosec = divmod(now_ns, 10**9)
-    outlet.infos.publish(info)
-    outlet.images.publish(image)
+    publishers.infos.publish(info)
+    publishers.images.publish(image)
     return now_ns
 
 
-def _sleep_until(moment_ns: int) -> None:
-    wait_ns = moment_ns - time.time_ns()
+def _sleep_until(time_ns: int) -> None:
+    wait_ns = time_ns - time.time_ns()
     if wait_ns > 0:
         time.sleep(wait_ns / 1e9)
 
 
 def main() -> None:
-    """Take orders until there are no more."""
-    prepare()
+    """Serve requests until standard input ends."""
+    prepare_ros_environment()
     rclpy.init()
     node = rclpy.create_node("benchmark_camera")
     with contextlib.suppress(KeyboardInterrupt):

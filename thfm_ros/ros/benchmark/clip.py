@@ -1,7 +1,7 @@
-"""Images with one to four people of known size, cut out of the shipped street clip.
+"""Images with one to four people of known size, cropped from the shipped street clip.
 
-The clip's pedestrians are about 100 pixels tall. A benchmark of what runs on robots wants people
-who fill the image: so a window follows each of a few pedestrians, and is enlarged.
+The clip's pedestrians are about 100 pixels tall, but people near a robot fill the image. So a crop
+follows each of a few pedestrians and is enlarged.
 """
 
 from dataclasses import dataclass
@@ -17,66 +17,73 @@ RgbImage = UInt8[np.ndarray, "h w 3"]
 
 CLIP = Path(__file__).resolve().parents[2] / "clips" / "street.mp4"
 LENGTH = 40
-"""Frames cut out for each person."""
-FILL = 0.74
-"""A person's height / that of the image."""
+"""Frames of each pedestrian."""
+HEIGHT_RATIO = 0.74
+"""Height of a person / height of the image."""
 
 
 @dataclass(frozen=True)
-class Walk:
-    """Where one pedestrian of the clip is, from ``first`` on for `LENGTH` frames."""
+class PedestrianTrack:
+    """Where one pedestrian of the clip is, for `LENGTH` frames from ``first_frame`` on."""
 
-    first: int
+    first_frame: int
     height_px: float
-    path: tuple[tuple[int, float, float], ...]  # frame, x, y of the middle
+    keyframes: tuple[tuple[int, float, float], ...]  # frame; x, y of the centre in pixels
 
     def centre(self, frame: int) -> tuple[float, float]:
-        """The middle of the person in a frame of the clip, pixels."""
-        at, x, y = zip(*self.path, strict=True)
-        return float(np.interp(frame, at, x)), float(np.interp(frame, at, y))
+        """The person's centre in a frame of the clip, interpolated, pixels."""
+        frames, x, y = zip(*self.keyframes, strict=True)
+        return float(np.interp(frame, frames, x)), float(np.interp(frame, frames, y))
 
 
-# Those who keep away from the others, the tallest first. Found by the difference from the clip's
-# media image.
-WALKS = (
-    Walk(128, 138, ((128, 371, 470), (147, 363, 447), (158, 336, 427), (169, 256, 407))),
-    Walk(128, 100, ((128, 585, 329), (140, 520, 294), (152, 481, 264), (168, 475, 230))),
-    Walk(40, 110, ((35, 652, 329), (43, 657, 347), (51, 656, 358), (82, 645, 359))),
-    Walk(34, 70, ((30, 208, 208), (42, 165, 202), (56, 110, 201), (73, 28, 208))),
+# Pedestrians at a distance from all others, the tallest first. Measured on the difference from the
+# clip's median image.
+PEDESTRIANS = (
+    PedestrianTrack(128, 138, ((128, 371, 470), (147, 363, 447), (158, 336, 427), (169, 256, 407))),
+    PedestrianTrack(128, 100, ((128, 585, 329), (140, 520, 294), (152, 481, 264), (168, 475, 230))),
+    PedestrianTrack(40, 110, ((35, 652, 329), (43, 657, 347), (51, 656, 358), (82, 645, 359))),
+    PedestrianTrack(34, 70, ((30, 208, 208), (42, 165, 202), (56, 110, 201), (73, 28, 208))),
 )
 
 
 def people_clip(people: int, width: int, height: int, clip: Path = CLIP) -> list[RgbImage]:
-    """Images (RGB) that can be shown round and round: forwards, then backwards.
+    """Images (RGB uint8) that can be repeated without a jump: forwards, then backwards.
 
     Args:
         people: 1 to 4, side by side in strips of equal width.
         width: of the images, pixels.
-        height: the same.
+        height: of the images, pixels.
         clip: the street clip, or a copy of it.
+
+    Raises:
+        PerceptionError: there are not so many pedestrians, or the clip cannot be read.
     """
-    if not 1 <= people <= len(WALKS):
-        raise PerceptionError(f"people is {people}; the clip has 1 to {len(WALKS)} people to show.")
-    chosen = WALKS[:people]
-    last = max(walk.first for walk in chosen) + LENGTH
-    frames = _read(clip, last)
+    if not 1 <= people <= len(PEDESTRIANS):
+        raise PerceptionError(f"people is {people}; the clip has 1 to {len(PEDESTRIANS)}.")
+    tracks = PEDESTRIANS[:people]
+    frames = _read(clip, max(track.first_frame for track in tracks) + LENGTH)
     edges = np.linspace(0, width, people + 1).round().astype(int)
     forwards = []
-    for number in range(LENGTH):
+    for index in range(LENGTH):
         strips = [
-            _window(frames[walk.first + number], walk, number, int(right - left), height)
-            for walk, left, right in zip(chosen, edges[:-1], edges[1:], strict=True)
+            _crop(frames[track.first_frame + index], track, index, int(right - left), height)
+            for track, left, right in zip(tracks, edges[:-1], edges[1:], strict=True)
         ]
         forwards.append(np.hstack(strips))
     return forwards + forwards[-2:0:-1]
 
 
-def walker_clip(number: int, width: int, height: int, clip: Path = CLIP) -> list[RgbImage]:
-    """One of the walkers alone, once, as `people_clip` shows the first of them."""
-    walk = WALKS[number]
-    frames = _read(clip, walk.first + LENGTH)
+def pedestrian_clip(number: int, width: int, height: int, clip: Path = CLIP) -> list[RgbImage]:
+    """The `LENGTH` images (RGB uint8) of one pedestrian, cropped as in `people_clip`.
+
+    Raises:
+        PerceptionError: the clip cannot be read.
+    """
+    track = PEDESTRIANS[number]
+    frames = _read(clip, track.first_frame + LENGTH)
     return [
-        _window(frames[walk.first + frame], walk, frame, width, height) for frame in range(LENGTH)
+        _crop(frames[track.first_frame + index], track, index, width, height)
+        for index in range(LENGTH)
     ]
 
 
@@ -94,13 +101,13 @@ def _read(clip: Path, count: int) -> list[RgbImage]:
     return frames
 
 
-def _window(frame: RgbImage, walk: Walk, number: int, width: int, height: int) -> RgbImage:
-    """The surroundings of a person, enlarged to ``width`` x ``height``."""
-    scale = FILL * height / walk.height_px
-    x, y = walk.centre(walk.first + number)
+def _crop(frame: RgbImage, track: PedestrianTrack, index: int, width: int, height: int) -> RgbImage:
+    """The surroundings of a pedestrian, enlarged to ``width`` x ``height``."""
+    scale = HEIGHT_RATIO * height / track.height_px
+    x, y = track.centre(track.first_frame + index)
     matrix = np.array([[scale, 0, width / 2 - scale * x], [0, scale, height / 2 - scale * y]])
     size = (width, height)
-    window = cv2.warpAffine(
+    crop = cv2.warpAffine(
         frame, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
     )
-    return np.asarray(window, np.uint8)
+    return np.asarray(crop, np.uint8)

@@ -1,4 +1,4 @@
-"""`thfm benchmark node`: the ROS node under load over DDS, beside what users would take instead."""
+"""`thfm benchmark node`: latency and cost of the ROS node under load, beside a MediaPipe node."""
 
 import argparse
 import json
@@ -12,124 +12,165 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from thfm_ros.contract import PerceptionError, Task
-from thfm_ros.ros.benchmark.measurement import BUSY_CORES, PEER, THFM, Measured
-from thfm_ros.ros.benchmark.plan import SWEEPS, add_plan, described, phases, whole
-from thfm_ros.ros.benchmark.report import Report, table
-from thfm_ros.ros.benchmark.resource_usage import machine, others_cores
-from thfm_ros.ros.benchmark.runner import Bench, check_peer
-from thfm_ros.ros.benchmark.stage_timings import stages
+from thfm_ros.ros.benchmark.measurement import (
+    MAX_BACKGROUND_CORES,
+    MEDIAPIPE,
+    THFM,
+    Measurement,
+    Scenario,
+)
+from thfm_ros.ros.benchmark.plan import (
+    SWEEPS,
+    add_plan_arguments,
+    full_plan,
+    plan_text,
+    scenarios,
+)
+from thfm_ros.ros.benchmark.report import Report, terminal_table
+from thfm_ros.ros.benchmark.resource_usage import background_cores, machine_description
+from thfm_ros.ros.benchmark.runner import BenchmarkRunner, check_mediapipe
+from thfm_ros.ros.benchmark.stage_timings import measure_stages
 
 logger = logging.getLogger(__name__)
 
-QUIET_WITHIN_S = 30.0
+IDLE_TIMEOUT_S = 30.0
+EXIT_BUSY = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command's arguments."""
-    add_plan(parser)
+    add_plan_arguments(parser)
     add = parser.add_argument
-    add("--peer-python", default="", help="a Python with mediapipe and rclpy")
-    add("--peer-complexity", type=int, default=1, choices=(0, 1, 2), help="MediaPipe's model")
+    add("--mediapipe-python", default="", help="a Python with mediapipe and rclpy")
+    add(
+        "--mediapipe-complexity",
+        type=int,
+        default=1,
+        choices=(0, 1, 2),
+        help="MediaPipe's model_complexity",
+    )
     add("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the node")
-    add("--again", type=int, default=4, help="measure so often again when others were busy")
-    add("--out", type=Path, help="write all figures to this file, JSON")
+    add("--repeats", type=int, default=4, help="invalid measurements that are repeated, at most")
+    add("--out", type=Path, help="file for all measurements, JSON")
     add("--docs", type=Path, help="folder whose latency.md, latency.json and plot are written")
-    add("--even-if-busy", action="store_true", help="write --docs though others used the processor")
-    add("--plan", action="store_true", help="say what would be measured and how long it takes")
+    add("--even-if-busy", action="store_true", help="write --docs although the machine is busy")
+    add("--plan", action="store_true", help="only print what would be measured, and the duration")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure everything; 0, or 3 if the machine is too busy to publish the figures."""
-    # Whoever is told to end (`timeout`, a supervisor) takes the nodes along.
+    """Measure everything; 0, or `EXIT_BUSY` if the machine is too busy to publish the results.
+
+    Raises:
+        PerceptionError: an argument is invalid, or a process of the benchmark failed.
+    """
+    # So that SIGTERM (of `timeout` or a supervisor) stops the nodes as well.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     parameters = _parameters(args.set)
-    plan = described(whole(args), args.again)
+    plan = plan_text(full_plan(args), args.repeats)
     if args.plan:
         sys.stdout.write(plan + "\n")
         return 0
-    # Not resolved: the link python in a virtual environment is what makes it that one.
-    peer = os.path.abspath(args.peer_python) if args.peer_python else ""
-    if peer:
-        check_peer(peer)
+    # Links are not followed: the link python in a virtual environment is what selects it.
+    mediapipe = os.path.abspath(args.mediapipe_python) if args.mediapipe_python else ""
+    if mediapipe:
+        check_mediapipe(mediapipe)
     else:
-        logger.warning("without --peer-python nothing stands beside the figures")
-    if not _is_quiet() and args.docs and not args.even_if_busy:
-        logger.error("Nothing was measured. (--even-if-busy, or without --docs: measured anyhow.)")
-        return 3
+        logger.warning("Without --mediapipe-python there is no baseline to compare with.")
+    if not _is_idle() and args.docs and not args.even_if_busy:
+        logger.error("Nothing was measured. Use --even-if-busy, or leave --docs out.")
+        return EXIT_BUSY
     logger.info(plan.splitlines()[-1])
-    report = Report(machine=machine(), when=datetime.now(timezone.utc).isoformat("T", "minutes"))
+    when = datetime.now(timezone.utc).isoformat("T", "minutes")
+    report = Report(machine=machine_description(), when=when)
     for name, tasks in (("estimates", frozenset(Task)), ("bodies", frozenset({Task.BODIES}))):
-        logger.info("the pipeline alone (%s)", name)
-        report.stages.append(stages(tasks, name, parameters))
+        logger.info("the pipeline without ROS (%s)", name)
+        report.stages.append(measure_stages(tasks, name, parameters))
     with tempfile.TemporaryDirectory(prefix="thfm_benchmark_") as folder:
-        bench = Bench(Path(folder), peer, args.peer_complexity, parameters)
+        runner = BenchmarkRunner(Path(folder), mediapipe, args.mediapipe_complexity, parameters)
         try:
-            with bench:
-                _measure(bench, args, report)
-        finally:  # what was measured before something went wrong is not lost
-            report.engines = bench.engines
-            sys.stdout.write(table(report.measured) + "\n")
+            with runner:
+                _measure(runner, args, report)
+        finally:  # an error does not discard the measurements made before it
+            report.engines = runner.engines
+            sys.stdout.write(terminal_table(report.measurements) + "\n")
             if args.out:
                 args.out.write_text(json.dumps(report.as_json(), indent=1) + "\n")
     return _publish(report, args)
 
 
-def _is_quiet() -> bool:
-    """Whether nothing else uses the processor; waits a while for that."""
-    until = time.monotonic() + QUIET_WITHIN_S
-    while (others := others_cores(2.0)) > BUSY_CORES:
-        if time.monotonic() > until:
+def _is_idle() -> bool:
+    """Whether no other process uses the processor; waits up to `IDLE_TIMEOUT_S` for that."""
+    deadline_s = time.monotonic() + IDLE_TIMEOUT_S
+    while (background := background_cores(2.0)) > MAX_BACKGROUND_CORES:
+        if time.monotonic() > deadline_s:
             logger.warning(
-                "The machine is busy: others use %.1f cores (at most %.2f would do). What is "
-                "measured now is not valid; `top` says who they are.",
-                others,
-                BUSY_CORES,
+                "The machine is busy: other processes use %.1f cores (limit %.2f), so the "
+                "measurements will be invalid. `top` lists the processes.",
+                background,
+                MAX_BACKGROUND_CORES,
             )
             return False
     return True
 
 
 def _publish(report: Report, args: argparse.Namespace) -> int:
-    busy = [each for each in report.measured if not each.valid]
-    if busy:
-        worst = max(each.others_cores + each.stolen_cores for each in busy)
+    """Write the documents unless the machine was busy; the exit code."""
+    invalid = [measurement for measurement in report.measurements if not measurement.valid]
+    if invalid:
         logger.warning(
-            "%d of %d measurements are not valid: others used up to %.1f cores meanwhile. "
-            "Run it again when nothing else runs.",
-            len(busy),
-            len(report.measured),
-            worst,
+            "%d of %d measurements are invalid: other processes used up to %.1f cores. "
+            "Repeat the benchmark on an idle machine.",
+            len(invalid),
+            len(report.measurements),
+            max(measurement.disturbance_cores for measurement in invalid),
         )
     if args.docs is None:
         return 0
-    if busy and not args.even_if_busy:
-        logger.error("%s is left as it is. (--even-if-busy writes it all the same.)", args.docs)
-        return 3
+    if invalid and not args.even_if_busy:
+        logger.error("%s was not changed. Use --even-if-busy to write it.", args.docs)
+        return EXIT_BUSY
     report.write(args.docs)
     return 0
 
 
-def _measure(bench: Bench, args: argparse.Namespace, report: Report) -> None:
-    """Run the phases of each sweep; the load of the last one follows from what came before."""
-    again = args.again
-    for sweep in (each for each in SWEEPS if each in args.sweeps):
-        planned = list(phases(sweep, args, report.measured))
-        for number, phase in enumerate(planned, 1):
-            logger.info("%s %d of %d: %s", sweep, number, len(planned), phase)
-            measured = bench.measure(phase)
-            while not measured.valid and again > 0:
-                again -= 1
-                logger.info("  once more: others used %.2f cores", measured.others_cores)
-                again = bench.measure(phase)
-                measured = min(measured, again, key=lambda m: m.others_cores + m.stolen_cores)
-            report.measured.append(measured)
-            logger.info("  %s", _one_line(measured))
-            if phase.subject not in (THFM, PEER):
-                bench.stop(phase.subject)  # even an idle node takes a little of the processor
+def _measure(runner: BenchmarkRunner, args: argparse.Namespace, report: Report) -> None:
+    """Measure the sweeps in order; the overload follows from the measurements before it."""
+    repeats = args.repeats
+    for sweep in (name for name in SWEEPS if name in args.sweeps):
+        planned = list(scenarios(sweep, args, report.measurements))
+        for number, scenario in enumerate(planned, 1):
+            logger.info("%s %d of %d: %s", sweep, number, len(planned), scenario)
+            measurement, repeats = measure_undisturbed(runner, scenario, repeats)
+            report.measurements.append(measurement)
+            logger.info("  %s", _one_line(measurement))
+            if scenario.subject not in (THFM, MEDIAPIPE):
+                runner.stop(scenario.subject)  # an idle node uses the processor a little
+
+
+def measure_undisturbed(
+    runner: BenchmarkRunner, scenario: Scenario, repeats: int
+) -> tuple[Measurement, int]:
+    """Measure, and repeat while the measurement is invalid.
+
+    Args:
+        runner: has entered its context.
+        scenario: what to measure.
+        repeats: how many repetitions are left.
+
+    Returns:
+        The measurement that was disturbed least, and how many repetitions are left then.
+    """
+    measurement = runner.measure(scenario)
+    while not measurement.valid and repeats > 0:
+        repeats -= 1
+        logger.info("  repeated: other processes used %.2f cores", measurement.background_cores)
+        repeated = runner.measure(scenario)
+        measurement = min(measurement, repeated, key=lambda each: each.disturbance_cores)
+    return measurement, repeats
 
 
 def _parameters(settings: list[str]) -> dict[str, object]:
-    """NAME=VALUE, the value as JSON if it is any."""
+    """Parse NAME=VALUE; a value that is not JSON is text."""
     parameters: dict[str, object] = {}
     for setting in settings:
         name, equals, text = setting.partition("=")
@@ -142,10 +183,11 @@ def _parameters(settings: list[str]) -> dict[str, object]:
     return parameters
 
 
-def _one_line(measured: Measured) -> str:
-    it = measured.skeleton
+def _one_line(measurement: Measurement) -> str:
+    latency = measurement.skeleton
     return (
-        f"{it.results_per_s:.1f} results/s, p50 {it.p50_ms:.0f}, p99 {it.p99_ms:.0f} ms, "
-        f"{measured.cpu_ms:.1f} CPU ms each, people {measured.people_found:.1f}"
-        + ("" if measured.valid else f" (others: {measured.others_cores:.1f} cores)")
+        f"{latency.results_per_s:.1f} results/s, p50 {latency.p50_ms:.0f}, "
+        f"p99 {latency.p99_ms:.0f} ms, {measurement.cpu_ms:.1f} CPU ms each, "
+        f"people {measurement.people_detected:.1f}"
+        + ("" if measurement.valid else f" (others: {measurement.background_cores:.1f} cores)")
     )

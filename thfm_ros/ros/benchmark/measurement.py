@@ -1,4 +1,4 @@
-"""What is measured in one go, and what came of it."""
+"""The scenario of one measurement, and the measurement that results from it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,19 +6,19 @@ from typing import Any
 
 from thfm_ros.ros.benchmark.statistics import (
     Latency,
+    completion_times,
     first_arrivals,
-    last_of_all,
-    latency,
-    losses,
+    latency_statistics,
+    losses_by_cause,
     rate_hz,
     ratio,
 )
 
-THFM, PEER = "thfm", "peer"
-SKELETON = {THFM: "bodies", PEER: "skeleton"}
-"""The topic that the latency is of: who is where. The other topics count in ``complete``."""
+THFM, MEDIAPIPE = "thfm", "mediapipe"
+SKELETON_TOPIC = {THFM: "bodies", MEDIAPIPE: "skeleton"}
+"""The topic whose latency is reported first. All topics together count in ``complete``."""
 
-TOPICS: dict[str, dict[str, str]] = {
+TOPIC_SETS: dict[str, dict[str, str]] = {
     "bodies": {"bodies": "BodyArray"},
     "estimates": {
         "bodies": "BodyArray",
@@ -29,124 +29,136 @@ TOPICS: dict[str, dict[str, str]] = {
         "normals/image": "Image",
         "dense_pose/image": "Image",
     },
-    PEER: {"skeleton": "MarkerArray", "mask": "Image"},
+    MEDIAPIPE: {"skeleton": "MarkerArray", "mask": "Image"},
 }
-TOPICS["all"] = TOPICS["estimates"] | {
+TOPIC_SETS["all"] = TOPIC_SETS["estimates"] | {
     "points": "PointCloud2",
     "normals/color": "Image",
     "dense_pose/color": "Image",
     "overlay": "Image",
     "markers": "MarkerArray",
 }
-"""What is subscribed to, by name of the choice: topic, type."""
+"""Name of the set: topic, message type."""
 
-BUSY_CORES = 0.15
-"""More use of the processor by others than this makes figures invalid."""
+MAX_BACKGROUND_CORES = 0.15
+"""A measurement during which other processes used more of the processor is invalid."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Phase:
-    """One measurement: who sees what, and how fast."""
+class Scenario:
+    """The conditions of one measurement."""
 
-    subject: str  # "peer", "thfm", or one with other settings, see `variant`
-    topics: str = "estimates"
-    rate_hz: float = 30.0
+    subject: str  # THFM, MEDIAPIPE, or THFM with other settings, see `subject_settings`
+    topics: str = "estimates"  # a key of TOPIC_SETS
+    rate_hz: float = 30.0  # of the camera
     seconds: float = 8.0
     warmup_s: float = 2.0
     people: int = 1
     width: int = 640
     height: int = 480
-    sweep: str = ""  # what it is part of
+    sweep: str = ""  # the sweep that it is part of
 
     @property
     def subscribed(self) -> dict[str, str]:
-        """Topic: type."""
-        return TOPICS[PEER if self.subject == PEER else self.topics]
+        """Subscribed topic: message type."""
+        return TOPIC_SETS[MEDIAPIPE if self.subject == MEDIAPIPE else self.topics]
 
     def __str__(self) -> str:
-        who = self.subject if self.subject == PEER else f"{self.subject} ({self.topics})"
-        return f"{who} {self.width}x{self.height} at {self.rate_hz:g} Hz, people: {self.people}"
+        topics = "" if self.subject == MEDIAPIPE else f" ({self.topics})"
+        size = f"{self.width}x{self.height}"
+        return f"{self.subject}{topics} {size} at {self.rate_hz:g} Hz, people: {self.people}"
 
 
-def variant(subject: str) -> tuple[str, dict[str, object]]:
-    """What a node's name says about its settings: for people, and as parameters.
+def subject_settings(subject: str) -> tuple[str, dict[str, object]]:
+    """The settings that a subject's name stands for: as a label, and as ROS parameters.
 
-    thfm_torch has another engine, thfm_onnx_2 runs it in two threads, and thfm_every_10 looks at
-    the whole image in every tenth frame.
+    thfm_torch uses another engine, thfm_onnx_2 runs it with two threads, and thfm_every_10 runs
+    a full-frame detection pass in every tenth frame.
     """
     kind, _, number = subject.partition("_")[2].partition("_")
     if not kind:
         return "", {}
     if kind == "every":
-        words = f"whole image every {number} frames" if number != "1" else "whole image always"
-        return words, {"regions.frame_pass_every": int(number), "regions.frame_pass_period_s": 0.0}
+        frames = "frame" if number == "1" else f"{number} frames"
+        return (
+            f"detection pass every {frames}",
+            {"regions.frame_pass_every": int(number), "regions.frame_pass_period_s": 0.0},
+        )
     if not number:
         return kind, {"engine.kind": kind}
     return f"{kind}, {number} threads", {"engine.kind": kind, "engine.threads": int(number)}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
-    """What came of a phase."""
+class Measurement:
+    """What was measured in a scenario."""
 
-    phase: Phase
+    scenario: Scenario
     skeleton: Latency
-    complete: Latency  # the last of all topics of a frame
+    complete: Latency  # until the last of all topics of a frame arrived
     topic_p50_ms: dict[str, float]
-    losses: dict[str, int]  # warm-up included
+    losses: dict[str, int]  # frames without a result by cause, warm-up included
     sent_rate_hz: float
-    people_found: float  # on average
-    cpu_ms: float  # of the node, per result
-    cores: dict[str, float]  # of each process
+    people_detected: float  # with a tracked skeleton, mean over the results
+    cpu_ms: float  # of the node's process, per result
+    cores: dict[str, float]  # CPU time / time, of each process
     rss_mb: float
     peak_rss_mb: float
-    others_cores: float
+    background_cores: float  # CPU use of all other processes of the machine
     stolen_cores: float
 
     @property
     def valid(self) -> bool:
         """Whether the machine was otherwise idle."""
-        return self.others_cores + self.stolen_cores <= BUSY_CORES
+        return self.disturbance_cores <= MAX_BACKGROUND_CORES
+
+    @property
+    def disturbance_cores(self) -> float:
+        """CPU time that was not available: taken by other processes and by the hypervisor."""
+        return self.background_cores + self.stolen_cores
 
 
-def summary(
-    phase: Phase,
+def summarize(
+    scenario: Scenario,
     sent: Mapping[str, Any],
-    report: Mapping[str, Any],
+    received: Mapping[str, Any],
     drops: tuple[Mapping[str, int], Mapping[str, int]],
-) -> Measured:
-    """What a phase's stamps say.
+) -> Measurement:
+    """Compute a measurement from its stamps.
 
     Args:
-        phase: what was measured.
-        sent: answer of the camera, `camera.Sent`.
-        report: answer of the audience.
-        drops: the node's own counters before and after.
+        scenario: what was measured.
+        sent: response of the camera, `camera.PublishResult`.
+        received: response of the subscriber to "report".
+        drops: the node's own counters of dropped frames before and after.
     """
-    stamps, every = sent["counted_ns"], sent["warmup_ns"] + sent["counted_ns"]
+    stamps, with_warmup = sent["counted_ns"], sent["warmup_ns"] + sent["counted_ns"]
     arrivals: dict[str, list[tuple[int, int]]] = {
-        topic.removeprefix(f"/{phase.subject}/"): [(stamp, at) for stamp, at in pairs]
-        for topic, pairs in report["arrivals"].items()
+        topic.removeprefix(f"/{scenario.subject}/"): [(stamp, arrival) for stamp, arrival in pairs]
+        for topic, pairs in received["arrivals"].items()
     }
-    first = arrivals[SKELETON[phase.subject.partition("_")[0]]]
-    skeleton = latency(stamps, first)
-    # Markers of nobody carry no stamp, so they say nothing about when a frame is complete.
-    stamped = {topic: each for topic, each in arrivals.items() if topic != "markers"}
-    wanted = set(stamps)
-    found = [count for stamp, count in report["people"] if stamp in wanted]
+    skeletons = arrivals[SKELETON_TOPIC[scenario.subject.partition("_")[0]]]
+    latency = latency_statistics(stamps, skeletons)
+    # A frame without people has no markers, hence no stamp: they cannot tell when it is complete.
+    stamped = {topic: pairs for topic, pairs in arrivals.items() if topic != "markers"}
+    counted = set(stamps)
+    detected = [count for stamp, count in received["people"] if stamp in counted]
     usage = sent["usage"]
-    return Measured(
-        phase=phase,
-        skeleton=skeleton,
-        complete=latency(stamps, last_of_all(stamped)),
-        topic_p50_ms={topic: latency(stamps, each).p50_ms for topic, each in arrivals.items()},
-        losses=losses(len(every), len(first_arrivals(every, first)), *drops),
+    results = len(first_arrivals(with_warmup, skeletons))
+    return Measurement(
+        scenario=scenario,
+        skeleton=latency,
+        complete=latency_statistics(stamps, completion_times(stamped)),
+        topic_p50_ms={
+            topic: latency_statistics(stamps, pairs).p50_ms for topic, pairs in arrivals.items()
+        },
+        losses=losses_by_cause(len(with_warmup), results, *drops),
         sent_rate_hz=rate_hz(stamps),
-        people_found=sum(found) / len(found) if found else 0.0,
-        cpu_ms=1e3 * ratio(usage["cores"]["node"], skeleton.results_per_s),
+        people_detected=sum(detected) / len(detected) if detected else 0.0,
+        cpu_ms=1e3 * ratio(usage["cores"]["node"], latency.results_per_s),
         cores=usage["cores"],
         rss_mb=usage["rss_mb"]["node"],
         peak_rss_mb=usage["peak_rss_mb"]["node"],
-        others_cores=usage["others_cores"],
+        background_cores=usage["background_cores"],
         stolen_cores=usage["stolen_cores"],
     )

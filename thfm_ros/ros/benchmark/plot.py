@@ -5,17 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from thfm_ros.contract import PerceptionError
-from thfm_ros.ros.benchmark.measurement import PEER, Measured
+from thfm_ros.ros.benchmark.measurement import MEDIAPIPE, Measurement
 
 _SERIES = (
     ("thfm, all estimates", "thfm", "estimates", "tab:blue"),
     ("thfm, only bodies", "thfm", "bodies", "tab:green"),
-    ("MediaPipe pose", PEER, None, "tab:orange"),
+    ("MediaPipe Pose", MEDIAPIPE, None, "tab:orange"),
 )
 
 
-def draw(measured: Sequence[Measured], image: Path) -> None:
-    """Results, latency and cost over the camera's rate.
+def write_plot(measurements: Sequence[Measurement], image: Path) -> None:
+    """Plot results, latency and CPU time over the camera's rate into the file ``image``.
 
     Raises:
         PerceptionError: matplotlib is not installed.
@@ -30,22 +30,22 @@ def draw(measured: Sequence[Measured], image: Path) -> None:
     figure, (left, middle, right) = pyplot.subplots(1, 3, figsize=(12, 3.6))
     for label, subject, topics, colour in _SERIES:
         rows = [
-            each
-            for each in measured
-            if each.phase.sweep == "rates" and each.phase.subject == subject
-            if topics is None or each.phase.topics == topics
+            row
+            for row in measurements
+            if row.scenario.sweep == "rates" and row.scenario.subject == subject
+            if topics is None or row.scenario.topics == topics
         ]
-        _curve(left, rows, label, colour, lambda each: each.skeleton.results_per_s)
-        _curve(middle, rows, f"{label}, p50", colour, lambda each: each.skeleton.p50_ms)
-        _curve(middle, rows, f"{label}, p99", colour, lambda each: each.skeleton.p99_ms, "--")
-        _curve(right, rows, label, colour, lambda each: each.cpu_ms)
-    for axis, what in (
+        _curve(left, rows, label, colour, lambda row: row.skeleton.results_per_s)
+        _curve(middle, rows, f"{label}, p50", colour, lambda row: row.skeleton.p50_ms)
+        _curve(middle, rows, f"{label}, p99", colour, lambda row: row.skeleton.p99_ms, "--")
+        _curve(right, rows, label, colour, lambda row: row.cpu_ms)
+    for axis, title in (
         (left, "results per second"),
-        (middle, "from stamp to arrival, ms"),
+        (middle, "latency from stamp to arrival, ms"),
         (right, "CPU ms per result"),
     ):
-        axis.set_xlabel("camera, Hz")
-        axis.set_title(what, fontsize=10)
+        axis.set_xlabel("camera rate, Hz")
+        axis.set_title(title, fontsize=10)
         axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
         axis.legend(fontsize=7)
@@ -56,13 +56,13 @@ def draw(measured: Sequence[Measured], image: Path) -> None:
 
 def _curve(
     axis: Any,
-    rows: Sequence[Measured],
+    rows: Sequence[Measurement],
     label: str,
     colour: str,
-    value: Callable[[Measured], float],
+    value: Callable[[Measurement], float],
     style: str = "-",
 ) -> None:
     if rows:
-        rates = [each.phase.rate_hz for each in rows]
-        values = [value(each) for each in rows]
+        rates = [row.scenario.rate_hz for row in rows]
+        values = [value(row) for row in rows]
         axis.plot(rates, values, style, marker="o", markersize=3, color=colour, label=label)

@@ -1,4 +1,4 @@
-"""What was measured, as JSON, as a table for the terminal, and as docs/latency.md with a plot."""
+"""The measurements as JSON, as a table for the terminal, and as docs/latency.md with a plot."""
 
 import json
 import math
@@ -8,19 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from thfm_ros.contract import PerceptionError
-from thfm_ros.ros.benchmark.measurement import PEER, Measured, variant
-from thfm_ros.ros.benchmark.stage_timings import Stages
+from thfm_ros.ros.benchmark.measurement import (
+    MEDIAPIPE,
+    Measurement,
+    Scenario,
+    subject_settings,
+)
+from thfm_ros.ros.benchmark.stage_timings import StageTimings
 from thfm_ros.ros.benchmark.statistics import ratio
-from thfm_ros.ros.benchmark.targets import causes, goals
+from thfm_ros.ros.benchmark.targets import cpu_breakdown, target_rows
 
 BEGIN = "<!-- measured: written by `thfm benchmark node --docs docs`, do not edit -->"
-END = "<!-- end of what was measured -->"
+END = "<!-- end of the measured section -->"
 IMAGE = Path("images", "latency.png")
 
 HEADER = (
     "camera Hz",
     "node",
-    "people: shown, found",
+    "people: in image, detected",
     "results/s",
     "p50",
     "p95",
@@ -28,186 +33,203 @@ HEADER = (
     "max",
     "all topics p50, p99",
     "age p50, p99",
-    "lost",
+    "frames without result",
     "CPU ms",
     "RSS MB",
 )
+TARGET_HEADER = (
+    "metric",
+    "target",
+    "acceptance threshold",
+    "measured",
+    "verdict",
+    "ratio to MediaPipe",
+)
+TITLES = {
+    "rates": "One person, by camera rate",
+    "people": "Several people",
+    "sizes": "A larger image",
+    "topics": "All topics subscribed, visualizations included",
+    "engines": "Other engines",
+    "detection_intervals": "Interval of the full-frame detection pass",
+    "overload": "Overload",
+}
 
 
 @dataclass
 class Report:
-    """All of a run."""
+    """All measurements of one run of the benchmark."""
 
     machine: dict[str, Any]
     when: str
-    stages: list[Stages] = field(default_factory=list)
-    measured: list[Measured] = field(default_factory=list)
+    stages: list[StageTimings] = field(default_factory=list)
+    measurements: list[Measurement] = field(default_factory=list)
     engines: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        """Everything, without NaN (null instead)."""
-        cleaned: dict[str, Any] = _finite(asdict(self))
-        for row, measured in zip(cleaned["measured"], self.measured, strict=True):
-            row["valid"] = measured.valid
-        return cleaned
+        """The report as JSON values, NaN as null."""
+        values: dict[str, Any] = _nan_to_none(asdict(self))
+        for row, measurement in zip(values["measurements"], self.measurements, strict=True):
+            row["valid"] = measurement.valid
+        return values
 
     def write(self, docs: Path) -> None:
-        """Renew the measured part of ``docs``/latency.md, its plot and latency.json."""
-        from thfm_ros.ros.benchmark.plot import draw
+        """Update the measured section of ``docs``/latency.md, its plot and latency.json.
+
+        Raises:
+            PerceptionError: the page has no measured section, or matplotlib is not installed.
+        """
+        from thfm_ros.ros.benchmark.plot import write_plot
 
         page = docs / "latency.md"
-        text = renewed(page.read_text() if page.exists() else f"{BEGIN}\n{END}\n", self.markdown())
+        old = page.read_text() if page.exists() else f"{BEGIN}\n{END}\n"
+        new = replace_measured_section(old, self.markdown())
         (docs / IMAGE).parent.mkdir(parents=True, exist_ok=True)
-        draw(self.measured, docs / IMAGE)
+        write_plot(self.measurements, docs / IMAGE)
         (docs / "latency.json").write_text(json.dumps(self.as_json(), indent=1) + "\n")
-        page.write_text(text)
+        page.write_text(new)
 
     def markdown(self) -> str:
-        """The measured part of the page."""
+        """The measured section of the page."""
         machine = ", ".join(f"{name}: {value}" for name, value in self.machine.items())
         engines = "; ".join(
-            f"{name}: {about.get('runs on', '?')}" for name, about in self.engines.items()
+            f"{subject}: {engine.get('runs on', '?')}" for subject, engine in self.engines.items()
         )
-        busiest = max((m.others_cores + m.stolen_cores for m in self.measured), default=0.0)
-        spoilt = sum(not each.valid for each in self.measured)
-        head = ("what", "goal", "to be passed", "measured", "reached", "ratio to the peer")
+        most = max((each.disturbance_cores for each in self.measurements), default=0.0)
+        invalid = sum(not each.valid for each in self.measurements)
         parts = [
             f"Measured {self.when}. {machine}. Engines: {engines}.",
-            f"All else on the machine used {busiest:.2f} cores at most"
-            + (f": **{spoilt} measurements are not valid**, and marked.\n" if spoilt else ".\n"),
-            "### Goals\n",
-            _rows(head, goals(self.measured, self.stages)),
+            f"Other processes used at most {most:.2f} cores"
+            + (f": **{invalid} measurements are invalid** and marked.\n" if invalid else ".\n"),
+            "### Targets\n",
+            markdown_table(TARGET_HEADER, target_rows(self.measurements, self.stages)),
             "",
-            *causes(self.measured, self.stages),
-            f"\n![Results, latency and processor time over the camera's rate]({IMAGE})\n",
+            *cpu_breakdown(self.measurements, self.stages),
+            f"\n![Results, latency and CPU time over the camera's rate]({IMAGE})\n",
         ]
         for sweep, title in TITLES.items():
-            rows = [each for each in self.measured if each.phase.sweep == sweep]
+            rows = [each for each in self.measurements if each.scenario.sweep == sweep]
             if rows:
-                parts += [f"### {title}\n", _rows(HEADER, lines(rows)), ""]
-        parts += ["### Where a step's time goes\n", _stage_table(self.stages)]
+                parts += [f"### {title}\n", markdown_table(HEADER, measurement_rows(rows)), ""]
+        parts += ["### Time per stage of the pipeline\n", _stage_table(self.stages)]
         return "\n".join(parts)
 
 
-TITLES = {
-    "rates": "One person, by the camera's rate",
-    "people": "More people",
-    "sizes": "A larger image",
-    "topics": "Every topic subscribed, images for people included",
-    "engines": "Other engines",
-    "schedules": "How often the whole image is looked at",
-    "overload": "More than it can do",
-}
+def terminal_table(measurements: Sequence[Measurement]) -> str:
+    """All measurements in one table."""
+    return markdown_table(HEADER, measurement_rows(measurements))
 
 
-def table(measured: Sequence[Measured]) -> str:
-    """For the terminal."""
-    return _rows(HEADER, lines(measured))
-
-
-def lines(measured: Sequence[Measured]) -> list[tuple[str, ...]]:
-    """A row for each measurement, and one with the ratio after each pair of node and peer."""
+def measurement_rows(measurements: Sequence[Measurement]) -> list[tuple[str, ...]]:
+    """A row for each measurement, followed by its ratio to MediaPipe where there is one."""
     rows = []
-    for each in measured:
-        rows.append(_line(each))
-        if other := twin(each, measured):
-            rows.append(_ratio_line(each, other))
+    for measurement in measurements:
+        rows.append(_row(measurement))
+        if baseline := baseline_of(measurement, measurements):
+            rows.append(_ratio_row(measurement, baseline))
     return rows
 
 
-def twin(ours: Measured, measured: Iterable[Measured]) -> Measured | None:
-    """The peer's measurement under the same load as ``ours``."""
-    if ours.phase.subject == PEER:
+def baseline_of(
+    measurement: Measurement, measurements: Iterable[Measurement]
+) -> Measurement | None:
+    """The measurement of MediaPipe under the same load as ``measurement``."""
+    if measurement.scenario.subject == MEDIAPIPE:
         return None
-    for each in measured:
-        it, that = ours.phase, each.phase
-        same = all(
-            getattr(it, name) == getattr(that, name)
+    for other in measurements:
+        same_load = all(
+            getattr(measurement.scenario, name) == getattr(other.scenario, name)
             for name in ("rate_hz", "people", "width", "height", "sweep")
         )
-        if that.subject == PEER and same:
-            return each
+        if other.scenario.subject == MEDIAPIPE and same_load:
+            return other
     return None
 
 
-def _line(each: Measured) -> tuple[str, ...]:
-    it, all_topics = each.skeleton, each.complete
-    rate = f"{each.phase.rate_hz:g}"
-    if each.sent_rate_hz < 0.98 * each.phase.rate_hz:
-        rate += f" (sent: {each.sent_rate_hz:.0f})"
-    if (each.phase.width, each.phase.height) != (640, 480):
-        rate += f", {each.phase.width}x{each.phase.height}"
-    lost = ", ".join(f"{count} {cause}" for cause, count in each.losses.items())
+def _row(measurement: Measurement) -> tuple[str, ...]:
+    scenario, skeleton, complete = (
+        measurement.scenario,
+        measurement.skeleton,
+        measurement.complete,
+    )
+    camera = f"{scenario.rate_hz:g}"
+    if measurement.sent_rate_hz < 0.98 * scenario.rate_hz:
+        camera += f" (sent: {measurement.sent_rate_hz:.0f})"
+    if (scenario.width, scenario.height) != (640, 480):
+        camera += f", {scenario.width}x{scenario.height}"
+    losses = ", ".join(f"{count} {cause}" for cause, count in measurement.losses.items())
+    percentiles = (skeleton.p50_ms, skeleton.p95_ms, skeleton.p99_ms, skeleton.max_ms)
     return (
-        rate,
-        name(each) + ("" if each.valid else " (NOT VALID: machine busy)"),
-        f"{each.phase.people}, {each.people_found:.1f}",
-        number(it.results_per_s, 1),
-        *(number(ms) for ms in (it.p50_ms, it.p95_ms, it.p99_ms, it.max_ms)),
-        f"{number(all_topics.p50_ms)}, {number(all_topics.p99_ms)}",
-        f"{number(it.age_p50_ms)}, {number(it.age_p99_ms)}",
-        lost or "0",
-        number(each.cpu_ms, 1),
-        f"{each.rss_mb:.0f}",
+        camera,
+        subject_label(scenario) + ("" if measurement.valid else " (INVALID: machine busy)"),
+        f"{scenario.people}, {measurement.people_detected:.1f}",
+        format_number(skeleton.results_per_s, 1),
+        *(format_number(ms) for ms in percentiles),
+        f"{format_number(complete.p50_ms)}, {format_number(complete.p99_ms)}",
+        f"{format_number(skeleton.age_p50_ms)}, {format_number(skeleton.age_p99_ms)}",
+        losses or "0",
+        format_number(measurement.cpu_ms, 1),
+        f"{measurement.rss_mb:.0f}",
     )
 
 
-def number(value: float, digits: int = 0) -> str:
-    """A figure, or a dash where there was nothing to measure."""
+def format_number(value: float, digits: int = 0) -> str:
+    """A number, or a dash for NaN."""
     return f"{value:.{digits}f}" if math.isfinite(value) else "-"
 
 
-def name(each: Measured) -> str:
-    """Who was measured, for people."""
-    if each.phase.subject == PEER:
-        return "MediaPipe pose"
-    words, _ = variant(each.phase.subject)
-    chosen = {"bodies": "only bodies", "estimates": "all estimates", "all": "all topics"}
-    return f"thfm, {chosen[each.phase.topics]}" + (f", {words}" if words else "")
+def subject_label(scenario: Scenario) -> str:
+    """The measured node and its subscribed topics, as a label."""
+    if scenario.subject == MEDIAPIPE:
+        return "MediaPipe Pose"
+    settings, _ = subject_settings(scenario.subject)
+    topics = {"bodies": "only bodies", "estimates": "all estimates", "all": "all topics"}
+    return f"thfm, {topics[scenario.topics]}" + (f", {settings}" if settings else "")
 
 
-def _ratio_line(ours: Measured, theirs: Measured) -> tuple[str, ...]:
-    a, b = ours.skeleton, theirs.skeleton
-    pairs = [(a.results_per_s, b.results_per_s)]
-    pairs += [(getattr(a, at), getattr(b, at)) for at in ("p50_ms", "p95_ms", "p99_ms", "max_ms")]
-    values = [number(ratio(*pair), 2) for pair in pairs]
-    cost, memory = ratio(ours.cpu_ms, theirs.cpu_ms), ratio(ours.rss_mb, theirs.rss_mb)
-    ages = ratio(a.age_p50_ms, b.age_p50_ms), ratio(a.age_p99_ms, b.age_p99_ms)
-    ends = (
-        ratio(ours.complete.p50_ms, theirs.complete.p50_ms),
-        ratio(ours.complete.p99_ms, theirs.complete.p99_ms),
-    )
+def _ratio_row(ours: Measurement, baseline: Measurement) -> tuple[str, ...]:
+    def ratios(*pairs: tuple[float, float]) -> str:
+        return ", ".join(format_number(ratio(*pair), 2) for pair in pairs)
+
+    a, b = ours.skeleton, baseline.skeleton
     return (
         "",
         "ratio to MediaPipe",
         "",
-        *values,
-        f"{number(ends[0], 2)}, {number(ends[1], 2)}",
-        f"{number(ages[0], 2)}, {number(ages[1], 2)}",
+        ratios((a.results_per_s, b.results_per_s)),
+        ratios((a.p50_ms, b.p50_ms)),
+        ratios((a.p95_ms, b.p95_ms)),
+        ratios((a.p99_ms, b.p99_ms)),
+        ratios((a.max_ms, b.max_ms)),
+        ratios(
+            (ours.complete.p50_ms, baseline.complete.p50_ms),
+            (ours.complete.p99_ms, baseline.complete.p99_ms),
+        ),
+        ratios((a.age_p50_ms, b.age_p50_ms), (a.age_p99_ms, b.age_p99_ms)),
         "",
-        number(cost, 2),
-        number(memory, 2),
+        ratios((ours.cpu_ms, baseline.cpu_ms)),
+        ratios((ours.rss_mb, baseline.rss_mb)),
     )
 
 
-def _stage_table(measured: Sequence[Stages]) -> str:
-    names = list(measured[0].wall_ms) if measured else []
+def _stage_table(stages: Sequence[StageTimings]) -> str:
+    names = list(stages[0].wall_ms) if stages else []
     rows = [
         (
-            each.tasks,
-            *(f"{each.wall_ms[stage]:.1f}" for stage in names),
-            f"{each.p99_total_ms:.1f}",
-            f"{each.cpu_ms:.1f}",
-            f"{each.network_cpu_ms:.1f}",
+            timings.tasks,
+            *(f"{timings.wall_ms[name]:.1f}" for name in names),
+            f"{timings.p99_total_ms:.1f}",
+            f"{timings.cpu_ms:.1f}",
+            f"{timings.network_cpu_ms:.1f}",
         )
-        for each in measured
+        for timings in stages
     ]
-    ends = ("p99 total ms", "CPU ms", "of these the network")
-    return _rows(("asked for", *(f"{stage} ms" for stage in names), *ends), rows)
+    last = ("p99 total ms", "CPU ms", "CPU ms of the network")
+    return markdown_table(("tasks", *(f"{name} ms" for name in names), *last), rows)
 
 
-def _rows(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, which can be read in a terminal as well."""
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table with padded columns, readable in a terminal as well."""
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     padded = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
@@ -216,11 +238,11 @@ def _rows(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([padded[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *padded[1:]])
 
 
-def renewed(page: str, measured: str) -> str:
-    """``page`` with the part between the marks replaced.
+def replace_measured_section(page: str, measured: str) -> str:
+    """``page`` with the section between the marks replaced.
 
     Raises:
-        PerceptionError: the marks are not there, so it is not known where to write.
+        PerceptionError: the marks are missing, so it is not known where to write.
     """
     if page.count(BEGIN) != 1 or page.count(END) != 1 or page.index(BEGIN) > page.index(END):
         raise PerceptionError(f"latency.md must have one line {BEGIN!r} and, later, one {END!r}.")
@@ -228,9 +250,9 @@ def renewed(page: str, measured: str) -> str:
     return before + BEGIN + "\n" + measured.rstrip("\n") + "\n" + END + rest.split(END)[1]
 
 
-def _finite(value: Any) -> Any:
+def _nan_to_none(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
+        return {key: _nan_to_none(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(each) for each in value]
+        return [_nan_to_none(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

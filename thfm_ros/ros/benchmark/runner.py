@@ -1,7 +1,7 @@
-"""One run of the benchmark: the processes, and what is measured with them.
+"""Runs the processes of the benchmark and measures with them.
 
-The camera, the audience, this package's node and the peer all live from the beginning to the end
-and are given work in turns, so that whatever else the machine does hits both nodes alike.
+The camera, the subscriber, this package's node and the MediaPipe node run from the beginning to
+the end, and the two nodes are measured in turns, so that other load on the machine affects both.
 """
 
 import logging
@@ -12,162 +12,184 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from thfm_ros.ros.benchmark.measurement import PEER, TOPICS, Measured, Phase, summary, variant
-from thfm_ros.ros.benchmark.subprocesses import BenchmarkError, Process, Servant
-from thfm_ros.ros.dds_profile import prepare
+from thfm_ros.ros.benchmark.measurement import (
+    MEDIAPIPE,
+    TOPIC_SETS,
+    Measurement,
+    Scenario,
+    subject_settings,
+    summarize,
+)
+from thfm_ros.ros.benchmark.subprocesses import (
+    BenchmarkError,
+    LoggedProcess,
+    Response,
+    WorkerProcess,
+)
+from thfm_ros.ros.dds_profile import prepare_ros_environment
 
 logger = logging.getLogger(__name__)
 
-START_TIMEOUT_S = 240.0  # the first start exports and checks the network
-_PEER = Path(__file__).with_name("mediapipe_node.py")
+START_TIMEOUT_S = 240.0  # the first start exports and verifies the network
+_MEDIAPIPE_NODE = Path(__file__).with_name("mediapipe_node.py")
 
 
-class Bench:
-    """A context in which `measure` works.
+class BenchmarkRunner:
+    """Measures scenarios; as a context manager it starts and stops the processes.
 
     Args:
-        folder: for the outputs of the processes.
-        peer_python: a Python with mediapipe and rclpy; empty: no peer.
-        peer_complexity: MediaPipe's model_complexity.
-        parameters: ROS parameters of our node.
-        node: the command that starts our node; None: the one of this installation.
+        folder: for the logs of the processes.
+        mediapipe_python: a Python with mediapipe and rclpy; empty: no MediaPipe node.
+        mediapipe_complexity: MediaPipe's model_complexity.
+        parameters: ROS parameters of this package's node.
+        node: the command that starts this package's node; None: that of this installation.
     """
 
     def __init__(
         self,
         folder: Path,
-        peer_python: str = "",
-        peer_complexity: int = 1,
+        mediapipe_python: str = "",
+        mediapipe_complexity: int = 1,
         parameters: Mapping[str, object] | None = None,
         node: Sequence[str] | None = None,
     ) -> None:
         self._folder = folder
-        self._peer_python = peer_python
-        self._complexity = peer_complexity
+        self._mediapipe_python = mediapipe_python
+        self._complexity = mediapipe_complexity
         self._parameters = {"diagnostics_period_s": 0.5, **(parameters or {})}
         self._node = list(node or [sys.executable, "-m", "thfm_ros.ros.node"])
-        self._subjects: dict[str, Process] = {}
+        self._nodes: dict[str, LoggedProcess] = {}
         self.engines: dict[str, dict[str, str]] = {}
 
-    def __enter__(self) -> "Bench":
-        # Nothing of this may reach, or be reached by, robots on the network.
+    def __enter__(self) -> "BenchmarkRunner":
+        # Keeps the benchmark apart from robots on the network.
         os.environ["ROS_DOMAIN_ID"] = str(random.SystemRandom().randint(1, 100))
         os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
         os.environ["PYTHONSAFEPATH"] = "1"
         os.environ.setdefault("ROS_LOG_DIR", str(self._folder))
-        prepare()
-        self._camera = Servant("thfm_ros.ros.benchmark.camera", self._folder / "camera.log")
-        self._audience = Servant("thfm_ros.ros.benchmark.subscriber", self._folder / "audience.log")
+        prepare_ros_environment()
+        package = "thfm_ros.ros.benchmark"
+        self._camera = WorkerProcess(f"{package}.camera", self._folder / "camera.log")
+        self._subscriber = WorkerProcess(f"{package}.subscriber", self._folder / "subscriber.log")
         return self
 
     def pid(self, subject: str) -> int:
-        """The process of a node that has started."""
-        return self._subjects[subject].pid
+        """Process id of a running node."""
+        return self._nodes[subject].pid
 
     def __exit__(self, *_: object) -> None:
-        for process in [*self._subjects.values(), self._camera, self._audience]:
+        for process in [*self._nodes.values(), self._camera, self._subscriber]:
             process.stop()
 
-    def measure(self, phase: Phase) -> Measured:
-        """Run one phase.
+    def measure(self, scenario: Scenario) -> Measurement:
+        """Measure one scenario.
 
         Raises:
-            BenchmarkError: a process ended, or nothing arrives.
+            BenchmarkError: a process ended, or no result arrives.
         """
-        subject = phase.subject
-        process = self._subject(subject)
-        topics = {f"/{subject}/{name}": kind for name, kind in phase.subscribed.items()}
-        self._wait(lambda: self._ask_audience("listen", topics=topics)["publishers"], process)
+        subject = scenario.subject
+        process = self._node_process(subject)
+        topics = {f"/{subject}/{name}": type_ for name, type_ in scenario.subscribed.items()}
+        self._wait(lambda: self._request("subscribe", topics=topics)["publishers"], process)
         if subject not in self.engines:
-            self._wake(phase, process)
+            self._warm_up(subject, process)
         before = self._diagnostics(subject)
-        self._ask_audience("begin")
-        sent = self._send(phase, process)
-        report = self._ask_audience("report")
-        if not any(report["arrivals"].values()):
-            time.sleep(1.0)  # a process that dies needs a moment for it
+        self._request("clear")
+        sent = self._publish(scenario, process)
+        received = self._request("report")
+        if not any(received["arrivals"].values()):
+            time.sleep(1.0)  # so that a crash of the node is seen
             process.check()
         after = self._diagnostics(subject)
-        self._ask_audience("leave")
-        return summary(phase, sent, report, (before["drops"], after["drops"]))
+        self._request("unsubscribe")
+        return summarize(scenario, sent, received, (before["drops"], after["drops"]))
 
     def stop(self, subject: str) -> None:
-        """End a node that is not needed any more."""
-        self._subjects.pop(subject).stop()
+        """Stop a node that is not needed any more."""
+        self._nodes.pop(subject).stop()
 
-    def _subject(self, name: str) -> Process:
-        if name not in self._subjects:
-            logger.info("starting %s", name)
-            command, environment = self._command(name)
-            log = self._folder / f"{name}.log"
-            self._subjects[name] = Process(command, log, environment)
-        return self._subjects[name]
+    def _node_process(self, subject: str) -> LoggedProcess:
+        """The process of a node, started if it does not run yet."""
+        if subject not in self._nodes:
+            logger.info("starting %s", subject)
+            command, environment = self._command(subject)
+            log = self._folder / f"{subject}.log"
+            self._nodes[subject] = LoggedProcess(command, log, environment)
+        return self._nodes[subject]
 
-    def _command(self, name: str) -> tuple[list[str], dict[str, str]]:
-        remap = {"__node": name, "image": f"/{name}/image", "camera_info": f"/{name}/camera_info"}
-        if name == PEER:
-            remap |= {topic: f"/{name}/{topic}" for topic in TOPICS[PEER]}
-            command = [self._peer_python, str(_PEER), "--complexity", str(self._complexity)]
-            return [*command, *ros_arguments(remap, {})], environment_of(self._peer_python)
-        parameters = dict(self._parameters)
-        parameters |= variant(name)[1]
+    def _command(self, subject: str) -> tuple[list[str], dict[str, str]]:
+        """Command line and environment of a node."""
+        names = ["image", "camera_info"]
+        if subject == MEDIAPIPE:
+            names += TOPIC_SETS[MEDIAPIPE]
+        remap = {"__node": subject} | {name: f"/{subject}/{name}" for name in names}
+        if subject == MEDIAPIPE:
+            python = self._mediapipe_python
+            command = [python, str(_MEDIAPIPE_NODE), "--complexity", str(self._complexity)]
+            return [*command, *ros_arguments(remap, {})], environment_of(python)
+        parameters = {**self._parameters, **subject_settings(subject)[1]}
         return [*self._node, *ros_arguments(remap, parameters)], dict(os.environ)
 
-    def _wake(self, phase: Phase, process: Process) -> None:
-        """Let a node that has just started see its first images, until results come."""
-        matched = {"do": "match", "namespace": f"/{phase.subject}"}
-        self._wait(lambda: self._camera.ask(matched, 60)["subscribers"], process)
-        short = Phase(subject=phase.subject, rate_hz=10.0, warmup_s=0.0, seconds=1.0)
+    def _warm_up(self, subject: str, process: LoggedProcess) -> None:
+        """Send images to a node that has just started until its first result arrives."""
+        count = {"command": "count_subscribers", "namespace": f"/{subject}"}
+        self._wait(lambda: self._camera.request(count, 60)["subscribers"], process)
+        short = Scenario(subject=subject, rate_hz=10.0, warmup_s=0.0, seconds=1.0)
         for _ in range(20):
-            self._send(short, process)
-            if any(self._ask_audience("report")["arrivals"].values()):
-                self.engines[phase.subject] = self._diagnostics(phase.subject)["engine"]
+            self._publish(short, process)
+            if any(self._request("report")["arrivals"].values()):
+                self.engines[subject] = self._diagnostics(subject)["engine"]
                 return
-        raise BenchmarkError(f"{phase.subject} publishes nothing. {process.last_words()}")
+        raise BenchmarkError(f"{subject} publishes nothing. {process.log_tail()}")
 
-    def _send(self, phase: Phase, process: Process) -> dict[str, Any]:
-        pids = {
-            "node": process.pid,
-            "camera": self._camera.pid,
-            "audience": self._audience.pid,
+    def _publish(self, scenario: Scenario, process: LoggedProcess) -> Response:
+        """Let the camera publish; its response."""
+        request = {
+            "command": "publish",
+            "namespace": f"/{scenario.subject}",
+            "people": scenario.people,
+            "width": scenario.width,
+            "height": scenario.height,
+            "rate_hz": scenario.rate_hz,
+            "warmup_s": scenario.warmup_s,
+            "seconds": scenario.seconds,
+            "pids": {
+                "node": process.pid,
+                "camera": self._camera.pid,
+                "subscriber": self._subscriber.pid,
+            },
         }
-        order = {
-            "do": "send",
-            "namespace": f"/{phase.subject}",
-            "people": phase.people,
-            "width": phase.width,
-            "height": phase.height,
-            "rate_hz": phase.rate_hz,
-            "warmup_s": phase.warmup_s,
-            "seconds": phase.seconds,
-            "pids": pids,
-        }
-        return self._camera.ask(order, 60 + 3 * (phase.seconds + phase.warmup_s))
+        return self._camera.request(request, 60 + 3 * (scenario.seconds + scenario.warmup_s))
 
-    def _ask_audience(self, what: str, **more: object) -> dict[str, Any]:
-        return self._audience.ask({"do": what, **more}, 30)
+    def _request(self, command: str, **arguments: object) -> Response:
+        """The response of the subscriber."""
+        return self._subscriber.request({"command": command, **arguments}, 30)
 
-    def _diagnostics(self, subject: str) -> dict[str, Any]:
-        if subject == PEER:  # it publishes none, as such nodes do not
+    def _diagnostics(self, subject: str) -> Response:
+        if subject == MEDIAPIPE:  # it publishes no diagnostics
             return {"drops": {}, "engine": {"runs on": f"MediaPipe, complexity {self._complexity}"}}
-        return self._ask_audience("diagnostics", node=subject)
+        return self._request("diagnostics", node=subject)
 
-    def _wait(self, ready: Callable[[], int], process: Process) -> None:
-        until = time.monotonic() + START_TIMEOUT_S
-        while not ready():
+    def _wait(self, is_ready: Callable[[], int], process: LoggedProcess) -> None:
+        """Wait until ``is_ready`` while ``process`` runs.
+
+        Raises:
+            BenchmarkError: the process ended, or took too long.
+        """
+        deadline_s = time.monotonic() + START_TIMEOUT_S
+        while not is_ready():
             process.check()
-            if time.monotonic() > until:
+            if time.monotonic() > deadline_s:
                 raise BenchmarkError(
                     f"{process.name} was not ready within {START_TIMEOUT_S:.0f} s. "
-                    f"{process.last_words()}"
+                    f"{process.log_tail()}"
                 )
             time.sleep(0.1)
 
 
 def ros_arguments(remap: Mapping[str, str], parameters: Mapping[str, object]) -> list[str]:
-    """``--ros-args`` and so on."""
+    """The command line arguments (``--ros-args ...``) that remap names and set parameters."""
     arguments = ["--ros-args"]
     for old, new in remap.items():
         arguments += ["-r", f"{old}:={new}"]
@@ -176,21 +198,22 @@ def ros_arguments(remap: Mapping[str, str], parameters: Mapping[str, object]) ->
     return arguments
 
 
-def check_peer(python: str) -> None:
-    """Whether ``python`` can run the peer.
+def check_mediapipe(python: str) -> None:
+    """Check that the interpreter ``python`` can run the MediaPipe node.
 
     Raises:
-        BenchmarkError: it cannot; with what it said, and how to make one that can.
+        BenchmarkError: it cannot; with its output, and how to set one up.
     """
-    cure = (
-        "Make one: python3 -m venv peer && peer/bin/pip install mediapipe==0.10.21 "
-        "-r requirements-ros.txt, then --peer-python peer/bin/python; or leave it out."
+    hint = (
+        "To set it up: python3 -m venv mediapipe_env && mediapipe_env/bin/pip install "
+        "mediapipe==0.10.21 -r requirements-ros.txt, then --mediapipe-python "
+        "mediapipe_env/bin/python. Without the option only thfm is measured."
     )
     if not os.access(python, os.X_OK):
-        raise BenchmarkError(f"--peer-python {python} is no program. {cure}")
+        raise BenchmarkError(f"--mediapipe-python {python} is not executable. {hint}")
     try:
-        asked = subprocess.run(
-            [python, str(_PEER), "--help"],
+        finished = subprocess.run(
+            [python, str(_MEDIAPIPE_NODE), "--help"],
             env=environment_of(python),
             cwd="/",
             capture_output=True,
@@ -202,25 +225,24 @@ def check_peer(python: str) -> None:
         raise BenchmarkError(
             f"{python} did not import mediapipe within {START_TIMEOUT_S:.0f} s."
         ) from None
-    if asked.returncode:
-        said = "\n  ".join(asked.stderr.splitlines()[-3:])
-        raise BenchmarkError(f"{python} cannot run the peer:\n  {said}\n{cure}")
+    if finished.returncode:
+        output = "\n  ".join(finished.stderr.splitlines()[-3:])
+        raise BenchmarkError(f"{python} cannot run the MediaPipe node:\n  {output}\n{hint}")
 
 
 def environment_of(python: str) -> dict[str, str]:
-    """The environment of another Python installation: nothing of ours leads to our libraries."""
+    """Environment variables for another interpreter, without the paths of this installation."""
     environment = dict(os.environ)
-    # Set by ROS's wheels when they started us: with it the other Python would not set up itself.
+    # Set by the ROS wheels at start-up: with it the other interpreter would skip its own set-up.
     environment.pop("_ROS_WHEELS_BOOTSTRAP_COMPLETE", None)
-    ours = (sys.prefix + os.sep, sys.prefix)
     for variable in ("LD_LIBRARY_PATH", "AMENT_PREFIX_PATH", "PYTHONPATH"):
         kept = [
             entry
             for entry in environment.pop(variable, "").split(os.pathsep)
-            if entry and not entry.startswith(ours[0]) and entry != ours[1]
+            if entry and not (entry + os.sep).startswith(sys.prefix + os.sep)
         ]
         if kept:
             environment[variable] = os.pathsep.join(kept)
-    # A virtual environment's own folder comes first in PATH, as if it had been activated.
+    # As an activated virtual environment does.
     environment["PATH"] = str(Path(python).parent) + os.pathsep + environment.get("PATH", "")
     return environment

@@ -1,4 +1,4 @@
-"""Where a step's time goes, without ROS: the pipeline alone, on the images of the benchmark."""
+"""Time per stage of a pipeline step, without ROS: the pipeline on the benchmark's images."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from thfm_ros.loading import load_pipeline
 from thfm_ros.perception.frame_window import FrameWindow
 from thfm_ros.pipeline import PerceptionPipeline
 from thfm_ros.ros.benchmark.clip import people_clip
-from thfm_ros.ros.calibration import intrinsics_from_info
+from thfm_ros.ros.calibration import intrinsics_from_camera_info
 from thfm_ros.ros.replay.calibration import pinhole
 
 FRAMES = 150
@@ -22,68 +22,78 @@ PERIOD_NS = 33_333_333
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stages:
-    """Means per frame, milliseconds; a look at the whole frame now and then is part of them."""
+class StageTimings:
+    """Means per frame, milliseconds; the periodic full-frame detection passes are included."""
 
     tasks: str
     frames: int
-    wall_ms: dict[str, float]  # by stage of the pipeline, and "total"
+    wall_ms: dict[str, float]  # wall time by stage of the pipeline, and "total"
     p99_total_ms: float
-    cpu_ms: float  # processor time of the whole step
-    network_cpu_ms: float  # and of the network in it; NaN where it does not run step by step
-    people_found: float
+    cpu_ms: float  # CPU time of the whole step
+    network_cpu_ms: float  # CPU time of the network in it; NaN where the pipeline has no such step
+    people_detected: float
 
 
-def stages(tasks: frozenset[Task], name: str, parameters: Mapping[str, object]) -> Stages:
-    """Step through the clip of one person, 640x480, with everything in memory."""
-    # As often as the node looks at the whole image, but in its place, so that it is counted.
+def measure_stages(
+    tasks: frozenset[Task], name: str, parameters: Mapping[str, object]
+) -> StageTimings:
+    """Run the pipeline on the clip of one person, 640x480, with all images in memory.
+
+    Args:
+        tasks: what the pipeline estimates.
+        name: of these tasks in the report.
+        parameters: ROS parameters of the node.
+    """
+    # Detection passes as often as in the node, but within the step, so that they are counted.
     pipeline = load_pipeline(config_from({**parameters, "regions.beside": False}), live=True)
-    network = _Metered()
+    network = _CpuMeter()
     if isinstance(pipeline, PerceptionPipeline):
-        vars(pipeline.engine)["step"] = network.of(pipeline.engine.step)
+        vars(pipeline.engine)["step"] = network.measured(pipeline.engine.step)
     window = FrameWindow(pipeline.config.window)
-    k = intrinsics_from_info(pinhole(640, 480, 60.0), 640, 480)
+    k = intrinsics_from_camera_info(pinhole(640, 480, 60.0), 640, 480)
     clip = people_clip(1, k.width, k.height)
     timings: list[dict[str, float]] = []
-    found: list[int] = []
+    people: list[int] = []
     cpu_s = 0.0
-    for number in range(WARMUP + FRAMES):
-        frame = Frame(clip[number % len(clip)], (number + 1) * PERIOD_NS, "camera", k)
+    for index in range(WARMUP + FRAMES):
+        frame = Frame(clip[index % len(clip)], (index + 1) * PERIOD_NS, "camera", k)
         frames = window.push(frame)
         assert frames is not None
-        began_s = time.process_time()
-        seen = pipeline.step(frames, tasks)
-        if number == WARMUP - 1:
+        started_s = time.process_time()
+        perception = pipeline.step(frames, tasks)
+        if index == WARMUP - 1:
             network.cpu_s = 0.0
-        if number >= WARMUP:
-            cpu_s += time.process_time() - began_s
+        if index >= WARMUP:
+            cpu_s += time.process_time() - started_s
             timings.append(dict(pipeline.last_timings_ms))
-            found.append(sum(body.state is TrackState.TRACKED for body in seen.bodies))
-    mean = {stage: float(np.mean([each[stage] for each in timings])) for stage in timings[0]}
-    p99 = float(np.percentile([each["total"] for each in timings], 99))
-    return Stages(
+            people.append(sum(b.state is TrackState.TRACKED for b in perception.bodies))
+    mean = {stage: float(np.mean([timing[stage] for timing in timings])) for stage in timings[0]}
+    p99 = float(np.percentile([timing["total"] for timing in timings], 99))
+    return StageTimings(
         tasks=name,
         frames=FRAMES,
         wall_ms=mean,
         p99_total_ms=p99,
         cpu_ms=cpu_s * 1e3 / FRAMES,
         network_cpu_ms=network.cpu_s * 1e3 / FRAMES or float("nan"),
-        people_found=float(np.mean(found)),
+        people_detected=float(np.mean(people)),
     )
 
 
-class _Metered:
-    """Counts the processor time of a function, of all threads."""
+class _CpuMeter:
+    """Sums the CPU time, of all threads, that is spent in a function."""
 
     def __init__(self) -> None:
         self.cpu_s = 0.0
 
-    def of(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        def counted(*args: Any, **more: Any) -> Any:
-            began_s = time.process_time()
-            try:
-                return function(*args, **more)
-            finally:
-                self.cpu_s += time.process_time() - began_s
+    def measured(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """``function``, with its CPU time added to ``cpu_s`` at each call."""
 
-        return counted
+        def wrapper(*args: Any, **options: Any) -> Any:
+            started_s = time.process_time()
+            try:
+                return function(*args, **options)
+            finally:
+                self.cpu_s += time.process_time() - started_s
+
+        return wrapper

@@ -1,4 +1,4 @@
-"""Processes of the benchmark that are told what to do: a line of JSON in, a line of JSON out."""
+"""Subprocesses of the benchmark; workers answer requests, one line of JSON each way."""
 
 import json
 import os
@@ -13,17 +13,19 @@ from typing import Any
 
 from thfm_ros.contract import PerceptionError
 
-Order = dict[str, Any]
-Answer = dict[str, Any]
-PATIENCE_S = 5.0
+Request = dict[str, Any]
+Response = dict[str, Any]
+STOP_TIMEOUT_S = 5.0
 
 
 class BenchmarkError(PerceptionError):
-    """The benchmark cannot go on; the text ends with what the process said last."""
+    """The benchmark cannot go on; the text includes the end of the process's output."""
 
 
-class Process:
-    """A process whose output goes to a file; stopped as Ctrl-C does, then by force."""
+class LoggedProcess:
+    """A process whose output goes to a file; stopped with SIGINT, and with SIGKILL if it must."""
+
+    _pipes_stdout = False
 
     def __init__(
         self, command: list[str], log: Path, environment: Mapping[str, str] | None = None
@@ -34,43 +36,39 @@ class Process:
             self._popen = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE if self._answers else output,
+                stdout=subprocess.PIPE if self._pipes_stdout else output,
                 stderr=output,
                 cwd=log.parent,  # not the source tree, which has no messages
                 env=dict(os.environ if environment is None else environment),
                 start_new_session=True,
             )
 
-    _answers = False
-
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """Id of the process."""
         return self._popen.pid
 
     def check(self) -> None:
-        """Raise when it has ended.
+        """Check that the process runs.
 
         Raises:
-            BenchmarkError: with the end of its output.
+            BenchmarkError: it has ended; with the end of its output.
         """
         if self._popen.poll() is not None:
-            raise BenchmarkError(
-                f"{self.name} ended ({self._popen.returncode}). {self.last_words()}"
-            )
+            raise BenchmarkError(f"{self.name} ended ({self._popen.returncode}). {self.log_tail()}")
 
-    def last_words(self) -> str:
-        """The end of its output."""
+    def log_tail(self) -> str:
+        """The end of its output, as a sentence of an error message."""
         lines = self.log.read_text(errors="replace").splitlines()[-12:]
-        return "It said:\n  " + "\n  ".join(lines) if lines else "It said nothing."
+        return "Its output:\n  " + "\n  ".join(lines) if lines else "It wrote no output."
 
     def stop(self) -> None:
-        """End it, and wait until it has ended."""
-        for sent in (signal.SIGINT, signal.SIGKILL):
+        """End the process group and wait until the process has ended."""
+        for signal_number in (signal.SIGINT, signal.SIGKILL):
             if self._popen.poll() is None:
-                os.killpg(self.pid, sent)
+                os.killpg(self.pid, signal_number)
                 try:
-                    self._popen.wait(PATIENCE_S)
+                    self._popen.wait(STOP_TIMEOUT_S)
                 except subprocess.TimeoutExpired:
                     continue
         for pipe in (self._popen.stdin, self._popen.stdout):
@@ -78,63 +76,63 @@ class Process:
                 pipe.close()
 
 
-class Servant(Process):
+class WorkerProcess(LoggedProcess):
     """A module of this package that runs `serve`."""
 
-    _answers = True
+    _pipes_stdout = True
 
     def __init__(self, module: str, log: Path) -> None:
         super().__init__([sys.executable, "-m", module], log)
         self._lines: queue.Queue[bytes] = queue.Queue()
-        threading.Thread(target=self._read, name=f"{self.name} answers", daemon=True).start()
+        threading.Thread(target=self._read, name=f"{self.name} responses", daemon=True).start()
 
-    def ask(self, order: Order, timeout_s: float) -> Answer:
-        """Give an order and wait for the answer.
+    def request(self, request: Request, timeout_s: float) -> Response:
+        """Send a request and wait for the response.
 
         Raises:
-            BenchmarkError: it ended, took too long, or answered with an error.
+            BenchmarkError: the worker ended, took too long, or answered with an error.
         """
         assert self._popen.stdin is not None
         self.check()
-        self._popen.stdin.write(json.dumps(order).encode() + b"\n")
+        self._popen.stdin.write(json.dumps(request).encode() + b"\n")
         self._popen.stdin.flush()
         try:
             line = self._lines.get(timeout=timeout_s)
         except queue.Empty:
             raise BenchmarkError(f"{self.name} did not answer within {timeout_s:.0f} s.") from None
         if not line:
-            self._popen.wait(PATIENCE_S)
+            self._popen.wait(STOP_TIMEOUT_S)
             self.check()
-        answer: Answer = json.loads(line)
-        if "error" in answer:
-            raise BenchmarkError(f"{self.name}: {answer['error']}")
-        return answer
+        response: Response = json.loads(line)
+        if "error" in response:
+            raise BenchmarkError(f"{self.name}: {response['error']}")
+        return response
 
     def _read(self) -> None:
         assert self._popen.stdout is not None
         while line := self._popen.stdout.readline():
             self._lines.put(line)
-        self._lines.put(b"")
+        self._lines.put(b"")  # end of the output
 
 
-def serve(handle: Callable[[Order], Answer], idle: Callable[[], None] | None = None) -> None:
-    """Answer the orders on standard input with ``handle`` until it ends.
+def serve(handle: Callable[[Request], Response], idle: Callable[[], None] | None = None) -> None:
+    """Answer the requests on standard input with ``handle`` until standard input ends.
 
     Args:
-        handle: a `PerceptionError` of it is told to whoever asked.
-        idle: called over and over while there is no order; it may wait a little. None: nothing.
+        handle: computes the response; a `PerceptionError` that it raises is sent as an error.
+        idle: called repeatedly while there is no request; it may block briefly. None: nothing.
     """
-    orders: queue.Queue[str] = queue.Queue()
+    requests: queue.Queue[str] = queue.Queue()
 
     def read() -> None:
         for line in sys.stdin:
-            orders.put(line)
-        orders.put("")
+            requests.put(line)
+        requests.put("")
 
-    threading.Thread(target=read, name="orders", daemon=True).start()
+    threading.Thread(target=read, name="requests", daemon=True).start()
     while True:
         try:
-            line = orders.get(block=idle is None)
+            line = requests.get(block=idle is None)
         except queue.Empty:
             assert idle is not None
             idle()
@@ -142,8 +140,8 @@ def serve(handle: Callable[[Order], Answer], idle: Callable[[], None] | None = N
         if not line:
             return
         try:
-            answer = handle(json.loads(line))
+            response = handle(json.loads(line))
         except PerceptionError as error:
-            answer = {"error": str(error)}
-        sys.stdout.write(json.dumps(answer) + "\n")
+            response = {"error": str(error)}
+        sys.stdout.write(json.dumps(response) + "\n")
         sys.stdout.flush()

@@ -1,7 +1,7 @@
-"""The audience of the benchmark: notes when each result arrives, in a process of its own.
+"""The subscriber of the benchmark: records when each result arrives, in a process of its own.
 
-Images are taken as bytes, so that Python's decoding of messages nobody looks at does not slow
-down what is measured; skeletons are decoded, since everybody who wants them does.
+Images are received as bytes, so that decoding them in Python does not slow down what is measured;
+skeletons are decoded, since every subscriber that uses them has to.
 """
 
 import contextlib
@@ -20,8 +20,8 @@ from sensor_msgs.msg import Image, PointCloud2
 from visualization_msgs.msg import MarkerArray
 
 from thfm_ros.msg import BodyArray
-from thfm_ros.ros.benchmark.subprocesses import Answer, BenchmarkError, Order, serve
-from thfm_ros.ros.dds_profile import prepare
+from thfm_ros.ros.benchmark.subprocesses import BenchmarkError, Request, Response, serve
+from thfm_ros.ros.dds_profile import prepare_ros_environment
 
 TYPES: dict[str, type] = {
     "BodyArray": BodyArray,
@@ -29,13 +29,13 @@ TYPES: dict[str, type] = {
     "MarkerArray": MarkerArray,
     "PointCloud2": PointCloud2,
 }
-DROPPED = "dropped: "  # begins the names of the node's counters in /diagnostics
+DROPPED = "dropped: "  # prefix of the node's drop counters in /diagnostics
 DEPTH = 5
 DIAGNOSTICS_TIMEOUT_S = 10.0
 
 
-class Audience:
-    """Subscribes to what it is ordered to."""
+class ResultSubscriber:
+    """Subscribes to topics on request and records their arrivals."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -47,17 +47,17 @@ class Audience:
         self._diagnostics: dict[str, tuple[int, dict[str, str]]] = {}
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 50)
 
-    def idle(self) -> None:
-        """Take what has arrived, or wait for it a little."""
+    def spin_once(self) -> None:
+        """Handle one message, or wait briefly for it."""
         self._executor.spin_once(timeout_sec=0.05)
 
-    def handle(self, order: Order) -> Answer:
-        """``listen``, ``begin``, ``report``, ``diagnostics`` or ``leave``."""
-        match order["do"]:
-            case "listen":
-                self._listen(order["topics"])
-                return {"publishers": min(map(self._node.count_publishers, order["topics"]))}
-            case "begin":
+    def handle(self, request: Request) -> Response:
+        """Answer ``subscribe``, ``clear``, ``report``, ``diagnostics`` or ``unsubscribe``."""
+        match request["command"]:
+            case "subscribe":
+                self._subscribe(request["topics"])
+                return {"publishers": min(map(self._node.count_publishers, request["topics"]))}
+            case "clear":
                 self._people.clear()
                 for arrivals in self._arrivals.values():
                     arrivals.clear()
@@ -65,28 +65,30 @@ class Audience:
             case "report":
                 return {"arrivals": self._arrivals, "people": list(self._people.items())}
             case "diagnostics":
-                return self._fresh_diagnostics(order["node"])
+                return self._fresh_diagnostics(request["node"])
             case _:
-                self._leave()
+                self._unsubscribe()
                 return {}
 
-    def _listen(self, topics: dict[str, str]) -> None:
-        """Subscribe to ``topics`` (name: type), once."""
-        for topic, kind in topics.items():
+    def _subscribe(self, topics: dict[str, str]) -> None:
+        """Subscribe to ``topics`` (name: message type) unless that is done already."""
+        for topic, type_name in topics.items():
             if topic not in self._subscriptions:
                 self._arrivals[topic] = []
-                raw = kind not in ("BodyArray", "MarkerArray")
+                raw = type_name not in ("BodyArray", "MarkerArray")
+                callback, qos = self._recorder(topic, type_name), QoSProfile(depth=DEPTH)
                 self._subscriptions[topic] = self._node.create_subscription(
-                    TYPES[kind], topic, self._noting(topic, kind), QoSProfile(depth=DEPTH), raw=raw
+                    TYPES[type_name], topic, callback, qos, raw=raw
                 )
 
-    def _leave(self) -> None:
+    def _unsubscribe(self) -> None:
         for subscription in self._subscriptions.values():
             self._node.destroy_subscription(subscription)
         self._subscriptions.clear()
         self._arrivals.clear()
 
-    def _noting(self, topic: str, kind: str) -> Callable[[Any], None]:
+    def _recorder(self, topic: str, type_name: str) -> Callable[[Any], None]:
+        """The callback of a topic: appends (stamp, time of arrival), and counts people."""
         arrivals = self._arrivals[topic]
 
         def on_bodies(message: BodyArray) -> None:
@@ -95,30 +97,35 @@ class Audience:
             self._people[stamp_ns] = sum(body.state == body.TRACKED for body in message.bodies)
 
         def on_markers(message: MarkerArray) -> None:
-            if message.markers:  # without one, nothing says which frame it is about
+            if message.markers:  # an empty array does not tell which frame it describes
                 stamp_ns = nanoseconds(message.markers[0].header.stamp)
                 arrivals.append((stamp_ns, time.time_ns()))
                 if topic.endswith("/skeleton"):
-                    self._people[stamp_ns] = sum(bool(each.points) for each in message.markers)
+                    people = sum(bool(marker.points) for marker in message.markers)
+                    self._people[stamp_ns] = people
 
         def on_bytes(message: bytes) -> None:
             arrivals.append((stamp_of_bytes(message), time.time_ns()))
 
-        return {"BodyArray": on_bodies, "MarkerArray": on_markers}.get(kind, on_bytes)
+        return {"BodyArray": on_bodies, "MarkerArray": on_markers}.get(type_name, on_bytes)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            values = {each.key: each.value for each in status.values}
+            values = {pair.key: pair.value for pair in status.values}
             self._diagnostics[status.name] = (time.time_ns(), values)
 
-    def _fresh_diagnostics(self, node: str) -> Answer:
-        """What ``node`` says about itself from now on."""
-        now_ns, patience_until = time.time_ns(), time.monotonic() + DIAGNOSTICS_TIMEOUT_S
+    def _fresh_diagnostics(self, node: str) -> Response:
+        """Wait for diagnostics that ``node`` publishes from now on.
+
+        Raises:
+            BenchmarkError: none arrived in time.
+        """
+        now_ns, deadline_s = time.time_ns(), time.monotonic() + DIAGNOSTICS_TIMEOUT_S
         of_input, of_engine = f"{node}: input", f"{node}: engine"
         while self._diagnostics.get(of_engine, (0, {}))[0] < now_ns:
-            if time.monotonic() > patience_until:
+            if time.monotonic() > deadline_s:
                 raise BenchmarkError(f"{node} publishes no diagnostics.")
-            self.idle()
+            self.spin_once()
         counters = self._diagnostics[of_input][1]
         return {
             "drops": {
@@ -131,24 +138,24 @@ class Audience:
 
 
 def nanoseconds(stamp: Any) -> int:
-    """A builtin_interfaces/Time."""
+    """A builtin_interfaces/Time in nanoseconds."""
     return int(stamp.sec) * 10**9 + int(stamp.nanosec)
 
 
 def stamp_of_bytes(message: bytes) -> int:
-    """The stamp of a serialised message that begins with a Header, nanoseconds."""
+    """The stamp, in nanoseconds, of a serialised message that begins with a Header."""
     order = "<" if message[1] & 1 else ">"  # CDR: four bytes that name its kind and byte order
     seconds, rest = struct.unpack_from(f"{order}iI", message, 4)
     return int(seconds) * 10**9 + int(rest)
 
 
 def main() -> None:
-    """Take orders until there are no more."""
-    prepare()
+    """Serve requests until standard input ends."""
+    prepare_ros_environment()
     rclpy.init()
-    audience = Audience(rclpy.create_node("benchmark_audience"))
+    subscriber = ResultSubscriber(rclpy.create_node("benchmark_subscriber"))
     with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
-        serve(audience.handle, audience.idle)
+        serve(subscriber.handle, subscriber.spin_once)
 
 
 if __name__ == "__main__":
