@@ -9,7 +9,7 @@ extras=""
 case " $* " in *" --viewer rerun "* | *" --viewer=rerun "*) extras=viewer ;; esac
 case " $* " in *" --help "* | *" -h "*) sed -n '2,5s/^# \{0,1\}//p' "$0" && exit 0 ;; esac
 previous=""
-for argument in "$@"; do # a slip of the pen should not cost minutes of set-up
+for argument in "$@"; do # a mistyped path should not cost minutes of set-up
   [ "$previous" != --video ] || [ -e "$argument" ] || die "There is no $argument."
   case $argument in --video=*) [ -e "${argument#--video=}" ] || die "There is no ${argument#--video=}." ;; esac
   previous=$argument

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets everything up (the first time), then checks all there is to check: style, types, and the
+# Sets everything up (the first time), then runs every check: style, types, and the
 # whole test suite against the installed package. Further arguments go to pytest.
 set -Eeuo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"

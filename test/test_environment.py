@@ -1,4 +1,4 @@
-"""Which PyTorch scripts/environment.sh takes, told by a pip that only says what it was asked."""
+"""Which PyTorch scripts/environment.sh takes, told by a fake pip that records its arguments."""
 
 import os
 import stat
@@ -57,37 +57,37 @@ def machine(root: Path, tmp_path: Path) -> Machine:
 def test_a_cpu_build_that_pip_has_is_taken_although_the_index_has_a_newer_cuda_build(
     machine: Machine,
 ) -> None:
-    said = machine.run("install_torch", INDEX="2.15.0, 2.14.1, 2.13.0+cpu, 2.13.0, 2.12.1")
-    assert said.returncode == 0, said.stderr
+    result = machine.run("install_torch", INDEX="2.15.0, 2.14.1, 2.13.0+cpu, 2.13.0, 2.12.1")
+    assert result.returncode == 0, result.stderr
     assert "torch>=2.5,==2.13.0+cpu" in machine.installed()
     assert "index-url" not in machine.installed()
 
 
-def test_elsewhere_the_newest_cpu_build_of_pytorch_org_is_taken(machine: Machine) -> None:
-    said = machine.run(
+def test_otherwise_the_newest_cpu_build_of_pytorch_org_is_taken(machine: Machine) -> None:
+    result = machine.run(
         "install_torch", INDEX="2.15.0, 2.14.1", PYTORCH_ORG="2.15.0+cpu, 2.14.1+cpu"
     )
-    assert said.returncode == 0, said.stderr
+    assert result.returncode == 0, result.stderr
     assert f"torch>=2.5,==2.15.0+cpu --index-url {PYTORCH}" in machine.installed()
 
 
 def test_without_any_cpu_build_nothing_is_installed_and_the_cure_is_told(machine: Machine) -> None:
-    said = machine.run("install_torch", INDEX="2.15.0, 2.14.1")
-    assert said.returncode == 1
+    result = machine.run("install_torch", INDEX="2.15.0, 2.14.1")
+    assert result.returncode == 1
     assert machine.installed() == ""
-    assert "download.pytorch.org cannot be reached" in said.stderr
-    assert "PIP_FIND_LINKS" in said.stderr and "bin/pip install torch" in said.stderr
+    assert "download.pytorch.org cannot be reached" in result.stderr
+    assert "PIP_FIND_LINKS" in result.stderr and "bin/pip install torch" in result.stderr
 
 
 def test_a_pytorch_that_is_there_is_kept(machine: Machine) -> None:
-    said = machine.run("install_torch", HAS_TORCH="yes", INDEX="2.15.0")
-    assert said.returncode == 0, said.stderr
+    result = machine.run("install_torch", HAS_TORCH="yes", INDEX="2.15.0")
+    assert result.returncode == 0, result.stderr
     assert machine.installed() == ""
 
 
 def test_no_later_requirement_may_replace_pytorch(machine: Machine, tmp_path: Path) -> None:
-    said = machine.run("install_package '[dev]'", HAS_TORCH="yes")
-    assert said.returncode == 0, said.stderr
-    held = tmp_path / "venv" / "thfm-stamps" / "torch"
-    assert f"--constraint {held}" in machine.installed()
-    assert held.read_text() == "torch==2.13.0+cpu\n"
+    result = machine.run("install_package '[dev]'", HAS_TORCH="yes")
+    assert result.returncode == 0, result.stderr
+    constraint = tmp_path / "venv" / "thfm-stamps" / "torch"
+    assert f"--constraint {constraint}" in machine.installed()
+    assert constraint.read_text() == "torch==2.13.0+cpu\n"

@@ -43,12 +43,12 @@ def launch_file(root: Path, name: str) -> dict[str, Any]:
 
 def setting_names(root: Path) -> set[str]:
     """Parameters of the replay node, read as text: the module itself needs rclpy."""
-    tree = ast.parse((root / "thfm_ros" / "ros" / "replay_node.py").read_text())
+    tree = ast.parse((root / "thfm_ros" / "ros" / "replay" / "node.py").read_text())
     for node in tree.body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "SETTINGS":
             assert isinstance(node.value, ast.Dict)
             return {ast.literal_eval(key) for key in node.value.keys if key is not None}
-    raise AssertionError("SETTINGS is not in replay_node.py")
+    raise AssertionError("SETTINGS is not in ros/replay/node.py")
 
 
 @pytest.mark.parametrize("name", ["thfm.launch.py", "demo.launch.py"])

@@ -151,16 +151,16 @@ def test_shell_scripts_can_be_parsed_and_run(root: Path, name: str) -> None:
 def test_help_needs_no_setup(root: Path, tmp_path: Path) -> None:
     command = ["bash", str(root / "demo.sh"), "--help"]
     environment = {"PATH": "/usr/bin:/bin", "THFM_VENV": str(tmp_path / "venv")}
-    said = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=20)
-    assert said.returncode == 0 and "--camera N" in said.stdout
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=20)
+    assert result.returncode == 0 and "--camera N" in result.stdout
     assert not (tmp_path / "venv").exists()
 
 
 def test_a_video_that_is_not_there_is_told_before_any_setup(root: Path, tmp_path: Path) -> None:
     command = ["bash", str(root / "demo.sh"), "--video", "no such.mp4"]
     environment = {"PATH": "/usr/bin:/bin", "THFM_VENV": str(tmp_path / "venv")}
-    said = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=20)
-    assert said.returncode == 1 and "There is no no such.mp4." in said.stderr
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=20)
+    assert result.returncode == 1 and "There is no no such.mp4." in result.stderr
     assert not (tmp_path / "venv").exists()
 
 
@@ -174,9 +174,9 @@ def test_missing_tools_are_named_with_the_command_that_installs_them(
     (tmp_path / "python3").symlink_to(sys.executable)
     environment = {"PATH": str(tmp_path), "THFM_VENV": str(tmp_path / "venv")}
     command = [str(tmp_path / "bash"), str(root / "demo.sh")]
-    said = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
-    assert said.returncode == 1
-    assert re.search(r"sudo apt install .*cmake g\+\+ make", said.stderr), said.stderr
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 1
+    assert re.search(r"sudo apt install .*cmake g\+\+ make", result.stderr), result.stderr
 
 
 def test_what_the_first_page_shows_and_links_to_is_there(root: Path) -> None:

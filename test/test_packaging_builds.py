@@ -106,6 +106,8 @@ def test_pip_builds_the_tree_in_a_new_environment(root: Path, tmp_path: Path) ->
     # Its requirements have nothing to do with the messages, and PyTorch alone takes minutes.
     run([*pip, "--no-deps", str(tree)], tmp_path, environment)
     assert "heard 640 abcde []" in exchange([python], tmp_path, environment)
+    (typed,) = (tmp_path / "venv").rglob("site-packages/thfm_ros/py.typed")
+    assert (typed.parent / "perception" / "tracking.py").is_file()
     done = subprocess.run(
         [python, "-m", "pip", "install", "--no-deps", "-e", str(tree)],
         env=environment,
