@@ -1,4 +1,4 @@
-"""`thfm evaluate --images`: real images, annotated in COCO's form."""
+"""`thfm evaluate --images`: real images, annotated in COCO format."""
 
 import json
 import subprocess
@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from fake_engine import FakeEngine, Person, box_of, camera, image, pixels_of
 
-from thfm_ros import loading as pipelines
-from thfm_ros.commands import main as cli
+from thfm_ros import loading
+from thfm_ros.commands.main import main
 from thfm_ros.config import Config
 from thfm_ros.media.video import VideoWriter, read_image
 from thfm_ros.pipeline import PerceptionPipeline
@@ -24,18 +24,18 @@ Evaluate = Callable[..., int]
 
 
 @pytest.fixture
-def evaluated(monkeypatch: pytest.MonkeyPatch) -> Evaluate:
-    """`thfm evaluate` with an engine that sees LEFT and RIGHT in every image."""
+def evaluate(monkeypatch: pytest.MonkeyPatch) -> Evaluate:
+    """`thfm evaluate` with an engine that detects LEFT and RIGHT in every image."""
 
     def load(config: Config) -> PerceptionPipeline:
         return PerceptionPipeline(FakeEngine(K, lambda: [LEFT, RIGHT]), config)
 
-    monkeypatch.setattr(pipelines, "load_pipeline", load)
-    return lambda *words: cli.main(["evaluate", *map(str, words)])
+    monkeypatch.setattr(loading, "load_pipeline", load)
+    return lambda *words: main(["evaluate", *map(str, words)])
 
 
 def annotation(number: int, person: Person) -> dict[str, Any]:
-    joints = pixels_of(person.joints_m(), K)[:17]
+    keypoints = pixels_of(person.joints_m(), K)[:17]
     x0, y0, x1, y1 = (float(value) for value in box_of(person, K))
     return {
         "id": number,
@@ -43,13 +43,13 @@ def annotation(number: int, person: Person) -> dict[str, Any]:
         "category_id": 1,
         "iscrowd": 0,
         "bbox": [x0, y0, x1 - x0, y1 - y0],
-        "keypoints": np.column_stack([joints, np.full(17, 2)]).ravel().tolist(),
+        "keypoints": np.column_stack([keypoints, np.full(17, 2)]).ravel().tolist(),
         "segmentation": [[x0, y0, x1, y0, x1, y1, x0, y1]],
     }
 
 
-def runs(person: Person) -> dict[str, Any]:
-    """The outline as uncompressed runs, counted column by column."""
+def run_lengths(person: Person) -> dict[str, Any]:
+    """The person's mask as uncompressed run-length encoding, column by column."""
     mask = np.zeros((K.height, K.width), bool)
     x0, y0, x1, y1 = np.round(box_of(person, K)).astype(int)
     mask[max(y0, 0) : y1, max(x0, 0) : x1] = True
@@ -67,44 +67,46 @@ def write_images(folder: Path, *people: dict[str, Any]) -> dict[str, Any]:
     return content
 
 
-def test_a_folder_of_images_is_measured_and_written_into_the_page(
-    tmp_path: Path, evaluated: Evaluate, capsys: pytest.CaptureFixture[str]
+def test_the_tables_of_a_folder_are_printed_and_written_into_the_page(
+    tmp_path: Path, evaluate: Evaluate, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, page = tmp_path / "real", tmp_path / "page.md"
-    write_images(folder, annotation(1, LEFT), annotation(2, RIGHT) | {"segmentation": runs(RIGHT)})
+    write_images(
+        folder, annotation(1, LEFT), annotation(2, RIGHT) | {"segmentation": run_lengths(RIGHT)}
+    )
     page.write_text("<!-- images of real: begin -->\n<!-- images of real: end -->\n")
-    assert evaluated("--images", folder, "--page", page) == 0
+    assert evaluate("--images", folder, "--page", page) == 0
     printed, written = capsys.readouterr().out, page.read_text()
     for line in ("| recall of people, IoU >= 0.5 | 1.000 |", "| OKS-AP at 0.5 | 1.000 |"):
         assert line in printed and line in written
-    assert "1 images, 2 people, 0 images without anybody, 1 with every outline" in written
+    assert "1 images, 2 people, 0 negative images, 1 with the masks of all people" in written
     assert "SHA-256" in written and "`thfm evaluate --images real" in written
     assert str(tmp_path) not in written
     iou = float(written.partition("| mask IoU of the whole image | ")[2][:5])
     assert iou > 0.9
 
 
-def test_without_outlines_the_mask_is_not_measured(
-    tmp_path: Path, evaluated: Evaluate, capsys: pytest.CaptureFixture[str]
+def test_without_masks_the_mask_iou_is_not_measured(
+    tmp_path: Path, evaluate: Evaluate, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bare = annotation(1, LEFT)
-    del bare["segmentation"]
-    write_images(tmp_path, bare, annotation(2, RIGHT))
-    assert evaluated("--images", tmp_path) == 0
+    without_mask = annotation(1, LEFT)
+    del without_mask["segmentation"]
+    write_images(tmp_path, without_mask, annotation(2, RIGHT))
+    assert evaluate("--images", tmp_path) == 0
     assert "| mask IoU of the whole image | not measured |" in capsys.readouterr().out
 
 
-def test_images_of_one_video_are_followed(
-    tmp_path: Path, evaluated: Evaluate, capsys: pytest.CaptureFixture[str]
+def test_images_of_one_video_are_one_clip(
+    tmp_path: Path, evaluate: Evaluate, capsys: pytest.CaptureFixture[str]
 ) -> None:
     content = write_images(tmp_path, annotation(1, LEFT), annotation(2, RIGHT))
     assert cv2.imwrite(str(tmp_path / "b.png"), image(K)[..., ::-1])
     content["images"].append({"id": 2, "file_name": "b.png"})
     content["annotations"] += [each | {"image_id": 2} for each in content["annotations"]]
     (tmp_path / "people.json").write_text(json.dumps(content))
-    assert evaluated("--images", tmp_path, "--fps", 25) == 0
+    assert evaluate("--images", tmp_path, "--fps", 25) == 0
     assert "2 images, 4 people" in capsys.readouterr().out
-    assert evaluated("--images", tmp_path, "--fps", 0) == 2
+    assert evaluate("--images", tmp_path, "--fps", 0) == 2
 
 
 def test_a_video_becomes_images_named_by_their_frames(tmp_path: Path, root: Path) -> None:
@@ -127,7 +129,7 @@ def test_a_video_becomes_images_named_by_their_frames(tmp_path: Path, root: Path
     assert missing.returncode == 2 and "There is no file" in missing.stderr
 
 
-def broken(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
+def changed(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
     def write(folder: Path) -> None:
         content = write_images(folder, annotation(1, LEFT))
         change(content)
@@ -141,7 +143,7 @@ def without_file(folder: Path) -> None:
     (folder / "people.json").unlink()
 
 
-def cut_off(folder: Path) -> None:
+def truncated(folder: Path) -> None:
     write_images(folder)
     (folder / "people.json").write_text('{"images": [')
 
@@ -151,72 +153,80 @@ def two_files(folder: Path) -> None:
     (folder / "more.json").write_text("{}")
 
 
-SPOILT: dict[str, tuple[Callable[[Path], None], str]] = {
+INVALID: dict[str, tuple[Callable[[Path], None], str]] = {
     "no file": (without_file, "one annotation file"),
     "two files": (two_files, "more.json, people.json"),
-    "no JSON": (cut_off, "no readable JSON"),
-    "no list": (broken(lambda c: c.pop("images")), "no list images"),
-    "no images": (broken(lambda c: c["images"].clear()), "lists no images"),
-    "no image": (broken(lambda c: c["images"][0].update(file_name="b.png")), "b.png"),
-    "no file name": (broken(lambda c: c["images"][0].pop("file_name")), "lacks id or file_name"),
-    "lost": (broken(lambda c: c["annotations"][0].update(image_id=7)), "unknown images: 7"),
-    "no image id": (broken(lambda c: c["annotations"][0].pop("image_id")), "no image_id"),
-    "short": (broken(lambda c: c["annotations"][0]["keypoints"].pop()), "51 numbers"),
-    "box": (broken(lambda c: c["annotations"][0].update(bbox=[1, 2])), "x, y, width, height"),
-    "nothing": (
-        broken(lambda c: [c["annotations"][0].pop(key) for key in ("bbox", "keypoints")]),
+    "no JSON": (truncated, "no readable JSON"),
+    "no list": (changed(lambda c: c.pop("images")), "no list images"),
+    "no images": (changed(lambda c: c["images"].clear()), "lists no images"),
+    "no image": (changed(lambda c: c["images"][0].update(file_name="b.png")), "b.png"),
+    "no file name": (changed(lambda c: c["images"][0].pop("file_name")), "lacks id or file_name"),
+    "unknown image": (changed(lambda c: c["annotations"][0].update(image_id=7)), "images: 7"),
+    "no image id": (changed(lambda c: c["annotations"][0].pop("image_id")), "no image_id"),
+    "too few keypoints": (changed(lambda c: c["annotations"][0]["keypoints"].pop()), "51 numbers"),
+    "box": (changed(lambda c: c["annotations"][0].update(bbox=[1, 2])), "x, y, width, height"),
+    "neither box nor keypoints": (
+        changed(lambda c: [c["annotations"][0].pop(key) for key in ("bbox", "keypoints")]),
         "neither bbox nor",
     ),
     "polygon": (
-        broken(lambda c: c["annotations"][0].update(segmentation=[[1, 2, 3]])), "3 points"
+        changed(lambda c: c["annotations"][0].update(segmentation=[[1, 2, 3]])), "3 points"
     ),
     "compressed": (
-        broken(lambda c: c["annotations"][0].update(segmentation={"size": [1, 1], "counts": "x"})),
+        changed(lambda c: c["annotations"][0].update(segmentation={"size": [1, 1], "counts": "x"})),
         "compressed RLE",
     ),
-    "runs": (
-        broken(lambda c: c["annotations"][0].update(segmentation={"size": [1, 1], "counts": [1]})),
+    "run lengths": (
+        changed(lambda c: c["annotations"][0].update(segmentation={"size": [1, 1], "counts": [1]})),
         "240 rows and 320 columns",
     ),
-    "category": (broken(lambda c: c.update(categories=[{"id": 1, "name": "dog"}])), "only: dog"),
+    "category": (changed(lambda c: c.update(categories=[{"id": 1, "name": "dog"}])), "only: dog"),
     "order": (
-        broken(lambda c: c.update(categories=[{"id": 1, "name": "person", "keypoints": ["a"]}])),
+        changed(lambda c: c.update(categories=[{"id": 1, "name": "person", "keypoints": ["a"]}])),
         "COCO's order",
     ),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", SPOILT)
-def test_what_is_wrong_with_an_annotation_file_is_said(
-    name: str, tmp_path: Path, evaluated: Evaluate, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("name", INVALID)
+def test_an_invalid_annotation_file_is_refused_with_the_reason(
+    name: str, tmp_path: Path, evaluate: Evaluate, caplog: pytest.LogCaptureFixture
 ) -> None:
-    spoil, complaint = SPOILT[name]
-    spoil(tmp_path)
-    assert evaluated("--images", tmp_path) == 2
-    assert complaint in caplog.text
+    make_invalid, message = INVALID[name]
+    make_invalid(tmp_path)
+    assert evaluate("--images", tmp_path) == 2
+    assert message in caplog.text
 
 
-def test_a_missing_folder_is_named(
-    tmp_path: Path, evaluated: Evaluate, caplog: pytest.LogCaptureFixture
+def test_the_former_spelling_of_images_is_still_accepted(
+    tmp_path: Path, evaluate: Evaluate, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert evaluated("--images", tmp_path / "none") == 2
-    assert evaluated("--images", tmp_path, "--annotations", tmp_path / "none.json") == 2
-    assert evaluated("--data", tmp_path, "--crops", 0, "--clips", 0) == 2
+    write_images(tmp_path, annotation(1, LEFT))
+    assert evaluate("--pictures", tmp_path) == 0
+    assert f"`thfm evaluate --images {tmp_path.name}`" in capsys.readouterr().out
+
+
+def test_a_missing_folder_or_file_is_named(
+    tmp_path: Path, evaluate: Evaluate, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert evaluate("--images", tmp_path / "none") == 2
+    assert evaluate("--images", tmp_path, "--annotations", tmp_path / "none.json") == 2
+    assert evaluate("--data", tmp_path, "--crops", 0, "--clips", 0) == 2
     assert "no folder" in caplog.text and "no annotation file" in caplog.text
     assert "no whole frames" in caplog.text and "--split val" in caplog.text
-    assert evaluated("--data", tmp_path) == 2
+    assert evaluate("--data", tmp_path) == 2
     assert "no held-out crops" in caplog.text
 
 
-def test_a_crowd_is_neither_right_nor_wrong(
-    tmp_path: Path, evaluated: Evaluate, capsys: pytest.CaptureFixture[str]
+def test_a_detected_crowd_is_ignored(
+    tmp_path: Path, evaluate: Evaluate, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    crowd = annotation(2, RIGHT) | {"iscrowd": 1, "segmentation": runs(RIGHT)}
+    crowd = annotation(2, RIGHT) | {"iscrowd": 1, "segmentation": run_lengths(RIGHT)}
     write_images(tmp_path, annotation(1, LEFT), crowd)
-    assert evaluated("--images", tmp_path) == 0
+    assert evaluate("--images", tmp_path) == 0
     printed = capsys.readouterr().out
     assert "1 images, 1 people" in printed
     assert "| precision of people | 1.000 |" in printed
-    assert "| images with the right number of people | 1.000 |" in printed
+    assert "| images with the correct number of people | 1.000 |" in printed
     iou = float(printed.partition("| mask IoU of the whole image | ")[2][:5])
-    assert iou > 0.9  # the crowd's pixels are found, and left out
+    assert iou > 0.9  # the crowd's pixels are in the predicted mask, and ignored

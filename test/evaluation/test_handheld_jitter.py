@@ -1,4 +1,4 @@
-"""Somebody who does not move, before a camera that trembles."""
+"""Jitter on a person who does not move, before a simulated hand-held camera."""
 
 from pathlib import Path
 
@@ -7,70 +7,73 @@ import pytest
 from perceived import a_flat_body
 from still_frames import LEFT, RIGHT, write_frames
 
-from thfm_ros.evaluation import handheld_jitter as held
-from thfm_ros.evaluation.matching import ImageMatches, Person
-from thfm_ros.evaluation.synthetic_frames import Rendered, frame_clips
+from thfm_ros.evaluation.handheld_jitter import FRAMES, handheld_clips, jitter_scores
+from thfm_ros.evaluation.matching import GroundTruthPerson, ImageMatches, Match
+from thfm_ros.evaluation.synthetic_frames import LabelledFrame, frame_clips
+from thfm_ros.metrics.score import Score
 from thfm_ros.skeleton import Joint
 
 
 @pytest.fixture
-def clips(tmp_path: Path) -> list[list[Rendered]]:
+def clips(tmp_path: Path) -> list[list[LabelledFrame]]:
     write_frames(tmp_path / "frames", [LEFT, RIGHT])
-    return list(held.held_clips(frame_clips(tmp_path / "frames")))
+    return list(handheld_clips(frame_clips(tmp_path / "frames")))
 
 
-def test_every_label_trembles_as_the_image_does(clips: list[list[Rendered]]) -> None:
+def test_all_labels_move_with_the_image(clips: list[list[LabelledFrame]]) -> None:
     (clip,) = clips
-    assert len(clip) == held.FRAMES and clip[0].rgb.shape == (480, 640, 3)
-    for rendered in clip:
+    assert len(clip) == FRAMES and clip[0].rgb.shape == (480, 640, 3)
+    for frame in clip:
         for number in (1, 2):
-            rows, columns = np.nonzero(rendered.instances == number)
-            joints = rendered.keypoints2d[number - 1]
-            assert joints[:, 0].min() > columns.min() - 2 and joints[:, 0].max() < columns.max() + 3
-            assert joints[:, 1].min() > rows.min() - 2 and joints[:, 1].max() < rows.max() + 3
-        seen = rendered.keypoints3d[0] / rendered.keypoints3d[0, :, 2:]
-        lens = rendered.intrinsics
-        np.testing.assert_allclose(
-            seen[:, :2] * lens[:2] + lens[2:], rendered.keypoints2d[0], atol=0.05
-        )
+            rows, columns = np.nonzero(frame.instances == number)
+            x, y = frame.keypoints2d[number - 1].T
+            assert x.min() > columns.min() - 2 and x.max() < columns.max() + 3
+            assert y.min() > rows.min() - 2 and y.max() < rows.max() + 3
+        rays = frame.keypoints3d[0] / frame.keypoints3d[0, :, 2:]
+        focal, centre = frame.intrinsics[:2], frame.intrinsics[2:]
+        projected = rays[:, :2] * focal + centre
+        np.testing.assert_allclose(projected, frame.keypoints2d[0], atol=0.05)
 
 
-def test_the_tremor_is_a_few_pixels_and_never_still(clips: list[list[Rendered]]) -> None:
-    joints = np.stack([rendered.keypoints2d[0] for rendered in clips[0]])
-    steps = np.linalg.norm(np.diff(joints, axis=0), axis=-1)
+def test_the_camera_shakes_by_a_few_pixels(clips: list[list[LabelledFrame]]) -> None:
+    keypoints = np.stack([frame.keypoints2d[0] for frame in clips[0]])
+    steps = np.linalg.norm(np.diff(keypoints, axis=0), axis=-1)
     assert 0.02 < steps.mean() < 4
-    assert np.ptp(steps, axis=1).max() < 1e-3  # the whole image moves alike
+    assert np.ptp(steps, axis=1).max() < 1e-3  # all of the image moves by the same
 
 
-def test_places_without_people_are_left_out(tmp_path: Path) -> None:
+def test_clips_without_people_are_left_out(tmp_path: Path) -> None:
     write_frames(tmp_path / "frames", [])
-    assert not list(held.held_clips(frame_clips(tmp_path / "frames")))
+    assert not list(handheld_clips(frame_clips(tmp_path / "frames")))
 
 
-def watched(offsets: np.ndarray, names: tuple[int, ...] = (1,) * 7) -> list[ImageMatches]:
-    """Seven frames of somebody 100 pixels tall whose joints are said to be off by so much."""
-    joints, box = np.random.default_rng(0).uniform(0, 100, (len(Joint), 2)), [0.0, 0, 100, 100]
+def tracked(offsets: np.ndarray, track_ids: tuple[int, ...] = (1,) * 7) -> list[ImageMatches]:
+    """Seven frames of a person 100 pixels tall whose keypoints have these errors, pixels."""
+    keypoints, box = np.random.default_rng(0).uniform(0, 100, (len(Joint), 2)), [0.0, 0, 100, 100]
+    labelled = np.ones(len(Joint), bool)
+    pairs = (Match(0, 0),)
     frames = []
-    for name, offset in zip(names, offsets, strict=True):
-        found = a_flat_body("a", box, joints + offset)
-        there = Person(name, np.array(box), 5e3, joints, np.ones(len(Joint), bool), True)
-        frames.append(ImageMatches(0, 200, (there,), (found,), ((0, 0),), (), np.nan, np.nan))
+    for track_id, offset in zip(track_ids, offsets, strict=True):
+        body = a_flat_body("a", box, keypoints + offset)
+        person = GroundTruthPerson(track_id, np.array(box), 5e3, keypoints, labelled, ignore=False)
+        frames.append(ImageMatches(0, 200, (person,), (body,), pairs, (), Score(np.nan)))
     return frames
 
 
 def test_drift_is_jitter_and_a_constant_error_is_not() -> None:
-    assert held.strays_of([watched(np.full(7, 9.0))])["jitter_held"] == pytest.approx(0, abs=1e-6)
+    constant = jitter_scores([tracked(np.full(7, 9.0))])
+    assert constant.jitter.value == pytest.approx(0, abs=1e-6)
     drift = np.arange(7.0)  # 1 pixel a frame along both axes: from two frames 0.01, in truth 0.03
     expected = np.sqrt(2) * np.std(drift, ddof=1) / 100
-    assert held.strays_of([watched(drift)])["jitter_held"] == pytest.approx(expected, rel=1e-3)
+    assert jitter_scores([tracked(drift)]).jitter.value == pytest.approx(expected, rel=1e-3)
 
 
-def test_joints_that_stay_in_their_pixels_stray_by_what_the_person_moves() -> None:
-    scores = held.strays_of([watched(np.zeros(7))])
-    assert scores["people_held"] == 1
-    assert scores["jitter_frozen_held"] == pytest.approx(0, abs=1e-9)  # nothing moves here
+def test_frozen_keypoints_have_the_jitter_of_the_true_motion() -> None:
+    scores = jitter_scores([tracked(np.zeros(7))])
+    assert scores.people == 1
+    assert scores.frozen_jitter == pytest.approx(0, abs=1e-9)  # nothing moves here
 
 
-def test_who_is_not_found_throughout_is_not_measured() -> None:
-    scores = held.strays_of([watched(np.zeros(7), (1, 1, 1, 2, 1, 1, 1))])
-    assert scores["people_held"] == 0 and np.isnan(scores["jitter_held"])
+def test_people_who_are_not_detected_throughout_are_not_measured() -> None:
+    scores = jitter_scores([tracked(np.zeros(7), (1, 1, 1, 2, 1, 1, 1))])
+    assert scores.people == 0 and np.isnan(scores.jitter.value)

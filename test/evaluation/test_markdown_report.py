@@ -1,4 +1,4 @@
-"""Tables: each figure beside its baseline, written between markers only."""
+"""Tables: each metric beside its baseline, written between markers only."""
 
 import argparse
 import math
@@ -9,35 +9,33 @@ import pytest
 from thfm_ros.commands import evaluate
 from thfm_ros.contract import PerceptionError
 from thfm_ros.evaluation.markdown_report import (
-    Column,
-    Line,
-    breakdown,
+    Row,
+    cell,
     check_page,
-    digest_of,
-    table,
+    group_table,
+    markers,
+    metric_table,
     write_section,
 )
+from thfm_ros.metrics.score import Score
 
 
-def test_a_figure_stands_beside_its_baseline_and_its_marks() -> None:
-    line = Line("mask IoU", "iou", 3, "0.86", "0.92", "iou_box", "the box")
-    text = table({"iou": 0.5, "iou_box": 0.25}, [line])
+def test_a_metric_stands_beside_its_baseline_threshold_and_target() -> None:
+    row = Row("mask IoU", Score(0.5, 0.25), 3, "the box", "0.86", "0.92")
+    text = metric_table([row])
     assert text.splitlines()[-1] == "| mask IoU | 0.500 | 0.250 (the box) | 0.86 | 0.92 |"
 
 
-def test_what_was_not_measured_says_so_and_what_is_missing_is_an_error() -> None:
-    line = Line("jitter", "jitter", 2, factor=100)
-    assert "| jitter | not measured |" in table({"jitter": math.nan}, [line])
-    assert "| jitter | 2.00 |" in table({"jitter": 0.02}, [line])
-    with pytest.raises(KeyError):
-        table({}, [line])
+def test_what_was_not_measured_says_so() -> None:
+    assert "| jitter | not measured |" in metric_table([Row("jitter", Score(math.nan), 2)])
+    assert "| jitter | 2.00 |" in metric_table([Row("jitter", Score(0.02), 2, factor=100)])
 
 
-def test_a_breakdown_has_a_row_for_each_name() -> None:
-    columns = [Column("PCK", "pck_{}", 2, "mean_{}"), Column("IoU", "iou_{}", 1)]
-    text = breakdown({"pck_head": 0.5, "mean_head": 0.1, "pck_feet": 0}, "limb", ["head", "feet"],
-                     columns)  # fmt: skip
-    assert text.splitlines()[2:] == [
+def test_a_group_table_has_a_row_for_each_group() -> None:
+    rows = [["head", cell(Score(0.5, 0.1), 2), cell(None, 1)], ["feet", cell(Score(0), 2), "-"]]
+    assert group_table(["joint group", "PCK", "IoU"], rows).splitlines() == [
+        "| joint group | PCK | IoU |",
+        "|---|---|---|",
         "| head | 0.50 (0.10) | - |",
         "| feet | 0.00 (not measured) | - |",
     ]
@@ -63,9 +61,13 @@ def test_a_page_without_markers_is_refused_and_left_alone(tmp_path: Path) -> Non
     assert page.read_text() == "nothing here"
 
 
-def test_the_model_card_takes_every_section(root: Path) -> None:
+def test_the_documentation_has_one_place_for_every_section(root: Path) -> None:
+    pages = [page.read_text(encoding="utf-8") for page in (root / "docs").rglob("*.md")]
     images = [f"images of {folder}" for folder in ("walkers", "squats", "dancer")]
-    check_page(root / "docs" / "model_card.md", ["crops", "clips", "frames", *images])
+    for section in ("crops", "clips", "frames", *images):
+        begin, end = markers(section)
+        assert [page.count(begin) for page in pages if begin in page] == [1], section
+        assert [page.count(end) for page in pages if end in page] == [1], section
 
 
 def parsed(*words: str) -> argparse.Namespace:
@@ -74,7 +76,7 @@ def parsed(*words: str) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-def test_the_page_names_the_command_but_no_folder_of_one_machine(tmp_path: Path) -> None:
+def test_the_page_names_the_command_but_no_absolute_path(tmp_path: Path) -> None:
     given = parsed("--data", str(tmp_path / "data"), "--crops", "5", "--set", "engine.kind=torch")
     assert evaluate.command_of(given) == (
         "thfm evaluate --data data --crops 5 --set engine.kind=torch"
@@ -87,11 +89,5 @@ def test_the_page_names_the_command_but_no_folder_of_one_machine(tmp_path: Path)
 def test_without_data_and_images_the_command_says_what_to_give() -> None:
     with pytest.raises(PerceptionError, match="--data DIR"):
         evaluate.run(parsed())
-    with pytest.raises(PerceptionError, match="no checkpoint"):
+    with pytest.raises(PerceptionError, match="neither a checkpoint that ships"):
         evaluate.run(parsed("--data", "x", "--checkpoint", "missing.safetensors"))
-
-
-def test_the_digest_is_the_files_own(tmp_path: Path) -> None:
-    file = tmp_path / "weights"
-    file.write_bytes(b"abc")
-    assert digest_of(file) == "ba7816bf8f01cfea"

@@ -1,4 +1,4 @@
-"""Images with annotations in COCO's form: people with 17 keypoints, boxes and outlines."""
+"""Images with annotations in COCO format: people with 17 keypoints, boxes and masks."""
 
 import json
 from collections.abc import Sequence
@@ -11,42 +11,44 @@ import numpy as np
 from jaxtyping import Bool
 
 from thfm_ros.contract import PerceptionError
-from thfm_ros.evaluation.matching import COCO, Person, large_enough
+from thfm_ros.evaluation.matching import COCO_KEYPOINTS, GroundTruthPerson, is_large_enough
 from thfm_ros.skeleton import JOINT_NAMES, Joint
 
-FORM = (
+FORMAT = (
     '{"images": [{"id", "file_name"}], "annotations": [{"image_id", "bbox": [x, y, width, '
     'height], "keypoints": [x, y, v] * 17, "segmentation"}]}'
 )
 
 
 class AnnotationError(PerceptionError):
-    """An annotation file that is missing or says what cannot be understood."""
+    """An annotation file that is missing or invalid; the text says where and what it should be."""
 
 
 @dataclass(frozen=True, slots=True)
-class Annotated:
-    """One image and who is in it. Outlines are made when they are asked for: those of a
-    large set would not fit into memory."""
+class AnnotatedImage:
+    """One image and its ground truth.
+
+    Masks are decoded when they are asked for: those of a large set would not fit into memory.
+    """
 
     path: Path
-    people: tuple[Person, ...]
-    outlined: bool  # everybody's outline is known
+    people: tuple[GroundTruthPerson, ...]
+    has_all_masks: bool  # every person who is not a crowd has a segmentation
     _size: tuple[int, int]  # rows, columns
-    _outlines: tuple[Any, ...]  # as they stand in the file
+    _segmentations: tuple[Any, ...]  # of people, as in the file
     _crowds: tuple[Any, ...]
 
-    def outline(self) -> Bool[np.ndarray, "h w"] | None:
-        """The pixels of all people; None unless everybody's outline is known."""
-        return self._union(self._outlines) if self.outlined else None
+    def person_mask(self) -> Bool[np.ndarray, "h w"] | None:
+        """The pixels of all people; None unless all of them have a segmentation."""
+        return self._union(self._segmentations) if self.has_all_masks else None
 
-    def unsure(self) -> Bool[np.ndarray, "h w"]:
-        """The pixels of crowds, where nobody has an outline of their own."""
-        return np.asarray(self._union(self._crowds) & ~self._union(self._outlines))
+    def ignore_mask(self) -> Bool[np.ndarray, "h w"]:
+        """The pixels of crowds that belong to no person with a segmentation."""
+        return np.asarray(self._union(self._crowds) & ~self._union(self._segmentations))
 
-    def _union(self, outlines: Sequence[Any]) -> Bool[np.ndarray, "h w"]:
+    def _union(self, segmentations: Sequence[Any]) -> Bool[np.ndarray, "h w"]:
         found = np.zeros(self._size, bool)
-        for each in outlines:
+        for each in segmentations:
             mask = _mask(each, self._size, str(self.path))
             if mask is not None:
                 found |= mask
@@ -54,10 +56,10 @@ class Annotated:
 
 
 def find_annotations(folder: Path, given: Path | None) -> Path:
-    """The annotation file of a folder of images.
+    """The annotation file of a folder of images: ``given``, or the only .json file in it.
 
     Raises:
-        AnnotationError: there is none, or more than one and none was given.
+        AnnotationError: there is none, or there are several and none was given.
     """
     if given is not None:
         if not given.is_file():
@@ -70,23 +72,27 @@ def find_annotations(folder: Path, given: Path | None) -> Path:
         names = ", ".join(file.name for file in files) or "none"
         raise AnnotationError(
             f"{folder} should hold one annotation file (*.json), and holds {names}. Name it with "
-            f"--annotations FILE; its form is COCO's: {FORM}"
+            f"--annotations FILE; its format is COCO's: {FORMAT}"
         )
     return files[0]
 
 
-def read_annotations(folder: Path, file: Path) -> list[Annotated]:
-    """All annotated images, by name.
+def read_annotations(folder: Path, file: Path) -> list[AnnotatedImage]:
+    """All annotated images, sorted by name.
+
+    Args:
+        folder: of the images.
+        file: the annotations in COCO format.
 
     Raises:
-        AnnotationError: what is wrong, where, and what it should be.
+        AnnotationError: the file or an image in it is invalid.
     """
     content = _content(file)
     ids = _person_category(content, file)
     by_image: dict[Any, list[dict[str, Any]]] = {}
     for number, each in enumerate(content["annotations"]):
         if not isinstance(each, dict) or "image_id" not in each:
-            raise AnnotationError(f"{file}: annotation {number} has no image_id. Form: {FORM}")
+            raise AnnotationError(f"{file}: annotation {number} has no image_id. Format: {FORMAT}")
         if ids is None or each.get("category_id", 1) in ids:
             by_image.setdefault(each["image_id"], []).append(each)
     found = []
@@ -96,7 +102,7 @@ def read_annotations(folder: Path, file: Path) -> list[Annotated]:
         path = folder / str(image["file_name"])
         size = _size(path, file)
         where = f"{file}, image {image['file_name']}"
-        found.append(_annotated(path, size, by_image.pop(image["id"], []), where))
+        found.append(_annotated_image(path, size, by_image.pop(image["id"], []), where))
     if by_image:
         lost = sorted(map(str, by_image))[:3]
         raise AnnotationError(f"{file}: annotations of unknown images: {', '.join(lost)}")
@@ -114,7 +120,8 @@ def _content(file: Path) -> dict[str, Any]:
         if not isinstance(content, dict) or not isinstance(content.get(key), list)
     ]
     if missing:
-        raise AnnotationError(f"{file} has no list {' and no list '.join(missing)}. Form: {FORM}")
+        lists = " and no list ".join(missing)
+        raise AnnotationError(f"{file} has no list {lists}. Format: {FORMAT}")
     if not content["images"]:
         raise AnnotationError(f"{file} lists no images.")
     result: dict[str, Any] = content
@@ -131,11 +138,11 @@ def _person_category(content: dict[str, Any], file: Path) -> set[Any] | None:
         names = ", ".join(str(each.get("name")) for each in categories)
         raise AnnotationError(f"{file} has no category 'person', only: {names}")
     for each in people:
-        names_of = tuple(each.get("keypoints") or JOINT_NAMES[:COCO])
-        if names_of != JOINT_NAMES[:COCO]:
+        names_of = tuple(each.get("keypoints") or JOINT_NAMES[:COCO_KEYPOINTS])
+        if names_of != JOINT_NAMES[:COCO_KEYPOINTS]:
             raise AnnotationError(
                 f"{file} orders its keypoints {', '.join(names_of)}; it must be COCO's order: "
-                f"{', '.join(JOINT_NAMES[:COCO])}"
+                f"{', '.join(JOINT_NAMES[:COCO_KEYPOINTS])}"
             )
     return {each["id"] for each in people}
 
@@ -147,30 +154,39 @@ def _size(path: Path, file: Path) -> tuple[int, int]:
     return int(image.shape[0]), int(image.shape[1])
 
 
-def _annotated(
+def _annotated_image(
     path: Path, size: tuple[int, int], annotations: Sequence[dict[str, Any]], where: str
-) -> Annotated:
-    people: list[Person] = []
-    outlines: list[Any] = []
+) -> AnnotatedImage:
+    people: list[GroundTruthPerson] = []
+    segmentations: list[Any] = []
     crowds: list[Any] = []
     for number, each in enumerate(annotations):
-        outline = each.get("segmentation") or None
-        mask = _mask(outline, size, where)  # now, so that mistakes are found before the work
+        segmentation = each.get("segmentation") or None
+        # Decoded here too, so that errors in the file are found before the network runs.
+        mask = _mask(segmentation, size, where)
         people.append(_person(number, each, mask, where))
-        (crowds if each.get("iscrowd") else outlines).append(outline)
-    outlined = all(outline is not None for outline in outlines)
-    return Annotated(path, tuple(people), outlined, size, tuple(outlines), tuple(crowds))
+        (crowds if each.get("iscrowd") else segmentations).append(segmentation)
+    return AnnotatedImage(
+        path,
+        tuple(people),
+        all(segmentation is not None for segmentation in segmentations),
+        size,
+        tuple(segmentations),
+        tuple(crowds),
+    )
 
 
 def _person(
     number: int, each: dict[str, Any], mask: Bool[np.ndarray, "h w"] | None, where: str
-) -> Person:
-    joints, labelled = _joints(each.get("keypoints"), where)
+) -> GroundTruthPerson:
+    keypoints, labelled = _keypoints(each.get("keypoints"), where)
     bbox = each.get("bbox")
     if bbox is None:
         if not labelled.any():
-            raise AnnotationError(f"{where}: somebody has neither bbox nor labelled keypoints")
-        low, high = joints[labelled].min(0), joints[labelled].max(0)
+            raise AnnotationError(
+                f"{where}: annotation {number} has neither bbox nor labelled keypoints"
+            )
+        low, high = keypoints[labelled].min(0), keypoints[labelled].max(0)
         box = np.array([*low, *high])
     else:
         if not _numbers(bbox, 4):
@@ -178,53 +194,56 @@ def _person(
         x, y, width, height = map(float, bbox)
         box = np.array([x, y, x + width, y + height])
     area = each.get("area") or (mask.sum() if mask is not None else 0)
-    # COCO's outlines fill about half of their boxes.
+    # COCO's masks fill about half of their boxes.
     area = float(area) or 0.5 * float(np.prod(box[2:] - box[:2]))
-    counts = not each.get("iscrowd") and large_enough(box)
-    return Person(int(each.get("track_id", number)), box, area, joints, labelled, bool(counts))
+    ignore = bool(each.get("iscrowd")) or not is_large_enough(box)
+    track_id = int(each.get("track_id", number))
+    return GroundTruthPerson(track_id, box, area, keypoints, labelled, ignore)
 
 
-def _joints(values: Any, where: str) -> tuple[np.ndarray, np.ndarray]:
-    joints, labelled = np.zeros((len(Joint), 2)), np.zeros(len(Joint), bool)
+def _keypoints(values: Any, where: str) -> tuple[np.ndarray, np.ndarray]:
+    keypoints, labelled = np.zeros((len(Joint), 2)), np.zeros(len(Joint), bool)
     if values is not None:
-        if not _numbers(values, 3 * COCO):
+        if not _numbers(values, 3 * COCO_KEYPOINTS):
             count = len(values) if isinstance(values, list) else values
             raise AnnotationError(
-                f"{where}: keypoints must be {3 * COCO} numbers (x, y, v for {COCO} joints in "
-                f"COCO's order), not {count}"
+                f"{where}: keypoints must be {3 * COCO_KEYPOINTS} numbers (x, y, v for "
+                f"{COCO_KEYPOINTS} keypoints in COCO's order), not {count}"
             )
-        rows = np.array(values, float).reshape(COCO, 3)
-        labelled[:COCO] = rows[:, 2] > 0
-        joints[:COCO] = rows[:, :2] * labelled[:COCO, None]
-    return joints, labelled
+        rows = np.array(values, float).reshape(COCO_KEYPOINTS, 3)
+        labelled[:COCO_KEYPOINTS] = rows[:, 2] > 0
+        keypoints[:COCO_KEYPOINTS] = rows[:, :2] * labelled[:COCO_KEYPOINTS, None]
+    return keypoints, labelled
 
 
-def _mask(outline: Any, size: tuple[int, int], where: str) -> Bool[np.ndarray, "h w"] | None:
-    """Polygons or uncompressed runs as pixels; None where there is no outline."""
-    if not outline:
+def _mask(segmentation: Any, size: tuple[int, int], where: str) -> Bool[np.ndarray, "h w"] | None:
+    """Decode polygons or uncompressed run-length encoding; None without a segmentation."""
+    if not segmentation:
         return None
-    if isinstance(outline, list):
-        return _polygons(outline, size, where)
-    if not isinstance(outline, dict) or not {"counts", "size"} <= outline.keys():
+    if isinstance(segmentation, list):
+        return _polygons(segmentation, size, where)
+    if not isinstance(segmentation, dict) or not {"counts", "size"} <= segmentation.keys():
         raise AnnotationError(f"{where}: segmentation must be polygons, or counts and size")
-    counts = outline["counts"]
+    counts = segmentation["counts"]
     if isinstance(counts, str):
         raise AnnotationError(
             f"{where}: segmentation is compressed RLE. Write polygons or uncompressed counts "
             "(pycocotools: mask.decode, then the lengths of its runs, column by column)"
         )
-    if tuple(outline["size"]) != size or sum(counts) != size[0] * size[1]:
+    if tuple(segmentation["size"]) != size or sum(counts) != size[0] * size[1]:
         raise AnnotationError(
-            f"{where}: runs of {sum(counts)} pixels and size {outline['size']}, but the image "
+            f"{where}: runs of {sum(counts)} pixels and size {segmentation['size']}, but the image "
             f"has {size[0]} rows and {size[1]} columns"
         )
-    values = np.arange(len(counts)) % 2 == 1  # runs of nothing and of the person by turns
+    values = np.arange(len(counts)) % 2 == 1  # background and person alternate
     return np.asarray(np.repeat(values, counts).reshape(size, order="F"))
 
 
-def _polygons(outline: list[Any], size: tuple[int, int], where: str) -> Bool[np.ndarray, "h w"]:
+def _polygons(
+    segmentation: list[Any], size: tuple[int, int], where: str
+) -> Bool[np.ndarray, "h w"]:
     mask = np.zeros(size, np.uint8)
-    for polygon in outline:
+    for polygon in segmentation:
         if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
             raise AnnotationError(f"{where}: a polygon must be a list x, y, x, y, ... of 3 points")
         # OpenCV counts pixel centres from 0 and fills the border too: sixteenths of a pixel.

@@ -1,104 +1,84 @@
-"""Figures as Markdown: each beside its baseline, written between the markers of a page."""
+"""Tables in Markdown, and pages that hold them between markers."""
 
-import hashlib
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from thfm_ros.contract import PerceptionError
+from thfm_ros.metrics.score import Score
 
-Scores = dict[str, float]
 
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One row of a table: what is measured, and the numbers it is to be held against."""
+class Row(NamedTuple):
+    """One metric of a table."""
 
     title: str
-    key: str
+    score: Score
     decimals: int
-    to_pass: str = ""
-    goal: str = ""
-    baseline: str | None = None  # key of the baseline's figure
-    baseline_means: str = ""
-    factor: float = 1.0  # from the figure to what is printed, for example 100 for percent
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column of a breakdown; ``{}`` in a key stands for the row's name."""
-
-    title: str
-    key: str
-    decimals: int
-    baseline: str | None = None
+    baseline: str = ""  # what the baseline is; empty: it is not shown
+    acceptance: str = ""  # the acceptance threshold
+    target: str = ""
+    factor: float = 1.0  # from the score to what is printed, for example 100 for percent
 
 
 def number(value: float, decimals: int) -> str:
-    """A figure, or what is said where there was nothing to measure it on."""
+    """A value as a table shows it; NaN is "not measured"."""
     return "not measured" if math.isnan(value) else f"{value:.{decimals}f}"
 
 
-def table(scores: Scores, lines: Sequence[Line]) -> str:
-    """The figures as Markdown. Every line must have been measured, or say NaN."""
-    rows = [
-        "| figure | this checkpoint | baseline | to be passed | goal |",
+def metric_table(rows: Iterable[Row]) -> str:
+    """A table with one row per metric: value, baseline, acceptance threshold and target."""
+    lines = [
+        "| metric | this checkpoint | baseline | acceptance threshold | target |",
         "|---|---|---|---|---|",
     ]
-    for line in lines:
+    for row in rows:
+        value = number(row.score.value * row.factor, row.decimals)
         baseline = ""
-        if line.baseline is not None:
-            trivial = number(scores[line.baseline] * line.factor, line.decimals)
-            baseline = f"{trivial} ({line.baseline_means})"
-        value = number(scores[line.key] * line.factor, line.decimals)
-        rows.append(f"| {line.title} | {value} | {baseline} | {line.to_pass} | {line.goal} |")
-    return "\n".join(rows)
+        if row.baseline:
+            baseline = number(row.score.baseline * row.factor, row.decimals)
+            baseline = f"{baseline} ({row.baseline})"
+        lines.append(f"| {row.title} | {value} | {baseline} | {row.acceptance} | {row.target} |")
+    return "\n".join(lines)
 
 
-def breakdown(scores: Scores, what: str, names: Sequence[str], columns: Sequence[Column]) -> str:
-    """A table with a row for each name, baselines in brackets; "-" where a cell has no meaning."""
-    rows = [
-        "| " + " | ".join([what, *(column.title for column in columns)]) + " |",
-        "|" + "---|" * (len(columns) + 1),
-    ]
-    for name in names:
-        cells = [name]
-        for column in columns:
-            value = scores.get(column.key.format(name))
-            cell = "-" if value is None else number(value, column.decimals)
-            if column.baseline is not None and value is not None:
-                trivial = scores.get(column.baseline.format(name), math.nan)
-                cell += f" ({number(trivial, column.decimals)})"
-            cells.append(cell)
-        rows.append("| " + " | ".join(cells) + " |")
-    return "\n".join(rows)
+def cell(score: Score | None, decimals: int) -> str:
+    """A score with its baseline in brackets; "-" where there is none."""
+    if score is None:
+        return "-"
+    return f"{number(score.value, decimals)} ({number(score.baseline, decimals)})"
+
+
+def group_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table with these column titles and cells; the first column names the groups."""
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
 def markers(section: str) -> tuple[str, str]:
-    """The lines of a page between which a section is written."""
+    """The two lines of a page between which a section is written."""
     return f"<!-- {section}: begin -->", f"<!-- {section}: end -->"
 
 
 def check_page(page: Path, sections: Sequence[str]) -> None:
-    """Refuse a page that cannot take these sections, before an hour was spent on them.
+    """Check that a page can take these sections, before the time to measure them is spent.
 
     Raises:
         PerceptionError: there is no such page, or it lacks markers; which ones.
     """
     if not page.is_file():
-        raise PerceptionError(f"There is no page {page} to write the figures into.")
+        raise PerceptionError(f"There is no page {page} to write the tables into.")
     text = page.read_text(encoding="utf-8")
     for section in sections:
         begin, end = markers(section)
         if begin not in text or end not in text.partition(begin)[2]:
             raise PerceptionError(
-                f"{page} has no lines '{begin}' and '{end}' to write the figures between."
+                f"{page} has no lines '{begin}' and '{end}' to write the tables between."
             )
 
 
 def write_section(page: Path, section: str, text: str) -> None:
-    """Put a text between the section's markers.
+    """Replace what stands between the section's markers.
 
     Raises:
         PerceptionError: the page has no markers for it.
@@ -108,8 +88,3 @@ def write_section(page: Path, section: str, text: str) -> None:
     before, _, rest = page.read_text(encoding="utf-8").partition(begin)
     after = rest.partition(end)[2]
     page.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
-
-
-def digest_of(path: Path) -> str:
-    """The first 16 of the 64 digits of a file's SHA-256."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

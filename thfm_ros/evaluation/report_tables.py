@@ -1,207 +1,271 @@
-"""Which figures are shown, in which order, with the project's marks and their baselines."""
+"""Which metrics a report shows, in which order, with thresholds, targets and baselines."""
 
-from thfm_ros.evaluation import crop_metrics as crops
-from thfm_ros.evaluation import frame_metrics as whole
-from thfm_ros.evaluation.markdown_report import Column, Line, Scores, breakdown, table
-from thfm_ros.metrics.pose import LIMBS
+from typing import NamedTuple
 
-_BOX, _POSE = "the true box, filled", "median pose in the true box"
+from thfm_ros.evaluation.crop_metrics import GroupScores
+from thfm_ros.evaluation.frame_metrics import DepthScores, FrameScores
+from thfm_ros.evaluation.handheld_jitter import HandheldScores
+from thfm_ros.evaluation.keypoint_metrics import KeypointScores
+from thfm_ros.evaluation.markdown_report import Row, cell, group_table, metric_table, number
+from thfm_ros.evaluation.temporal_stability import ClipScores
+from thfm_ros.evaluation.tracking_metrics import TrackingScores
+from thfm_ros.metrics.crops import CropScores, DensePoseScores
+from thfm_ros.metrics.score import Score
 
-CROPS: tuple[Line, ...] = (
-    Line("mask IoU", "mask_iou", 3, "0.86", "0.92", "mask_iou_box", _BOX),
-    Line("part mIoU, 16 parts", "part_miou", 3, "0.45", "0.60", "part_miou_torso", "all torso"),
-    Line("PCK@0.1 of the box", "pck10", 3, "0.78", "0.90", "pck10_mean", _POSE),
-    Line("PCK@0.1, wrists", "pck10_wrists", 3, "0.60", "", "pck10_mean_wrists", _POSE),
-    Line("PCK@0.1, ankles", "pck10_ankles", 3, "0.65", "", "pck10_mean_ankles", _POSE),
-    Line("PCK@0.05", "pck05", 3, "", "", "pck05_mean", _POSE),
-    Line(
-        "left and right exchanged, share of people",
-        "swapped", 3, "", "", "swapped_facing", "everybody faces the camera",
-    ),
-    Line("MPJPE, mm", "mpjpe_mm", 0, "", "", "mpjpe_mm_mean_pose", "mean pose"),
-    Line("PA-MPJPE, mm", "pa_mpjpe_mm", 0, "110", "70", "pa_mpjpe_mm_mean_shape", "mean shape"),
-    Line("error along the axis, mm", "z_error_mm", 0, "", "", "z_error_mm_mean_pose", "mean pose"),
-    Line("normals, degrees", "normals_deg", 1, "24", "18", "normals_deg_constant", "mean normal"),
-    Line("depth relief, cm RMSE", "relief_cm", 1, "8", "5", "relief_cm_constant", "flat person"),
-    Line(
-        "dense pose: pixels on the right part",
-        "surface_part_right", 3, "", "", "surface_part_right_torso", "all torso",
-    ),
-    Line(
-        "dense pose: error round the part, degrees",
-        "surface_turn_deg", 1, "", "", "surface_turn_deg_middle", "middle of the true part",
-    ),
-    Line(
-        "dense pose: error along the part, of its length",
-        "surface_along", 3, "", "", "surface_along_middle", "middle of the true part",
-    ),
-    Line(
-        "dense pose: pixels on the right part, right to 1/8 turn and 0.1 of the length",
-        "surface_near", 3, "", "", "surface_near_middle", "middle of the true part",
-    ),
-    Line(
-        "ln of the image's width in metres, mean error",
-        "log_width_error", 3, "", "", "log_width_error_mean", "mean width",
-    ),
-)  # fmt: skip
-
-CROP_LIMBS: tuple[Column, ...] = (
-    Column("PCK@0.1", "pck10_{}", 3, "pck10_mean_{}"),
-    Column("MPJPE, mm", "mpjpe_mm_{}", 0, "mpjpe_mm_mean_pose_{}"),
-    Column("PA-MPJPE, mm", "pa_mpjpe_mm_{}", 0, "pa_mpjpe_mm_mean_shape_{}"),
-    Column("IoU of the part that ends there", "part_iou_{}", 3, "part_iou_torso_{}"),
-)
-
-CROP_SIZES: tuple[Column, ...] = (
-    Column("people", "people_{}", 0),
-    Column("mask IoU", "mask_iou_{}", 3, "mask_iou_box_{}"),
-    Column("part mIoU", "part_miou_{}", 3, "part_miou_torso_{}"),
-    Column("PCK@0.1", "pck10_{}", 3, "pck10_mean_{}"),
-    Column("PA-MPJPE, mm", "pa_mpjpe_mm_{}", 0, "pa_mpjpe_mm_mean_shape_{}"),
-    Column("normals, degrees", "normals_deg_{}", 1, "normals_deg_constant_{}"),
-    Column("relief, cm", "relief_cm_{}", 1, "relief_cm_constant_{}"),
-)
-
-CLIPS: tuple[Line, ...] = (
-    Line(
-        "jitter of somebody who stands still, % of the height",
-        "jitter", 2, "1", "", "jitter_alone", "each frame alone, without memory", 100,
-    ),
-    Line(
-        "the same: frames of a joint that jumps by more than 10 %",
-        "jumps", 3, "", "", "jumps_alone", "each frame alone, without memory",
-    ),
-    Line(
-        "the same: jitter of all others, % of the height",
-        "jitter_rest", 2, "", "", "jitter_rest_alone", "each frame alone, without memory", 100,
-    ),
-    Line(
-        "acceleration error of joints, mm per frame^2",
-        "acceleration_mm", 1, "", "", "acceleration_mm_still", "nothing accelerates",
-    ),
-    Line(
-        "PCK@0.1 of the fourth frame",
-        "pck10_newest", 3, "", "", "pck10_newest_alone", "that frame alone, without memory",
-    ),
-)  # fmt: skip
-
-_FINDING: tuple[Line, ...] = (
-    Line(
-        "images with the right number of people",
-        "right_number", 3, "", "", "right_number_one", "always one person",
-    ),
-    Line("recall of people, IoU >= 0.5", "recall", 3, "", "", "recall_box", "the mean box"),
-    Line("precision of people", "precision", 3, "", "", "precision_box", "the mean box"),
-    Line(
-        "people found per empty image",
-        "false_per_empty", 3, "", "0", "false_per_empty_box", "always one person",
-    ),
-    Line("mask IoU of the whole image", "mask_iou", 3, "", "", "mask_iou_box", _BOX),
-    Line("PCK@0.1 of the people found", "pck10", 3, "", "", "pck10_mean", _POSE),
-    Line("PCK@0.05 of the people found", "pck05", 3, "", "", "pck05_mean", _POSE),
-    Line(
-        "PCK@0.1 of all people, not found is wrong",
-        "pck10_all", 3, "", "", "pck10_all_mean", _POSE,
-    ),
-    Line("OKS-AP", "oks_ap", 3, "", "", "oks_ap_mean", _POSE),
-    Line("OKS-AP at 0.5", "oks_ap50", 3, "", "", "oks_ap50_mean", _POSE),
-    Line(
-        "left-right swaps, share of pairs of joints",
-        "swapped_pairs", 3, "", "", "swapped_pairs_facing", "everybody faces the camera",
-    ),
-    Line(
-        "left and right exchanged, share of people",
-        "swapped", 3, "", "", "swapped_facing", "everybody faces the camera",
-    ),
-)  # fmt: skip
-
-FRAMES: tuple[Line, ...] = (
-    *_FINDING,
-    Line("depth AbsRel, aligned", "depth_abs_rel", 4, "", "", "depth_flat_abs_rel", "flat person"),
-    Line(
-        "depth RMSE, cm, aligned",
-        "depth_rmse_m", 1, "", "", "depth_flat_rmse_m", "flat person", 100,
-    ),
-    Line("depth within 1.25, aligned", "depth_near", 3, "", "", "depth_flat_near", "flat person"),
-    Line(
-        "depth AbsRel, metric as claimed",
-        "depth_metric_abs_rel", 3, "", "", "depth_guess_abs_rel", "flat, 1.7 m in the true box",
-    ),
-    Line(
-        "distance of the pelvis, mean error, share of it",
-        "root_z", 3, "", "", "root_z_guess", "1.7 m tall in the box found",
-    ),
-    Line(
-        "place of the pelvis, mean error, m",
-        "root_m", 2, "", "", "root_m_guess", "the true direction, 1.7 m tall in the box found",
-    ),
-    Line(
-        "identity switches between two frames running, per person followed",
-        "switches", 3, "", "0", "switches_by_place", "names counted from left to right",
-    ),
-    Line(
-        "jitter of somebody who does not move before a hand-held camera of 30 Hz, % of the height",
-        "jitter_held", 2, "1", "", "jitter_median_pose_held", "median pose in the box found", 100,
-    ),
-    Line("the same, of joints that stay in their pixels", "jitter_frozen_held", 2, factor=100),
-    Line(
-        "change between two frames / sqrt 2 at 3 to 15 Hz, standing people, % of the height",
-        "jitter", 2, "", "", "jitter_median_pose", "median pose in the box found", 100,
-    ),
-)  # fmt: skip
-
-_PASSED = {"mask_iou": "0.80", "pck10": "0.85", "swapped_pairs": "0.05", "false_per_empty": "0"}
-
-IMAGES: tuple[Line, ...] = tuple(
-    Line(
-        line.title, line.key, line.decimals, _PASSED.get(line.key, ""), "", line.baseline,
-        line.baseline_means,
-    )
-    for line in _FINDING
-)  # fmt: skip
-"""The marks are those of issue 4 for real video of one full body."""
-
-WHOLE_LIMBS: tuple[Column, ...] = (Column("PCK@0.1", "pck10_{}", 3, "pck10_mean_{}"),)
-
-WHOLE_VIEWS: tuple[Column, ...] = (
-    Column("people found", "people_{}", 0),
-    Column("PCK@0.1", "pck10_{}", 3),
-    Column("left-right swaps, share of pairs", "swapped_pairs_{}", 3, "swapped_pairs_facing_{}"),
-)
-
-WHOLE_SIZES: tuple[Column, ...] = (
-    Column("people", "people_{}", 0),
-    Column("recall", "recall_{}", 3),
-    Column("PCK@0.1 of those found", "pck10_{}", 3, "pck10_mean_{}"),
-)
+_BOX = "the true box, filled"
+_POSE = "median pose in the true box"
+_FACING = "all people face the camera"
+_MIDDLE = "middle of the true part"
+_SINGLE_FRAME = "each frame on its own, without memory"
 
 
-def crop_tables(scores: Scores) -> str:
-    """Everything about crops."""
+def crop_tables(
+    scores: CropScores,
+    by_size: dict[str, GroupScores],
+    by_body_orientation: dict[str, GroupScores],
+) -> str:
+    """All tables of held-out crops."""
     return "\n\n".join(
         [
-            table(scores, CROPS),
-            "By limb (baselines in brackets):",
-            breakdown(scores, "limb", tuple(LIMBS), CROP_LIMBS),
+            metric_table([*_crop_rows(scores), *_dense_pose_rows(scores.dense_pose)]),
+            "By joint group (baselines in brackets):",
+            _joint_group_table(scores),
             "By size, the longer side of the person in sides of the crop:",
-            breakdown(scores, "size", tuple(crops.SIZES), CROP_SIZES),
-            "By attitude, the trunk's angle to the image's up (45 and 135 degrees part them):",
-            breakdown(scores, "attitude", tuple(crops.ATTITUDES), CROP_SIZES),
+            _crop_group_table("size", by_size),
+            "By body orientation, the angle between the trunk and the image's up (limits: 45 and "
+            "135 degrees):",
+            _crop_group_table("body orientation", by_body_orientation),
         ]
     )
 
 
-def whole_tables(scores: Scores, lines: tuple[Line, ...]) -> str:
-    """Everything about whole images."""
-    limbs = [limb for limb in LIMBS if f"pck10_{limb}" in scores]
+def _crop_rows(scores: CropScores) -> list[Row]:
+    wrists, ankles = scores.joint_groups["wrists"], scores.joint_groups["ankles"]
+    return [
+        Row("mask IoU", scores.mask_iou, 3, _BOX, "0.86", "0.92"),
+        Row("part mIoU, 16 parts", scores.part_miou, 3, "all torso", "0.45", "0.60"),
+        Row("PCK@0.1 of the box", scores.pck10, 3, _POSE, "0.78", "0.90"),
+        Row("PCK@0.1, wrists", wrists.pck10, 3, _POSE, "0.60"),
+        Row("PCK@0.1, ankles", ankles.pck10, 3, _POSE, "0.65"),
+        Row("PCK@0.05", scores.pck05, 3, _POSE),
+        Row("left-right swaps, fraction of people", scores.swapped_people, 3, _FACING),
+        Row("MPJPE, mm", scores.mpjpe_mm, 0, "mean pose"),
+        Row("PA-MPJPE, mm", scores.pa_mpjpe_mm, 0, "mean shape", "110", "70"),
+        Row("error along the optical axis, mm", scores.z_error_mm, 0, "mean pose"),
+        Row("normals, degrees", scores.normals_deg, 1, "mean normal", "24", "18"),
+        Row("root-relative depth, RMSE, cm", scores.relative_depth_cm, 1, "flat person", "8", "5"),
+        Row("ln of the crop's width in metres, error", scores.log_width_error, 3, "mean width"),
+    ]
+
+
+def _dense_pose_rows(scores: DensePoseScores) -> list[Row]:
+    return [
+        Row("dense pose: pixels on the right part", scores.part_accuracy, 3, "all torso"),
+        Row("dense pose: error around the part (U), degrees", scores.angle_deg, 1, _MIDDLE),
+        Row("dense pose: error along the part (V), of its length", scores.along, 3, _MIDDLE),
+        Row(
+            "dense pose: pixels on the right part, within 1/8 turn and 0.1 of the length",
+            scores.close,
+            3,
+            _MIDDLE,
+        ),
+    ]
+
+
+def _joint_group_table(scores: CropScores) -> str:
+    return group_table(
+        [
+            "joint group",
+            "PCK@0.1",
+            "MPJPE, mm",
+            "PA-MPJPE, mm",
+            "IoU of the part that ends there",
+        ],
+        [
+            [
+                name,
+                cell(group.pck10, 3),
+                cell(group.mpjpe_mm, 0),
+                cell(group.pa_mpjpe_mm, 0),
+                cell(group.part_iou, 3),
+            ]
+            for name, group in scores.joint_groups.items()
+        ],
+    )
+
+
+def _crop_group_table(title: str, groups: dict[str, GroupScores]) -> str:
+    return group_table(
+        [
+            title,
+            "people",
+            "mask IoU",
+            "part mIoU",
+            "PCK@0.1",
+            "PA-MPJPE, mm",
+            "normals, degrees",
+            "root-relative depth, cm",
+        ],
+        [[name, str(group.people), *_crop_cells(group.scores)] for name, group in groups.items()],
+    )
+
+
+def _crop_cells(scores: CropScores | None) -> list[str]:
+    if scores is None:
+        return ["-"] * 6
+    return [
+        cell(scores.mask_iou, 3),
+        cell(scores.part_miou, 3),
+        cell(scores.pck10, 3),
+        cell(scores.pa_mpjpe_mm, 0),
+        cell(scores.normals_deg, 1),
+        cell(scores.relative_depth_cm, 1),
+    ]
+
+
+def clip_table(scores: ClipScores) -> str:
+    """The table of held-out clips."""
+    return metric_table(
+        [
+            Row(
+                "jitter of people who stand still, % of the person's height",
+                scores.jitter, 2, _SINGLE_FRAME, acceptance="1", factor=100,
+            ),
+            Row(
+                "keypoints of people who stand still that jump by more than 10 %, per frame",
+                scores.outliers, 3, _SINGLE_FRAME,
+            ),
+            Row(
+                "jitter of people who stand still, without these, % of the person's height",
+                scores.jitter_without_outliers, 2, _SINGLE_FRAME, factor=100,
+            ),
+            Row(
+                "acceleration error of keypoints, mm per frame^2",
+                scores.acceleration_mm, 1, "no acceleration",
+            ),
+            Row("PCK@0.1 of the fourth frame", scores.pck10_last, 3, _SINGLE_FRAME),
+        ]
+    )  # fmt: skip
+
+
+class _Acceptance(NamedTuple):
+    """Acceptance thresholds; empty: none."""
+
+    mask_iou: str = ""
+    pck10: str = ""
+    swapped_pairs: str = ""
+    false_positives: str = ""
+    false_positives_target: str = ""
+
+
+_RENDERED_FRAMES = _Acceptance(false_positives_target="0")
+_REAL_IMAGES = _Acceptance(mask_iou="0.80", pck10="0.85", swapped_pairs="0.05", false_positives="0")
+"""For real video of one person who is fully in view."""
+
+
+def rendered_frame_tables(scores: FrameScores, handheld: HandheldScores) -> str:
+    """All tables of held-out rendered frames."""
+    rows = [
+        *_image_rows(scores, _RENDERED_FRAMES),
+        *_depth_rows(scores.depth),
+        *_tracking_rows(scores.tracking, handheld),
+    ]
+    return "\n\n".join([metric_table(rows), _keypoint_tables(scores.keypoints)])
+
+
+def real_image_tables(scores: FrameScores) -> str:
+    """All tables of annotated real images."""
+    rows = _image_rows(scores, _REAL_IMAGES)
+    return "\n\n".join([metric_table(rows), _keypoint_tables(scores.keypoints)])
+
+
+def _image_rows(scores: FrameScores, acceptance: _Acceptance) -> list[Row]:
+    detection, keypoints = scores.detection, scores.keypoints
+    return [
+        Row(
+            "images with the correct number of people",
+            detection.correct_count, 3, "always one person",
+        ),
+        Row("recall of people, IoU >= 0.5", detection.recall, 3, "the mean box"),
+        Row("precision of people", detection.precision, 3, "the mean box"),
+        Row(
+            "false positives per negative image", detection.false_positives, 3,
+            "always one person", acceptance.false_positives, acceptance.false_positives_target,
+        ),
+        Row("mask IoU of the whole image", detection.mask_iou, 3, _BOX, acceptance.mask_iou),
+        Row("PCK@0.1 of detected people", keypoints.pck10, 3, _POSE, acceptance.pck10),
+        Row("PCK@0.05 of detected people", keypoints.pck05, 3, _POSE),
+        Row("PCK@0.1 of all people, 0 if not detected", keypoints.pck10_all, 3, _POSE),
+        Row("OKS-AP", keypoints.oks_ap, 3, _POSE),
+        Row("OKS-AP at 0.5", keypoints.oks_ap50, 3, _POSE),
+        Row(
+            "left-right swaps, fraction of keypoint pairs",
+            keypoints.swapped_pairs, 3, _FACING, acceptance.swapped_pairs,
+        ),
+        Row("left-right swaps, fraction of people", keypoints.swapped_people, 3, _FACING),
+    ]  # fmt: skip
+
+
+def _depth_rows(scores: DepthScores) -> list[Row]:
+    return [
+        Row("depth AbsRel, aligned", scores.abs_rel, 4, "flat person"),
+        Row("depth RMSE, cm, aligned", scores.rmse_m, 1, "flat person", factor=100),
+        Row("depth within 1.25, aligned", scores.within_125, 3, "flat person"),
+        Row(
+            "depth AbsRel, metric, not aligned",
+            scores.metric_abs_rel, 3, "flat, 1.7 m tall in the true box",
+        ),
+        Row(
+            "distance of the pelvis, mean relative error",
+            scores.root_distance, 3, "1.7 m tall in the detected box",
+        ),
+        Row(
+            "position of the pelvis, mean error, m",
+            scores.root_position_m, 2, "the true direction, 1.7 m tall in the detected box",
+        ),
+    ]  # fmt: skip
+
+
+def _tracking_rows(scores: TrackingScores, handheld: HandheldScores) -> list[Row]:
+    return [
+        Row(
+            "identity switches per person and pair of consecutive frames",
+            scores.id_switches, 3, "people numbered from left to right", target="0",
+        ),
+        Row(
+            "jitter on a static person, hand-held camera at 30 Hz, % of the person's height",
+            handheld.jitter, 2, "median pose in the detected box", acceptance="1", factor=100,
+        ),
+        Row(
+            "the same jitter of keypoints that stay at the same pixels",
+            Score(handheld.frozen_jitter), 2, factor=100,
+        ),
+        Row(
+            "change between two frames / sqrt 2 at 3 to 15 Hz, standing people, % of the person's "
+            "height",
+            scores.jitter, 2, "median pose in the detected box", factor=100,
+        ),
+    ]  # fmt: skip
+
+
+def _keypoint_tables(scores: KeypointScores) -> str:
+    groups = [[name, cell(pck10, 3)] for name, pck10 in scores.joint_groups.items()]
+    views = [
+        [name, str(view.people), number(view.pck10, 3), cell(view.swapped_pairs, 3)]
+        for name, view in scores.views.items()
+    ]
+    sizes = [
+        [name, str(size.people), number(size.recall, 3), cell(size.pck10, 3)]
+        for name, size in scores.sizes.items()
+    ]
+    swaps = "left-right swaps, fraction of pairs"
     return "\n\n".join(
         [
-            table(scores, lines),
-            "By limb, of the people found (median pose in the true box in brackets):",
-            breakdown(scores, "limb", limbs, WHOLE_LIMBS),
-            "By view (everybody faces the camera in brackets):",
-            breakdown(scores, "view", tuple(whole.VIEWS), WHOLE_VIEWS),
-            "By size, the longer side of the person in heights of the image:",
-            breakdown(scores, "size", tuple(whole.SIZES), WHOLE_SIZES),
+            f"By joint group, of detected people ({_POSE} in brackets):",
+            group_table(["joint group", "PCK@0.1"], groups),
+            f"By view ({_FACING} in brackets):",
+            group_table(["view", "people detected", "PCK@0.1", swaps], views),
+            "By size, the longer side of the person in image heights:",
+            group_table(["size", "people", "recall", "PCK@0.1 of those detected"], sizes),
         ]
     )

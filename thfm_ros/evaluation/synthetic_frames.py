@@ -1,22 +1,24 @@
-"""Held-out whole frames through the real pipeline: finding people is part of the figure."""
+"""Held-out rendered frames through the whole pipeline, person detection included."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 from tqdm import tqdm
 
 from thfm_ros.contract import Frame, Intrinsics, Perception, PerceptionError, Task
 from thfm_ros.evaluation.matching import (
+    COCO_KEYPOINTS,
+    DepthErrors,
+    GroundTruthPerson,
     ImageMatches,
-    Person,
-    Relief,
-    judge,
-    large_enough,
-    relief_of,
+    depth_errors,
+    is_large_enough,
+    match_detections,
 )
 from thfm_ros.loading import Pipeline
 from thfm_ros.perception.frame_window import FrameWindow
@@ -25,10 +27,10 @@ from thfm_ros.synth.dataset import read_shards
 
 TASKS = frozenset({Task.BODIES, Task.SEGMENTATION, Task.DEPTH})
 STEP_NS = 100_000_000
-"""Between frames of a clip. Shards do not say it: they were rendered at 3 to 15 per second."""
+"""Between the frames of a clip. Shards do not store it: they were rendered at 3 to 15 Hz."""
 
-LEAST_JOINTS = 4
-"""Somebody of whom fewer of the COCO joints are visible need not be found."""
+MIN_COCO_KEYPOINTS = 4
+"""People with fewer visible COCO keypoints are ignored."""
 
 KEYS = (
     "rgb", "instances", "depth_m", "keypoints2d", "keypoints3d", "visibility", "intrinsics",
@@ -38,43 +40,43 @@ _HIPS = [int(Joint.LEFT_HIP), int(Joint.RIGHT_HIP)]
 
 
 @dataclass(frozen=True, slots=True)
-class Rendered:
-    """One frame with its truth. The lens is fx fy cx cy in pixels."""
+class LabelledFrame:
+    """One rendered frame with its ground truth, as the shard stores it."""
 
     rgb: UInt8[np.ndarray, "h w 3"]
-    instances: UInt8[np.ndarray, "h w"]
+    instances: UInt8[np.ndarray, "h w"]  # 0 background, 1.. the people
     depth_m: Float[np.ndarray, "h w"]
-    keypoints2d: Float[np.ndarray, "p k 2"]
-    keypoints3d: Float[np.ndarray, "p k 3"]
-    visibility: UInt8[np.ndarray, "p k"]
-    intrinsics: Float[np.ndarray, "4"]
+    keypoints2d: Float[np.ndarray, "p k 2"]  # pixels
+    keypoints3d: Float[np.ndarray, "p k 3"]  # metres, optical frame
+    visibility: UInt8[np.ndarray, "p k"]  # 0 outside, 1 hidden, 2 visible
+    intrinsics: Float[np.ndarray, "4"]  # fx, fy, cx, cy, pixels
 
     def camera(self) -> Intrinsics:
-        """The lens of the contract."""
+        """The camera in the form of the contract."""
         height, width = self.rgb.shape[:2]
         fx, fy, cx, cy = (float(value) for value in self.intrinsics)
         return Intrinsics(fx, fy, cx, cy, width, height)
 
-    def people(self) -> list[Person]:
-        """Everybody of whom a pixel is seen."""
+    def people(self) -> list[GroundTruthPerson]:
+        """All people of whom at least one pixel is visible."""
         found = []
         for number in np.unique(self.instances[self.instances > 0]):
             mine = self.instances == number
             rows, columns = np.flatnonzero(mine.any(1)), np.flatnonzero(mine.any(0))
             box = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], float)
-            row = int(number) - 1  # of the joints; who has none there is not asked for
+            row = int(number) - 1  # of the keypoints; people without such a row are ignored
             known = row < len(self.visibility)
             labelled = self.visibility[row] == 2 if known else np.zeros(len(Joint), bool)
-            joints = self.keypoints2d[row] if known else np.zeros((len(Joint), 2))
-            enough = labelled[:17].sum() >= LEAST_JOINTS
+            keypoints = self.keypoints2d[row] if known else np.zeros((len(Joint), 2))
+            enough = labelled[:COCO_KEYPOINTS].sum() >= MIN_COCO_KEYPOINTS
             found.append(
-                Person(
-                    name=int(number),
+                GroundTruthPerson(
+                    track_id=int(number),
                     box=box,
                     area=float(mine.sum()),
-                    joints=np.where(labelled[:, None], joints, 0).astype(float),
+                    keypoints=np.where(labelled[:, None], keypoints, 0).astype(float),
                     labelled=labelled,
-                    counts=bool(enough and large_enough(box)),
+                    ignore=not (enough and is_large_enough(box)),
                     root_m=self.keypoints3d[row, _HIPS].mean(0) if known else None,
                     focal_px=float(self.intrinsics[1]),
                 )
@@ -82,11 +84,15 @@ class Rendered:
         return found
 
 
-def frame_clips(folder: Path, split: str = "val") -> Iterator[list[Rendered]]:
-    """The clips of a folder of shards, frame by frame; ``split`` is for the advice only.
+def frame_clips(folder: Path, split: str = "val") -> Iterator[list[LabelledFrame]]:
+    """The clips of a folder of shards, each as a list of its frames.
+
+    Args:
+        folder: of .npz shards.
+        split: only for the error text: which split to render.
 
     Raises:
-        PerceptionError: there is none.
+        PerceptionError: the folder holds no shard.
     """
     if not any(folder.glob("*.npz")):
         raise PerceptionError(
@@ -97,52 +103,79 @@ def frame_clips(folder: Path, split: str = "val") -> Iterator[list[Rendered]]:
     for _, arrays in read_shards(folder, KEYS):
         begins = [*np.flatnonzero(arrays["frame_index"] == 0), len(arrays["frame_index"])]
         for begin, end in pairwise(begins):
-            rows = range(begin, end)
-            yield [Rendered(*(arrays[key][row] for key in KEYS[:7])) for row in rows]
+            yield [_frame(arrays, row) for row in range(begin, end)]
 
 
-def judged_clips(
-    pipeline: Pipeline, clips: Iterable[list[Rendered]], most: int, step_ns: int = STEP_NS
+def _frame(arrays: dict[str, np.ndarray], row: int) -> LabelledFrame:
+    return LabelledFrame(
+        rgb=arrays["rgb"][row],
+        instances=arrays["instances"][row],
+        depth_m=arrays["depth_m"][row],
+        keypoints2d=arrays["keypoints2d"][row],
+        keypoints3d=arrays["keypoints3d"][row],
+        visibility=arrays["visibility"][row],
+        intrinsics=arrays["intrinsics"][row],
+    )
+
+
+def matched_clips(
+    pipeline: Pipeline, clips: Iterable[list[LabelledFrame]], max_clips: int, step_ns: int = STEP_NS
 ) -> list[ImageMatches]:
-    """Every frame of the first ``most`` clips, seen by the pipeline in their order."""
-    bar = tqdm(islice(clips, most), unit="clip", desc="whole frames", disable=None)
-    return [
-        _judged(pipeline, rendered, seen, number)
-        for number, rendered, seen in perceived(pipeline, bar, TASKS, step_ns)
-    ]
+    """Run the pipeline on the first ``max_clips`` clips and match every frame's detections."""
+    bar = tqdm(islice(clips, max_clips), unit="clip", desc="whole frames", disable=None)
+    return [_matched(pipeline, each) for each in run_pipeline(pipeline, bar, TASKS, step_ns)]
 
 
-def perceived(
+class PerceivedFrame(NamedTuple):
+    """One frame and what the pipeline perceives in it."""
+
+    clip: int  # number of the clip
+    frame: LabelledFrame
+    perception: Perception
+
+
+def run_pipeline(
     pipeline: Pipeline,
-    clips: Iterable[list[Rendered]],
+    clips: Iterable[list[LabelledFrame]],
     tasks: frozenset[Task],
     step_ns: int = STEP_NS,
-) -> Iterator[tuple[int, Rendered, Perception]]:
-    """Every frame in order, with the number of its clip and what the pipeline says about it."""
+) -> Iterator[PerceivedFrame]:
+    """All frames of all clips in order, ``step_ns`` apart; each clip is a new stream."""
     window = FrameWindow(pipeline.config.window)
     for number, frames in enumerate(clips):
         window.reset("another clip")
-        for index, rendered in enumerate(frames):
+        for index, frame in enumerate(frames):
             stamp = number * 3_600_000_000_000 + index * step_ns
-            clip = window.push(Frame(rendered.rgb, stamp, "camera", rendered.camera()))
+            clip = window.push(Frame(frame.rgb, stamp, "camera", frame.camera()))
             assert clip is not None  # stamps rise
-            yield number, rendered, pipeline.step(clip, tasks)
+            yield PerceivedFrame(number, frame, pipeline.step(clip, tasks))
 
 
-def _judged(pipeline: Pipeline, rendered: Rendered, seen: Perception, number: int) -> ImageMatches:
-    threshold = pipeline.config.decode.mask_threshold
-    outline = np.asarray(rendered.instances > 0)
-    verdict = judge(rendered.people(), seen, number, outline, threshold=threshold)
-    reliefs = (_relief(verdict, pair, rendered, seen) for pair in verdict.hits)
-    return replace(verdict, reliefs=tuple(relief for relief in reliefs if relief is not None))
+def _matched(pipeline: Pipeline, perceived: PerceivedFrame) -> ImageMatches:
+    frame, perception = perceived.frame, perceived.perception
+    matches = match_detections(
+        frame.people(),
+        perception,
+        perceived.clip,
+        np.asarray(frame.instances > 0),
+        threshold=pipeline.config.decode.mask_threshold,
+    )
+    errors = (
+        _depth_errors(matches.people[pair.person], frame, perception)
+        for pair in matches.true_positives
+    )
+    return replace(matches, depth_errors=tuple(each for each in errors if each is not None))
 
 
-def _relief(
-    verdict: ImageMatches, pair: tuple[int, int], rendered: Rendered, seen: Perception
-) -> Relief | None:
-    if seen.depth_m is None:
+def _depth_errors(
+    person: GroundTruthPerson, frame: LabelledFrame, perception: Perception
+) -> DepthErrors | None:
+    if perception.depth_m is None:
         return None
-    person = verdict.people[pair[0]]
-    mine: Bool[np.ndarray, "h w"] = rendered.instances == person.name
-    guess_m = person.far_m(person.box)
-    return relief_of(seen.depth_m[mine], rendered.depth_m[mine], metric=True, guess_m=guess_m)
+    pixels = frame.instances == person.track_id
+    return depth_errors(
+        perception.depth_m[pixels],
+        frame.depth_m[pixels],
+        metric=True,
+        assumed_m=person.assumed_distance_m(person.box),
+    )

@@ -1,148 +1,180 @@
-"""Held-out clips: how quietly joints follow, frame after frame, with the network's memory.
+"""Jitter and acceleration errors of the network alone on held-out clips, with its memory.
 
-The network alone, without the tracker's smoothing, which would make it look better and later.
+Without the tracker's filter, which smooths the keypoints at the price of delay.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float
 from tqdm import tqdm
 
 from thfm_ros.metrics import pose as metrics
+from thfm_ros.metrics.score import Score
 from thfm_ros.model.network import NanoNetwork
 from thfm_ros.training.crop_samples import plain_sample
 from thfm_ros.training.shard_store import FrameRef, Store
 
-Scores = dict[str, float]
+FRAMES = 4
+MAX_MOTION = 0.01
+"""People whose true keypoints move less between frames, in person heights, stand still."""
+MIN_KEYPOINTS = 8
+OUTLIER = 0.1
+"""In person heights: a keypoint farther from its median error is an outlier, not jitter."""
 
-STILL = 0.01
-"""Somebody whose joints truly move less between frames, in heights of theirs, stands still."""
-LEAST_JOINTS = 8
-JUMP = 0.1
-"""A joint that strays farther, in heights of the person, is not trembling but elsewhere."""
 
+@dataclass(frozen=True, slots=True)
+class ClipKeypoints:
+    """True and predicted keypoints of one clip; 2D in pixels of the crop, 3D in metres."""
 
-class Clip:
-    """The joints of one clip, true and as they were said, [t k ...]; pixels of the crop."""
+    truth: Float[np.ndarray, "t k 2"]
+    truth_3d: Float[np.ndarray, "t k 3"]  # relative to the hips
+    visible: Bool[np.ndarray, "t k"]
+    with_memory: Float[np.ndarray, "t k 2"]  # the network sees the clip frame after frame
+    single_frame: Float[np.ndarray, "t k 2"]  # the network sees each frame on its own
+    positions: Float[np.ndarray, "t k 3"]  # relative to the hips, with memory
 
-    def __init__(
-        self, truth: np.ndarray, space: np.ndarray, visible: np.ndarray, said: dict[str, np.ndarray]
-    ) -> None:
-        self.truth, self.space = truth, space
-        self.seen = visible.all(0)  # in all frames
-        self.seen_last = visible[-1]
-        self.said = said
+    @property
+    def always_visible(self) -> Bool[np.ndarray, " k"]:
+        """Keypoints that are visible in all frames."""
+        return np.asarray(self.visible.all(0))
 
     @property
     def height(self) -> float:
-        """Longer side of the box of the joints that are seen, over all frames."""
-        joints = self.truth[:, self.seen].reshape(-1, 2)
-        return float((joints.max(0) - joints.min(0)).max())
+        """Person height: longer side of the box of the always visible keypoints of all frames."""
+        keypoints = self.truth[:, self.always_visible].reshape(-1, 2)
+        return float((keypoints.max(0) - keypoints.min(0)).max())
 
-    def still(self) -> bool:
-        """Whether the person stands still, and enough of them is seen to say so."""
-        if self.seen.sum() < LEAST_JOINTS:
+    def stands_still(self) -> bool:
+        """Whether the person stands still; False if too few keypoints are visible to tell."""
+        if self.always_visible.sum() < MIN_KEYPOINTS:
             return False
-        steps = np.linalg.norm(np.diff(self.truth[:, self.seen], axis=0), axis=-1)
-        return bool(steps.mean() < STILL * self.height)
+        motion = np.linalg.norm(np.diff(self.truth[:, self.always_visible], axis=0), axis=-1)
+        return bool(motion.mean() < MAX_MOTION * self.height)
 
 
-def clips_of(network: NanoNetwork, folder: Path, size: int, count: int) -> list[Clip]:
-    """Run ``count`` held-out clips of four frames, with memory and frame by frame."""
+@dataclass(frozen=True, slots=True)
+class ClipScores:
+    """Metrics of clips; jitter in person heights, baselines: each frame on its own."""
+
+    clips: int
+    still_clips: int  # of people who stand still
+    jitter: Score  # of people who stand still
+    outliers: Score  # fraction of their keypoints that are outliers, per frame
+    jitter_without_outliers: Score
+    acceleration_mm: Score  # baseline: no acceleration
+    pck10_last: Score  # of the last frame
+
+
+def run_clips(network: NanoNetwork, folder: Path, size: int, count: int) -> list[ClipKeypoints]:
+    """Run a network on held-out clips of four frames, with memory and frame by frame.
+
+    Args:
+        network: nano.
+        folder: of validation shards of crops.
+        size: of the crops, pixels.
+        count: of the clips, at most.
+    """
     store = Store(folder)
-    long = [ref for ref, length in store.clips if length >= 4]
+    long = [ref for ref, length in store.clips if length >= FRAMES]
     picks = np.random.default_rng(0).permutation(len(long))[:count]
     network.eval()
     found = []
     for pick in tqdm(picks, unit="clip", desc="clips", disable=None):
         first = long[pick]
-        refs = [FrameRef(first.shard, first.row + i) for i in range(4)]
+        refs = [FrameRef(first.shard, first.row + i) for i in range(FRAMES)]
         sample = plain_sample(store, refs, size)
         image = torch.from_numpy(sample.image).permute(0, 3, 1, 2).float()
         with torch.no_grad():
-            followed = network(image[None], dense=False)
-            alone = network(image[:, None], dense=False)
-        said = {
-            "peaks": followed.peaks.numpy() * size,
-            "positions": followed.positions.numpy(),
-            "alone": alone.peaks.numpy() * size,
-        }
-        visible = np.asarray(sample.visibility == 2)
-        found.append(Clip(sample.peaks * size, sample.positions, visible, said))
+            with_memory = network(image[None], dense=False)
+            single_frame = network(image[:, None], dense=False)
+        found.append(
+            ClipKeypoints(
+                truth=sample.peaks * size,
+                truth_3d=sample.positions,
+                visible=np.asarray(sample.visibility == 2),
+                with_memory=with_memory.peaks.numpy() * size,
+                single_frame=single_frame.peaks.numpy() * size,
+                positions=with_memory.positions.numpy(),
+            )
+        )
     return found
 
 
-def scores_of(clips: Sequence[Clip]) -> Scores:
-    """Jitter, acceleration error, and what memory brings.
+def clip_scores(clips: Sequence[ClipKeypoints]) -> ClipScores:
+    """All metrics; NaN where there is nothing to measure on.
 
-    Accelerations are second differences per frame, since shards do not say their rate; of the
-    joints relative to the hips, mm. Their baseline is somebody who never accelerates.
+    Accelerations are second differences per frame, since shards do not store the frame rate.
     """
-    still = [clip for clip in clips if clip.still()]
-    newest, first = _last_and_first_errors(clips)
-    return {
-        "clips": float(len(clips)),
-        "still_clips": float(len(still)),
-        "jitter": _mean([jitter(clip.said["peaks"], clip) for clip in still]),
-        "jitter_alone": _mean([jitter(clip.said["alone"], clip) for clip in still]),
-        **{
-            f"{name}{suffix}": value
-            for suffix, key in (("", "peaks"), ("_alone", "alone"))
-            for name, value in _jumps(still, key).items()
-        },
-        "acceleration_mm": _mean([_acceleration(clip, clip.said["positions"]) for clip in clips]),
-        "acceleration_mm_still": _mean(
-            [_acceleration(clip, np.zeros_like(clip.space)) for clip in clips]
+    still = [clip for clip in clips if clip.stands_still()]
+    with_memory = _outliers([(clip, clip.with_memory) for clip in still])
+    single_frame = _outliers([(clip, clip.single_frame) for clip in still])
+    return ClipScores(
+        clips=len(clips),
+        still_clips=len(still),
+        jitter=Score(
+            _mean([jitter(clip.with_memory, clip) for clip in still]),
+            _mean([jitter(clip.single_frame, clip) for clip in still]),
         ),
-        "pck10_newest": newest,
-        "pck10_newest_alone": first,
-    }
+        outliers=Score(with_memory.fraction, single_frame.fraction),
+        jitter_without_outliers=Score(with_memory.rest, single_frame.rest),
+        acceleration_mm=Score(
+            _mean([_acceleration_mm(clip.positions, clip) for clip in clips]),
+            _mean([_acceleration_mm(np.zeros_like(clip.truth_3d), clip) for clip in clips]),
+        ),
+        pck10_last=_last_pck(clips),
+    )
 
 
-def jitter(said: np.ndarray, clip: Clip) -> float:
-    """How far joints stray about their own mean error from frame to frame, in heights.
-
-    Root mean square over the joints that are seen. A constant error is no jitter, and what the
-    person truly moves is taken off.
-    """
-    return metrics.stray((said - clip.truth)[:, clip.seen]) / clip.height
+def jitter(predicted: Float[np.ndarray, "t k 2"], clip: ClipKeypoints) -> float:
+    """`metrics.jitter` of the always visible keypoints, in person heights."""
+    return metrics.jitter((predicted - clip.truth)[:, clip.always_visible]) / clip.height
 
 
-def _jumps(clips: Sequence[Clip], name: str) -> Scores:
-    """How often joints are elsewhere than in most frames of their clip, and how much the others
-    stray; in heights of the person."""
-    strays = [np.zeros(0)]
-    for clip in clips:
-        error = (clip.said[name] - clip.truth)[:, clip.seen]
-        stray = np.linalg.norm(error - np.median(error, axis=0), axis=-1)
-        strays.append(stray.ravel() / clip.height)
-    stray = np.concatenate(strays)
-    jumped = stray > JUMP
-    rest = stray[~jumped]
-    return {
-        "jumps": float(jumped.mean()) if len(stray) else float("nan"),
-        "jitter_rest": float(np.sqrt((rest**2).mean())) if len(rest) else float("nan"),
-    }
+class _Outliers(NamedTuple):
+    fraction: float  # of keypoints and frames
+    rest: float  # root mean square deviation of the others, person heights
 
 
-def _acceleration(clip: Clip, positions: np.ndarray) -> float:
-    error = np.diff(positions, 2, axis=0) - np.diff(clip.space, 2, axis=0)
+def _outliers(clips: Sequence[tuple[ClipKeypoints, np.ndarray]]) -> _Outliers:
+    """Split the deviations from each keypoint's median error into outliers and the rest."""
+    deviations = [np.zeros(0)]
+    for clip, predicted in clips:
+        error = (predicted - clip.truth)[:, clip.always_visible]
+        deviation = np.linalg.norm(error - np.median(error, axis=0), axis=-1)
+        deviations.append(deviation.ravel() / clip.height)
+    deviation = np.concatenate(deviations)
+    outlier = deviation > OUTLIER
+    rest = deviation[~outlier]
+    return _Outliers(
+        float(outlier.mean()) if len(deviation) else float("nan"),
+        float(np.sqrt((rest**2).mean())) if len(rest) else float("nan"),
+    )
+
+
+def _acceleration_mm(positions: np.ndarray, clip: ClipKeypoints) -> float:
+    error = np.diff(positions, 2, axis=0) - np.diff(clip.truth_3d, 2, axis=0)
     return 1000 * float(np.linalg.norm(error, axis=-1).mean())
 
 
-def _last_and_first_errors(clips: Sequence[Clip]) -> tuple[float, float]:
-    """PCK@0.1 of the newest frames, with the memory of three others and without."""
+def _last_pck(clips: Sequence[ClipKeypoints]) -> Score:
+    """PCK@0.1 of the last frames, with the memory of the frames before and without."""
     if not clips:
-        return float("nan"), float("nan")
+        return Score(float("nan"))
     truth = np.stack([clip.truth[-1] for clip in clips])
-    seen = np.stack([clip.seen_last for clip in clips])
-    found = []
-    for name in ("peaks", "alone"):
-        said = np.stack([clip.said[name][-1] for clip in clips])
-        found.append(metrics.pck(metrics.normalised_errors(said, truth, seen), 0.1))
-    return found[0], found[1]
+    visible = np.stack([clip.visible[-1] for clip in clips])
+
+    def pck(keypoints: list[np.ndarray]) -> float:
+        return metrics.pck(metrics.normalised_errors(np.stack(keypoints), truth, visible), 0.1)
+
+    return Score(
+        pck([clip.with_memory[-1] for clip in clips]),
+        pck([clip.single_frame[-1] for clip in clips]),
+    )
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -1,1 +1,1 @@
-"""Figures as the field defines them: pure functions on numpy arrays."""
+"""Metrics as the field defines them, on numpy arrays: no network, no file, no state."""

@@ -1,7 +1,8 @@
-"""Figures as the field defines them: pure functions on numpy arrays.
+"""Mask, keypoint and pose metrics as pure functions on numpy arrays.
 
-Each returns per-sample values or counts, NaN where the truth says nothing, so that a caller can
-average over people, limbs or sizes.
+Most return one value per sample or keypoint, NaN where there is no ground truth, so that a caller
+can average over people, joint groups or sizes. ``n`` counts people, ``k`` keypoints of
+skeleton.Joint.
 """
 
 import numpy as np
@@ -9,7 +10,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from thfm_ros.skeleton import FLIP_PAIRS, Joint
 
-LIMBS: dict[str, tuple[Joint, ...]] = {
+JOINT_GROUPS: dict[str, tuple[Joint, ...]] = {
     "head": tuple(Joint(j) for j in range(5)),
     "shoulders": (Joint.LEFT_SHOULDER, Joint.RIGHT_SHOULDER),
     "elbows": (Joint.LEFT_ELBOW, Joint.RIGHT_ELBOW),
@@ -19,42 +20,49 @@ LIMBS: dict[str, tuple[Joint, ...]] = {
     "ankles": (Joint.LEFT_ANKLE, Joint.RIGHT_ANKLE),
     "feet": tuple(Joint(j) for j in range(17, 23)),
 }
+"""The keypoints that reports show together."""
 
-PAIRS: tuple[tuple[Joint, Joint], ...] = tuple(
+LIMB_PAIRS: tuple[tuple[Joint, Joint], ...] = tuple(
     (joint, Joint(joint + 1)) for joint in Joint if 5 <= joint < 17 and joint % 2
 )
-"""Left and right of what has sides, the face left out: from afar its sides cannot be told."""
+"""Left and right keypoint of each pair, without the face: from afar its sides look the same."""
 
-_ROUNDS = 10
+_TRUNK_PAIRS = (LIMB_PAIRS[0], LIMB_PAIRS[3])
+"""Shoulders and hips."""
 
-_APART = 0.1
-"""Of the box side: a pair whose joints are nearer to each other cannot be exchanged visibly."""
+_PROCRUSTES_ROUNDS = 10
+"""Iterations of the generalised Procrustes analysis."""
+
+_MIN_PAIR_DISTANCE = 0.1
+"""In box sides: the two keypoints of a closer pair cannot be told apart as left and right."""
 
 
 def iou(predicted: Bool[np.ndarray, "n h w"], truth: Bool[np.ndarray, "n h w"]) -> np.ndarray:
-    """Intersection over union per image; NaN where both are empty."""
-    both = (predicted & truth).sum((1, 2))
-    either = (predicted | truth).sum((1, 2)).astype(float)
-    found: np.ndarray = both / np.where(either > 0, either, np.nan)
+    """Intersection over union per image, [n]; NaN where both are empty."""
+    intersection = (predicted & truth).sum((1, 2))
+    union = (predicted | truth).sum((1, 2)).astype(float)
+    found: np.ndarray = intersection / np.where(union > 0, union, np.nan)
     return found
 
 
 def part_iou(
     predicted: UInt8[np.ndarray, "n h w"], truth: UInt8[np.ndarray, "n h w"], parts: int
 ) -> np.ndarray:
-    """IoU of each part over the whole set, background left out, [parts - 1]."""
+    """IoU of each body part over all images together, without the background, [parts - 1]."""
     found = []
     for part in range(1, parts):
         p, t = predicted == part, truth == part
-        either = float((p | t).sum())
-        found.append((p & t).sum() / either if either else np.nan)
+        union = float((p | t).sum())
+        found.append((p & t).sum() / union if union else np.nan)
     return np.array(found)
 
 
-def box_sides(peaks: Float[np.ndarray, "n k 2"], labelled: Bool[np.ndarray, "n k"]) -> np.ndarray:
-    """Longer side of the box of the labelled joints, in the unit of ``peaks``, [n]."""
-    low = np.where(labelled[..., None], peaks, np.inf).min(1)
-    high = np.where(labelled[..., None], peaks, -np.inf).max(1)
+def keypoint_box_sides(
+    keypoints: Float[np.ndarray, "n k 2"], labelled: Bool[np.ndarray, "n k"]
+) -> np.ndarray:
+    """Longer side of the bounding box of the labelled keypoints, in their unit, [n]."""
+    low = np.where(labelled[..., None], keypoints, np.inf).min(1)
+    high = np.where(labelled[..., None], keypoints, -np.inf).max(1)
     found: np.ndarray = (high - low).max(1)
     return found
 
@@ -64,104 +72,123 @@ def normalised_errors(
     truth: Float[np.ndarray, "n k 2"],
     labelled: Bool[np.ndarray, "n k"],
 ) -> np.ndarray:
-    """Distance in longer sides of the person's box, [n k]; NaN where a joint is not labelled
-    or fewer than four COCO joints are."""
+    """Keypoint errors in longer sides of the person's keypoint box, [n k].
+
+    NaN where a keypoint is not labelled, and for people with fewer than four labelled COCO
+    keypoints.
+    """
     enough = labelled[:, :17].sum(1) >= 4
     distance = np.linalg.norm(predicted - truth, axis=-1)
-    distance = distance / np.maximum(box_sides(truth, labelled), 1e-6)[:, None]
+    distance = distance / np.maximum(keypoint_box_sides(truth, labelled), 1e-6)[:, None]
     return np.where(labelled & enough[:, None], distance, np.nan)
 
 
 def pck(errors: np.ndarray, threshold: float) -> float:
-    """Share of the labelled joints nearer than ``threshold`` box sides."""
+    """Percentage of correct keypoints, as a fraction: errors below ``threshold`` box sides."""
     known = errors[~np.isnan(errors)]
     return float((known < threshold).mean()) if known.size else float("nan")
 
 
-def swapped(errors: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
-    """Whether the mirrored skeleton fits better by three joints or more, [n]; both as
-    `normalised_errors` gives them."""
-    found: np.ndarray = np.nansum(mirrored < 0.1, 1) > np.nansum(errors < 0.1, 1) + 2
+def swapped_people(errors: np.ndarray, flipped_errors: np.ndarray) -> np.ndarray:
+    """Whether the prediction with left and right swapped fits better by three keypoints, [n].
+
+    Args:
+        errors: `normalised_errors` of the prediction, [n k].
+        flipped_errors: those of the prediction after `skeleton.FLIP_PAIRS`, [n k].
+    """
+    found: np.ndarray = np.nansum(flipped_errors < 0.1, 1) > np.nansum(errors < 0.1, 1) + 2
     return found
 
 
-def facing(
+def frontal_offset(
     truth: Float[np.ndarray, "n k 2"],
     labelled: Bool[np.ndarray, "n k"],
-    pairs: tuple[tuple[Joint, Joint], ...] = (PAIRS[0], PAIRS[3]),  # shoulders, hips
+    pairs: tuple[tuple[Joint, Joint], ...] = _TRUNK_PAIRS,
 ) -> np.ndarray:
-    """How far the left of these pairs lies to the right of its right, in box sides, [n].
+    """Mean horizontal offset from the right to the left keypoint of ``pairs``, box sides, [n].
 
-    More than 0 for who faces the camera, less for who turns their back; NaN where no pair is
-    labelled.
+    Positive for people who face the camera, negative for people seen from behind, near 0 from
+    the side; NaN where no pair is labelled.
     """
     left, right = np.array(pairs).T
     known = labelled[:, left] & labelled[:, right]
-    apart = np.where(known, truth[:, left, 0] - truth[:, right, 0], 0).sum(1)
+    offset = np.where(known, truth[:, left, 0] - truth[:, right, 0], 0).sum(1)
     count = known.sum(1)
-    mean = apart / np.maximum(count, 1) / np.maximum(box_sides(truth, labelled), 1e-6)
+    side = np.maximum(keypoint_box_sides(truth, labelled), 1e-6)
+    mean = offset / np.maximum(count, 1) / side
     return np.where(count > 0, mean, np.nan)
 
 
-def as_if_facing(
+def sides_as_if_frontal(
     truth: Float[np.ndarray, "n k 2"], labelled: Bool[np.ndarray, "n k"]
 ) -> np.ndarray:
-    """The same skeletons with their sides named as if everybody faced the camera, [n k 2].
+    """The true keypoints with left and right named as if all people faced the camera, [n k 2].
 
-    Of who hides shoulders and hips, the other joints tell.
+    The baseline of left-right swaps. Where shoulders and hips are hidden, the other pairs decide.
     """
-    trunk = facing(truth, labelled)
-    away = np.where(np.isnan(trunk), facing(truth, labelled, PAIRS), trunk) < 0
-    return np.where(away[:, None, None], truth[:, list(FLIP_PAIRS)], truth)
+    trunk = frontal_offset(truth, labelled)
+    offset = np.where(np.isnan(trunk), frontal_offset(truth, labelled, LIMB_PAIRS), trunk)
+    from_behind = offset < 0
+    return np.where(from_behind[:, None, None], truth[:, list(FLIP_PAIRS)], truth)
 
 
-def exchanged_pairs(
+def swapped_pairs(
     predicted: Float[np.ndarray, "n k 2"],
     truth: Float[np.ndarray, "n k 2"],
     labelled: Bool[np.ndarray, "n k"],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which of PAIRS fit better exchanged, and of which that can be said, bool [n p] each."""
-    left, right = np.array(PAIRS).T
-    side = np.maximum(box_sides(truth, labelled), 1e-6)[:, None]
+    """Which of LIMB_PAIRS fit better with left and right swapped.
 
-    def apart(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    Returns:
+        ``swapped`` and ``decidable``, bool [n p] each. A pair is decidable if both keypoints are
+        labelled, predicted, and far enough from each other in the image.
+    """
+    left, right = np.array(LIMB_PAIRS).T
+    side = np.maximum(keypoint_box_sides(truth, labelled), 1e-6)[:, None]
+
+    def distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         found: np.ndarray = np.linalg.norm(a - b, axis=-1)
         return found
 
     with np.errstate(invalid="ignore"):
         here = np.isfinite(predicted[:, left]).all(-1) & np.isfinite(predicted[:, right]).all(-1)
         known = labelled[:, left] & labelled[:, right] & here
-        decidable = known & (apart(truth[:, left], truth[:, right]) > _APART * side)
-        straight = apart(predicted[:, left], truth[:, left])
-        straight = straight + apart(predicted[:, right], truth[:, right])
-        crossed = apart(predicted[:, left], truth[:, right])
-        crossed = crossed + apart(predicted[:, right], truth[:, left])
+        decidable = known & (distance(truth[:, left], truth[:, right]) > _MIN_PAIR_DISTANCE * side)
+        straight = distance(predicted[:, left], truth[:, left])
+        straight = straight + distance(predicted[:, right], truth[:, right])
+        crossed = distance(predicted[:, left], truth[:, right])
+        crossed = crossed + distance(predicted[:, right], truth[:, left])
         return decidable & (crossed < straight), decidable
 
 
 def procrustes(predicted: Float[np.ndarray, "k 3"], truth: Float[np.ndarray, "k 3"]) -> np.ndarray:
-    """Distances per joint after the best similarity transform, in the unit of the input, [k]."""
-    return np.asarray(np.linalg.norm(laid_on(predicted, truth) - truth, axis=1))
+    """Keypoint errors after the best similarity transform, in the unit of the input, [k]."""
+    return np.asarray(np.linalg.norm(similarity_aligned(predicted, truth) - truth, axis=1))
 
 
-def aligned_errors(
+def procrustes_errors(
     predicted: Float[np.ndarray, "n k 3"], truth: Float[np.ndarray, "n k 3"]
 ) -> np.ndarray:
     """`procrustes` of each pair of skeletons, [n k]."""
     return np.array([procrustes(p, t) for p, t in zip(predicted, truth, strict=True)])
 
 
-def stray(error: Float[np.ndarray, "t k 2"]) -> float:
-    """How far joints stray about their own mean error, root mean square over joints.
+def jitter(error: Float[np.ndarray, "t k 2"]) -> float:
+    """Standard deviation of keypoint errors over time, root mean square over the keypoints.
 
-    A constant error is no jitter; drift and lag are. A few frames know their own mean: n - 1, else
-    it would look smaller than it is.
+    A constant error is no jitter; drift and lag are. The mean error is estimated from the same
+    few frames, hence n - 1: otherwise the jitter would be underestimated.
     """
     return float(np.sqrt(error.var(axis=0, ddof=1).sum(-1).mean()))
 
 
-def laid_on(predicted: Float[np.ndarray, "k 3"], truth: Float[np.ndarray, "k 3"]) -> np.ndarray:
-    """A skeleton after the similarity transform that fits it best to another, no reflection."""
+def similarity_aligned(
+    predicted: Float[np.ndarray, "k 3"], truth: Float[np.ndarray, "k 3"]
+) -> np.ndarray:
+    """``predicted`` after the similarity transform that fits ``truth`` best, [k 3].
+
+    Rotation, uniform scale and translation; no reflection.
+    """
     a, b = predicted - predicted.mean(0), truth - truth.mean(0)
     u, s, vt = np.linalg.svd(a.T @ b)
     flip = np.array([1, 1, np.sign(np.linalg.det(u @ vt))])
@@ -173,14 +200,14 @@ def laid_on(predicted: Float[np.ndarray, "k 3"], truth: Float[np.ndarray, "k 3"]
 def mean_shape(skeletons: Float[np.ndarray, "n k 3"]) -> Float[np.ndarray, "k 3"]:
     """The skeleton that fits all of these best after a similarity transform each.
 
-    The plain mean of people who look every way, and some of whom stand on their hands, is a thin
-    stick that no transform mends (generalised Procrustes analysis; Gower 1975).
+    Generalised Procrustes analysis (Gower 1975). The plain mean of people with different body
+    orientations collapses to a thin line that no transform can repair.
     """
     shape = skeletons[0]
-    for _ in range(_ROUNDS):
+    for _ in range(_PROCRUSTES_ROUNDS):
         size = np.linalg.norm(shape - shape.mean(0))
-        laid = np.array([laid_on(each, shape) for each in skeletons])
-        shape = laid.mean(0)
+        aligned = np.array([similarity_aligned(each, shape) for each in skeletons])
+        shape = aligned.mean(0)
         shape = shape * (size / max(np.linalg.norm(shape - shape.mean(0)), 1e-12))
     return np.asarray(shape)
 
@@ -193,7 +220,9 @@ def angles_deg(predicted: Float[np.ndarray, "n 3"], truth: Float[np.ndarray, "n 
     return found
 
 
-def relief_rmse(predicted: np.ndarray, truth: np.ndarray) -> float:
-    """Root mean square of the relief's error on one person, its median removed, metres."""
+def relative_depth_rmse(
+    predicted: Float[np.ndarray, " n"], truth: Float[np.ndarray, " n"]
+) -> float:
+    """RMSE of the depths of one person's pixels after removing the median of each, metres."""
     error = (predicted - np.median(predicted)) - (truth - np.median(truth))
     return float(np.sqrt((error**2).mean()))

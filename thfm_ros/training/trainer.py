@@ -30,7 +30,7 @@ from thfm_ros.training.network_growth import grown
 from thfm_ros.training.optimizer import Optimizer
 from thfm_ros.training.recipe import Recipe, Stage
 from thfm_ros.training.shard_store import Store
-from thfm_ros.training.validation import score
+from thfm_ros.training.validation import named, score
 
 logger = logging.getLogger(__name__)
 
@@ -164,12 +164,14 @@ class Trainer:
         self.save()  # first: a figure that cannot be had must not cost what was learned
         place = self.recipe.stage_of(self.step - 1)
         assert place is not None
+        scores = named(score(self.average, fixed))
         row = {
             "step": self.step,
             "seconds": round(self.seconds),
             "stage": self.recipe.stages[place[0]].name,
             "loss": {name: round(value, 4) for name, value in self.smooth.items()},
-            **{name: round(value, 4) for name, value in score(self.average, fixed).items()},
+            "baselines": {name: round(each.baseline, 4) for name, each in scores.items()},
+            **{name: round(each.value, 4) for name, each in scores.items()},
         }
         with (self.folder / "metrics.jsonl").open("a") as file:
             file.write(json.dumps(row) + "\n")
