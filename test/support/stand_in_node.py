@@ -1,6 +1,7 @@
-"""Stands in for the perception node in tests of the demo: one still person, on every topic.
+"""Stands in for the perception node in tests of the demo: one person, on every topic.
 
-STAND_IN=dies lets it end after five images, STAND_IN=mute never publishes normals/image.
+With STAND_IN=exits it ends after five images, with STAND_IN=no_normals it never publishes
+normals/image.
 """
 
 import os
@@ -43,15 +44,15 @@ class StandIn(Node):
 
     def on_image(self, image: Image) -> None:
         self.count += 1
-        if MODE == "dies" and self.count > 5:
-            sys.exit("the stand-in dies as it was told to")
+        if MODE == "exits" and self.count > 5:
+            sys.exit("the stand-in exits as requested")
         self.bodies.publish(self.body_array(image))
         labels = np.zeros((image.height, image.width), np.uint8)
         labels[10:40, 10:40] = 1
         depth = np.where(labels == 1, np.float32(2.5), np.float32(np.nan))
         self.publish("segmentation", image, labels, "mono8")
         self.publish("depth", image, depth, "32FC1")
-        if MODE != "mute":
+        if MODE != "no_normals":
             self.publish("normals", image, np.dstack([depth] * 3), "32FC3")
         status = DiagnosticStatus(name="thfm: input", message="good")
         status.values = [KeyValue(key="dropped: overwritten", value="3")]
@@ -66,8 +67,8 @@ class StandIn(Node):
 
     def body_array(self, image: Image) -> BodyArray:
         body = Body(id="abcde", state=Body.TRACKED, score=0.9, box=[10.0, 10.0, 40.0, 40.0])
-        places = np.random.default_rng(1).uniform(12, 38, (len(JOINT_NAMES), 2))
-        body.joints = [Joint(x=x, y=y, score=0.9) for x, y in places.tolist()]
+        keypoints = np.random.default_rng(1).uniform(12, 38, (len(JOINT_NAMES), 2))
+        body.joints = [Joint(x=x, y=y, score=0.9) for x, y in keypoints.tolist()]
         size = {"image_width": image.width, "image_height": image.height}
         return BodyArray(header=image.header, metric=True, bodies=[body], **size)
 

@@ -1,4 +1,4 @@
-"""The demo around a stand-in node: real processes, real topics, real files."""
+"""The demo with a stand-in node, in real processes, with real topics and files."""
 
 import json
 import os
@@ -22,12 +22,12 @@ RUN = "import sys; from thfm_ros.ros.demo.command import main; sys.exit(main(nod
 def clip(tmp_path: Path) -> Path:
     """Two seconds of a white square on blue, 20 images."""
     path = tmp_path / "clip.avi"
-    film = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (320, 240))
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (320, 240))
     for _ in range(20):
         image = np.full((240, 320, 3), (200, 0, 0), np.uint8)
         image[10:40, 10:40] = 255
-        film.write(image)
-    film.release()
+        video.write(image)
+    video.release()
     return path
 
 
@@ -42,33 +42,33 @@ def start_demo(tmp_path: Path, *options: object, mode: str = "") -> "subprocess.
     )
 
 
-def finished(demo: "subprocess.Popen[str]", timeout_s: float = 60.0) -> tuple[int, str]:
+def wait_for(demo: "subprocess.Popen[str]", timeout_s: float = 60.0) -> tuple[int, str]:
     try:
-        said = demo.communicate(timeout=timeout_s)[1]
+        output = demo.communicate(timeout=timeout_s)[1]
     except subprocess.TimeoutExpired:
         demo.kill()
         raise AssertionError("the demo did not end: " + demo.communicate()[1]) from None
-    return demo.returncode, said
+    return demo.returncode, output
 
 
-def left_over(tmp_path: Path) -> list[str]:
-    """Command lines of processes that still work for this test's output folder."""
+def running_processes(tmp_path: Path) -> list[str]:
+    """Command lines of the processes that use this test's output folder."""
     lines = []
     for path in Path("/proc").glob("[0-9]*/environ"):
         try:
             if str(tmp_path / "out").encode() in path.read_bytes():
                 lines.append((path.parent / "cmdline").read_text().replace("\0", " "))
-        except OSError:  # ended meanwhile, or somebody else's
+        except OSError:  # it has ended, or belongs to another user
             continue
     return lines
 
 
-def test_a_clip_becomes_a_film_a_contact_sheet_and_a_summary(tmp_path: Path, clip: Path) -> None:
-    code, said = finished(start_demo(tmp_path, "--video", clip, "--seconds", 3))
-    assert code == 0, said
+def test_the_demo_writes_a_video_a_contact_sheet_and_a_summary(tmp_path: Path, clip: Path) -> None:
+    code, output = wait_for(start_demo(tmp_path, "--video", clip, "--seconds", 3))
+    assert code == 0, output
     out = tmp_path / "out"
     summary = json.loads((out / "summary.json").read_text())
-    # Three seconds of 10 Hz from the first result, so the clip began again; and a frame in
+    # Three seconds at 10 Hz from the first result, so the clip was repeated; a frame may be in
     # flight at either end.
     assert 28 <= summary["input_images"] <= 34
     assert 28 <= summary["results"] <= 34
@@ -82,57 +82,57 @@ def test_a_clip_becomes_a_film_a_contact_sheet_and_a_summary(tmp_path: Path, cli
     assert summary["messages"]["/thfm/skeleton_info"] == 1
     assert list(summary["silent"]) == ["/thfm/depth_relative/image"]
     assert summary["failed"] == []
-    film = cv2.VideoCapture(str(out / "overlay.mp4"))
+    overlay = cv2.VideoCapture(str(out / "overlay.mp4"))
     images = []
-    while (read := film.read())[0]:
+    while (read := overlay.read())[0]:
         images.append(read[1])
     assert len(images) >= 15
     assert images[0].shape == (480, 4 * 640, 3)  # input, mask, skeletons, depth
     blue, green, red = images[0][60, 640 + 60]
-    assert green > blue > red  # the mask's own colour lies on the square
+    assert green > blue > red  # the colour of the mask on the square
     assert cv2.imread(str(out / "contact.png")) is not None
-    assert left_over(tmp_path) == []
+    assert running_processes(tmp_path) == []
 
 
-def test_a_node_that_dies_is_reported_with_the_end_of_its_log(tmp_path: Path, clip: Path) -> None:
-    code, said = finished(start_demo(tmp_path, "--video", clip, mode="dies"))
+def test_a_node_that_ends_is_reported_with_the_end_of_its_log(tmp_path: Path, clip: Path) -> None:
+    code, output = wait_for(start_demo(tmp_path, "--video", clip, mode="exits"))
     assert code == 1
-    assert "node process ended with code 1" in said
-    assert "the stand-in dies as it was told to" in said
-    assert left_over(tmp_path) == []
+    assert "node process ended with code 1" in output
+    assert "the stand-in exits as requested" in output
+    assert running_processes(tmp_path) == []
 
 
-def test_a_topic_without_messages_is_named_and_fails_the_demo(tmp_path: Path, clip: Path) -> None:
-    code, said = finished(start_demo(tmp_path, "--video", clip, mode="mute"))
+def test_a_topic_without_messages_is_reported_as_a_failure(tmp_path: Path, clip: Path) -> None:
+    code, output = wait_for(start_demo(tmp_path, "--video", clip, mode="no_normals"))
     assert code == 1
-    assert "stayed silent: /thfm/normals/image" in said
+    assert "topics without messages: /thfm/normals/image" in output
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["failed"] == ["/thfm/normals/image"]
     assert (tmp_path / "out" / "overlay.mp4").exists()
 
 
-def test_a_video_that_cannot_be_read_ends_it_before_anything_starts(tmp_path: Path) -> None:
+def test_a_video_that_cannot_be_read_is_reported_before_any_process_starts(tmp_path: Path) -> None:
     (tmp_path / "clip.avi").write_text("no video")
-    code, said = finished(start_demo(tmp_path, "--video", tmp_path / "clip.avi"), timeout_s=20)
+    code, output = wait_for(start_demo(tmp_path, "--video", tmp_path / "clip.avi"), timeout_s=20)
     assert code == 1
-    assert "ffmpeg" in said and "Traceback" not in said
+    assert "ffmpeg" in output and "Traceback" not in output
     assert not (tmp_path / "out" / "log").exists()
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
-def test_nothing_is_left_running_when_the_demo_is_stopped(
-    tmp_path: Path, clip: Path, sent: signal.Signals
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGKILL])
+def test_all_processes_end_when_the_demo_is_stopped(
+    tmp_path: Path, clip: Path, signal_number: signal.Signals
 ) -> None:
     demo = start_demo(tmp_path, "--video", clip, "--seconds", 60)
     log = tmp_path / "out" / "log" / "replay.txt"
-    end = time.monotonic() + 30
-    while not (log.exists() and "Playing" in log.read_text()) and time.monotonic() < end:
+    deadline = time.monotonic() + 30
+    while not (log.exists() and "Playing" in log.read_text()) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert len(left_over(tmp_path)) >= 3
-    demo.send_signal(sent)
-    code, said = finished(demo, timeout_s=20)
-    assert code == (-9 if sent is signal.SIGKILL else 130), said
-    end = time.monotonic() + 10
-    while left_over(tmp_path) and time.monotonic() < end:
+    assert len(running_processes(tmp_path)) >= 3
+    demo.send_signal(signal_number)
+    code, output = wait_for(demo, timeout_s=20)
+    assert code == (-9 if signal_number is signal.SIGKILL else 130), output
+    deadline = time.monotonic() + 10
+    while running_processes(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert left_over(tmp_path) == []
+    assert running_processes(tmp_path) == []

@@ -1,4 +1,4 @@
-"""What the demo counts and draws, without processes."""
+"""The demo's summary, frame buffer and drawing, without processes."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,88 +6,90 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from demo_moments import MS, a_body, a_moment
+from demo_frames import MS, a_body, a_frame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thfm_ros.ros.demo.command import main
 from thfm_ros.ros.demo.panels import (
-    Moment,
-    Painter,
-    Spool,
+    AnnotatedFrame,
+    DiskFrameBuffer,
+    PanelRenderer,
     depth_range,
     panel_size,
     write_contact_sheet,
-    write_film,
+    write_video,
 )
-from thfm_ros.ros.demo.summary import Tally, topic_kind
+from thfm_ros.ros.demo.summary import DemoSummary, topic_pattern
 
 
-def test_what_came_before_the_first_result_is_not_counted() -> None:
-    tally = Tally()
+def test_images_before_the_first_result_are_not_counted() -> None:
+    summary = DemoSummary()
     for number in range(10):
-        tally.image(number * 100 * MS)
-    tally.result(7 * 100 * MS, 7 * 100 * MS + 30 * MS, [], metric=True)
-    assert tally.images == 3  # 7, 8 and 9
+        summary.add_image(number * 100 * MS)
+    summary.add_result(7 * 100 * MS, 7 * 100 * MS + 30 * MS, [], metric=True)
+    assert summary.images == 3  # 7, 8 and 9
 
 
 @given(st.lists(st.floats(0, 5000), min_size=1, max_size=50))
-def test_latency_is_the_percentile_of_arrival_minus_stamp(late_ms: list[float]) -> None:
-    tally = Tally()
-    for number, late in enumerate(late_ms):
+def test_latency_percentiles_are_of_arrival_minus_stamp(latencies_ms: list[float]) -> None:
+    summary = DemoSummary()
+    for number, latency_ms in enumerate(latencies_ms):
         stamp = number * 100 * MS
-        tally.result(stamp, stamp + round(late * MS), ["abcde"], metric=True)
-    said = tally.summary()["latency_ms"]
-    for name, share in (("p50", 50), ("p95", 95), ("p99", 99)):
-        assert said[name] == pytest.approx(np.percentile(late_ms, share), abs=0.06)
+        summary.add_result(stamp, stamp + round(latency_ms * MS), ["abcde"], metric=True)
+    values = summary.as_json()["latency_ms"]
+    for name, percent in (("p50", 50), ("p95", 95), ("p99", 99)):
+        assert values[name] == pytest.approx(np.percentile(latencies_ms, percent), abs=0.06)
 
 
-def test_nothing_measured_is_none_and_not_zero() -> None:
-    said = Tally().summary()
-    assert said["latency_ms"] == {"p50": None, "p95": None, "p99": None}
-    assert said["people_per_image"] == {"mean": None, "max": None}
-    assert said["results"] == 0
+def test_values_that_were_not_measured_are_none() -> None:
+    values = DemoSummary().as_json()
+    assert values["latency_ms"] == {"p50": None, "p95": None, "p99": None}
+    assert values["people_per_image"] == {"mean": None, "max": None}
+    assert values["results"] == 0
 
 
-def test_topics_of_a_body_are_counted_together() -> None:
-    assert topic_kind("/humans/bodies/abcde/joint_states") == "/humans/bodies/<id>/joint_states"
-    assert topic_kind("/humans/bodies/tracked") == "/humans/bodies/tracked"
+def test_topics_of_all_bodies_are_counted_together() -> None:
+    assert topic_pattern("/humans/bodies/abcde/joint_states") == "/humans/bodies/<id>/joint_states"
+    assert topic_pattern("/humans/bodies/tracked") == "/humans/bodies/tracked"
 
 
 @pytest.mark.parametrize(
     ("metric", "failed"),
     [(True, ["/thfm/depth/image", "/thfm/parts/image"]), (False, ["/thfm/parts/image"])],
 )
-def test_metric_topics_may_be_silent_only_without_a_scale(metric: bool, failed: list[str]) -> None:
-    tally = Tally()
+def test_metric_topics_may_have_no_messages_only_without_a_metric_scale(
+    metric: bool, failed: list[str]
+) -> None:
+    summary = DemoSummary()
     for name in ("depth/image", "depth_relative/image", "parts/image", "bodies"):
-        tally.expect(f"/thfm/{name}")
-    tally.message("/thfm/bodies")
+        summary.add_topic(f"/thfm/{name}")
+    summary.count_message("/thfm/bodies")
     if not metric:
-        tally.message("/thfm/depth_relative/image")
-    tally.result(0, 1, [], metric=metric)
-    assert tally.silent() == failed
+        summary.count_message("/thfm/depth_relative/image")
+    summary.add_result(0, 1, [], metric=metric)
+    assert summary.topics_without_messages() == failed
 
 
 @settings(max_examples=25, deadline=None)
-@given(offered=st.integers(0, 60), most=st.integers(2, 20))
-def test_the_spool_keeps_a_bounded_even_choice(
-    tmp_path_factory: pytest.TempPathFactory, offered: int, most: int
+@given(added=st.integers(0, 60), capacity=st.integers(2, 20))
+def test_the_buffer_keeps_evenly_spaced_frames_up_to_its_capacity(
+    tmp_path_factory: pytest.TempPathFactory, added: int, capacity: int
 ) -> None:
-    spool = Spool(tmp_path_factory.getbasetemp(), most)
-    for number in range(offered):
-        spool.add(a_moment(number))
-    numbers = [moment.stamp_ns // (100 * MS) for moment in spool]
-    assert len(numbers) <= most
-    assert offered == 0 or numbers[0] == 0
+    buffer = DiskFrameBuffer(tmp_path_factory.getbasetemp(), capacity)
+    for number in range(added):
+        buffer.add(a_frame(number))
+    numbers = [frame.stamp_ns // (100 * MS) for frame in buffer]
+    assert len(numbers) <= capacity
+    assert added == 0 or numbers[0] == 0
     assert len(set(np.diff(numbers))) <= 1  # evenly spaced
-    for number, moment in zip(numbers, spool, strict=True):
-        assert (moment.rgb == number).all() and (moment.depth == number).all()
-        assert (moment.labels == number % 2).all()
+    for number, frame in zip(numbers, buffer, strict=True):
+        assert (frame.rgb == number).all() and (frame.depth == number).all()
+        assert (frame.labels == number % 2).all()
 
 
 @given(width=st.integers(1, 8192), height=st.integers(1, 8192))
-def test_panels_are_even_and_keep_the_image_s_shape(width: int, height: int) -> None:
+def test_panels_have_even_sizes_and_keep_the_aspect_ratio(width: int, height: int) -> None:
     panel_width, panel_height = panel_size(width, height)
     assert panel_width % 2 == panel_height % 2 == 0
     assert min(panel_width, panel_height) >= 2 and max(panel_width, panel_height) <= 640
@@ -95,56 +97,56 @@ def test_panels_are_even_and_keep_the_image_s_shape(width: int, height: int) -> 
     assert abs(panel_width - width * scale) <= 2 and abs(panel_height - height * scale) <= 2
 
 
-def test_the_depth_s_colours_span_what_is_known(tmp_path: Path) -> None:
-    spool = Spool(tmp_path)
-    assert depth_range(spool) == (0.0, 1.0)
+def test_the_colour_scale_spans_the_known_depth(tmp_path: Path) -> None:
+    buffer = DiskFrameBuffer(tmp_path)
+    assert depth_range(buffer) == (0.0, 1.0)
     for number in (2, 3, 8):
-        spool.add(a_moment(number))
-    near, far = depth_range(spool)
+        buffer.add(a_frame(number))
+    near, far = depth_range(buffer)
     assert near == pytest.approx(2, abs=0.1) and far == pytest.approx(8, abs=0.2)
 
 
-def test_unknown_depth_keeps_the_image_and_unknown_joints_are_not_drawn() -> None:
-    moment = a_moment(200, (a_body(),))
-    moment.depth[:40] = np.nan
-    strip = Painter((100.0, 300.0), metric=True).strip(moment)
+def test_unknown_depth_shows_the_dimmed_image_and_unknown_keypoints_are_not_drawn() -> None:
+    frame = a_frame(200, (a_body(),))
+    frame.depth[:40] = np.nan
+    strip = PanelRenderer((100.0, 300.0), metric=True).render(frame)
     depth = strip[:, 3 * 80 :]
     assert strip.shape == (60, 4 * 80, 3)
-    assert (depth[30:40] == 60).all()  # the image's grey, dimmed: nothing is known there
-    assert (depth[40:].max(-1) > depth[40:].min(-1)).all()  # a colour
+    assert (depth[30:40] == 60).all()  # the dimmed grey image: depth is unknown there
+    assert (depth[40:].max(-1) > depth[40:].min(-1)).all()  # in colour
     skeletons = strip[22:, 2 * 80 : 3 * 80]
-    assert len(np.unique(skeletons[:, 40:].reshape(-1, 3), axis=0)) == 1  # no limb anywhere
+    assert len(np.unique(skeletons[:, 40:].reshape(-1, 3), axis=0)) == 1  # no bone
 
 
-def test_a_film_has_a_image_for_each_moment(tmp_path: Path) -> None:
-    spool = Spool(tmp_path)
+def test_the_video_has_an_image_for_each_frame(tmp_path: Path) -> None:
+    buffer = DiskFrameBuffer(tmp_path)
     for number in range(12):
-        spool.add(a_moment(number))
-    write_film(spool, Painter((0.0, 12.0), metric=False), tmp_path / "f.mp4")
-    film = cv2.VideoCapture(str(tmp_path / "f.mp4"))
-    assert film.get(cv2.CAP_PROP_FRAME_COUNT) == 12
-    assert film.get(cv2.CAP_PROP_FPS) == pytest.approx(10, abs=0.1)
+        buffer.add(a_frame(number))
+    write_video(buffer, PanelRenderer((0.0, 12.0), metric=False), tmp_path / "f.mp4")
+    video = cv2.VideoCapture(str(tmp_path / "f.mp4"))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 12
+    assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(10, abs=0.1)
 
 
-def test_images_of_any_shape_are_fitted_into_the_largest_s_frame(tmp_path: Path) -> None:
-    spool = Spool(tmp_path)
+def test_frames_of_any_size_are_fitted_into_that_of_the_largest(tmp_path: Path) -> None:
+    buffer = DiskFrameBuffer(tmp_path)
     for number, (width, height) in enumerate([(60, 80), (80, 60), (100, 20)]):
-        spool.add(of_size(a_moment(number), width, height))
-    painter = Painter((0.0, 12.0), metric=False)
-    write_film(spool, painter, tmp_path / "f.mp4")
-    write_contact_sheet(spool, painter, tmp_path / "c.png")
+        buffer.add(of_size(a_frame(number), width, height))
+    renderer = PanelRenderer((0.0, 12.0), metric=False)
+    write_video(buffer, renderer, tmp_path / "f.mp4")
+    write_contact_sheet(buffer, renderer, tmp_path / "c.png")
     assert cv2.VideoCapture(str(tmp_path / "f.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 3
     sheet = cv2.imread(str(tmp_path / "c.png"))
     assert sheet is not None and sheet.shape == (3 * 80, 4 * 100, 3)
 
 
-def of_size(moment: Moment, width: int, height: int) -> Moment:
+def of_size(frame: AnnotatedFrame, width: int, height: int) -> AnnotatedFrame:
     rgb = np.full((height, width, 3), 9, np.uint8)
-    return replace(moment, rgb=rgb, labels=rgb[..., 0], depth=rgb[..., 0].astype(np.float16))
+    return replace(frame, rgb=rgb, labels=rgb[..., 0], depth=rgb[..., 0].astype(np.float16))
 
 
 @pytest.mark.parametrize("options", [["--seconds", "0"], ["--video", "a", "--camera", "0"]])
-def test_options_that_cannot_be_are_refused(options: list[str]) -> None:
+def test_invalid_options_are_refused(options: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(options)
     assert ended.value.code == 2

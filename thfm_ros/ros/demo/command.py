@@ -1,9 +1,9 @@
-"""``thfm-demo``: a video through the perception node, over real topics, to something to look at.
+"""``thfm-demo``: plays a video through the perception node and draws the results.
 
-Starts three processes that know each other only through ROS: replay_node (the camera),
-perception_node, and the collector (listener.py), which leaves overlay.mp4, contact.png and
-summary.json. This one watches over them: whatever fails is named, with the end of its log, and
-nothing is left running.
+Starts three processes that communicate over ROS topics only: replay_node (the camera),
+perception_node, and the listener (listener.py), which writes overlay.mp4, contact.png and
+summary.json. This process monitors them: it reports which one failed, with the end of its log, and
+stops all of them at the end.
 """
 
 import argparse
@@ -21,25 +21,26 @@ from importlib.resources import files
 from pathlib import Path
 
 from thfm_ros.contract import PerceptionError
-from thfm_ros.ros.dds_profile import prepare
-from thfm_ros.ros.replay.node import FOLDER_RATE_HZ
-from thfm_ros.ros.replay.sources import open_source
+from thfm_ros.ros.dds_profile import prepare_ros_environment
+from thfm_ros.ros.replay.node import DEFAULT_FOLDER_RATE_HZ
+from thfm_ros.ros.replay.sources import open_image_source
 
 logger = logging.getLogger("demo")
 
 RESULTS = ("overlay.mp4", "contact.png", "summary.json")
-LONGEST_S = 3600.0
-CAMERA_S = 20.0  # a camera has no end
-SETUP_S, DRAWING_S = 240.0, 600.0  # engine built, first result; film written
-_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of <linux/prctl.h>
+MAX_DURATION_S = 3600.0
+LIVE_DURATION_S = 20.0  # of a camera, whose images have no end
+# Until the engine is built and the first result arrives; until the video is written.
+SETUP_TIMEOUT_S, DRAWING_TIMEOUT_S = 240.0, 600.0
+_PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
 
 
 class DemoError(PerceptionError):
-    """The demo cannot go on."""
+    """A process of the demo failed, or the source has no images."""
 
 
-class Child:
-    """One of the three processes, in a group of its own, so that its children end with it."""
+class ChildProcess:
+    """One of the three processes, in its own process group, so that its children end with it."""
 
     def __init__(self, name: str, module: str, arguments: list[str], log: Path | None) -> None:
         self.name, self.log = name, log
@@ -49,7 +50,7 @@ class Child:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT if output else None,
-            cwd="/",  # a source tree in the current folder would hide the installed package
+            cwd="/",  # a source tree in the working directory would hide the installed package
             start_new_session=True,
             preexec_fn=_end_with_parent,  # safe: this process has no threads
         )
@@ -57,7 +58,7 @@ class Child:
             output.close()
 
     def failure(self) -> str:
-        """Why the demo must end if this process has ended by itself; empty if it need not."""
+        """Why the demo must stop because this process has ended; empty while it need not."""
         code = self.process.poll()
         if code is None or (code == 0 and self.name == "replay"):
             return ""
@@ -68,35 +69,35 @@ class Child:
         return f"the {self.name} process ended with code {code}{tail}"
 
     def stop(self) -> None:
-        """Ask the group to end, then make it."""
-        for sent, patience_s in ((signal.SIGINT, 5.0), (signal.SIGKILL, 5.0)):
+        """Stop the process group: with SIGINT, and after a timeout with SIGKILL."""
+        for signal_number, timeout_s in ((signal.SIGINT, 5.0), (signal.SIGKILL, 5.0)):
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, sent)
+                os.killpg(self.process.pid, signal_number)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(patience_s)
+                self.process.wait(timeout_s)
                 break
         with contextlib.suppress(ProcessLookupError):  # grandchildren, if any
             os.killpg(self.process.pid, signal.SIGKILL)
 
 
 def _end_with_parent() -> None:
-    """Not even a kill of the demo leaves a node behind that holds the camera."""
+    """Ask the kernel to end this process when the demo ends, even if the demo is killed."""
     with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 NODE = "thfm_ros.ros.node"
 
 
 def main(arguments: Sequence[str] | None = None, node: str = NODE) -> int:
-    """Run the demo with the module ``node``; 0 when every topic had messages and all is drawn."""
+    """Run the demo with the module ``node``; 0 if every topic had messages and all was drawn."""
     parser = argparse.ArgumentParser(prog="demo.sh", description=__doc__.split("\n\n")[0])
     add_arguments(parser)
     return run(parser.parse_args(arguments), node)
 
 
 def run(options: argparse.Namespace, node: str = NODE) -> int:
-    """As `main`, with the arguments read: `thfm demo` comes in here."""
+    """Run the demo with parsed arguments, as `thfm demo` does; the exit code."""
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -104,10 +105,12 @@ def run(options: argparse.Namespace, node: str = NODE) -> int:
         out = options.out.expanduser().resolve()
         out.mkdir(parents=True, exist_ok=True)
         if str(source) in {str(out / name) for name in RESULTS}:
-            raise PerceptionError(f"{source} would be overwritten by the results: another --out.")
+            raise PerceptionError(
+                f"{source} would be overwritten by the results; choose another --out."
+            )
         for name in RESULTS:
             (out / name).unlink(missing_ok=True)
-        code = _play(source, out, options.seconds or length_s, options.viewer, node)
+        code = _run_processes(source, out, options.seconds or length_s, options.viewer, node)
     except (PerceptionError, OSError) as error:
         logger.error("ERROR: %s", error)
         return 1
@@ -115,7 +118,7 @@ def run(options: argparse.Namespace, node: str = NODE) -> int:
         logger.error("Interrupted.")
         return 130
     if (out / "summary.json").exists():
-        _tell(out)
+        _log_summary(out)
     return code
 
 
@@ -127,66 +130,71 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     source.add_argument("--camera", metavar="N", type=int, help="the camera /dev/videoN")
     parser.add_argument(
-        "--seconds", type=_positive, metavar="S", help="how long; else the clip's length, 20 live"
+        "--seconds",
+        type=_positive,
+        metavar="S",
+        help="duration; default: the video's length, 20 of a camera",
     )
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the results")
-    parser.add_argument("--viewer", choices=("rerun", "none"), default="none")
+    parser.add_argument(
+        "--viewer", choices=("rerun", "none"), default="none", help="show the results live"
+    )
 
 
 def _positive(text: str) -> float:
     seconds = float(text)
-    if not 0.5 <= seconds <= LONGEST_S:
-        raise argparse.ArgumentTypeError(f"must be from 0.5 to {LONGEST_S:.0f}")
+    if not 0.5 <= seconds <= MAX_DURATION_S:
+        raise argparse.ArgumentTypeError(f"must be from 0.5 to {MAX_DURATION_S:.0f}")
     return seconds
 
 
 def _checked_source(options: argparse.Namespace) -> tuple[str, float]:
-    """The source for the replay node, found readable; and how long it lasts, in seconds."""
+    """Check that the source can be read; its name for the replay node, and its duration in s."""
     name = str(options.camera) if options.camera is not None else options.video
     if name is None:
         name = str(files("thfm_ros") / "clips" / "street.mp4")
     elif options.video is not None:
         name = str(Path(name).expanduser().absolute())
-    source = open_source(name)
+    source = open_image_source(name)
     try:
         if source.read(None) is None:
             raise DemoError(f"The {source.description} has no image that can be read.")
     finally:
         source.close()
-    length_s = source.count / (source.rate_hz or FOLDER_RATE_HZ) or CAMERA_S
-    return name, min(max(length_s, 2.0), LONGEST_S)
+    length_s = source.count / (source.rate_hz or DEFAULT_FOLDER_RATE_HZ) or LIVE_DURATION_S
+    return name, min(max(length_s, 2.0), MAX_DURATION_S)
 
 
-def _play(source: str, out: Path, seconds: float, viewer: str, node: str) -> int:
-    """Start the three, watch them until the collector is done, stop them; the exit code."""
-    prepare()
+def _run_processes(source: str, out: Path, seconds: float, viewer: str, node: str) -> int:
+    """Start the three processes, monitor them until the listener ends, stop them; the exit code."""
+    prepare_ros_environment()
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     os.environ["ROS_LOG_DIR"] = str(out / "log")
     os.environ["PYTHONUNBUFFERED"] = "1"
     (out / "log").mkdir(exist_ok=True)
-    listen = ["--out", str(out), "--viewer", viewer, "--seconds", str(seconds)]
-    deadline = time.monotonic() + SETUP_S + seconds + DRAWING_S
-    children: list[Child] = []
+    options = ["--out", str(out), "--viewer", viewer, "--seconds", str(seconds)]
+    deadline = time.monotonic() + SETUP_TIMEOUT_S + seconds + DRAWING_TIMEOUT_S
+    children: list[ChildProcess] = []
     try:
         logger.info("Playing %s through the perception node ...", source)
         node_log, replay_log = out / "log" / "node.txt", out / "log" / "replay.txt"
-        children.append(Child("node", node, _ros(CAMERA), node_log))
-        children.append(Child("collector", "thfm_ros.ros.demo.listener", listen, None))
-        # The time runs from the first result. Until then the clip may play into the void, so it
-        # begins again at its end. The two to wait for are the node and the collector.
+        children.append(ChildProcess("node", node, _ros_arguments(CAMERA_TOPICS), node_log))
+        children.append(ChildProcess("listener", "thfm_ros.ros.demo.listener", options, None))
+        # The duration counts from the first result. Until then the video may play without being
+        # processed, so it is repeated. The two subscribers are the node and the listener.
         camera = {"source": source, "loop": True, "wait_for_subscribers": 2}
-        arguments = _ros(CAMERA, camera)
-        children.append(Child("replay", "thfm_ros.ros.replay.node", arguments, replay_log))
-        return _watch(children, deadline)
+        arguments = _ros_arguments(CAMERA_TOPICS, camera)
+        children.append(ChildProcess("replay", "thfm_ros.ros.replay.node", arguments, replay_log))
+        return _monitor(children, deadline)
     finally:
         for child in reversed(children):
             child.stop()
 
 
-CAMERA = {"image": "/camera/image", "camera_info": "/camera/camera_info"}
+CAMERA_TOPICS = {"image": "/camera/image", "camera_info": "/camera/camera_info"}
 
 
-def _ros(remap: dict[str, str], parameters: dict[str, object] | None = None) -> list[str]:
+def _ros_arguments(remap: dict[str, str], parameters: dict[str, object] | None = None) -> list[str]:
     arguments = ["--ros-args"]
     for name, value in (parameters or {}).items():
         arguments += ["-p", f"{name}:={json.dumps(value)}"]
@@ -195,30 +203,36 @@ def _ros(remap: dict[str, str], parameters: dict[str, object] | None = None) -> 
     return arguments
 
 
-def _watch(children: Sequence[Child], deadline: float) -> int:
-    node, collector, replay = children
+def _monitor(children: Sequence[ChildProcess], deadline: float) -> int:
+    """Wait until the listener ends; its exit code.
+
+    Raises:
+        DemoError: another process failed, or the deadline has passed.
+    """
+    node, listener, replay = children
     while time.monotonic() < deadline:
-        code = collector.process.poll()
+        code = listener.process.poll()
         if code is not None:
-            if code:  # it has said why; the node may know more
+            if code:  # the listener has logged the reason; the node may have logged the cause
                 logger.error("The node's log is %s", node.log)
             return code
         for child in (node, replay):
             if failure := child.failure():
                 raise DemoError(failure)
         time.sleep(0.1)
-    raise DemoError(f"not finished in time; the node's log is {node.log}")
+    raise DemoError(f"The demo did not finish in time; the node's log is {node.log}")
 
 
-def _tell(out: Path) -> None:
-    said = json.loads((out / "summary.json").read_text())
-    late = said["latency_ms"]
+def _log_summary(out: Path) -> None:
+    summary = json.loads((out / "summary.json").read_text())
+    latency_ms = summary["latency_ms"]
     logger.info(
-        "\n%s results of %s images, %s per second, %s ms after the image (p95 %s, p99 %s)\n"
-        "%s people seen; %s topics; checkpoint %s on %s",
-        *(said["results"], said["input_images"], said["results_per_s"]),
-        *(late["p50"], late["p95"], late["p99"]),
-        *(said["bodies_seen"], len(said["messages"]), said["checkpoint"], said["engine"]),
+        "\n%s results of %s images, %s per second, latency p50 %s ms, p95 %s ms, p99 %s ms\n"
+        "%s people tracked; %s topics; checkpoint %s on %s",
+        *(summary["results"], summary["input_images"], summary["results_per_s"]),
+        *(latency_ms["p50"], latency_ms["p95"], latency_ms["p99"]),
+        *(summary["bodies_seen"], len(summary["messages"])),
+        *(summary["checkpoint"], summary["engine"]),
     )
     for name in RESULTS:
         if (out / name).exists():

@@ -1,4 +1,4 @@
-"""What the demo measured: counts, rates, latencies. Knows neither ROS nor images."""
+"""Summary of a demo run: message counts, rates, latencies. Independent of ROS and images."""
 
 import re
 import string
@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-# A body's own topics come and go with it; they are counted together.
+# The topics of one body appear and disappear with its track; they are counted together.
 _BODY_TOPIC = re.compile(r"(/bodies/)[a-z]{5}(/)")
 
-# Topics that may stay silent although all is well, by the end of their name, and when.
-MAY_BE_SILENT: Mapping[str, str] = {
-    "depth_relative/image": "a metric scale is known, so depth/image has the metres",
+# Topics that may have no messages, by the end of their name, and the reason.
+OPTIONAL_TOPICS: Mapping[str, str] = {
+    "depth_relative/image": "a metric scale is known, so depth/image is published instead",
     "depth/image": "the camera is not calibrated, so only depth_relative/image is published",
     "depth/camera_info": "the camera is not calibrated",
     "points": "the camera is not calibrated",
@@ -21,13 +21,13 @@ MAY_BE_SILENT: Mapping[str, str] = {
 _NEEDS_SCALE = ("depth/image", "depth/camera_info", "points")
 
 
-def topic_kind(topic: str) -> str:
-    """``topic`` with ``<id>`` in the place of a body's id."""
+def topic_pattern(topic: str) -> str:
+    """``topic`` with the id of a body replaced by ``<id>``."""
     return _BODY_TOPIC.sub(r"\g<1><id>\g<2>", topic)
 
 
-class Tally:
-    """Counts what arrives; `summary` is what demo.sh writes to summary.json."""
+class DemoSummary:
+    """Counts messages during the run; `as_json` is the content of summary.json."""
 
     def __init__(self) -> None:
         self.topics: Counter[str] = Counter()
@@ -40,72 +40,79 @@ class Tally:
         self._ids: set[str] = set()
         self._diagnostics: dict[str, dict[str, str]] = {}
 
-    def expect(self, topic: str) -> None:
-        """A topic exists; until something arrives its count is 0."""
-        self.topics[topic_kind(topic)] += 0
+    def add_topic(self, topic: str) -> None:
+        """Add a topic with zero messages, if it is new."""
+        self.topics[topic_pattern(topic)] += 0
 
-    def message(self, topic: str) -> None:
-        """Something arrived."""
-        self.topics[topic_kind(topic)] += 1
+    def count_message(self, topic: str) -> None:
+        """Count a message."""
+        self.topics[topic_pattern(topic)] += 1
 
-    def image(self, stamp_ns: int) -> None:
-        """An image of the camera arrived."""
+    def add_image(self, stamp_ns: int) -> None:
+        """Count an image of the camera."""
         self._image_stamps.append(stamp_ns)
 
-    def result(self, stamp_ns: int, now_ns: int, ids: Iterable[str], *, metric: bool) -> float:
-        """The bodies of the image with this stamp arrived now; returns their age in ms.
+    def add_result(self, stamp_ns: int, now_ns: int, ids: Iterable[str], *, metric: bool) -> float:
+        """Add the bodies of one image; returns their latency in milliseconds.
 
-        What came before the first result is not counted: processes were still finding each other.
+        Images before the first result are not counted: the processes were still starting.
+
+        Args:
+            stamp_ns: of the image.
+            now_ns: when the bodies arrived, on the same clock.
+            ids: of the tracked bodies.
+            metric: whether the metric scale is known.
         """
         if not self._result_stamps:
             self._image_stamps = [stamp for stamp in self._image_stamps if stamp >= stamp_ns]
         latency_ms = (now_ns - stamp_ns) / 1e6
         self._latencies_ms.append(latency_ms)
         self._result_stamps.append(stamp_ns)
-        people = set(ids)
-        self._people.append(len(people))
-        self._ids |= people
+        tracked = set(ids)
+        self._people.append(len(tracked))
+        self._ids |= tracked
         self.metric = metric
         return latency_ms
 
-    def diagnostics(self, part: str, message: str, values: Mapping[str, str]) -> None:
-        """The newest word of the node about one of its parts."""
+    def set_diagnostics(self, part: str, message: str, values: Mapping[str, str]) -> None:
+        """Store the newest diagnostics of one part of the node."""
         self._diagnostics[part] = {"message": message, **values}
 
     @property
     def images(self) -> int:
-        """Images that arrived from the camera."""
+        """Number of images from the camera."""
         return len(self._image_stamps)
 
     @property
     def results(self) -> int:
-        """Images whose bodies arrived."""
+        """Number of images whose bodies arrived."""
         return len(self._result_stamps)
 
     def progress(self) -> str:
-        """One line for people who wait."""
+        """One line about the run so far."""
         if not self.results:
             return f"{self.images} images, no result yet"
         recent = np.median(self._latencies_ms[-30:])
         return (
             f"{self.images} images, {self.results} results "
-            f"({_rate_hz(self._result_stamps[-30:]):.1f}/s, {recent:.0f} ms after the image), "
+            f"({_rate_hz(self._result_stamps[-30:]):.1f}/s, {recent:.0f} ms latency), "
             f"{self._people[-1]} people now, {len(self._ids)} so far"
         )
 
-    def silent(self) -> list[str]:
-        """Topics from which something should have come, and did not."""
-        excused = ("depth_relative/image",) if self.metric else _NEEDS_SCALE
-        return sorted(t for t, n in self.topics.items() if n == 0 and not t.endswith(excused))
+    def topics_without_messages(self) -> list[str]:
+        """Topics without messages, except those that may have none."""
+        optional = ("depth_relative/image",) if self.metric else _NEEDS_SCALE
+        return sorted(t for t, n in self.topics.items() if n == 0 and not t.endswith(optional))
 
-    def summary(self) -> dict[str, Any]:
-        """Everything, ready for JSON; what was not measured is None."""
+    def as_json(self) -> dict[str, Any]:
+        """The summary as JSON values; None where nothing was measured."""
         latencies = np.array(self._latencies_ms)
         percentiles = {
             f"p{p}": round(float(np.percentile(latencies, p)), 1) if latencies.size else None
             for p in (50, 95, 99)
         }
-        quiet = {t: _excuse(t) for t, n in sorted(self.topics.items()) if n == 0}
+        reasons = {t: _reason(t) for t, n in sorted(self.topics.items()) if n == 0}
+        failed = self.topics_without_messages()
         return {
             "input_hz": round(_rate_hz(self._image_stamps), 2),
             "input_images": self.images,
@@ -119,8 +126,8 @@ class Tally:
                 "max": max(self._people, default=None),
             },
             "messages": dict(sorted(self.topics.items())),
-            "silent": {t: why for t, why in quiet.items() if t not in self.silent()},
-            "failed": self.silent(),
+            "silent": {topic: why for topic, why in reasons.items() if topic not in failed},
+            "failed": failed,
             "checkpoint": self.checkpoint,
             "engine": self._diagnostics.get("engine", {}).get("message", ""),
             "diagnostics": self._diagnostics,
@@ -132,8 +139,8 @@ class Tally:
         return {cause: int(n) for cause, n in drops.items() if n.strip(string.digits) == ""}
 
 
-def _excuse(topic: str) -> str:
-    return next((why for end, why in MAY_BE_SILENT.items() if topic.endswith(end)), "")
+def _reason(topic: str) -> str:
+    return next((reason for end, reason in OPTIONAL_TOPICS.items() if topic.endswith(end)), "")
 
 
 def _rate_hz(stamps_ns: list[int]) -> float:

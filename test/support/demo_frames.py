@@ -1,17 +1,17 @@
-"""Moments of a demo without one."""
+"""Synthetic frames and bodies for tests of the demo."""
 
 import numpy as np
 
 from thfm_ros.contract import Body, TrackState
-from thfm_ros.ros.demo.panels import Moment
+from thfm_ros.ros.demo.panels import AnnotatedFrame
 from thfm_ros.skeleton import JOINT_NAMES
 
 MS = 1_000_000
 
 
-def a_moment(number: int, bodies: tuple[Body, ...] = ()) -> Moment:
-    """Every array is filled with the number, so that moments cannot be mistaken."""
-    return Moment(
+def a_frame(number: int, bodies: tuple[Body, ...] = ()) -> AnnotatedFrame:
+    """Every array is filled with the number, so that frames can be told apart."""
+    return AnnotatedFrame(
         stamp_ns=number * 100 * MS,
         latency_ms=float(number),
         rgb=np.full((60, 80, 3), number % 256, np.uint8),
@@ -22,6 +22,7 @@ def a_moment(number: int, bodies: tuple[Body, ...] = ()) -> Moment:
 
 
 def a_body() -> Body:
+    """A tracked body without any known keypoint."""
     k = len(JOINT_NAMES)
     return Body(
         id="abcde",
