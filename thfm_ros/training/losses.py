@@ -31,7 +31,7 @@ APART = 1.5
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """How much each task counts. Found by short runs: see docs/log.md."""
+    """How much each task counts. Found by short runs: see docs/experiments/losses_and_labels.md."""
 
     mask: float = 1.0
     overlap: float = 0.0

@@ -71,7 +71,7 @@ class Store:
         self.refresh()
         if not self.frames:
             raise FileNotFoundError(
-                f"no shard (*.npz) in {folder}; docs/model_card.md has the commands that make some"
+                f"no shard (*.npz) in {folder}; docs/synthetic_humans.md says how to render some"
             )
 
     def refresh(self) -> None:
