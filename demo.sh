@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Sets everything up (the first time), then plays a video through the perception node over real
-# ROS 2 topics and leaves overlay.mp4, contact.png and summary.json in --out (default: out).
+# Sets up the environment (the first time), then plays a video through the perception node over
+# ROS 2 topics and writes overlay.mp4, contact.png and summary.json to --out (default: out).
 #   ./demo.sh [--video FILE_OR_FOLDER | --camera N] [--seconds S] [--out DIR]
 #             [--viewer rerun|none]
 set -Eeuo pipefail
