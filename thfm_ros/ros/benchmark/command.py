@@ -1,4 +1,4 @@
-"""`thfm benchmark node`: latency and cost of the ROS node under load, beside a MediaPipe node."""
+"""`thfm benchmark node`: latency and cost of the ROS node under load, compared with MediaPipe."""
 
 import argparse
 import json

@@ -1,1 +1,1 @@
-"""`thfm demo`: a video through the node over real topics, drawn and counted."""
+"""`thfm demo`: plays a video through the node, summarizes the results and draws them."""

@@ -131,9 +131,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--camera", metavar="N", type=int, help="the camera /dev/videoN")
     parser.add_argument(
         "--seconds",
-        type=_positive,
+        type=_duration_s,
         metavar="S",
-        help="duration; default: the video's length, 20 of a camera",
+        help="duration; default: the length of the video, 20 for a camera",
     )
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the results")
     parser.add_argument(
@@ -141,7 +141,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _positive(text: str) -> float:
+def _duration_s(text: str) -> float:
     seconds = float(text)
     if not 0.5 <= seconds <= MAX_DURATION_S:
         raise argparse.ArgumentTypeError(f"must be from 0.5 to {MAX_DURATION_S:.0f}")
@@ -195,6 +195,7 @@ CAMERA_TOPICS = {"image": "/camera/image", "camera_info": "/camera/camera_info"}
 
 
 def _ros_arguments(remap: dict[str, str], parameters: dict[str, object] | None = None) -> list[str]:
+    """Command line arguments that remap names and set parameters."""
     arguments = ["--ros-args"]
     for name, value in (parameters or {}).items():
         arguments += ["-p", f"{name}:={json.dumps(value)}"]
@@ -224,6 +225,7 @@ def _monitor(children: Sequence[ChildProcess], deadline: float) -> int:
 
 
 def _log_summary(out: Path) -> None:
+    """Log the main numbers of summary.json and the paths of the result files."""
     summary = json.loads((out / "summary.json").read_text())
     latency_ms = summary["latency_ms"]
     logger.info(

@@ -81,6 +81,7 @@ class StampSynchronizer:
             self._pending.popitem(last=False)
 
     def _complete(self, stamp_ns: int, pending: _PendingFrame) -> None:
+        """Hand a complete frame to the buffer and the viewer."""
         assert pending.rgb is not None and pending.labels is not None
         assert pending.depth is not None and pending.bodies is not None
         message, latency_ms = pending.bodies
