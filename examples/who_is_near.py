@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Say who is near the camera, and where their hands are: a subscriber to start from."""
+"""Log which people are near the camera and how far away their wrists are: an example subscriber."""
 
 import math
 
@@ -13,51 +13,51 @@ from thfm_ros.msg import Body, BodyArray, SkeletonInfo
 
 
 class WhoIsNear(Node):
-    """Listens to bodies, and once to what their joints mean."""
+    """Subscribes to the bodies, and to the names of their joints."""
 
     def __init__(self) -> None:
         super().__init__("who_is_near")
         self._near_m = float(self.declare_parameter("near_m", 15.0).value)
-        self._joints: list[str] = []
-        # Latched: the node has published it before we came.
+        self._joint_names: list[str] = []
+        # Latched: it was published before this subscription exists.
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self.create_subscription(SkeletonInfo, "/thfm/skeleton_info", self._on_skeleton, latched)
         self.create_subscription(BodyArray, "/thfm/bodies", self._on_bodies, 1)
 
     def _on_skeleton(self, message: SkeletonInfo) -> None:
-        self._joints = list(message.joint_names)
+        self._joint_names = list(message.joint_names)
 
     def _on_bodies(self, message: BodyArray) -> None:
         if not message.metric:
             self.get_logger().warning(
-                "The camera is not calibrated, so nobody knows how far anybody is.",
+                "The camera is not calibrated, so distances are unknown.",
                 throttle_duration_sec=10.0,
             )
             return
-        # An empty list is an answer: the node has looked, and nobody is there.
+        # An empty list means that no person was detected in this image.
         for body in message.bodies:
-            away_m = distance(body.root)
-            # Unknown is NaN, and NaN is never less than anything.
-            if body.state == Body.TRACKED and away_m < self._near_m:
-                self.get_logger().info(f"{body.id} is {away_m:.1f} m away{self._hands(body)}")
+            distance_m = distance(body.root)
+            # An unknown distance is NaN, for which every comparison is false.
+            if body.state == Body.TRACKED and distance_m < self._near_m:
+                self.get_logger().info(f"{body.id} is {distance_m:.1f} m away{self._wrists(body)}")
 
-    def _hands(self, body: Body) -> str:
-        told = ""
+    def _wrists(self, body: Body) -> str:
+        text = ""
         for name in ("left_wrist", "right_wrist"):
-            if name in self._joints:
-                joint = body.joints[self._joints.index(name)]
+            if name in self._joint_names:
+                joint = body.joints[self._joint_names.index(name)]
                 if joint.score > 0.5 and math.isfinite(joint.position.x):
-                    told += f", {name.replace('_', ' ')} at {distance(joint.position):.1f} m"
-        return told
+                    text += f", {name.replace('_', ' ')} at {distance(joint.position):.1f} m"
+        return text
 
 
 def distance(point: Point) -> float:
-    """Metres from the camera; NaN when unknown."""
+    """Metres from the camera; NaN if unknown."""
     return math.hypot(point.x, point.y, point.z)
 
 
 def main() -> None:
-    """Listen until interrupted."""
+    """Run the node until it is interrupted."""
     rclpy.init()
     node = WhoIsNear()
     try:

@@ -1,4 +1,4 @@
-"""A video as the camera, the perception node, and rviz to look at both.
+"""Launch a video as the camera, the perception node, and rviz.
 
 ros2 launch thfm_ros demo.launch.py source:=my_video.mp4
 """
@@ -15,33 +15,42 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-# Name: default and description. Those of the replay node are its parameters; a source that is
-# empty is the clip that comes with the package.
+# Name: default and description. The names are those of the replay node's parameters; an empty
+# source is replaced by the clip that is installed with the package.
 REPLAY_ARGUMENTS = {
-    "source": ("", "a video file, a folder of images, or a camera: /dev/video0 or 0"),
-    "rate_hz": ("0.0", "images per second; 0 is the source's own rate"),
-    "loop": ("true", "begin again at the end"),
-    "calibration": ("", "a file of camera_calibration (ost.yaml)"),
-    "horizontal_fov_deg": ("60.0", "without a calibration: how wide the camera sees; 0: unknown"),
-    "frame_id": ("camera_optical_frame", "tf frame of the images"),
+    "source": ("", "what to publish: a video file, a folder of images, or a camera (/dev/video0)"),
+    "rate_hz": ("0.0", "images per second; 0: the video's or camera's own rate, for a folder 10"),
+    "loop": ("true", "start again from the first image after the last one"),
+    "calibration": (
+        "",
+        "calibration file for camera_info, as written by camera_calibration (ost.yaml); empty: "
+        "an ideal pinhole camera, see horizontal_fov_deg",
+    ),
+    "horizontal_fov_deg": (
+        "60.0",
+        "horizontal field of view of the pinhole camera that camera_info describes if there is no "
+        "calibration file [degrees]; 0: no camera_info is published",
+    ),
+    "frame_id": ("camera_optical_frame", "tf frame in the headers of the images"),
 }
 ARGUMENTS = {
-    "rviz": ("true", "start rviz"),
-    "params_file": ("", "parameters of the node; the shipped config/thfm.yaml if empty"),
+    "rviz": ("true", "whether to start rviz"),
+    "params_file": ("", "parameter file of the perception node; empty: the shipped thfm.yaml"),
 }
 
-TEXTS = ("calibration", "frame_id")
+# Kept as strings even where YAML would parse a number or a boolean.
+STRING_ARGUMENTS = ("calibration", "frame_id")
 
 CAMERA = {"image": "/camera/image", "camera_info": "/camera/camera_info"}
 
 
 def shipped_clip() -> str:
-    """The clip of a street in the installed package."""
+    """Path of the street clip in the installed package."""
     return str(files("thfm_ros") / "clips" / "street.mp4")
 
 
 def generate_launch_description() -> LaunchDescription:
-    """The arguments, the camera with its place in tf, the node, and rviz."""
+    """The arguments, the replay node with its tf frame, the perception node, and rviz."""
     share = get_package_share_directory("thfm_ros")
     defaults = {**REPLAY_ARGUMENTS, **ARGUMENTS}
     defaults["source"] = (shipped_clip(), defaults["source"][1])
@@ -50,7 +59,7 @@ def generate_launch_description() -> LaunchDescription:
         for name, (default, description) in defaults.items()
     ]
     parameters = {name: LaunchConfiguration(name) for name in REPLAY_ARGUMENTS}
-    for name in TEXTS:
+    for name in STRING_ARGUMENTS:
         parameters[name] = ParameterValue(LaunchConfiguration(name), value_type=str)
     replay = Node(
         package="thfm_ros",
@@ -60,8 +69,8 @@ def generate_launch_description() -> LaunchDescription:
         parameters=[{**parameters, "wait_for_subscribers": 1}],
         remappings=list(CAMERA.items()),
     )
-    # x forward, z up -> x right, y down, z forward, so that people stand upright in rviz.
-    place = Node(
+    # From x forward, z up to x right, y down, z forward: people are upright in rviz.
+    static_transform = Node(
         package="tf2_ros",
         executable="static_transform_publisher",
         arguments=[
@@ -69,7 +78,7 @@ def generate_launch_description() -> LaunchDescription:
             *("--roll", "-1.5707963", "--yaw", "-1.5707963"),
         ],
     )
-    node = IncludeLaunchDescription(
+    perception = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(os.path.join(share, "launch", "thfm.launch.py")),
         launch_arguments={**CAMERA, "params_file": LaunchConfiguration("params_file")}.items(),
     )
@@ -79,4 +88,4 @@ def generate_launch_description() -> LaunchDescription:
         arguments=["-d", os.path.join(share, "config", "thfm.rviz")],
         condition=IfCondition(LaunchConfiguration("rviz")),
     )
-    return LaunchDescription([*declared, place, replay, node, rviz])
+    return LaunchDescription([*declared, static_transform, replay, perception, rviz])

@@ -1,4 +1,4 @@
-"""The perception node, on the topics of a camera that is already running.
+"""Launch the perception node on the topics of a camera that is already running.
 
 ros2 launch thfm_ros thfm.launch.py image:=/camera/image_raw camera_info:=/camera/camera_info
 """
@@ -14,22 +14,43 @@ from launch_ros.actions import Node
 
 # Name: default and description.
 ARGUMENTS = {
-    "image": ("/camera/image_raw", "topic of the images"),
-    "camera_info": ("/camera/camera_info", "topic of their calibration"),
+    "image": ("/camera/image_raw", "topic of the camera's images"),
+    "camera_info": ("/camera/camera_info", "topic of the camera's calibration"),
     "namespace": ("", "namespace of the node"),
-    "name": ("thfm", "name of the node, and so of its topics"),
-    "params_file": ("", "parameters; the shipped config/thfm.yaml if empty"),
-    "log_level": ("info", "debug, info, warn or error"),
-    "use_sim_time": ("false", "take the time from /clock, for bags played with --clock"),
-    "autostart": ("", "false: wait for lifecycle transitions; empty: as in the parameters"),
-    "image_transport": ("", "raw or compressed; empty: as in the parameters"),
-    "target_frame": ("", "tf frame of bodies and markers; empty: as in the parameters"),
-    "publish_tf": ("", "a tf frame per body, true or false; empty: as in the parameters"),
-    "checkpoint": ("", "name or file of the network's weights; empty: as in the parameters"),
-    "engine": ("", "auto, onnx, torch or tensorrt; empty: as in the parameters"),
+    "name": ("thfm", "name of the node, which is also the prefix of its topics"),
+    "params_file": ("", "parameter file; empty: the shipped thfm.yaml"),
+    "log_level": ("info", "least severity that is logged: debug, info, warn or error"),
+    "use_sim_time": ("false", "whether to take the time from /clock, as for bags with --clock"),
+    "autostart": (
+        "",
+        "true or false: whether the node configures and activates itself; empty: the value in "
+        "params_file",
+    ),
+    "image_transport": (
+        "",
+        "raw or compressed: whether images are Image or CompressedImage messages; empty: the "
+        "value in params_file",
+    ),
+    "target_frame": (
+        "",
+        "tf frame into which bodies and markers are transformed; empty: the value in params_file",
+    ),
+    "publish_tf": (
+        "",
+        "true or false: whether a tf frame is published per body; empty: the value in params_file",
+    ),
+    "checkpoint": (
+        "",
+        "network weights: name of a shipped checkpoint or path of a file; empty: the value in "
+        "params_file",
+    ),
+    "engine": (
+        "",
+        "what runs the network: auto, onnx, torch or tensorrt; empty: the value in params_file",
+    ),
 }
 
-# Arguments that set a parameter of the node when they are not empty.
+# Arguments that set a parameter of the node if they are not empty.
 PARAMETERS = {
     "use_sim_time": "use_sim_time",
     "autostart": "autostart",
@@ -40,16 +61,16 @@ PARAMETERS = {
     "engine": "engine.kind",
 }
 
-# Kept as text even where YAML would read a number or a boolean.
-TEXTS = ("target_frame", "checkpoint")
+# Kept as strings even where YAML would parse a number or a boolean.
+STRING_ARGUMENTS = ("target_frame", "checkpoint")
 
 
 def start_node(context: LaunchContext) -> list[Node]:
-    """The node, with those parameters that somebody gave."""
+    """The node, with the parameters of all arguments that are not empty."""
     given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
     config = os.path.join(get_package_share_directory("thfm_ros"), "config", "thfm.yaml")
     values = {
-        parameter: given[name] if name in TEXTS else yaml.safe_load(given[name])
+        parameter: given[name] if name in STRING_ARGUMENTS else yaml.safe_load(given[name])
         for name, parameter in PARAMETERS.items()
         if given[name]
     }
@@ -67,7 +88,7 @@ def start_node(context: LaunchContext) -> list[Node]:
 
 
 def generate_launch_description() -> LaunchDescription:
-    """The arguments and the node."""
+    """The arguments and the perception node."""
     declared = [
         DeclareLaunchArgument(name, default_value=default, description=description)
         for name, (default, description) in ARGUMENTS.items()

@@ -1,6 +1,7 @@
-"""Which PyTorch scripts/environment.sh takes, told by a fake pip that records its arguments."""
+"""The set-up scripts, run with fake interpreters that record what they are asked to install."""
 
 import os
+import shutil
 import stat
 import subprocess
 from pathlib import Path
@@ -9,8 +10,8 @@ import pytest
 
 PYTORCH = "https://download.pytorch.org/whl/cpu"
 
-# Stands for the interpreter of the virtual environment: knows `pip index versions` (what the index
-# has, or pytorch.org), writes down what is installed, and has a torch if HAS_TORCH names one.
+# Replaces the interpreter of the virtual environment: answers `pip index versions` from INDEX or
+# PYTORCH_ORG, records the arguments of `pip install`, and has PyTorch if HAS_TORCH is not empty.
 PYTHON = """#!/bin/bash
 case "$*" in
   *"pip index versions"*pytorch.org*) echo "Available versions: $PYTORCH_ORG" ;;
@@ -24,7 +25,7 @@ esac
 
 
 class Machine:
-    """A machine on which environment.sh runs with that interpreter and no NVIDIA GPU."""
+    """Runs environment.sh with the fake interpreter, without an NVIDIA GPU."""
 
     def __init__(self, root: Path, folder: Path) -> None:
         self._root, self._folder = root, folder
@@ -34,12 +35,12 @@ class Machine:
         python.write_text(PYTHON)
         python.chmod(python.stat().st_mode | stat.S_IXUSR)
 
-    def run(self, steps: str, **offers: str) -> subprocess.CompletedProcess[str]:
-        """Run shell functions of environment.sh as demo.sh and test.sh would."""
+    def run(self, steps: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run shell functions of environment.sh as demo.sh and test.sh do."""
         script = f'set -Eeuo pipefail; . "{self._root}/scripts/environment.sh"; '
         script += f'SETUP_LOG="{self._folder}/setup.log"; nvidia-smi() {{ false; }}; {steps}'
         environment = {"PATH": os.environ["PATH"], "THFM_VENV": str(self._folder / "venv")}
-        environment |= {"INDEX": "", "PYTORCH_ORG": "", "HAS_TORCH": "", **offers}
+        environment |= {"INDEX": "", "PYTORCH_ORG": "", "HAS_TORCH": "", **variables}
         environment["INSTALLED"] = str(self._log)
         command = ["bash", "-c", script]
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
@@ -54,16 +55,14 @@ def machine(root: Path, tmp_path: Path) -> Machine:
     return Machine(root, tmp_path)
 
 
-def test_a_cpu_build_that_pip_has_is_taken_although_the_index_has_a_newer_cuda_build(
-    machine: Machine,
-) -> None:
+def test_a_cpu_build_of_the_index_is_preferred_to_a_newer_cuda_build(machine: Machine) -> None:
     result = machine.run("install_torch", INDEX="2.15.0, 2.14.1, 2.13.0+cpu, 2.13.0, 2.12.1")
     assert result.returncode == 0, result.stderr
     assert "torch>=2.5,==2.13.0+cpu" in machine.installed()
     assert "index-url" not in machine.installed()
 
 
-def test_otherwise_the_newest_cpu_build_of_pytorch_org_is_taken(machine: Machine) -> None:
+def test_otherwise_the_newest_cpu_build_of_pytorch_org_is_installed(machine: Machine) -> None:
     result = machine.run(
         "install_torch", INDEX="2.15.0, 2.14.1", PYTORCH_ORG="2.15.0+cpu, 2.14.1+cpu"
     )
@@ -71,7 +70,9 @@ def test_otherwise_the_newest_cpu_build_of_pytorch_org_is_taken(machine: Machine
     assert f"torch>=2.5,==2.15.0+cpu --index-url {PYTORCH}" in machine.installed()
 
 
-def test_without_any_cpu_build_nothing_is_installed_and_the_cure_is_told(machine: Machine) -> None:
+def test_without_a_cpu_build_nothing_is_installed_and_alternatives_are_named(
+    machine: Machine,
+) -> None:
     result = machine.run("install_torch", INDEX="2.15.0, 2.14.1")
     assert result.returncode == 1
     assert machine.installed() == ""
@@ -79,15 +80,32 @@ def test_without_any_cpu_build_nothing_is_installed_and_the_cure_is_told(machine
     assert "PIP_FIND_LINKS" in result.stderr and "bin/pip install torch" in result.stderr
 
 
-def test_a_pytorch_that_is_there_is_kept(machine: Machine) -> None:
+def test_an_installed_pytorch_is_kept(machine: Machine) -> None:
     result = machine.run("install_torch", HAS_TORCH="yes", INDEX="2.15.0")
     assert result.returncode == 0, result.stderr
     assert machine.installed() == ""
 
 
-def test_no_later_requirement_may_replace_pytorch(machine: Machine, tmp_path: Path) -> None:
+def test_later_requirements_cannot_replace_pytorch(machine: Machine, tmp_path: Path) -> None:
     result = machine.run("install_package '[dev]'", HAS_TORCH="yes")
     assert result.returncode == 0, result.stderr
     constraint = tmp_path / "venv" / "thfm-stamps" / "torch"
     assert f"--constraint {constraint}" in machine.installed()
     assert constraint.read_text() == "torch==2.13.0+cpu\n"
+
+
+def test_develop_accepts_a_relative_path_of_the_interpreter(root: Path, tmp_path: Path) -> None:
+    """It starts the interpreter from another folder, and replaces the installed modules only."""
+    tree, installed = tmp_path / "tree", tmp_path / "site" / "thfm_ros"
+    for folder in (tree / "scripts", tree / "venv", installed / "msg", installed / "ros"):
+        folder.mkdir(parents=True)
+    shutil.copy(root / "scripts" / "develop.sh", tree / "scripts")
+    python = tree / "venv" / "python"
+    python.write_text(f'#!/bin/sh\necho "{installed}"\n')
+    python.chmod(0o755)
+    environment = {"PATH": os.environ["PATH"], "PYTHON": "venv/python"}
+    command = ["bash", "scripts/develop.sh"]
+    result = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert {path.name for path in installed.iterdir()} == {"msg", "__init__.py"}
+    assert f'"{tree}/thfm_ros"' in (installed / "__init__.py").read_text()

@@ -1,4 +1,4 @@
-"""Launch files and configurations, checked where there is no launch: by running them on mocks."""
+"""Launch files and viewer configurations; ROS's launch packages are replaced by mocks."""
 
 import ast
 import re
@@ -29,7 +29,7 @@ MOCKED = (
 
 @pytest.fixture
 def mocks(monkeypatch: pytest.MonkeyPatch, root: Path) -> dict[str, Any]:
-    """Everything of launch that the files import; the share folder is the source tree."""
+    """Mocks of all modules that the launch files import; the share folder is the source tree."""
     modules = {name: MagicMock(name=name) for name in MOCKED}
     for name, module in modules.items():
         monkeypatch.setitem(sys.modules, name, module)
@@ -41,14 +41,14 @@ def launch_file(root: Path, name: str) -> dict[str, Any]:
     return runpy.run_path(str(root / "launch" / name))
 
 
-def setting_names(root: Path) -> set[str]:
-    """Parameters of the replay node, read as text: the module itself needs rclpy."""
+def replay_parameters(root: Path) -> set[str]:
+    """Names of the replay node's parameters, from the source text: importing it needs rclpy."""
     tree = ast.parse((root / "thfm_ros" / "ros" / "replay" / "node.py").read_text())
     for node in tree.body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "SETTINGS":
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "PARAMETERS":
             assert isinstance(node.value, ast.Dict)
             return {ast.literal_eval(key) for key in node.value.keys if key is not None}
-    raise AssertionError("SETTINGS is not in ros/replay/node.py")
+    raise AssertionError("PARAMETERS is not in ros/replay/node.py")
 
 
 @pytest.mark.parametrize("name", ["thfm.launch.py", "demo.launch.py"])
@@ -63,18 +63,18 @@ def test_every_argument_is_declared_with_a_description(
         assert isinstance(call.kwargs["default_value"], str), call.args
 
 
-def test_the_node_s_arguments_set_parameters_that_it_has(root: Path, mocks: dict[str, Any]) -> None:
+def test_arguments_of_the_node_set_parameters_that_exist(root: Path, mocks: dict[str, Any]) -> None:
     launched = launch_file(root, "thfm.launch.py")
     known = {parameter.name for parameter in parameters()} | {"use_sim_time"}
     assert set(launched["PARAMETERS"].values()) <= known
     assert set(launched["PARAMETERS"]) <= set(launched["ARGUMENTS"])
-    assert set(launched["TEXTS"]) <= set(launched["PARAMETERS"])
+    assert set(launched["STRING_ARGUMENTS"]) <= set(launched["PARAMETERS"])
 
 
-def test_the_demo_s_arguments_are_parameters_of_the_replay_node(
+def test_arguments_of_the_demo_are_parameters_of_the_replay_node(
     root: Path, mocks: dict[str, Any]
 ) -> None:
-    assert set(launch_file(root, "demo.launch.py")["REPLAY_ARGUMENTS"]) <= setting_names(root)
+    assert set(launch_file(root, "demo.launch.py")["REPLAY_ARGUMENTS"]) <= replay_parameters(root)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_the_demo_s_arguments_are_parameters_of_the_replay_node(
         ({"engine": "onnx"}, {"use_sim_time": False, "engine.kind": "onnx"}),
     ],
 )
-def test_only_given_arguments_override_the_parameter_file(
+def test_only_arguments_that_are_not_empty_override_the_parameter_file(
     root: Path, mocks: dict[str, Any], given: dict[str, str], expected: dict[str, object]
 ) -> None:
     launched = launch_file(root, "thfm.launch.py")
@@ -104,7 +104,7 @@ def test_only_given_arguments_override_the_parameter_file(
 
 
 @pytest.mark.parametrize("name", ["thfm.launch.py", "demo.launch.py"])
-def test_executables_and_files_that_are_named_exist(
+def test_executables_and_files_in_launch_files_exist(
     root: Path, mocks: dict[str, Any], name: str
 ) -> None:
     launched = launch_file(root, name)
@@ -128,7 +128,7 @@ def topics_of(text: str) -> set[str]:
 
 
 def known_topics(root: Path) -> dict[str, str]:
-    """Names and types in the node's table of topics, read as text."""
+    """Names and message types of the node's result topics, from the source text."""
     tree = ast.parse((root / "thfm_ros" / "ros" / "topics.py").read_text())
     return {
         "/thfm/" + str(ast.literal_eval(call.args[0])): ast.unparse(call.args[1])
@@ -137,25 +137,25 @@ def known_topics(root: Path) -> dict[str, str]:
     }
 
 
-def test_the_viewers_show_topics_that_the_node_has(root: Path) -> None:
+def test_viewer_configurations_show_topics_that_the_node_has(root: Path) -> None:
     for name in ("thfm.rviz", "thfm.foxglove.json"):
         shown = topics_of((root / "config" / name).read_text())
         assert shown and shown <= set(known_topics(root)), name
 
 
-def test_the_rviz_file_is_yaml_with_displays(root: Path) -> None:
+def test_the_rviz_configuration_uses_default_plugins(root: Path) -> None:
     config = yaml.safe_load((root / "config" / "thfm.rviz").read_text())
     displays = config["Visualization Manager"]["Displays"]
     assert {display["Class"].partition("/")[0] for display in displays} == {"rviz_default_plugins"}
 
 
-def test_rviz_asks_for_what_the_node_offers(root: Path) -> None:
-    """Types by the display's class; quality of service: results are reliable and not latched."""
+def test_rviz_displays_match_message_type_and_quality_of_service(root: Path) -> None:
+    """The display's class gives the type; results are published reliable and volatile."""
     config = yaml.safe_load((root / "config" / "thfm.rviz").read_text())
     kinds = known_topics(root)
-    asked = [each for each in config["Visualization Manager"]["Displays"] if "Topic" in each]
-    assert len(asked) >= 4
-    for display in asked:
+    displays = [each for each in config["Visualization Manager"]["Displays"] if "Topic" in each]
+    assert len(displays) >= 4
+    for display in displays:
         topic = display["Topic"]
         assert display["Class"] == f"rviz_default_plugins/{kinds[topic['Value']]}"
         assert topic["Durability Policy"] == "Volatile", display["Name"]

@@ -1,4 +1,4 @@
-"""What is declared, shipped and built: package.xml, pyproject.toml, CMake and the scripts agree."""
+"""Declared dependencies, installed files and commands in package.xml, pyproject.toml and CMake."""
 
 import ast
 import re
@@ -12,7 +12,7 @@ import pytest
 
 import thfm_ros
 
-# Import name -> what a distribution or rosdep calls it, where the two differ.
+# Import name -> name of the distribution, or rosdep key, where they differ.
 PIP_NAMES = {"cv2": "opencv-python-headless", "yaml": "PyYAML", "rerun": "rerun-sdk"}
 ROS_KEYS = {
     "cv2": "python3-opencv",
@@ -22,14 +22,16 @@ ROS_KEYS = {
     "torch": "python3-pytorch-pip",
     "onnxruntime": "python3-onnxruntime-pip",
 }
-# Written by ROS itself, or part of another package that is declared.
+# Packages that are part of the installation of another one.
 ROS_MODULES = {"builtin_interfaces": "std_msgs", "rcl_interfaces": "rclpy"}
-# Used where they are installed, never needed.
+# Optional: used where they are installed.
 OPTIONAL = {"hri_msgs", "vision_msgs", "tensorrt", "mediapipe", "psutil", "rosbags", "beartype"}
+# Needed by the generated messages, which no Python file imports by this name.
+RUNTIME_OF_MESSAGES = {"rosidl_default_runtime"}
 
 
 def imported_modules(folder: Path) -> dict[str, str]:
-    """Top-level names that the Python files import, and one place where."""
+    """Top-level modules that the Python files import, each with one location."""
     found = {}
     for path in sorted(folder.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -41,46 +43,67 @@ def imported_modules(folder: Path) -> dict[str, str]:
                 continue
             found.update({name.partition(".")[0]: f"{path}:{node.lineno}" for name in names})
     own = set(sys.stdlib_module_names) | {"thfm_ros"} | OPTIONAL
-    return {name: where for name, where in found.items() if name not in own}
+    return {name: location for name, location in found.items() if name not in own}
 
 
-def declared_keys(root: Path) -> set[str]:
+def modules_named_in(folder: Path) -> set[str]:
+    """Top-level modules that the Python files import, or name in a string such as "tf2_ros"."""
+    strings = {
+        node.value.partition(".")[0]
+        for path in folder.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    return strings | set(imported_modules(folder))
+
+
+AT_RUN_TIME = ("depend", "exec_depend")
+IN_TESTS = ("test_depend",)
+
+
+def declared_keys(root: Path, kinds: tuple[str, ...] = AT_RUN_TIME + IN_TESTS) -> set[str]:
     package = ElementTree.parse(root / "package.xml").getroot()
-    kinds = ("depend", "exec_depend", "buildtool_depend", "test_depend")
     return {(element.text or "") for kind in kinds for element in package.iter(kind)}
 
 
-def ros_packages(root: Path) -> set[str]:
-    """Declared names that are ROS packages: importable names with no python3- in front."""
-    return {key for key in declared_keys(root) if "-" not in key}
+def ros_packages(root: Path, kinds: tuple[str, ...] = AT_RUN_TIME + IN_TESTS) -> set[str]:
+    """Declared ROS packages; other rosdep keys contain a hyphen."""
+    return {key for key in declared_keys(root, kinds) if "-" not in key}
 
 
-def test_every_ros_package_that_is_imported_is_declared(root: Path) -> None:
-    declared = ros_packages(root)
+@pytest.mark.parametrize("folder", ["thfm_ros", "launch", "examples"])
+def test_every_imported_ros_package_is_declared(root: Path, folder: str) -> None:
+    declared = ros_packages(root, AT_RUN_TIME)
     python = {PIP_NAMES.get(name, name).lower().replace("_", "-") for name in pip_names(root)}
-    for folder in ("thfm_ros", "launch"):
-        for name, where in imported_modules(root / folder).items():
-            if PIP_NAMES.get(name, name).lower().replace("_", "-") not in python:
-                assert ROS_MODULES.get(name, name) in declared, f"{where} imports {name}"
+    for name, location in imported_modules(root / folder).items():
+        if PIP_NAMES.get(name, name).lower().replace("_", "-") not in python:
+            assert ROS_MODULES.get(name, name) in declared, f"{location} imports {name}"
+
+
+def test_every_declared_ros_package_is_used(root: Path) -> None:
+    """At run time by the node, the launch files or the messages; otherwise by the tests."""
+    used = modules_named_in(root / "thfm_ros") | modules_named_in(root / "launch")
+    assert ros_packages(root, AT_RUN_TIME) <= used | RUNTIME_OF_MESSAGES
+    assert ros_packages(root, IN_TESTS) <= modules_named_in(root / "test")
 
 
 def pip_names(root: Path) -> set[str]:
-    """Distributions in the requirements of pyproject.toml, extras too."""
+    """Distributions that pyproject.toml requires, including those of extras."""
     text = (root / "pyproject.toml").read_text().split("[project.scripts]")[0]
     return set(re.findall(r'"([A-Za-z][\w-]*)(?:[<>=!~][^"]*)?"[,\]\s]', text))
 
 
-def test_every_python_package_that_is_imported_is_required(root: Path) -> None:
+def test_every_imported_python_package_is_required(root: Path) -> None:
     required = {name.lower().replace("_", "-") for name in pip_names(root)}
     ros = ros_packages(root) | set(ROS_MODULES)
-    for name, where in imported_modules(root / "thfm_ros").items():
+    for name, location in imported_modules(root / "thfm_ros").items():
         if name not in ros:
             wanted = PIP_NAMES.get(name, name).lower().replace("_", "-")
-            assert wanted in required, f"{where} imports {name}"
+            assert wanted in required, f"{location} imports {name}"
 
 
 @pytest.mark.parametrize("module", ROS_KEYS)
-def test_python_packages_with_a_rosdep_key_are_declared_by_it(root: Path, module: str) -> None:
+def test_python_packages_with_a_rosdep_key_are_in_package_xml(root: Path, module: str) -> None:
     assert ROS_KEYS[module] in declared_keys(root)
 
 
@@ -112,7 +135,7 @@ def cmake(root: Path) -> str:
     return (root / "CMakeLists.txt").read_text()
 
 
-def test_the_executables_of_colcon_call_functions_that_exist(root: Path) -> None:
+def test_executables_of_colcon_call_functions_that_exist(root: Path) -> None:
     installed = re.findall(r"scripts/(\w+)", cmake(root))
     assert sorted(installed) == ["perception_node", "replay_node", "thfm"]
     for name in installed:
@@ -123,7 +146,7 @@ def test_the_executables_of_colcon_call_functions_that_exist(root: Path) -> None
         assert defines_main(root / "thfm_ros" / (module[1].replace(".", "/") + ".py"))
 
 
-def test_the_commands_of_pip_call_functions_that_exist(root: Path) -> None:
+def test_commands_of_pip_call_functions_that_exist(root: Path) -> None:
     text = (root / "pyproject.toml").read_text()
     commands = re.findall(r'^(thfm[\w-]*) = "thfm_ros\.([\w.]+):main"$', text, re.MULTILINE)
     assert {name for name, _ in commands} == {
@@ -142,14 +165,14 @@ def defines_main(path: Path) -> bool:
 
 
 @pytest.mark.parametrize("name", ["demo.sh", "test.sh", ".ci/run", "scripts/develop.sh"])
-def test_shell_scripts_can_be_parsed_and_run(root: Path, name: str) -> None:
+def test_shell_scripts_are_executable_and_can_be_parsed(root: Path, name: str) -> None:
     path = root / name
     assert path.stat().st_mode & 0o111, f"{path} is not executable"
     for script in (path, root / "scripts" / "environment.sh"):
         subprocess.run(["bash", "-n", str(script)], check=True, timeout=20)
 
 
-def test_help_needs_no_setup(root: Path, tmp_path: Path) -> None:
+def test_help_works_before_any_set_up(root: Path, tmp_path: Path) -> None:
     command = ["bash", str(root / "demo.sh"), "--help"]
     environment = {"PATH": "/usr/bin:/bin", "THFM_VENV": str(tmp_path / "venv")}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=20)
@@ -157,7 +180,7 @@ def test_help_needs_no_setup(root: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "venv").exists()
 
 
-def test_a_video_that_is_not_there_is_told_before_any_setup(root: Path, tmp_path: Path) -> None:
+def test_a_missing_video_is_reported_before_any_set_up(root: Path, tmp_path: Path) -> None:
     command = ["bash", str(root / "demo.sh"), "--video", "no such.mp4"]
     environment = {"PATH": "/usr/bin:/bin", "THFM_VENV": str(tmp_path / "venv")}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=20)
@@ -165,7 +188,7 @@ def test_a_video_that_is_not_there_is_told_before_any_setup(root: Path, tmp_path
     assert not (tmp_path / "venv").exists()
 
 
-def test_missing_tools_are_named_with_the_command_that_installs_them(
+def test_missing_tools_are_reported_with_the_command_that_installs_them(
     root: Path, tmp_path: Path
 ) -> None:
     """A machine with a shell and Python, but neither CMake nor a compiler."""
@@ -180,20 +203,20 @@ def test_missing_tools_are_named_with_the_command_that_installs_them(
     assert re.search(r"sudo apt install .*cmake g\+\+ make", result.stderr), result.stderr
 
 
-def test_what_the_first_page_shows_and_links_to_is_there(root: Path) -> None:
+def test_images_and_links_of_the_readme_exist(root: Path) -> None:
     linked = re.findall(r"\]\(([^)#:]+)\)", (root / "README.md").read_text())
     assert "docs/images/demo.jpg" in linked
     assert [name for name in linked if not (root / name).exists()] == []
 
 
-def test_the_scripts_name_no_package_index_but_pytorch_s(root: Path) -> None:
+def test_scripts_use_no_package_index_except_that_of_pytorch(root: Path) -> None:
     for path in [root / "demo.sh", root / "test.sh", *(root / "scripts").iterdir()]:
         hosts = re.findall(r"https?://([^/\s\"']+)", path.read_text())
         assert set(hosts) <= {"download.pytorch.org"}, path
 
 
 @pytest.mark.ros
-def test_weights_clip_launch_and_profile_are_installed() -> None:
+def test_weights_clip_and_configuration_are_installed() -> None:
     from thfm_ros.ros.dds_profile import share_folder
 
     package = Path(thfm_ros.__file__).parent
@@ -205,7 +228,7 @@ def test_weights_clip_launch_and_profile_are_installed() -> None:
 
 
 @pytest.mark.ros
-def test_the_commands_are_installed() -> None:
+def test_commands_are_installed() -> None:
     installed = {e.name: e.value for e in metadata.distribution("thfm_ros").entry_points}
     assert installed["thfm"] == "thfm_ros.commands.main:main"
     assert installed["thfm-perception-node"] == "thfm_ros.ros.node:main"
