@@ -224,19 +224,19 @@ def _mask(segmentation: Any, size: tuple[int, int], where: str) -> Bool[np.ndarr
         return _polygons(segmentation, size, where)
     if not isinstance(segmentation, dict) or not {"counts", "size"} <= segmentation.keys():
         raise AnnotationError(f"{where}: segmentation must be polygons, or counts and size")
-    counts = segmentation["counts"]
-    if isinstance(counts, str):
+    runs = segmentation["counts"]
+    if isinstance(runs, str):
         raise AnnotationError(
             f"{where}: segmentation is compressed RLE. Write polygons or uncompressed counts "
             "(pycocotools: mask.decode, then the lengths of its runs, column by column)"
         )
-    if tuple(segmentation["size"]) != size or sum(counts) != size[0] * size[1]:
+    if tuple(segmentation["size"]) != size or sum(runs) != size[0] * size[1]:
         raise AnnotationError(
-            f"{where}: runs of {sum(counts)} pixels and size {segmentation['size']}, but the image "
+            f"{where}: runs of {sum(runs)} pixels and size {segmentation['size']}, but the image "
             f"has {size[0]} rows and {size[1]} columns"
         )
-    values = np.arange(len(counts)) % 2 == 1  # background and person alternate
-    return np.asarray(np.repeat(values, counts).reshape(size, order="F"))
+    values = np.arange(len(runs)) % 2 == 1  # background and person alternate
+    return np.asarray(np.repeat(values, runs).reshape(size, order="F"))
 
 
 def _polygons(

@@ -1,1 +1,1 @@
-"""Video and image files, drawing, and the files that results are written to."""
+"""Reading and writing videos and images, drawing, and the files of results."""

@@ -1,6 +1,6 @@
-"""Images for people: what is perceived, drawn over the frame or as colours of its own.
+"""Visualization: perceptions drawn over the frame, and dense maps as colours.
 
-All images are RGB uint8 of the frame's size. Unknown pixels stay as they are, or black.
+All images are RGB uint8 of the frame's size. Unknown pixels of a map are black.
 """
 
 import colorsys
@@ -13,53 +13,59 @@ from jaxtyping import Float32, UInt8
 from thfm_ros.contract import Body, Perception, TrackState
 from thfm_ros.skeleton import BONES, PART_NAMES, Joint
 
-_TINT = 0.45
+_TINT = 0.45  # opacity of the tint of people
+_MIN_TINT = 0.02  # rows with less are left as they are
 _LEFT = (80, 220, 100)
 _RIGHT = (255, 140, 60)
-_MIDDLE = (240, 240, 240)
+_CENTRE = (240, 240, 240)
+_GOLDEN_ANGLE = 0.381966  # in turns: hues of consecutive numbers differ clearly
 
 
-def overlay(rgb: UInt8[np.ndarray, "h w 3"], seen: Perception) -> UInt8[np.ndarray, "h w 3"]:
-    """The frame with everybody tinted in a colour of their own, and their skeletons."""
-    image = np.array(rgb)  # contiguous, and ours to draw on
-    if seen.mask is not None:
-        _tint(image, seen)
-    for body in seen.bodies:
+def overlay(rgb: UInt8[np.ndarray, "h w 3"], perception: Perception) -> UInt8[np.ndarray, "h w 3"]:
+    """A copy of the frame with each person tinted in a colour of their id, skeletons and labels.
+
+    Lost tracks are left out.
+    """
+    image = np.array(rgb)  # a contiguous copy, which OpenCV can draw on
+    if perception.mask is not None:
+        _tint(image, perception)
+    for body in perception.bodies:
         if body.state is not TrackState.LOST:
-            skeleton(image, body)
-            label(image, body)
+            draw_skeleton(image, body)
+            draw_label(image, body)
     return image
 
 
-def colour_of(name: str) -> tuple[int, int, int]:
-    """A bright colour that belongs to an id: the same in every frame and in every view."""
-    hue = zlib.crc32(name.encode()) / 2**32
+def colour_of(body_id: str) -> tuple[int, int, int]:
+    """The bright RGB colour of an id: the same in every frame and in every view."""
+    hue = zlib.crc32(body_id.encode()) / 2**32
     red, green, blue = colorsys.hsv_to_rgb(hue, 0.75, 1.0)
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def skeleton(image: UInt8[np.ndarray, "h w 3"], body: Body, min_score: float = 0.0) -> None:
-    """Draw bones and joints into ``image``; left is green, right orange, as on ships.
+def draw_skeleton(image: UInt8[np.ndarray, "h w 3"], body: Body, min_score: float = 0.0) -> None:
+    """Draw the body's bones and keypoints into ``image``; left is green, right is orange.
 
-    Fainter is less sure; bones with an unknown end are left out.
+    Keypoints with a lower score are darker. Keypoints that are unknown or have a score below
+    ``min_score`` are left out, and so are the bones that end in them.
     """
-    longer = float((body.box[2:] - body.box[:2]).max())
-    thick = max(1, round(longer / 120))
-    places = body.keypoints[:, :2]
-    known = np.isfinite(places).all(axis=1) & (body.keypoints[:, 2] >= min_score)
+    longer_side = float((body.box[2:] - body.box[:2]).max())
+    thickness = max(1, round(longer_side / 120))
+    pixels = body.keypoints[:, :2]
+    known = np.isfinite(pixels).all(axis=1) & (body.keypoints[:, 2] >= min_score)
     for a, b in BONES:
         if known[a] and known[b]:
-            sure = float(min(body.keypoints[a, 2], body.keypoints[b, 2]))
-            colour = _faded(_side_colour(b if _side_colour(a) == _MIDDLE else a), sure)
-            cv2.line(image, _pixel(places[a]), _pixel(places[b]), colour, thick, cv2.LINE_AA)
+            score = float(min(body.keypoints[a, 2], body.keypoints[b, 2]))
+            colour = _darkened(_side_colour(b if _side_colour(a) == _CENTRE else a), score)
+            cv2.line(image, _pixel(pixels[a]), _pixel(pixels[b]), colour, thickness, cv2.LINE_AA)
     for joint in Joint:
         if known[joint]:
-            colour = _faded(_side_colour(joint), float(body.keypoints[joint, 2]))
-            cv2.circle(image, _pixel(places[joint]), thick + 1, colour, -1, cv2.LINE_AA)
+            colour = _darkened(_side_colour(joint), float(body.keypoints[joint, 2]))
+            cv2.circle(image, _pixel(pixels[joint]), thickness + 1, colour, -1, cv2.LINE_AA)
 
 
-def label(image: UInt8[np.ndarray, "h w 3"], body: Body) -> None:
-    """Write id and distance over the body's box."""
+def draw_label(image: UInt8[np.ndarray, "h w 3"], body: Body) -> None:
+    """Draw the body's box into ``image``, with its id and distance above; "?" if tentative."""
     colour = colour_of(body.id)
     x0, y0, x1, y1 = (int(edge) for edge in body.box)
     cv2.rectangle(image, (x0, y0), (x1, y1), colour, 1)
@@ -69,15 +75,19 @@ def label(image: UInt8[np.ndarray, "h w 3"], body: Body) -> None:
     if body.state is TrackState.TENTATIVE:
         text += " ?"
     size = min(0.6, max(0.35, (x1 - x0) / 250))
-    at = (x0, max(10, y0 - 4))
-    cv2.putText(image, text, at, cv2.FONT_HERSHEY_SIMPLEX, size, (0, 0, 0), 3, cv2.LINE_AA)
-    cv2.putText(image, text, at, cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA)
+    corner = (x0, max(10, y0 - 4))
+    cv2.putText(image, text, corner, cv2.FONT_HERSHEY_SIMPLEX, size, (0, 0, 0), 3, cv2.LINE_AA)
+    cv2.putText(image, text, corner, cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA)
 
 
 def depth_colours(
     depth: Float32[np.ndarray, "h w"], near: float | None = None, far: float | None = None
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Near is red, far is blue, unknown is black; the range is the image's own if not given."""
+    """Depth as colours: near is red, far is blue, unknown (NaN) is black.
+
+    ``near`` and ``far`` are the ends of the colour scale; by default the 2nd and 98th percentile
+    of the image.
+    """
     known = np.isfinite(depth)
     image = np.zeros((*depth.shape, 3), np.uint8)
     if not known.any():
@@ -85,30 +95,30 @@ def depth_colours(
     low, high = np.quantile(depth[known], [0.02, 0.98])
     low, high = low if near is None else near, high if far is None else far
     span = max(float(high - low), 1e-3)
-    share = np.clip((high - depth[known]) / span, 0, 1)
-    # A column: what a vector is, a row or a column, changed with OpenCV 5.
-    levels = np.round(share * 255).astype(np.uint8).reshape(-1, 1)
+    nearness = np.clip((high - depth[known]) / span, 0, 1)
+    # A column: whether OpenCV takes a vector for a row or a column changed with OpenCV 5.
+    levels = np.round(nearness * 255).astype(np.uint8).reshape(-1, 1)
     image[known] = cv2.applyColorMap(levels, cv2.COLORMAP_TURBO)[:, 0, ::-1]
     return image
 
 
 def normal_colours(normals: Float32[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
-    """The usual image of normals: right is red, up is green, towards the camera is blue."""
-    towards = np.array([0.5, -0.5, -0.5], np.float32)
-    image = np.nan_to_num(normals * towards + 0.5, nan=0.0)
+    """Normals (optical frame) as colours: right is red, up is green, to the camera is blue."""
+    axes = np.array([0.5, -0.5, -0.5], np.float32)
+    image = np.nan_to_num(normals * axes + 0.5, nan=0.0)
     return np.asarray(np.round(np.clip(image, 0, 1) * 255), np.uint8)
 
 
 def part_colours(parts: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
-    """One colour per body part; left and right differ, background is black."""
+    """One colour per part of skeleton.PART_NAMES; background is black."""
     return np.asarray(_PART_PALETTE[np.minimum(parts, len(_PART_PALETTE) - 1)])
 
 
-def dense_pose_colours(surface: Float32[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
-    """Hue runs round each part with u, brightness along it with v."""
-    known = np.isfinite(surface[..., 0])
-    part, u, v = np.moveaxis(np.nan_to_num(surface), -1, 0)
-    hue = (u + part * 0.381966) % 1.0  # the golden angle keeps neighbouring parts apart
+def dense_pose_colours(dense_pose: Float32[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
+    """Part, u and v as colours: hue changes with u, brightness with v; unknown (NaN) is black."""
+    known = np.isfinite(dense_pose[..., 0])
+    part, u, v = np.moveaxis(np.nan_to_num(dense_pose), -1, 0)
+    hue = (u + part * _GOLDEN_ANGLE) % 1.0
     hsv = np.stack([hue * 180, np.full_like(u, 190), 90 + 165 * v], -1)
     image = cv2.cvtColor(np.clip(hsv, 0, 255).astype(np.uint8), cv2.COLOR_HSV2RGB)
     image[~known] = 0
@@ -116,44 +126,45 @@ def dense_pose_colours(surface: Float32[np.ndarray, "h w 3"]) -> UInt8[np.ndarra
 
 
 class DepthScale:
-    """A range of depths for `depth_colours` that follows a video without flicker."""
+    """Ends of the scale of `depth_colours` for a video, smoothed so that colours do not flicker."""
 
     def __init__(self) -> None:
         self._near_far: Float32[np.ndarray, "2"] | None = None
 
-    def follow(self, depth: Float32[np.ndarray, "h w"]) -> tuple[float, float]:
-        """Near and far end, after one more image was seen."""
+    def update(self, depth: Float32[np.ndarray, "h w"]) -> tuple[float, float]:
+        """Near and far end after this image; 0 and 1 while no depth was known in any image."""
         known = depth[np.isfinite(depth)]
         if len(known):
-            now = np.quantile(known, [0.02, 0.98]).astype(np.float32)
-            before = now if self._near_far is None else self._near_far
-            self._near_far = np.asarray(0.9 * before + 0.1 * now)
+            current = np.quantile(known, [0.02, 0.98]).astype(np.float32)
+            previous = current if self._near_far is None else self._near_far
+            self._near_far = np.asarray(0.9 * previous + 0.1 * current)
         near, far = (0.0, 1.0) if self._near_far is None else self._near_far
         return float(near), float(far)
 
 
 def side_by_side(
     rgb: UInt8[np.ndarray, "h w 3"],
-    seen: Perception,
+    perception: Perception,
     scale: DepthScale,
     panel_width: int,
 ) -> UInt8[np.ndarray, "h2 w2 3"]:
-    """Input, overlay and whatever maps there are, in rows of three.
+    """Input, overlay and one panel for each map of the perception, in rows of three.
 
-    Panels are as large as the image, or as ``panel_width`` if that is less.
+    Panels have the size of the image, reduced to ``panel_width`` if the image is wider.
+    ``scale`` is updated.
     """
-    panels = [np.asarray(rgb), overlay(rgb, seen)]
-    depth = seen.depth_m if seen.depth_m is not None else seen.depth_relative
+    panels = [np.asarray(rgb), overlay(rgb, perception)]
+    depth = perception.depth_m if perception.depth_m is not None else perception.depth_relative
     if depth is not None:
-        panels.append(depth_colours(depth, *scale.follow(depth)))
-    if seen.normals is not None:
-        panels.append(normal_colours(seen.normals))
-    if seen.parts is not None:
-        panels.append(part_colours(seen.parts))
-    if seen.dense_pose is not None:
-        panels.append(dense_pose_colours(seen.dense_pose))
-    if seen.width > panel_width:
-        size = panel_width, round(seen.height * panel_width / seen.width)
+        panels.append(depth_colours(depth, *scale.update(depth)))
+    if perception.normals is not None:
+        panels.append(normal_colours(perception.normals))
+    if perception.parts is not None:
+        panels.append(part_colours(perception.parts))
+    if perception.dense_pose is not None:
+        panels.append(dense_pose_colours(perception.dense_pose))
+    if perception.width > panel_width:
+        size = panel_width, round(perception.height * panel_width / perception.width)
         panels = [
             cv2.resize(np.ascontiguousarray(panel), size, interpolation=cv2.INTER_AREA)
             for panel in panels
@@ -164,34 +175,36 @@ def side_by_side(
     return np.vstack(rows)
 
 
-def _tint(image: UInt8[np.ndarray, "h w 3"], seen: Perception) -> None:
-    assert seen.mask is not None
-    strength = (np.clip(seen.mask, 0, 1) * _TINT)[..., None]
-    colours = np.full((seen.height, seen.width, 3), 200, np.float32)
-    if seen.instances is not None:
-        for index, body in enumerate(seen.bodies):
-            colours[seen.instances == index] = colour_of(body.id)
-    rows = np.flatnonzero((strength > 0.02).any(axis=(1, 2)))
-    if len(rows):  # blend only the rows with somebody in them
+def _tint(image: UInt8[np.ndarray, "h w 3"], perception: Perception) -> None:
+    assert perception.mask is not None
+    opacity = (np.clip(perception.mask, 0, 1) * _TINT)[..., None]
+    colours = np.full((perception.height, perception.width, 3), 200, np.float32)
+    if perception.instances is not None:
+        for index, body in enumerate(perception.bodies):
+            colours[perception.instances == index] = colour_of(body.id)
+    rows = np.flatnonzero((opacity > _MIN_TINT).any(axis=(1, 2)))
+    if len(rows):  # blend only the rows that show a person
         band = slice(rows[0], rows[-1] + 1)
-        mixed = image[band] * (1 - strength[band]) + colours[band] * strength[band]
+        mixed = image[band] * (1 - opacity[band]) + colours[band] * opacity[band]
         image[band] = np.rint(mixed).astype(np.uint8)
 
 
 def _side_colour(joint: Joint) -> tuple[int, int, int]:
     if joint.name.startswith("LEFT"):
         return _LEFT
-    return _RIGHT if joint.name.startswith("RIGHT") else _MIDDLE
+    return _RIGHT if joint.name.startswith("RIGHT") else _CENTRE
 
 
-def _faded(colour: tuple[int, int, int], sure: float) -> tuple[int, int, int]:
-    share = 0.35 + 0.65 * min(max(sure, 0.0), 1.0)
-    return round(share * colour[0]), round(share * colour[1]), round(share * colour[2])
+def _darkened(colour: tuple[int, int, int], score: float) -> tuple[int, int, int]:
+    brightness = 0.35 + 0.65 * min(max(score, 0.0), 1.0)
+    red, green, blue = colour
+    return round(brightness * red), round(brightness * green), round(brightness * blue)
 
 
-def _pixel(place: Float32[np.ndarray, "2"]) -> tuple[int, int]:
-    # OpenCV counts pixel centres from 0, this package from 0.5; far-off joints must not overflow.
-    x, y = np.clip(place - 0.5, -1e4, 1e4)
+def _pixel(keypoint: Float32[np.ndarray, "2"]) -> tuple[int, int]:
+    # OpenCV counts pixel centres from 0, this package from 0.5. Clipped, since keypoints far
+    # outside the image would overflow OpenCV's integers.
+    x, y = np.clip(keypoint - 0.5, -1e4, 1e4)
     return round(float(x)), round(float(y))
 
 
@@ -199,7 +212,7 @@ def _palette() -> UInt8[np.ndarray, "n 3"]:
     colours = [(0, 0, 0)]
     for number in range(1, len(PART_NAMES)):
         red, green, blue = colorsys.hsv_to_rgb(
-            (number * 0.381966) % 1, 0.65, 1 - 0.12 * (number % 3)
+            (number * _GOLDEN_ANGLE) % 1, 0.65, 1 - 0.12 * (number % 3)
         )
         colours.append((round(255 * red), round(255 * green), round(255 * blue)))
     return np.array(colours, np.uint8)

@@ -1,8 +1,8 @@
-"""A .npz of arrays that grow frame by frame and never fit into memory.
+"""Write a .npz file whose arrays grow row by row and need not fit into memory.
 
-Frames are appended to one compressed temporary file per array, beside the result; at the end
-each becomes a member of the zip file. Maps of people are mostly empty: 8 MB per frame of
-768x576 shrink to some 50 kB, so a long video costs little disk as well.
+Rows are appended to one compressed temporary file per array, in the folder of the result; at the
+end each becomes a member of the zip file. Dense maps of people are mostly empty: 8 MB per frame
+of 768x576 compress to some 50 kB, so a long video needs little disk space, too.
 """
 
 import contextlib
@@ -16,47 +16,54 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
-_PIECE = 1 << 20
+_CHUNK_BYTES = 1 << 20
 
 
-class GrowingArchive:
-    """Collects arrays row by row and writes ``path`` on `close`; nothing is there before."""
+class NpzWriter:
+    """Collects arrays row by row and writes ``path`` on `close`; until then it does not exist."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._folder = Path(tempfile.mkdtemp(prefix=f".{path.stem}-", dir=path.parent))
-        self._columns: dict[str, _Column] = {}
+        self._arrays: dict[str, _GrowingArray] = {}
 
     def append(self, name: str, row: npt.NDArray[np.generic]) -> None:
-        """Add one row to the array ``name``; all its rows have one shape and type."""
-        if name not in self._columns:
-            self._columns[name] = _Column(self._folder / f"{name}.z", row)
-        self._columns[name].append(row)
+        """Append one row to the array ``name``.
+
+        Raises:
+            ValueError: its shape or type is not that of the rows before.
+        """
+        if name not in self._arrays:
+            self._arrays[name] = _GrowingArray(self._folder / f"{name}.z", row)
+        self._arrays[name].append(row)
 
     def close(self, **whole: npt.NDArray[np.generic]) -> None:
-        """Write everything, and ``whole`` arrays beside it; then the temporary files go."""
+        """Write the file with all growing arrays and the arrays ``whole``.
+
+        The temporary files are removed, after an error as well.
+        """
         new = self._folder / "result.npz"
         try:
             with zipfile.ZipFile(new, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-                for name, column in self._columns.items():
+                for name, growing in self._arrays.items():
                     with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                        column.copy_to(member)
+                        growing.copy_to(member)
                 for name, array in whole.items():
                     with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                         np.lib.format.write_array(member, np.ascontiguousarray(array))
             new.replace(self._path)
-        finally:  # a full disk must not stay full of what nobody will read
+        finally:  # temporary files must not keep a full disk full
             self.abandon()
 
     def abandon(self) -> None:
-        """Remove the temporary files."""
-        for column in self._columns.values():
-            column.release()
-        self._columns.clear()
+        """Remove the temporary files and write nothing."""
+        for growing in self._arrays.values():
+            growing.release()
+        self._arrays.clear()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-class _Column:
+class _GrowingArray:
     """One growing array, compressed on disk."""
 
     def __init__(self, path: Path, row: npt.NDArray[np.generic]) -> None:
@@ -86,14 +93,14 @@ class _Column:
         np.lib.format.write_array_header_1_0(member, header)
         unzip = zlib.decompressobj()
         with self._path.open("rb") as file:
-            while piece := file.read(_PIECE):
-                # A piece of blank maps unpacks to a thousand times its size: in portions, then.
-                while piece:
-                    member.write(unzip.decompress(piece, 16 * _PIECE))
-                    piece = unzip.unconsumed_tail
+            while chunk := file.read(_CHUNK_BYTES):
+                # Empty maps decompress to a thousand times their size: limit the memory.
+                while chunk:
+                    member.write(unzip.decompress(chunk, 16 * _CHUNK_BYTES))
+                    chunk = unzip.unconsumed_tail
             member.write(unzip.flush())
 
     def release(self) -> None:
-        """Close the file, whether it was finished or not."""
-        with contextlib.suppress(OSError):  # of a full disk, which was told already
+        """Close the file, finished or not."""
+        with contextlib.suppress(OSError):  # a full disk, which was already reported
             self._file.close()

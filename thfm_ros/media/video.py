@@ -1,4 +1,4 @@
-"""Reading frames from videos and folders, and writing videos that most players can show."""
+"""Read frames from videos and image folders, and write videos and images."""
 
 import logging
 import shutil
@@ -21,9 +21,9 @@ from thfm_ros.contract import PerceptionError
 log = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm"))
-"""What in a folder is taken for an image."""
+"""The files of a folder that are read as images."""
 
-_USUAL_FPS = 30.0
+_DEFAULT_FPS = 30.0  # of videos that do not state a plausible rate
 
 
 class VideoError(PerceptionError):
@@ -36,17 +36,21 @@ class VideoFrame:
 
     rgb: UInt8[np.ndarray, "h w 3"]
     index: int  # in the video, or in the sorted list of the folder's files
-    stamp_ns: int  # from the beginning of the video
+    stamp_ns: int  # since the beginning of the video
     name: str
 
 
 class Video:
-    """The frames of a video file, once through, with the stamps that its rate gives them."""
+    """The frames of a video file, once; stamps are index / frame rate.
+
+    Raises:
+        VideoError: there is no such file, or OpenCV cannot open it.
+    """
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():
             raise VideoError(f"There is no file {path}.")
-        check_name(path)
+        check_file_name(path)
         self.path = path
         self._capture = cv2.VideoCapture(str(path))
         if not self._capture.isOpened():
@@ -55,20 +59,24 @@ class Video:
                 f"ffmpeg -i {path.name} -c:v libx264 converted.mp4"
             )
         fps = float(self._capture.get(cv2.CAP_PROP_FPS))
-        self.fps = fps if 0.1 <= fps <= 1000 else _USUAL_FPS
+        self.fps = fps if 0.1 <= fps <= 1000 else _DEFAULT_FPS
         self.length = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))  # 0: not known
         self.width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         self.height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
 
     def __iter__(self) -> Iterator[VideoFrame]:
-        """Read to the end; a frame of another size than the first ends it with an error."""
-        index = lost = 0
+        """All frames that can be decoded.
+
+        Raises:
+            VideoError: no frame can be decoded, or the frame size changes.
+        """
+        index = undecodable = 0
         while True:
-            there, bgr = self._capture.read()
-            if not there:
+            is_decoded, bgr = self._capture.read()
+            if not is_decoded:
                 if index >= self.length:
                     break
-                index, lost = index + 1, lost + 1  # damaged, or the file is cut
+                index, undecodable = index + 1, undecodable + 1  # damaged or cut off
                 continue
             if bgr.shape[:2] != (self.height, self.width) and index:
                 size = f"{bgr.shape[1]}x{bgr.shape[0]}"
@@ -78,14 +86,19 @@ class Video:
             yield VideoFrame(bgr[..., ::-1], index, stamp_ns, f"{self.path.name}#{index}")
             index += 1
         self._capture.release()
-        if index == lost:
+        if index == undecodable:
             raise VideoError(f"{self.path} was opened but holds no frame that OpenCV can decode.")
-        if lost:
-            log.warning("%d of %d frames of %s cannot be decoded", lost, index, self.path)
+        if undecodable:
+            count = "%d of %d frames of %s cannot be decoded"
+            log.warning(count, undecodable, index, self.path)
 
 
-def check_name(path: Path) -> None:
-    """VideoError for a name that is not UTF-8: OpenCV ends the process at such a one."""
+def check_file_name(path: Path) -> None:
+    """Refuse a name that is not UTF-8: OpenCV would abort the process.
+
+    Raises:
+        VideoError: the name is not UTF-8.
+    """
     try:
         str(path).encode()
     except UnicodeEncodeError as error:
@@ -94,14 +107,14 @@ def check_name(path: Path) -> None:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The images of a folder, by name.
+    """The images of a folder, sorted by name.
 
     Raises:
-        VideoError: there is none.
+        VideoError: there is none, or a name is not UTF-8.
     """
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
     for path in files:
-        check_name(path)
+        check_file_name(path)
     if not files:
         kinds = ", ".join(sorted(IMAGE_SUFFIXES))
         raise VideoError(f"The folder {folder} holds no images ({kinds}).")
@@ -109,22 +122,22 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"] | None:
-    """RGB of an image file; None where OpenCV cannot read it."""
+    """RGB of an image file; None if OpenCV cannot read it."""
     bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
     return None if bgr is None else np.asarray(bgr[..., ::-1])
 
 
 def write_image(path: Path, rgb: UInt8[np.ndarray, "h w 3"]) -> None:
-    """Write an image in the form that its suffix names.
+    """Write an image in the format of its suffix; missing folders are made.
 
     Raises:
-        VideoError: OpenCV cannot write there, or does not know the suffix.
+        VideoError: OpenCV cannot write the file or does not know the suffix.
     """
-    check_name(path)
+    check_file_name(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         written = cv2.imwrite(str(path), np.ascontiguousarray(rgb[..., ::-1]))
-    except cv2.error:  # a suffix that it does not know
+    except cv2.error:  # an unknown suffix
         written = False
     if not written:
         raise VideoError(f"The image {path} cannot be written; name a .png or .jpg file.")
@@ -132,17 +145,17 @@ def write_image(path: Path, rgb: UInt8[np.ndarray, "h w 3"]) -> None:
 
 class _Encoder(Protocol):
     def write(self, rgb: UInt8[np.ndarray, "h w 3"]) -> None:
-        """Take one frame of the encoder's size."""
+        """Append one frame; all frames have the size given to the encoder."""
 
     def close(self) -> None:
         """Finish the file."""
 
 
 class VideoWriter:
-    """Writes an .mp4; frames of any size are fitted into that of the first.
+    """Writes an .mp4 file of the size of the first frame; other frames are letterboxed into it.
 
-    H.264 where PyAV or an ffmpeg program is installed, which plays everywhere; else what OpenCV
-    alone can write (MPEG-4 part 2), which browsers do not play.
+    H.264 if PyAV or the ffmpeg program is installed. Otherwise OpenCV writes MPEG-4 part 2,
+    which browsers do not play.
     """
 
     def __init__(self, path: Path, fps: float) -> None:
@@ -152,15 +165,19 @@ class VideoWriter:
         self._encoder: _Encoder | None = None
 
     def write(self, rgb: UInt8[np.ndarray, "h w 3"]) -> None:
-        """Append a frame."""
+        """Append a frame.
+
+        Raises:
+            VideoError: the file cannot be written.
+        """
         if self._encoder is None:
-            # H.264 halves the colour planes: odd sizes cannot be encoded.
+            # H.264 subsamples the colour planes: odd sizes cannot be encoded.
             self._size = (rgb.shape[1] + 1) // 2 * 2, (rgb.shape[0] + 1) // 2 * 2
             self._encoder = _encoder(self.path, self._size, self._fps)
-        self._encoder.write(fitted(rgb, self._size))
+        self._encoder.write(letterboxed(rgb, self._size))
 
     def close(self) -> None:
-        """Finish the file; without a frame there is none."""
+        """Finish the file; without a frame no file is written."""
         if self._encoder is not None:
             self._encoder.close()
             self._encoder = None
@@ -177,16 +194,18 @@ class VideoWriter:
         self.close()
 
 
-def fitted(rgb: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "h2 w2 3"]:
-    """The image in the middle of a black one of ``size``, shrunk or enlarged to fit."""
+def letterboxed(
+    rgb: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]
+) -> UInt8[np.ndarray, "h2 w2 3"]:
+    """The image scaled to fit into ``size`` (width, height), centred, with black bars."""
     height, width = rgb.shape[:2]
     if (width, height) == size:
         return np.ascontiguousarray(rgb)
     scale = min(size[0] / width, size[1] / height)
     if scale < 1 or scale > 1.05:
         new = max(1, round(width * scale)), max(1, round(height * scale))
-        how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        rgb = cv2.resize(np.ascontiguousarray(rgb), new, interpolation=how)
+        interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        rgb = cv2.resize(np.ascontiguousarray(rgb), new, interpolation=interpolation)
     canvas = np.zeros((size[1], size[0], 3), np.uint8)
     top, left = (size[1] - rgb.shape[0]) // 2, (size[0] - rgb.shape[1]) // 2
     canvas[top : top + rgb.shape[0], left : left + rgb.shape[1]] = rgb
@@ -198,7 +217,7 @@ def _encoder(path: Path, size: tuple[int, int], fps: float) -> _Encoder:
         return _AvEncoder(path, size, fps)
     if program := shutil.which("ffmpeg"):
         return _FfmpegEncoder(program, path, size, fps)
-    log.info("%s: neither PyAV nor ffmpeg is here; writing MPEG-4 part 2 with OpenCV", path.name)
+    log.info("%s: neither PyAV nor ffmpeg is installed; OpenCV writes MPEG-4 part 2", path.name)
     return _OpenCvEncoder(path, size, fps)
 
 
@@ -235,7 +254,7 @@ class _FfmpegEncoder:
         try:
             self._process.stdin.write(rgb.tobytes())
         except BrokenPipeError as error:
-            raise VideoError(f"ffmpeg stopped while it wrote {self._path}.") from error
+            raise VideoError(f"ffmpeg stopped while writing {self._path}.") from error
 
     def close(self) -> None:
         assert self._process.stdin is not None
@@ -248,7 +267,7 @@ class _OpenCvEncoder:
     def __init__(self, path: Path, size: tuple[int, int], fps: float) -> None:
         self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
         if not self._writer.isOpened():
-            raise VideoError(f"OpenCV cannot write {path}; is the folder writable?")
+            raise VideoError(f"OpenCV cannot write {path}. Check that its folder is writable.")
 
     def write(self, rgb: UInt8[np.ndarray, "h w 3"]) -> None:
         self._writer.write(np.ascontiguousarray(rgb[..., ::-1]))

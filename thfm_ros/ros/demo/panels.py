@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float16, UInt8
 
 from thfm_ros.contract import Body, PerceptionError
-from thfm_ros.media.drawing import depth_colours, label, skeleton
-from thfm_ros.media.video import VideoWriter, fitted
+from thfm_ros.media.drawing import depth_colours, draw_label, draw_skeleton
+from thfm_ros.media.video import VideoWriter, letterboxed
 
 PANEL_SIDE = 640
 MASK_COLOUR = np.array((40, 220, 200), np.float32)
@@ -136,8 +136,8 @@ def _mask_panel(frame: AnnotatedFrame) -> UInt8[np.ndarray, "h w 3"]:
 def _body_panel(frame: AnnotatedFrame) -> UInt8[np.ndarray, "h w 3"]:
     panel = (frame.rgb * 0.6).astype(np.uint8)
     for body in frame.bodies:
-        skeleton(panel, body)
-        label(panel, body)
+        draw_skeleton(panel, body)
+        draw_label(panel, body)
     return panel
 
 
@@ -167,7 +167,7 @@ def write_video(buffer: DiskFrameBuffer, renderer: PanelRenderer, path: Path) ->
     size = buffer.strip_size()
     with VideoWriter(path, buffer.rate_hz()) as video:
         for frame in buffer:
-            video.write(fitted(renderer.render(frame), size))
+            video.write(letterboxed(renderer.render(frame), size))
 
 
 def write_contact_sheet(
@@ -180,7 +180,7 @@ def write_contact_sheet(
     """
     chosen = np.unique(np.linspace(0, len(buffer) - 1, min(rows, len(buffer))).round().astype(int))
     size = buffer.strip_size()
-    strips = [fitted(renderer.render(buffer[int(index)]), size) for index in chosen]
+    strips = [letterboxed(renderer.render(buffer[int(index)]), size) for index in chosen]
     sheet = np.vstack(strips)[..., ::-1]
     width = min(1920, sheet.shape[1])
     size = (width, round(sheet.shape[0] * width / sheet.shape[1]))
