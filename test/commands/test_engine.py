@@ -13,44 +13,44 @@ Thfm = Callable[..., tuple[int, str]]
 
 @pytest.fixture
 def thfm(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Thfm:
-    """Run `thfm engine ...` with the small checkpoint; its exit code and what it printed."""
+    """Run `thfm engine ...` with the small checkpoint; its exit code and output."""
 
     def thfm(*arguments: str) -> tuple[int, str]:
-        where = ["--checkpoint", str(checkpoint), "--cache-dir", str(tmp_path)]
-        code = main(["engine", *arguments, *where])
+        options = ["--checkpoint", str(checkpoint), "--cache-dir", str(tmp_path)]
+        code = main(["engine", *arguments, *options])
         return code, capsys.readouterr().out
 
     return thfm
 
 
 def test_build_list_verify_and_clear(thfm: Thfm, tmp_path: Path) -> None:
-    code, said = thfm("build")
-    assert code == 0 and "small: ONNX Runtime" in said
+    code, output = thfm("build")
+    assert code == 0 and "small: ONNX Runtime" in output
 
-    code, said = thfm("list")
+    code, output = thfm("list")
     assert code == 0
-    assert len(re.findall(r"onnx-small-(?:64|96)x64-(?:dense|body) +float32 .* sound", said)) == 4
+    assert len(re.findall(r"onnx-small-(?:64|96)x64-(?:dense|body) +float32 .* intact", output)) == 4
 
-    code, said = thfm("verify", "--time", "--repeats", "2")
-    assert code == 0 and "It says what PyTorch says." in said
-    assert len(re.findall(r"(?:64|96)x64 +(?:all|bodies) +\d\.\de-\d\d +\d+\.\d", said)) == 4
+    code, output = thfm("verify", "--time", "--repeats", "2")
+    assert code == 0 and "The outputs agree with those of PyTorch." in output
+    assert len(re.findall(r"(?:64|96)x64 +(?:all|bodies) +\d\.\de-\d\d +\d+\.\d", output)) == 4
 
     damaged = next(tmp_path.rglob("*.onnx"))
     damaged.write_bytes(b"")
-    code, said = thfm("list")
-    assert code == 1 and "0 bytes instead of" in said
+    code, output = thfm("list")
+    assert code == 1 and "0 bytes instead of" in output
 
-    code, said = thfm("clear")
-    assert code == 0 and "MB removed" in said
+    code, output = thfm("clear")
+    assert code == 0 and "MB removed" in output
     assert not list(tmp_path.rglob("*.onnx"))
 
 
-def test_an_engine_that_was_replaced_is_not_a_success(thfm: Thfm) -> None:
-    code, said = thfm("build", "--kind", "tensorrt")
+def test_a_replaced_engine_is_not_a_success(thfm: Thfm) -> None:
+    code, output = thfm("build", "--kind", "tensorrt")
     assert code == 1
-    assert "instead of tensorrt" in said
+    assert "instead of tensorrt" in output
 
 
-def test_a_wrong_checkpoint_is_one_line_and_code_2(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_missing_checkpoint_is_one_line_and_code_2(caplog: pytest.LogCaptureFixture) -> None:
     assert main(["engine", "build", "--checkpoint", "nonsense"]) == 2
     assert "'nonsense' is neither a checkpoint that ships" in caplog.text

@@ -1,3 +1,5 @@
+"""`thfm perceive` with an engine that knows the scene."""
+
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -7,8 +9,8 @@ import numpy as np
 import pytest
 from fake_engine import FakeEngine, Person, camera, image, pixels_of
 
-from thfm_ros.commands import main as cli
 from thfm_ros.commands import perceive
+from thfm_ros.commands.main import main
 from thfm_ros.config import Config
 from thfm_ros.contract import Intrinsics
 from thfm_ros.media.video import Video, VideoError
@@ -34,7 +36,7 @@ def thfm(monkeypatch: pytest.MonkeyPatch, people: list[Person]) -> Thfm:
         return PerceptionPipeline(FakeEngine(K, lambda: list(people)), config)
 
     monkeypatch.setattr(perceive, "load_pipeline", pipeline)
-    return lambda *arguments: cli.main(["perceive", *map(str, arguments)])
+    return lambda *arguments: main(["perceive", *map(str, arguments)])
 
 
 def write_video(path: Path, frames: list[np.ndarray], fps: float = 10.0) -> Path:
@@ -79,9 +81,9 @@ def test_a_video_becomes_arrays_of_the_documented_shapes_and_types(
     assert arrays["mask"].min() >= 0 and 0.9 < arrays["mask"].max() <= 1
 
 
-def test_the_arrays_say_what_is_true(tmp_path: Path, thfm: Thfm) -> None:
+def test_the_arrays_agree_with_the_scene(tmp_path: Path, thfm: Thfm) -> None:
     video = write_video(tmp_path / "walk.avi", [image(K)] * 3)
-    # the fake scene's axis is not in the middle, so the depth is right but x and y are shifted
+    # The scene's principal point is not at the centre: depth is right, x and y are shifted.
     assert thfm(video, "--out", tmp_path, "--fx", 150) == 0
     arrays = np.load(tmp_path / "perception.npz")
     truth = pixels_of(PERSON.joints_m(), K)
@@ -95,7 +97,7 @@ def test_the_arrays_say_what_is_true(tmp_path: Path, thfm: Thfm) -> None:
     np.testing.assert_array_equal(here, arrays["mask"] > 0.5)
 
 
-def test_without_a_focal_length_the_log_says_what_is_missing_and_how_to_get_it(
+def test_without_a_focal_length_the_log_names_what_is_missing_and_the_option(
     tmp_path: Path, thfm: Thfm, caplog: pytest.LogCaptureFixture
 ) -> None:
     video = write_video(tmp_path / "walk.avi", [image(K)] * 2)
@@ -103,7 +105,9 @@ def test_without_a_focal_length_the_log_says_what_is_missing_and_how_to_get_it(
     assert "--hfov" in caplog.text and "NaN" in caplog.text
     arrays = np.load(tmp_path / "perception.npz")
     assert np.isnan(arrays["depth_m"]).all() and np.isnan(arrays["keypoints3d"]).all()
-    assert np.isfinite(arrays["depth_relative"]).any(), "the relief is known all the same"
+    assert np.isfinite(arrays["depth_relative"]).any(), (
+        "relative depth is known without a focal length"
+    )
     assert np.isfinite(arrays["keypoints2d"]).any()
     caplog.clear()
     assert thfm(video, "--out", tmp_path, "--hfov", 56) == 0
@@ -121,10 +125,10 @@ def test_every_image_of_a_folder_is_a_clip_of_its_own(tmp_path: Path, thfm: Thfm
     assert thfm(folder, "--out", tmp_path) == 0
     arrays = np.load(tmp_path / "perception.npz")
     assert arrays["frames"].tolist() == [0, 1, 2]
-    assert len(set(arrays["ids"].ravel())) == 3  # nobody is followed from image to image
+    assert len(set(arrays["ids"].ravel())) == 3  # no track goes from image to image
 
 
-def test_smaller_images_lie_in_the_corner_and_nothing_is_known_beside_them(
+def test_smaller_images_lie_in_the_corner_and_the_rest_is_unknown(
     tmp_path: Path, thfm: Thfm
 ) -> None:
     folder = tmp_path / "images"
@@ -139,7 +143,7 @@ def test_smaller_images_lie_in_the_corner_and_nothing_is_known_beside_them(
     assert np.isnan(arrays["mask"][1, 120:]).all() and np.isnan(arrays["mask"][1, :, 160:]).all()
 
 
-def test_broken_images_are_named_and_left_out(
+def test_unreadable_images_are_logged_and_left_out(
     tmp_path: Path, thfm: Thfm, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tmp_path / "images"
@@ -152,20 +156,20 @@ def test_broken_images_are_named_and_left_out(
     assert np.load(tmp_path / "perception.npz")["frames"].tolist() == [0, 2]
 
 
-def test_people_keep_their_column_and_others_take_free_ones(
+def test_people_keep_their_column_and_new_ones_take_free_columns(
     tmp_path: Path, thfm: Thfm, people: list[Person], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here, there = Person(-0.9, 0, 4), Person(0.9, 0, 4)
-    plan = [[here], [here], [here, there], [here, there], [there], [there], [there, here]]
-    seen = iter(plan)
+    one, two = Person(-0.9, 0, 4), Person(0.9, 0, 4)
+    scenes = [[one], [one], [one, two], [one, two], [two], [two], [two, one]]
+    remaining = iter(scenes)
     original = PerceptionPipeline.step
 
     def step(self: PerceptionPipeline, *arguments: object) -> object:
-        people[:] = next(seen)
+        people[:] = next(remaining)
         return original(self, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(PerceptionPipeline, "step", step)
-    video = write_video(tmp_path / "walk.avi", [image(K)] * len(plan))
+    video = write_video(tmp_path / "walk.avi", [image(K)] * len(scenes))
     settings = ["regions.frame_pass_every=1", "track.lost_for_s=0"]
     options = [each for setting in settings for each in ("--set", setting)]
     assert thfm(video, "--out", tmp_path, *options) == 0
@@ -184,7 +188,7 @@ def test_people_keep_their_column_and_others_take_free_ones(
 
 
 @pytest.mark.parametrize("tasks", ["bodies", "depth, bodies"])
-def test_maps_that_were_not_asked_for_are_left_out(tmp_path: Path, thfm: Thfm, tasks: str) -> None:
+def test_maps_of_other_tasks_are_left_out(tmp_path: Path, thfm: Thfm, tasks: str) -> None:
     video = write_video(tmp_path / "walk.avi", [image(K)] * 2)
     assert thfm(video, "--out", tmp_path, "--tasks", tasks) == 0
     names = set(np.load(tmp_path / "perception.npz"))
@@ -192,7 +196,9 @@ def test_maps_that_were_not_asked_for_are_left_out(tmp_path: Path, thfm: Thfm, t
     assert "mask" not in names and "keypoints2d" in names
 
 
-def test_nobody_at_all_is_a_valid_result(tmp_path: Path, thfm: Thfm, people: list[Person]) -> None:
+def test_a_video_without_people_is_a_valid_result(
+    tmp_path: Path, thfm: Thfm, people: list[Person]
+) -> None:
     people.clear()
     video = write_video(tmp_path / "empty.avi", [image(K)] * 3)
     assert thfm(video, "--out", tmp_path, "--overlay") == 0
@@ -201,7 +207,7 @@ def test_nobody_at_all_is_a_valid_result(tmp_path: Path, thfm: Thfm, people: lis
     assert not arrays["mask"].any()
 
 
-def test_the_overlay_is_a_video_with_every_frame(tmp_path: Path, thfm: Thfm) -> None:
+def test_the_overlay_has_every_frame(tmp_path: Path, thfm: Thfm) -> None:
     video = write_video(tmp_path / "walk.avi", [image(K)] * 4, fps=12.0)
     assert thfm(video, "--out", tmp_path / "out", "--overlay", "--fx", 150) == 0
     overlay = Video(tmp_path / "out" / "overlay.mp4")
@@ -216,13 +222,13 @@ def test_the_overlay_is_a_video_with_every_frame(tmp_path: Path, thfm: Thfm) -> 
     assert inside.mean() > 5 * outside.mean()  # only the person is painted over
 
 
-def test_only_so_many_frames_are_taken(tmp_path: Path, thfm: Thfm) -> None:
+def test_at_most_max_frames_are_perceived(tmp_path: Path, thfm: Thfm) -> None:
     video = write_video(tmp_path / "walk.avi", [image(K)] * 6)
     assert thfm(video, "--out", tmp_path, "--max-frames", 2) == 0
     assert np.load(tmp_path / "perception.npz")["frames"].tolist() == [0, 1]
 
 
-def test_what_was_perceived_before_an_interrupt_is_kept(
+def test_frames_before_an_interrupt_are_kept(
     tmp_path: Path, thfm: Thfm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original, count = PerceptionPipeline.step, iter(range(10))
@@ -240,37 +246,37 @@ def test_what_was_perceived_before_an_interrupt_is_kept(
 
 
 @pytest.mark.parametrize(
-    ("make", "complaint"),
+    ("make", "message"),
     [
         (lambda path: None, "no file"),
         (lambda path: path.write_bytes(b"not a video at all"), "cannot open"),
         (lambda path: path.mkdir(), "holds no images"),
     ],
 )
-def test_what_cannot_be_read_is_one_clear_line_and_no_result(
+def test_unreadable_input_is_one_line_and_no_result(
     tmp_path: Path,
     thfm: Thfm,
     caplog: pytest.LogCaptureFixture,
     make: Callable[[Path], object],
-    complaint: str,
+    message: str,
 ) -> None:
     source = tmp_path / "source.mp4"
     make(source)
     with caplog.at_level(logging.ERROR):
         assert thfm(source, "--out", tmp_path / "out") == 2
     (record,) = [each for each in caplog.records if each.levelno >= logging.ERROR]
-    assert complaint in record.message and "source.mp4" in record.message
+    assert message in record.message and "source.mp4" in record.message
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_of_broken_images_is_an_error(tmp_path: Path, thfm: Thfm) -> None:
+def test_a_folder_of_unreadable_images_is_an_error(tmp_path: Path, thfm: Thfm) -> None:
     (tmp_path / "a.png").write_bytes(b"no")
     with pytest.raises(VideoError, match="can be read"):
-        perceive.Folder(tmp_path)
+        perceive.ImageFolder(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("option", "complaint"),
+    ("option", "message"),
     [
         (("--tasks", "depth,gaze"), "gaze"),
         (("--set", "window.lenght=3"), "Did you mean window.length"),
@@ -279,27 +285,31 @@ def test_a_folder_of_broken_images_is_an_error(tmp_path: Path, thfm: Thfm) -> No
         (("--fx", "-3"), "focal length"),
     ],
 )
-def test_options_that_make_no_sense_are_refused_before_any_work(
+def test_invalid_options_are_refused_before_any_work(
     tmp_path: Path,
     thfm: Thfm,
     caplog: pytest.LogCaptureFixture,
     option: tuple[str, str],
-    complaint: str,
+    message: str,
 ) -> None:
     video = write_video(tmp_path / "walk.avi", [image(K)])
     assert thfm(video, "--out", tmp_path / "out", *option) == 2
-    assert complaint in caplog.text
+    assert message in caplog.text
     assert not (tmp_path / "out").exists()
 
 
-def test_a_lens_of_a_known_angle_or_focal_length_makes_a_camera() -> None:
-    assert perceive.Lens().camera(640, 480) is None
-    assert perceive.Lens(fx=500).camera(640, 480) == Intrinsics(500, 500, 320, 240, 640, 480)
-    wide = perceive.Lens(hfov_deg=90).camera(640, 480)
+def test_intrinsics_follow_from_a_focal_length_or_a_field_of_view() -> None:
+    assert perceive.FocalLength().intrinsics(640, 480) is None
+    assert perceive.FocalLength(fx=500).intrinsics(640, 480) == Intrinsics(
+        500, 500, 320, 240, 640, 480
+    )
+    wide = perceive.FocalLength(hfov_deg=90).intrinsics(640, 480)
     assert wide is not None and wide.fx == pytest.approx(320)
 
 
-def test_the_last_frames_overlay_can_be_had_as_a_image(tmp_path: Path, thfm: Thfm) -> None:
+def test_the_overlay_of_the_last_frame_can_be_written_as_an_image(
+    tmp_path: Path, thfm: Thfm
+) -> None:
     video = write_video(tmp_path / "walk.avi", [image(K)] * 3)
     still = tmp_path / "images" / "walk.png"
     assert thfm(video, "--out", tmp_path / "out", "--max-frames", 2, "--still", still) == 0
@@ -320,13 +330,13 @@ def test_a_video_is_not_overwritten_by_its_own_overlay(
     assert "would be overwritten" in caplog.text and video.read_bytes() == before
 
 
-def test_in_a_slow_film_people_keep_their_ids(tmp_path: Path, thfm: Thfm) -> None:
+def test_in_a_time_lapse_video_people_keep_their_ids(tmp_path: Path, thfm: Thfm) -> None:
     video = write_video(tmp_path / "lapse.avi", [image(K)] * 5, fps=1.0)
     assert thfm(video, "--out", tmp_path, "--fx", 150) == 0
     assert len(set(np.load(tmp_path / "perception.npz")["ids"].ravel())) == 1
 
 
-def test_a_folder_that_cannot_be_is_one_line(
+def test_a_folder_that_cannot_be_made_is_one_line(
     tmp_path: Path, thfm: Thfm, caplog: pytest.LogCaptureFixture
 ) -> None:
     video = write_video(tmp_path / "walk.avi", [image(K)])

@@ -1,4 +1,4 @@
-"""`thfm engine`: build, look at, check and remove the engines in the cache."""
+"""`thfm engine`: build, list, verify and remove the engines in the cache."""
 
 import argparse
 import os
@@ -18,21 +18,21 @@ from thfm_ros.engine.verify import TOLERANCES, difference, fixed_clip
 from thfm_ros.engine.versions import processor
 
 if TYPE_CHECKING:
-    from thfm_ros.genception.runner import Network
+    from thfm_ros.genception.runner import GenceptionNetwork
 
 EPILOG = """\
-build   makes the engines of a checkpoint now, so that the node's first start does not have to
-list    shows what is in the cache, and whether each file is sound
-verify  compares the engine with PyTorch on a fixed clip; with --time measures both
-clear   empties the cache
+build   build the engines of a checkpoint, so that the node's first start need not do it
+list    list the engines in the cache and check that no file is damaged
+verify  compare the engine's outputs with PyTorch on a fixed clip; --time measures both
+clear   remove all engines from the cache
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of all four, which are the parameters of the group "engine"."""
+    """The action, and as options the parameters of the group "engine"."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EPILOG
-    parser.add_argument("what", choices=("build", "list", "verify", "clear"))
+    parser.add_argument("action", choices=("build", "list", "verify", "clear"))
     for each in parameters():
         if each.group == "engine":
             parser.add_argument(
@@ -42,19 +42,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                 choices=each.choices,
                 help=f"{each.doc} (default: {each.default or 'none'})",
             )
-    parser.add_argument("--time", action="store_true", help="verify: measure steps, too")
-    parser.add_argument("--repeats", type=int, default=40, help="steps per measurement")
+    parser.add_argument(
+        "--time", action="store_true", help="verify: also measure the time of a step"
+    )
+    parser.add_argument(
+        "--repeats", type=int, default=40, help="steps per measurement (default: %(default)s)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 when all is well; 1 when an engine was replaced, differs or is damaged."""
+    """Run the action; 1 if an engine was replaced by PyTorch, differs or is damaged, else 0."""
     config = EngineConfig(**{each.name: getattr(args, each.name) for each in fields(EngineConfig)})
     cache = EngineCache(default_folder(config.cache_dir))
-    if args.what == "build":
+    if args.action == "build":
         return _build(config, cache)
-    if args.what == "list":
+    if args.action == "list":
         return _list(cache)
-    if args.what == "verify":
+    if args.action == "verify":
         verify = _verify if _is_nano(config) else _verify_full_size
         return verify(config, args.repeats if args.time else 0)
     print(f"{cache.clear() / 1e6:.1f} MB removed from {cache.folder}")
@@ -62,18 +66,19 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _build(config: EngineConfig, cache: EngineCache) -> int:
-    engine: "Engine | Network" = load_engine(config) if _is_nano(config) else _full_size(config)
+    engine: "Engine | GenceptionNetwork"
+    engine = load_engine(config) if _is_nano(config) else _full_size(config)
     print(f"{engine.card.name}: {engine.description}")
     print(f"cache: {cache.folder}")
-    return int(_replaced(engine.description))
+    return int(_is_fallback(engine.description))
 
 
 def _list(cache: EngineCache) -> int:
-    damaged = False
-    rows = [("engine", "precision", "MB", "built", "seconds", "difference", "device", "state")]
+    any_damaged = False
+    rows = [("engine", "precision", "MB", "built", "build s", "difference", "device", "state")]
     for manifest in cache.entries():
         key, problem = manifest.key, cache.problem(manifest.key)
-        damaged |= problem is not None
+        any_damaged |= problem is not None
         rows.append(
             (
                 key.purpose,
@@ -83,85 +88,87 @@ def _list(cache: EngineCache) -> int:
                 f"{manifest.build_s:.1f}",
                 manifest.notes.get("difference", ""),
                 key.device,
-                problem or "sound",
+                problem or "intact",
             )
         )
     print(f"cache: {cache.folder}")
     _print_table(rows)
-    return int(damaged)
+    return int(any_damaged)
 
 
 def _verify(config: EngineConfig, repeats: int) -> int:
     engine = load_engine(config)
-    judge = load_engine(
+    reference = load_engine(
         EngineConfig(checkpoint=config.checkpoint, kind="torch", threads=config.threads)
     )
-    print(f"{engine.card.name}: {engine.description}\nagainst: {judge.description}")
+    print(f"{engine.card.name}: {engine.description}\nreference: {reference.description}")
     if repeats:
         print(f"on: {processor()}, load average {os.getloadavg()[0]:.1f}")
     rows = [["image", "outputs", "difference"]]
     if repeats:
         rows[0] += ["CPU ms", "wall ms", "CPU ms PyTorch", "ratio"]
-    well = not _replaced(engine.description)
+    passed = not _is_fallback(engine.description)
     tolerance = TOLERANCES["float16" if "float16" in engine.description else "float32"]
     for size in sorted({engine.card.crop_size, engine.card.frame_size}):
         for dense in (True, False):
-            off = difference(engine, judge, size, dense=dense, quantile=tolerance.quantile)
-            well &= off <= tolerance.largest
-            row = [f"{size[0]}x{size[1]}", "all" if dense else "bodies", f"{off:.1e}"]
+            largest = difference(engine, reference, size, dense=dense, quantile=tolerance.quantile)
+            passed &= largest <= tolerance.largest
+            row = [f"{size[0]}x{size[1]}", "all" if dense else "bodies", f"{largest:.1e}"]
             if repeats:
-                mine, other = _measure([engine, judge], size, dense, repeats)
-                row += [f"{mine.cpu_ms:.1f}", f"{mine.wall_ms:.1f}", f"{other.cpu_ms:.1f}"]
-                row.append(f"{mine.cpu_ms / other.cpu_ms:.2f}")
+                own, pytorch = _measure([engine, reference], size, dense, repeats)
+                row += [f"{own.cpu_ms:.1f}", f"{own.wall_ms:.1f}", f"{pytorch.cpu_ms:.1f}"]
+                row.append(f"{own.cpu_ms / pytorch.cpu_ms:.2f}")
             rows.append(row)
-    return _verdict(rows, well)
+    return _report(rows, passed)
 
 
 def _verify_full_size(config: EngineConfig, repeats: int) -> int:
     from thfm_ros.genception import verify as full_size
     from thfm_ros.genception.subgraphs import Profile
 
-    network, judge = _full_size(config), _full_size(replace(config, kind="torch"))
-    print(f"{network.card.name}: {network.description}\nagainst: {judge.description}")
+    network, reference = _full_size(config), _full_size(replace(config, kind="torch"))
+    print(f"{network.card.name}: {network.description}\nreference: {reference.description}")
     profile = Profile(network.card.window, *network.card.frame_size)
-    found = full_size.differences(network, judge, profile)
-    rows = [["part", "difference"], *([part, f"{off:.1e}"] for part, off in found.items())]
+    differences = full_size.differences(network, reference, profile)
+    rows = [["subgraph", "difference"]]
+    rows += [[name, f"{largest:.1e}"] for name, largest in differences.items()]
     if repeats:
         rows[0] += ["ms", "ms PyTorch"]
-        for each in (network, judge):
-            took_s = full_size.seconds(each, profile, repeats)
+        for each in (network, reference):
+            seconds = full_size.seconds(each, profile, repeats)
             for row in rows[1:]:
-                row.append(f"{1e3 * took_s[row[0]]:.1f}")
-    same = max(found.values()) <= full_size.TOLERANCE
-    return _verdict(rows, same and not _replaced(network.description))
+                row.append(f"{1e3 * seconds[row[0]]:.1f}")
+    passed = max(differences.values()) <= full_size.TOLERANCE
+    return _report(rows, passed and not _is_fallback(network.description))
 
 
-def _verdict(rows: Sequence[Sequence[str]], well: bool) -> int:
+def _report(rows: Sequence[Sequence[str]], passed: bool) -> int:
     _print_table(rows)
-    print(
-        "It says what PyTorch says." if well else "It is NOT the same, or not what was asked for."
-    )
-    return int(not well)
+    if passed:
+        print("The outputs agree with those of PyTorch.")
+    else:
+        print("The outputs do NOT agree with those of PyTorch, or the engine was replaced.")
+    return int(not passed)
 
 
 def _is_nano(config: EngineConfig) -> bool:
     return find_checkpoint(config.checkpoint).card.family == "nano"
 
 
-def _full_size(config: EngineConfig) -> "Network":
-    # With PyTorch and diffusers behind it: only who has such a checkpoint waits for them.
+def _full_size(config: EngineConfig) -> "GenceptionNetwork":
+    # PyTorch and diffusers take seconds to import: only for such a checkpoint.
     from thfm_ros.genception.engine_selection import load_genception
 
     return load_genception(config)
 
 
-def _replaced(description: str) -> bool:
+def _is_fallback(description: str) -> bool:
     return "instead of" in description
 
 
 @dataclass(frozen=True)
-class _Cost:
-    """Medians over steps of a running stream."""
+class _StepTime:
+    """Medians over the steps of a running stream."""
 
     cpu_ms: float
     wall_ms: float
@@ -169,8 +176,8 @@ class _Cost:
 
 def _measure(
     engines: list[Engine], size: tuple[int, int], dense: bool, repeats: int
-) -> Iterator[_Cost]:
-    """In turn, so that whatever else the machine does falls on all of them alike."""
+) -> Iterator[_StepTime]:
+    """Step all engines alternately, so that other load on the machine affects them alike."""
     images = fixed_clip(size, 8)
     states: list[object | None] = [None] * len(engines)
     times: list[list[tuple[float, float]]] = [[] for _ in engines]
@@ -178,11 +185,11 @@ def _measure(
         for e, engine in enumerate(engines):
             cpu, wall = time.process_time(), time.perf_counter()
             _, states[e] = engine.step(images[i % len(images)], states[e], dense=dense)
-            if i >= len(images):  # the first ones warm up
+            if i >= len(images):  # the steps before are a warm-up
                 times[e].append((time.process_time() - cpu, time.perf_counter() - wall))
     for each in times:
         cpu_ms, wall_ms = 1e3 * np.median(np.array(each), 0)
-        yield _Cost(float(cpu_ms), float(wall_ms))
+        yield _StepTime(float(cpu_ms), float(wall_ms))
 
 
 def _print_table(rows: Sequence[Sequence[str]]) -> None:

@@ -1,7 +1,7 @@
-"""`thfm`: everything that is done from the command line.
+"""`thfm`, the command line.
 
-Each subcommand lives in a module of its own with ``add_arguments(parser)`` and ``run(args)``,
-imported only when it is asked for: `thfm --help` loads no network.
+Each subcommand is a module with ``add_arguments(parser)`` and ``run(args)``, imported only when it
+is called: `thfm --help` loads no network library.
 """
 
 import argparse
@@ -14,12 +14,18 @@ from thfm_ros import __version__
 from thfm_ros.contract import PerceptionError
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": ("thfm_ros.ros.demo.command", "a video through the ROS node, drawn; needs ROS 2"),
+    "demo": (
+        "thfm_ros.ros.demo.command",
+        "run the ROS node on a video and draw the results; needs ROS 2",
+    ),
     "perceive": (
         "thfm_ros.commands.perceive",
-        "a video or images in, depth, masks and skeletons out",
+        "write depth, masks and skeletons of a video or of images",
     ),
-    "engine": ("thfm_ros.commands.engine", "build, list, verify and clear what runs the network"),
+    "engine": (
+        "thfm_ros.commands.engine",
+        "build, list, verify or clear the engines that run the network",
+    ),
     "import": (
         "thfm_ros.genception.import_weights",
         "convert public checkpoints of the large sizes",
@@ -29,18 +35,22 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("thfm_ros.commands.train", "train the embedded network"),
     "evaluate": (
         "thfm_ros.commands.evaluate",
-        "how right a checkpoint is, beside trivial baselines",
+        "measure a checkpoint against ground truth, beside trivial baselines",
     ),
     "benchmark": (
         "thfm_ros.commands.benchmark",
-        "what it costs: the node under load, the network, ...",
+        "measure latency and resource usage: the node under load, the network, ...",
     ),
 }
-"""Name: module, what it does."""
+"""Name of each subcommand: its module and what it does."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one subcommand; the exit code. Errors that a user can cure are one line, code 2."""
+    """Run one subcommand.
+
+    Returns:
+        The exit code; 2 after an error that the user can fix, which is logged in one line.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     name = arguments[0] if arguments else ""
@@ -51,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         module = importlib.import_module(COMMANDS[name][0])
         module.add_arguments(parser)
         return int(module.run(parser.parse_args(arguments[1:])))
-    except (PerceptionError, OSError) as error:  # no room, no permission: the system says why
+    except (PerceptionError, OSError) as error:  # OSError: a full disk, missing permissions ...
         logging.error("%s", error)
         return 2
     except ModuleNotFoundError as error:
@@ -65,8 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _explain(arguments: Sequence[str]) -> int:
-    """Help, the version, or what was wrong with the command."""
-    lines = "\n".join(f"  {name:<10} {what}" for name, (_, what) in COMMANDS.items())
+    """Print help, the version, or what is wrong with the command line."""
+    lines = "\n".join(f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="thfm",
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -1,6 +1,6 @@
-"""`thfm train`: make a checkpoint from rendered humans by a recipe.
+"""`thfm train`: train the embedded network on rendered people by a recipe.
 
-Two cores train as two processes that share their gradients:
+Two CPU cores are used best by two processes that average their gradients:
 `torchrun --nproc-per-node 2 -m thfm_ros.commands.train RECIPE --data DIR --out DIR`.
 """
 
@@ -13,20 +13,32 @@ from thfm_ros.contract import PerceptionError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command's arguments."""
-    parser.add_argument("recipe", type=Path, help="stages and weights, see runs/")
-    parser.add_argument("--data", type=Path, required=True, help="folder with train/ and val/")
     parser.add_argument(
-        "--out", type=Path, required=True, help="folder of the run; resumed if there"
+        "recipe", type=Path, help="JSON file with stages and loss weights, see runs/"
     )
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after this long")
-    parser.add_argument("--evaluate-every", type=float, default=300, help="seconds")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder with shards in train/ and val/"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder of the run; resumed if it exists"
+    )
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after this time")
+    parser.add_argument(
+        "--evaluate-every", type=float, default=300, help="seconds between evaluations"
+    )
     parser.add_argument("--heldout", type=int, default=240, help="held-out crops per evaluation")
-    parser.add_argument("--workers", type=int, default=1, help="0 or 1 process that makes batches")
-    parser.add_argument("--trained-on", default="", help="text for the model card")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="processes that make batches, 0 or 1"
+    )
+    parser.add_argument("--trained-on", default="", help="what the model card says about the data")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train; 0 when the recipe or the time is used up."""
+    """Train until the recipe is finished or the time is up; 0.
+
+    Raises:
+        PerceptionError: an option, the recipe or the data are invalid.
+    """
     import torch
 
     from thfm_ros.training.distributed import join
@@ -34,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from thfm_ros.training.trainer import Trainer
 
     if args.heldout < 1:
-        raise PerceptionError(f"--heldout {args.heldout}: at least one crop says how it goes.")
+        raise PerceptionError(f"--heldout {args.heldout}: give at least 1 crop to evaluate on.")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(1)
     join()
