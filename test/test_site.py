@@ -21,6 +21,11 @@ REPOSITORY_PATH = re.compile(
 FOREIGN = ("out/", "data/", "run/", "install/", "DIR/", "/", "~", "src/", "build/")
 
 
+# A command of this package with its options, to the end of the line or of the code span.
+COMMAND = re.compile(r"(?:thfm(?:-\w+)* |python\S* -m thfm_ros\.|python\S* examples/)[^`#|\n]*")
+OPTION = re.compile(r"(?<=\s)--[a-z][a-z0-9-]*")
+
+
 class Links(HTMLParser):
     """Collects what a page refers to."""
 
@@ -110,4 +115,18 @@ def test_modules_that_documents_name_exist(root: Path) -> None:
             ]
             if parts[1] not in {"msg", "srv"} and not any(path.is_file() for path in found):
                 missing.append(f"{page.relative_to(root)}: {name}")
+    assert not missing, "\n".join(missing)
+
+
+def test_options_that_documents_name_exist(root: Path) -> None:
+    sources = [*(root / "thfm_ros").rglob("*.py"), *(root / "examples").glob("*.py")]
+    known = {"--help", "--ros-args", "--version"}
+    for source in sources:
+        known |= set(re.findall(r'"(--[a-z][a-z0-9-]*)"', source.read_text("utf-8")))
+    missing = []
+    for page in pages(root):
+        text = page.read_text("utf-8").replace("\\\n", " ")
+        for command in COMMAND.findall(text):
+            unknown = set(OPTION.findall(command)) - known
+            missing += [f"{page.relative_to(root)}: {option}" for option in sorted(unknown)]
     assert not missing, "\n".join(missing)

@@ -84,8 +84,8 @@ IN_FOLDERS: Mapping[str, Mapping[str, str]] = {
 PARAMETERS = {
     "decode.joint_hold": "decode.temporal_prior_weight",
     "decode.min_joint_belief": "decode.min_keypoint_confidence",
-    "regions.beside": "run_async",
-    "regions.parts": "tiles",
+    "regions.beside": "regions.run_async",
+    "regions.parts": "regions.tiles",
 }
 """Retired ROS parameters, refused wherever they are written."""
 
@@ -256,7 +256,7 @@ def test_a_planted_word_is_found_in_messages_and_documents() -> None:
     (finding,) = retired_in("uint8 id  # 0 nobody\n", "msg/Planted.msg")
     assert (finding.line, finding.word) == (1, "nobody")
     (finding,) = retired_in("Set\n`regions.beside: false`.\n", "docs/planted.md")
-    assert (finding.line, finding.word, finding.use) == (2, "regions.beside", "run_async")
+    assert (finding.line, finding.word, finding.use) == (2, "regions.beside", "regions.run_async")
 
 
 def test_a_word_of_one_folder_is_refused_there_only() -> None:
