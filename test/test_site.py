@@ -11,6 +11,8 @@ from urllib.parse import unquote
 
 import pytest
 
+from thfm_ros.config import parameters
+
 PACKAGE_PARTS = re.compile(r"\bthfm_ros(?:\.[a-z_][a-z0-9_]*)+\b")
 CODE = re.compile(r"`([^`\n]+)`")
 # A path: at least one folder and a suffix that files of this repository have.
@@ -121,6 +123,7 @@ def test_modules_that_documents_name_exist(root: Path) -> None:
 def test_options_that_documents_name_exist(root: Path) -> None:
     sources = [*(root / "thfm_ros").rglob("*.py"), *(root / "examples").glob("*.py")]
     known = {"--help", "--ros-args", "--version"}
+    known |= {f"--{each.field.replace('_', '-')}" for each in parameters()}  # thfm engine
     for source in sources:
         known |= set(re.findall(r'"(--[a-z][a-z0-9-]*)"', source.read_text("utf-8")))
     missing = []
