@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Let MediaPipe say who is in a folder of images, in COCO's form, as a stand-in for the truth.
+"""Annotate a folder of images with MediaPipe, in COCO format, as pseudo ground truth.
 
     python3 -m venv peer && peer/bin/pip install mediapipe==0.10.21
     peer/bin/python examples/annotate_with_mediapipe.py walkers
     thfm evaluate --images walkers
 
-Nobody has annotated the images by hand: what is measured is agreement with another network, which
-sees one person only. It needs MediaPipe and nothing of thfm_ros.
+The images are not annotated by hand: what is measured is the agreement with another network, which
+detects one person only. This script needs MediaPipe and nothing of thfm_ros.
 """
 
 import argparse
@@ -19,35 +19,35 @@ import mediapipe
 import numpy as np
 
 COCO_OF_BLAZE = (0, 2, 5, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28)
-"""MediaPipe's 33 points, in the order of COCO's 17."""
-VISIBLE = 0.6
+"""Which of MediaPipe's 33 landmarks are the 17 COCO keypoints."""
+MIN_VISIBILITY = 0.6
 
 
-def annotation(image: np.ndarray, said: Any, number: int) -> dict[str, Any] | None:
-    """One person in COCO's form; None where nobody was found.
+def annotation(image: np.ndarray, result: Any, image_id: int) -> dict[str, Any] | None:
+    """The detected person in COCO format; None without a detection.
 
     Args:
         image: [h w 3].
-        said: MediaPipe's answer.
-        number: of the image.
+        result: what MediaPipe returned for it.
+        image_id: of the image.
     """
-    if said.pose_landmarks is None:
+    if result.pose_landmarks is None:
         return None
     height, width = image.shape[:2]
     keypoints: list[float] = []
     for index in COCO_OF_BLAZE:
-        point = said.pose_landmarks.landmark[index]
+        point = result.pose_landmarks.landmark[index]
         x, y = point.x * width, point.y * height
         inside = 0 <= x < width and 0 <= y < height
-        keypoints += [x, y, 2 if inside and point.visibility > VISIBLE else 0]
-    mask = (np.asarray(said.segmentation_mask) > 0.5).astype(np.uint8)
-    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    polygons = [outline.ravel().tolist() for outline in outlines if len(outline) >= 3]
+        keypoints += [x, y, 2 if inside and point.visibility > MIN_VISIBILITY else 0]
+    mask = (np.asarray(result.segmentation_mask) > 0.5).astype(np.uint8)
+    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    polygons = [contour.ravel().tolist() for contour in contours if len(contour) >= 3]
     if not polygons:
         return None
     x, y, w, h = cv2.boundingRect(mask)
     return {
-        "image_id": number,
+        "image_id": image_id,
         "category_id": 1,
         "bbox": [x, y, w, h],
         "keypoints": keypoints,

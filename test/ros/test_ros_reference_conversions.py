@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from perceived import a_body, a_image, a_perception
+from perceived import a_body, a_perception, an_image
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
@@ -78,7 +78,7 @@ def test_sensor_msgs_py_reads_the_point_clouds(with_normals: bool) -> None:
     )
     perception = a_perception(a_body())
     maker = PointCloudMaker(with_normals=with_normals)
-    cloud = maker.cloud(perception, a_image(), Header(frame_id="camera"))
+    cloud = maker.cloud(perception, an_image(), Header(frame_id="camera"))
     points = point_cloud2.read_points(cloud)
     assert perception.depth_m is not None and perception.normals is not None
     np.testing.assert_array_equal(points["z"], perception.depth_m.ravel())

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from perceived import CAMERA, HEIGHT, WIDTH, a_body, a_image, a_perception
+from perceived import CAMERA, HEIGHT, WIDTH, a_body, a_perception, an_image
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
@@ -109,10 +109,10 @@ def test_the_fast_overlay_is_the_plain_one(people: int) -> None:
     seen = a_perception(*bodies)
     assert seen.instances is not None
     seen.instances[10:20, 20:30] = 1  # nobody's if there are fewer people
-    rgb = a_image()
+    rgb = an_image()
     fast, plain = visualizations.overlay(rgb, seen), draw.overlay(rgb, seen)
     assert np.abs(fast.astype(int) - plain).max() <= 2
-    np.testing.assert_array_equal(rgb, a_image())  # the input is not drawn on
+    np.testing.assert_array_equal(rgb, an_image())  # the input is not drawn on
 
 
 def fields_of(msg: PointCloud2) -> dict[str, np.ndarray]:
@@ -125,7 +125,7 @@ def fields_of(msg: PointCloud2) -> dict[str, np.ndarray]:
 
 
 def test_points_are_the_unprojected_depth_with_the_images_colours() -> None:
-    seen, rgb = a_perception(a_body()), a_image()
+    seen, rgb = a_perception(a_body()), an_image()
     assert seen.depth_m is not None
     msg = PointCloudMaker(with_normals=False).cloud(seen, rgb, a_header())
     assert msg is not None and not msg.is_dense
@@ -140,7 +140,7 @@ def test_points_are_the_unprojected_depth_with_the_images_colours() -> None:
 
 def test_points_carry_normals_if_asked_for() -> None:
     seen = a_perception()
-    msg = PointCloudMaker(with_normals=True).cloud(seen, a_image(), a_header())
+    msg = PointCloudMaker(with_normals=True).cloud(seen, an_image(), a_header())
     assert msg is not None and seen.normals is not None
     read = fields_of(msg)
     np.testing.assert_array_equal(read["normal_y"], seen.normals[..., 1])
@@ -149,12 +149,12 @@ def test_points_carry_normals_if_asked_for() -> None:
 def test_points_follow_a_camera_that_changes() -> None:
     maker = PointCloudMaker(with_normals=False)
     first, seen = a_perception(), a_perception(seed=1)
-    assert maker.cloud(first, a_image(), a_header()) is not None
+    assert maker.cloud(first, an_image(), a_header()) is not None
     small = np.s_[: HEIGHT // 2, : WIDTH // 2]
     k = type(CAMERA)(30.0, 30.0, 16.5, 11.5, WIDTH // 2, HEIGHT // 2)
     assert seen.depth_m is not None
     resized = type(seen)(0, "camera", k.width, k.height, k, (), depth_m=seen.depth_m[small].copy())
-    msg = maker.cloud(resized, a_image()[small], a_header())
+    msg = maker.cloud(resized, an_image()[small], a_header())
     assert msg is not None and resized.depth_m is not None
     xyz = np.stack([fields_of(msg)[name] for name in "xyz"], axis=-1)
     np.testing.assert_allclose(xyz, unproject(resized.depth_m, k), rtol=1e-5, atol=1e-6)
@@ -162,4 +162,4 @@ def test_points_follow_a_camera_that_changes() -> None:
 
 def test_without_a_scale_there_are_no_points() -> None:
     seen = a_perception(calibrated=False)
-    assert PointCloudMaker(with_normals=False).cloud(seen, a_image(), a_header()) is None
+    assert PointCloudMaker(with_normals=False).cloud(seen, an_image(), a_header()) is None

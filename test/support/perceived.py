@@ -1,4 +1,4 @@
-"""A perception that needs no pipeline: known people in a small image."""
+"""Perceptions made without a pipeline: known people in a small image."""
 
 import numpy as np
 
@@ -15,7 +15,7 @@ def a_body(
     state: TrackState = TrackState.TRACKED,
     seed: int = 0,
 ) -> Body:
-    """Somebody upright in the optical frame, facing the camera, every joint known and different."""
+    """A body that stands upright and faces the camera; all keypoints are known and different."""
     rng = np.random.default_rng(seed)
     k = len(Joint)
     positions = np.array([_UPRIGHT[joint] for joint in Joint]) + at
@@ -39,27 +39,27 @@ def a_body(
     )
 
 
-def a_flat_body(name: str, box: list[float], pixels: np.ndarray) -> Body:
-    """Somebody whose joints are at these pixels, nothing known in space."""
-    nowhere = np.full((len(Joint), 6), np.nan, np.float32)
+def a_flat_body(body_id: str, box: list[float], pixels: np.ndarray) -> Body:
+    """A body with keypoints at these pixels, [k 2], and unknown 3D positions."""
+    unknown = np.full((len(Joint), 6), np.nan, np.float32)
     rows = np.column_stack([pixels, np.ones(len(Joint))]).astype(np.float32)
     return Body(
-        name, TrackState.TRACKED, 1.0, np.array(box, np.float32), rows,
-        nowhere[:, :3], nowhere, nowhere[0, :3], nowhere[0],
+        body_id, TrackState.TRACKED, 1.0, np.array(box, np.float32), rows,
+        unknown[:, :3], unknown, unknown[0, :3], unknown[0],
     )  # fmt: skip
 
 
 def a_perception(*bodies: Body, calibrated: bool = True, seed: int = 0) -> Perception:
-    """All maps, with people in a rectangle and nothing known around it."""
+    """All dense maps; one rectangle belongs to people, around it nothing is known."""
     rng = np.random.default_rng(seed)
-    here = np.zeros((HEIGHT, WIDTH), bool)
-    here[4:44, 20:50] = True
-    depth = np.where(here, rng.uniform(2, 3, here.shape), np.nan).astype(np.float32)
+    person = np.zeros((HEIGHT, WIDTH), bool)
+    person[4:44, 20:50] = True
+    depth = np.where(person, rng.uniform(2, 3, person.shape), np.nan).astype(np.float32)
     normals = rng.normal(size=(HEIGHT, WIDTH, 3)).astype(np.float32)
     normals /= np.linalg.norm(normals, axis=2, keepdims=True)
-    surface = rng.uniform(0, 1, (HEIGHT, WIDTH, 3)).astype(np.float32)
-    surface[..., 0] = rng.integers(1, 17, here.shape)
-    normals[~here], surface[~here] = np.nan, np.nan
+    dense_pose = rng.uniform(0, 1, (HEIGHT, WIDTH, 3)).astype(np.float32)
+    dense_pose[..., 0] = rng.integers(1, 17, person.shape)
+    normals[~person], dense_pose[~person] = np.nan, np.nan
     return Perception(
         stamp_ns=1_700_000_000_123_456_789,
         frame_id="camera",
@@ -67,24 +67,24 @@ def a_perception(*bodies: Body, calibrated: bool = True, seed: int = 0) -> Perce
         height=HEIGHT,
         intrinsics=CAMERA if calibrated else None,
         bodies=bodies,
-        mask=np.where(here, rng.uniform(0.6, 1, here.shape), 0.1).astype(np.float32),
+        mask=np.where(person, rng.uniform(0.6, 1, person.shape), 0.1).astype(np.float32),
         depth_m=depth if calibrated else None,
         depth_relative=None if calibrated else depth,
         normals=normals,
-        parts=np.where(here, rng.integers(1, 17, here.shape), 0).astype(np.uint8),
-        dense_pose=surface,
-        instances=np.where(here, 0, 65535).astype(np.uint16),
+        parts=np.where(person, rng.integers(1, 17, person.shape), 0).astype(np.uint8),
+        dense_pose=dense_pose,
+        instances=np.where(person, 0, 65535).astype(np.uint16),
     )
 
 
-def a_image(seed: int = 0) -> np.ndarray:
+def an_image(seed: int = 0) -> np.ndarray:
     """RGB of the perception's size."""
     return np.random.default_rng(seed).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
 
 
 def _upright() -> dict[Joint, tuple[float, float, float]]:
-    """x right, y down, z away from the camera; left is the person's, so at larger x."""
-    middle = {
+    """Keypoints in metres: x right, y down, z forward; the person's left is at larger x."""
+    positions = {
         Joint.NOSE: (0.0, -0.62, -0.1),
         Joint.PELVIS: (0.0, 0.0, 0.0),
         Joint.SPINE_LOWER: (0.0, -0.1, 0.0),
@@ -93,7 +93,7 @@ def _upright() -> dict[Joint, tuple[float, float, float]]:
         Joint.NECK: (0.0, -0.5, 0.0),
         Joint.HEAD: (0.0, -0.65, 0.0),
     }
-    side = {
+    left_side = {
         "EYE": (0.03, -0.65, -0.09),
         "EAR": (0.07, -0.65, 0.0),
         "SHOULDER": (0.18, -0.5, 0.0),
@@ -109,10 +109,10 @@ def _upright() -> dict[Joint, tuple[float, float, float]]:
         "FOOT": (0.1, 0.88, -0.1),
         "HAND": (0.2, 0.12, -0.13),
     }
-    for name, (x, y, z) in side.items():
-        middle[Joint[f"LEFT_{name}"]] = (x, y, z)
-        middle[Joint[f"RIGHT_{name}"]] = (-x, y, z)
-    return middle
+    for name, (x, y, z) in left_side.items():
+        positions[Joint[f"LEFT_{name}"]] = (x, y, z)
+        positions[Joint[f"RIGHT_{name}"]] = (-x, y, z)
+    return positions
 
 
 _UPRIGHT = _upright()
