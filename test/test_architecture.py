@@ -16,7 +16,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent.name not 
 
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"contract", "skeleton"}),
-    frozenset({"config", "config_text", "geometry"}),
+    frozenset({"config", "config_option", "config_text", "geometry"}),
     frozenset({"media", "metrics", "model"}),
     frozenset({"engine"}),
     frozenset({"perception"}),

@@ -6,7 +6,6 @@ import yaml
 
 from thfm_ros.config import (
     Config,
-    ConfigError,
     NodeConfig,
     RegionConfig,
     TrackConfig,
@@ -15,6 +14,7 @@ from thfm_ros.config import (
     parameters,
     values_of,
 )
+from thfm_ros.config_option import ConfigError
 from thfm_ros.config_text import as_markdown, as_yaml, settings_from
 
 ROOT = Path(__file__).resolve().parents[1]

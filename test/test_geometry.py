@@ -8,17 +8,17 @@ from hypothesis import strategies as st
 
 from thfm_ros.contract import Intrinsics, PixelMap
 from thfm_ros.geometry import (
-    packed,
+    pack_covariance,
     project,
     rays,
-    resized,
+    resize_intrinsics,
     seen_through,
     solve_root,
     to_network,
     to_source,
-    turn_to_ray,
+    rotation_to_ray,
     unproject,
-    with_field_of_view,
+    intrinsics_from_fov,
 )
 
 cameras = st.builds(
@@ -57,7 +57,7 @@ def test_projecting_a_point_on_a_ray_gives_its_pixel_back(k: Intrinsics, seed: i
 
 
 def test_what_is_behind_the_camera_has_no_pixel() -> None:
-    k = with_field_of_view(640, 480, 60)
+    k = intrinsics_from_fov(640, 480, 60)
     assert np.isnan(project(np.array([[0.1, 0.1, -2.0], [0.0, 0.0, 0.0]]), k)).all()
 
 
@@ -83,13 +83,13 @@ def test_a_resized_image_shows_the_same_points_at_scaled_pixels(
     k: Intrinsics, factor: int, seed: int
 ) -> None:
     points = np.random.default_rng(seed).uniform([-1, -1, 1], [1, 1, 9], (6, 3))
-    large = project(points, resized(k, k.width * factor, k.height * factor))
+    large = project(points, resize_intrinsics(k, k.width * factor, k.height * factor))
     np.testing.assert_allclose(large, project(points, k) * factor, rtol=1e-9, atol=1e-6)
 
 
 @given(cameras)
 def test_unprojected_pixels_project_onto_their_own_centres(k: Intrinsics) -> None:
-    k = resized(k, 40, 30)
+    k = resize_intrinsics(k, 40, 30)
     depth = np.full((k.height, k.width), 2.5, np.float32)
     depth[0, 0] = np.nan
     points = unproject(depth, k)
@@ -100,18 +100,18 @@ def test_unprojected_pixels_project_onto_their_own_centres(k: Intrinsics) -> Non
 
 
 def test_the_field_of_view_spans_the_image() -> None:
-    k = with_field_of_view(640, 480, 90)
+    k = intrinsics_from_fov(640, 480, 90)
     left, right = rays(np.array([[0.0, 240], [640, 240]]), k)
     angle = math.degrees(math.atan2(right[0], 1) - math.atan2(left[0], 1))
     assert angle == pytest.approx(90)
     with pytest.raises(ValueError, match="degrees"):
-        with_field_of_view(640, 480, 180)
+        intrinsics_from_fov(640, 480, 180)
 
 
 @given(st.floats(-2, 2), st.floats(-2, 2))
 def test_the_turn_takes_the_axis_onto_the_ray_and_is_a_rotation(x: float, y: float) -> None:
     ray = np.array([x, y, 1.0])
-    turn = turn_to_ray(ray)
+    turn = rotation_to_ray(ray)
     np.testing.assert_allclose(turn[:, 2], ray / np.linalg.norm(ray), atol=1e-12)
     np.testing.assert_allclose(turn @ turn.T, np.eye(3), atol=1e-12)
     assert np.linalg.det(turn) == pytest.approx(1)
@@ -139,7 +139,7 @@ def test_the_root_of_exact_joints_is_exact_whatever_the_prior_hints(
 
 
 def test_joints_that_lie_on_one_another_leave_the_distance_to_the_prior() -> None:
-    k = with_field_of_view(640, 480, 60)
+    k = intrinsics_from_fov(640, 480, 60)
     keypoints = np.full((35, 2), [400.0, 200.0])
     found = solve_root(keypoints, np.zeros((35, 3)), np.ones(35), k, 3.0, 0.3)
     np.testing.assert_allclose(found.position_m[2], 3.0, atol=1e-6)
@@ -149,7 +149,7 @@ def test_joints_that_lie_on_one_another_leave_the_distance_to_the_prior() -> Non
 
 @given(st.integers(0, 500))
 def test_one_wrong_joint_hardly_moves_the_body(seed: int) -> None:
-    k = with_field_of_view(640, 480, 60)
+    k = intrinsics_from_fov(640, 480, 60)
     relative, root = a_skeleton(seed), np.array([0.3, -0.1, 4.0])
     keypoints = project(relative + root, k)
     keypoints[seed % 35] += 150
@@ -162,7 +162,7 @@ def test_one_wrong_joint_hardly_moves_the_body(seed: int) -> None:
 
 @given(st.integers(0, 500))
 def test_unknown_joints_say_nothing(seed: int) -> None:
-    k = with_field_of_view(640, 480, 60)
+    k = intrinsics_from_fov(640, 480, 60)
     relative, root = a_skeleton(seed), np.array([0.3, -0.1, 4.0])
     keypoints = project(relative + root, k)
     sigma = np.full(35, 1.0)
@@ -177,7 +177,7 @@ def test_unknown_joints_say_nothing(seed: int) -> None:
 
 
 def test_without_any_joint_or_prior_the_root_is_unknown() -> None:
-    k = with_field_of_view(640, 480, 60)
+    k = intrinsics_from_fov(640, 480, 60)
     nothing = np.full((35, 2), np.nan)
     for keypoints, prior in ((nothing, 3.0), (np.zeros((35, 2)), float("nan"))):
         found = solve_root(keypoints, np.zeros((35, 3)), np.ones(35), k, prior, 0.3)
@@ -186,7 +186,7 @@ def test_without_any_joint_or_prior_the_root_is_unknown() -> None:
 
 @pytest.mark.parametrize(("seed", "sigma_px"), [(0, 0.5), (1, 3.0), (2, 8.0)])
 def test_the_claimed_covariance_is_that_of_repeated_noise(seed: int, sigma_px: float) -> None:
-    k = with_field_of_view(640, 480, 60)
+    k = intrinsics_from_fov(640, 480, 60)
     random = np.random.default_rng(seed)
     relative, root = a_skeleton(seed), np.array([0.2, 0.1, 4.0])
     exact = project(relative + root, k)
@@ -208,5 +208,5 @@ def test_the_claimed_covariance_is_that_of_repeated_noise(seed: int, sigma_px: f
 
 def test_packed_covariances_keep_the_upper_triangle_in_row_order() -> None:
     matrix = np.array([[1, 2, 3], [2, 4, 5], [3, 5, 6.0]])
-    assert packed(matrix).tolist() == [1, 2, 3, 4, 5, 6]
-    assert packed(np.stack([matrix, matrix])).shape == (2, 6)
+    assert pack_covariance(matrix).tolist() == [1, 2, 3, 4, 5, 6]
+    assert pack_covariance(np.stack([matrix, matrix])).shape == (2, 6)

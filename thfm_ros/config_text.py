@@ -1,6 +1,6 @@
-"""Parameters as text: from the command line, and into docs/parameters.md and config/thfm.yaml.
+"""Parameters as text: parsing the command line, writing docs/parameters.md and config/thfm.yaml.
 
-Both files are generated; after a change of config.py, in the root of the repository:
+Both files are generated. After a change of config.py, run in the root of the repository:
 
     python3 -m thfm_ros.config_text
 """
@@ -9,27 +9,33 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from thfm_ros.config import Config, ConfigError, Parameter, Value, parameters
+from thfm_ros.config import Config, Parameter, Value, parameters
+from thfm_ros.config_option import ConfigError
 
 _DOCS = Path("docs/parameters.md")
 _YAML = Path("config/thfm.yaml")
 
 
 def settings_from(texts: Sequence[str]) -> dict[str, Value]:
-    """Values by parameter name from texts like "window.length=6" or "tasks=depth,bodies"."""
+    """Values by parameter name from texts like "window.length=6" or "tasks=depth,bodies".
+
+    Raises:
+        ConfigError: a text that cannot be converted to the parameter's type. Names and limits
+            are not checked here but in `config_from`.
+    """
     defaults = {parameter.name: parameter.default for parameter in parameters()}
     settings: dict[str, Value] = {}
     for name, _, text in (each.partition("=") for each in texts):
-        wanted = type(defaults.get(name, ""))
+        expected = type(defaults.get(name, ""))
         try:
-            if wanted is bool:
+            if expected is bool:
                 settings[name] = {"true": True, "false": False}[text.lower()]
-            elif wanted is tuple:
+            elif expected is tuple:
                 settings[name] = tuple(text.split(","))
             else:
-                settings[name] = wanted(text)  # int, float or str
+                settings[name] = expected(text)  # int, float or str
         except (ValueError, KeyError) as error:
-            raise ConfigError(f"{name}={text} is not of type {wanted.__name__}.") from error
+            raise ConfigError(f"{name}={text} is not of type {expected.__name__}.") from error
     return settings
 
 
@@ -40,10 +46,10 @@ def as_markdown() -> str:
         "",
         "<!-- Generated from thfm_ros/config.py by `python3 -m thfm_ros.config_text`. -->",
         "",
-        "ROS parameters of the node; `config/thfm.yaml` holds them all with their defaults. On",
-        "the command line: `thfm perceive ... --set NAME=VALUE`. A value that a parameter cannot",
-        "take is refused with the reason. While the node runs, those of `window`, `regions`,",
-        "`decode` and `track` can be changed (people then get new ids); for the others first",
+        "ROS parameters of the node; `config/thfm.yaml` contains all of them with their defaults.",
+        "On the command line: `thfm perceive ... --set NAME=VALUE`. Invalid values are refused",
+        "with the reason. The groups `window`, `regions`, `decode` and `track` can be changed",
+        "while the node runs (all tracks then get new ids); for the others, first run",
         "`ros2 lifecycle set /thfm deactivate` and `cleanup`.",
     ]
     groups = {
@@ -51,9 +57,9 @@ def as_markdown() -> str:
     }
     for group, kind in groups.items():
         lines += ["", f"## {group}", "", (kind.__doc__ or "").strip(), ""]
-        lines += ["| name | default | accepts | |", "|---|---|---|---|"]
+        lines += ["| name | default | valid values | description |", "|---|---|---|---|"]
         lines += [
-            f"| `{each.name}` | {_shown(each.default)} | {_accepted(each)} | {each.doc} |"
+            f"| `{each.name}` | {_in_markdown(each.default)} | {_valid_values(each)} | {each.doc} |"
             for each in parameters()
             if each.group == group
         ]
@@ -64,7 +70,7 @@ def as_yaml() -> str:
     """All parameters with their defaults as a ROS parameter file, for a node of any name."""
     lines = [
         "# Generated from thfm_ros/config.py by `python3 -m thfm_ros.config_text`.",
-        "# Everything here is the default; keep what you change. See docs/parameters.md.",
+        "# All values are defaults: keep only the ones you change. See docs/parameters.md.",
         "/**:",
         "  ros__parameters:",
     ]
@@ -83,17 +89,17 @@ def _unit(parameter: Parameter) -> str:
     return f" [{parameter.unit}]" if parameter.unit else ""
 
 
-def _shown(value: Value) -> str:
+def _in_markdown(value: Value) -> str:
     if isinstance(value, tuple):
         return ", ".join(f"`{item}`" for item in value)
     return f"`{_in_yaml(value)}`"
 
 
-def _accepted(parameter: Parameter) -> str:
-    """Which values are good, and their unit."""
+def _valid_values(parameter: Parameter) -> str:
+    """The valid values, and their unit."""
     if parameter.choices:
-        several = "any of " if isinstance(parameter.default, tuple) else ""
-        return several + ", ".join(f"`{choice}`" for choice in parameter.choices)
+        any_of = "any of " if isinstance(parameter.default, tuple) else ""
+        return any_of + ", ".join(f"`{choice}`" for choice in parameter.choices)
     if isinstance(parameter.default, bool):
         return "`true`, `false`"
     low, high = parameter.min, parameter.max

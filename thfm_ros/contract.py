@@ -1,9 +1,9 @@
-"""The vocabulary: what a frame is, what a clip is, and what is known about the people in it.
+"""Data types that all parts share: frames, clips, and the results for one frame.
 
-Everything here is frozen and knows neither ROS, nor a network, nor the clock. Arrays are numpy,
-row-major, and shared rather than copied: whoever holds one must not write into it.
+All types are frozen and independent of ROS, of any network and of the clock. Arrays are numpy,
+row-major, and shared rather than copied: never write into an array that you were given.
 Pixels: the centre of the top-left pixel is (0.5, 0.5), x right, y down. Space: the camera's
-optical frame of REP-103 (x right, y down, z forward), metres. Unknown is NaN, never zero.
+optical frame of REP-103 (x right, y down, z forward), metres. Unknown values are NaN, never zero.
 """
 
 from dataclasses import dataclass
@@ -12,9 +12,13 @@ from enum import Enum
 import numpy as np
 from jaxtyping import Float32, UInt8, UInt16
 
+PADDING_GREY = 114
+"""Value of all three channels where a network image reaches beyond the source image, 0..255. The
+networks are trained with the same padding."""
+
 
 class Task(str, Enum):
-    """What can be asked of a checkpoint; the value is the name used in parameters and services."""
+    """What a checkpoint can estimate; the value is the name used in parameters and services."""
 
     DEPTH = "depth"
     NORMALS = "normals"
@@ -39,10 +43,10 @@ class Intrinsics:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One image as it arrived.
+    """One image as received.
 
     ``rgb`` may be a view of a message's bytes with any strides. ``intrinsics`` is None when the
-    camera is not calibrated: then nothing metric may be said about this frame.
+    camera is not calibrated: then no metric quantity is estimated for this frame.
     """
 
     rgb: UInt8[np.ndarray, "h w 3"]
@@ -53,11 +57,11 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """The newest frames of one unbroken stream, oldest first.
+    """The newest frames of one uninterrupted stream, oldest first.
 
-    All have the same size and frame_id, and stamps that increase. ``epoch`` is another number
-    whenever the stream was broken (a gap, a jump in time, a new size): whoever keeps state
-    from clip to clip drops it then.
+    All have the same size and frame_id, and increasing stamps. ``epoch`` changes whenever the
+    stream is interrupted (a gap, a jump in time, a new size): state that is kept from clip to
+    clip must then be dropped.
     """
 
     frames: tuple[Frame, ...]
@@ -65,7 +69,7 @@ class Clip:
 
     @property
     def newest(self) -> Frame:
-        """The frame that a perception of this clip describes."""
+        """The frame that the perception of this clip describes."""
         return self.frames[-1]
 
 
@@ -73,7 +77,7 @@ class Clip:
 class PixelMap:
     """Where a network image lies in the source image: source = scale * network + offset.
 
-    A uniform scale: the network never sees a stretched person.
+    Coordinates are pixels. The scale is uniform: the aspect ratio of a person is preserved.
     """
 
     scale: float
@@ -84,35 +88,35 @@ class PixelMap:
 
 
 class TrackState(str, Enum):
-    """How far a body is to be trusted."""
+    """State of a body's track."""
 
-    TENTATIVE = "tentative"  # seen, but not yet often enough to be reported as a person
-    TRACKED = "tracked"  # seen in this very frame
-    LOST = "lost"  # not seen in this frame; what is said about it is a prediction
+    TENTATIVE = "tentative"  # detected, but in too few frames to be confirmed
+    TRACKED = "tracked"  # confirmed, and detected in this frame
+    LOST = "lost"  # not detected in this frame; the values are a prediction
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """One person in one frame. NaN marks what is unknown, joint by joint."""
+    """One person in one frame. The values of an unknown joint are NaN."""
 
     id: str  # five lower-case letters, never reused within a run
     state: TrackState
-    score: float  # 0..1, belief that this is a person
+    score: float  # 0..1, confidence that this is a person
     box: Float32[np.ndarray, "4"]  # x_min, y_min, x_max, y_max in source pixels
-    keypoints: Float32[np.ndarray, "k 3"]  # x, y in source pixels, score 0..1
+    keypoints: Float32[np.ndarray, "k 3"]  # x, y in source pixels, confidence 0..1
     positions_m: Float32[np.ndarray, "k 3"]  # optical frame, metres; NaN without calibration
     covariances_m2: Float32[np.ndarray, "k 6"]  # xx, xy, xz, yy, yz, zz
-    root_m: Float32[np.ndarray, "3"]  # the pelvis, optical frame
+    root_m: Float32[np.ndarray, "3"]  # pelvis, optical frame
     root_covariance_m2: Float32[np.ndarray, "6"]
 
 
 @dataclass(frozen=True, slots=True)
 class Perception:
-    """All that is said about one frame. A map is None when it was not asked for.
+    """The results for one frame. A map is None when it was not requested.
 
-    Maps have the source image's size. ``depth_m`` is metric and None without calibration;
-    ``depth_relative`` is the same relief with an unknown factor, set only when no metric scale
-    is known. The embedded model sees depth, normals and dense pose on people only: NaN elsewhere.
+    Maps have the source image's size. ``depth_m`` is metric, and None without calibration;
+    ``depth_relative`` is depth up to an unknown factor, set only when no metric scale is known.
+    The embedded model estimates depth, normals and dense pose on people only: NaN elsewhere.
     """
 
     stamp_ns: int
@@ -121,14 +125,14 @@ class Perception:
     height: int
     intrinsics: Intrinsics | None
     bodies: tuple[Body, ...]
-    mask: Float32[np.ndarray, "h w"] | None = None  # probability of "a person", 0..1
+    mask: Float32[np.ndarray, "h w"] | None = None  # probability of "person", 0..1
     depth_m: Float32[np.ndarray, "h w"] | None = None  # along +Z; NaN unknown (REP-118)
-    depth_relative: Float32[np.ndarray, "h w"] | None = None  # 1 = the nearest body's root
+    depth_relative: Float32[np.ndarray, "h w"] | None = None  # 1 = depth of the nearest body's root
     normals: Float32[np.ndarray, "h w 3"] | None = None  # unit, optical frame, towards the camera
     parts: UInt8[np.ndarray, "h w"] | None = None  # skeleton.PART_NAMES; 0 background
     dense_pose: Float32[np.ndarray, "h w 3"] | None = None  # part, u, v; NaN off people
-    instances: UInt16[np.ndarray, "h w"] | None = None  # index into ``bodies``; 65535 none
+    instances: UInt16[np.ndarray, "h w"] | None = None  # index into ``bodies``; 65535 background
 
 
 class PerceptionError(RuntimeError):
-    """Something a user can cure; the text says what came, what would work and what to do."""
+    """An error that the user can fix; the text says what was found, what would work, what to do."""

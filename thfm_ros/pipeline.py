@@ -1,302 +1,291 @@
-"""From the newest frames of a stream to everything that is said about the newest of them.
+"""The embedded pipeline: from the newest frames of a stream to the perception of the newest one.
 
-The network looks twice: at the whole frame now and then (who is there?), and at a steady crop
-round each person in every frame (everything else). `PerceptionPipeline.step` is the table of
-contents.
+The network runs in two ways: detection passes over the whole image now and then, to find people,
+and one pass over a steady crop of each person in every frame, for everything else.
+`PerceptionPipeline.step` shows the data flow.
 """
 
-import threading
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float32
 
 from thfm_ros.config import Config
 from thfm_ros.contract import Clip, Frame, Perception, PerceptionError, Task
 from thfm_ros.engine.base import Engine
-from thfm_ros.geometry import area, covered, iou, longer_side
-from thfm_ros.model.outputs import RawOutputs
+from thfm_ros.geometry import area, intersection_over_min_area, iou, longer_side
 from thfm_ros.perception.array_pool import ArrayPool
 from thfm_ros.perception.background_task import BackgroundTask
-from thfm_ros.perception.crop_region import Region, around, cut, follow
-from thfm_ros.perception.decoding import Candidate, Detection, Expected, decode_person
+from thfm_ros.perception.crop_stream import CropDetection, CropDetector, CropInputs, CropStream
+from thfm_ros.perception.decoding import Detection, ExpectedPerson, Proposal
 from thfm_ros.perception.dense_maps import DENSE_TASKS, Canvas
 from thfm_ros.perception.person_search import PersonDetector
-from thfm_ros.perception.tracking import Tracked, Tracker
+from thfm_ros.perception.stage_timer import StageTimer
+from thfm_ros.perception.tracking import Tracker, TrackOutput
 
 _REJECTED_FOR_NS = 1_000_000_000
-"""A place whose own crop shows nobody is not looked at again for so long."""
-
-
-_CORRECTIONS = 2
-"""Looks at somebody new that may follow the first one, each in a better place."""
-
-
-@dataclass(slots=True)
-class CropStream:
-    """One region, and the engine's memory of it."""
-
-    region: Region
-    state: object | None = None
+"""After a crop rejected a proposal, proposals at the same place are ignored for this time."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrackedPerson:
-    """Somebody who was seen in the frame before; source pixels."""
+    """A person detected in the previous frame; source pixels."""
 
-    look: CropStream
-    extent: Float32[np.ndarray, "4"]  # what of them a crop should show
-    joints: Float32[np.ndarray, "k 2"]
+    stream: CropStream
+    extent: Float32[np.ndarray, "4"]  # what the crop must contain
+    keypoints: Float32[np.ndarray, "k 2"]
 
 
-_Seen = tuple[Detection, CropStream]
-"""Somebody, and the crop that shows them."""
+class RejectedProposal(NamedTuple):
+    """A box whose crop does not show a person."""
+
+    box: Float32[np.ndarray, "4"]
+    until_ns: int  # stamp until which proposals at this place are ignored
+
+
+@dataclass(frozen=True, slots=True)
+class StreamState:
+    """What one step hands on to the next step of the same stream, apart from the tracks."""
+
+    stamp_ns: int = 0
+    people: Mapping[str, TrackedPerson] = field(default_factory=dict)  # by track id
+    neighbours: tuple[Proposal, ...] = ()  # other people in the crops of tracked people
+    rejected_proposals: tuple[RejectedProposal, ...] = ()
 
 
 class PerceptionPipeline:
-    """Perception of one camera. Not thread-safe: one worker calls `step`.
+    """Perception of one camera. Not thread-safe: a single thread calls `step`.
 
-    ``last_timings_ms`` holds what the stages of the last step cost: "cut", "network", "decode",
-    "track", "paint" and "total".
+    ``last_timings_ms`` holds the time of each stage of the last step: "crop", "network",
+    "decode", "track", "paint" and "total".
     """
 
     def __init__(self, engine: Engine, config: Config, *, live: bool = False) -> None:
-        """``live``: a camera does not wait; see `person_search.PersonDetector`. Results then depend
-        on time too, else only on the frames."""
+        """``live``: the frames come from a camera, which does not wait (see `PersonDetector`).
+        Results then depend on timing, otherwise on the frames only."""
         self.engine = engine
         self.config = config
         self.live = live
         self.last_timings_ms: dict[str, float] = {}
         self._tracker = Tracker(config.track)
-        self._searcher = PersonDetector(engine, config, live=live)
-        self._beside = live and config.regions.beside and engine.concurrent
-        self._thread = 0
-        self._sheets = ArrayPool()
+        self._person_detector = PersonDetector(engine, config, live=live)
+        self._crop_detector = CropDetector(engine, config)
+        self._run_async = live and config.regions.run_async and engine.concurrent
+        self._arrays = ArrayPool()
         self._epoch: int | None = None
-        self.reset()
+        self._state = StreamState()
 
     def with_config(self, config: Config) -> "PerceptionPipeline":
-        """The same engine under another configuration; the stream begins anew."""
+        """A pipeline with the same engine and another configuration; it begins a new stream."""
         pipeline = PerceptionPipeline(self.engine, config, live=self.live)
-        pipeline._tracker = self._tracker.anew(config.track)
+        pipeline._tracker = self._tracker.restarted(config.track)
         return pipeline
 
     def reset(self) -> None:
-        """Forget everybody and every stream."""
-        self._sheets.forget()
+        """Drop all tracks and begin a new stream."""
+        self._arrays.clear()
         self._tracker.reset()
-        self._known: dict[str, TrackedPerson] = {}
-        self._seen_ns = 0  # when they were seen
-        self._searcher.reset()
-        self._neighbours: list[Candidate] = []  # in the crops of the last frame
-        self._rejected_proposals: list[tuple[int, Float32[np.ndarray, "4"]]] = []
+        self._person_detector.reset()
+        self._state = StreamState()
 
     def step(self, clip: Clip, tasks: frozenset[Task]) -> Perception:
-        """Perceive the newest frame of ``clip``; only what ``tasks`` ask for is computed.
+        """Perceive the newest frame of ``clip``; only what ``tasks`` request is computed.
 
         Raises:
             PerceptionError: a task that the checkpoint does not have, or intrinsics of another
                 image size.
-            EngineError: the engine failed; the next step begins anew.
+            EngineError: the engine failed; the next step begins a new stream.
         """
-        self._begin(clip, tasks)
-        began = time.perf_counter()
+        self._check(clip.newest, tasks)
+        if clip.epoch != self._epoch:
+            self.reset()
+            self._epoch = clip.epoch
+        timer = StageTimer(("crop", "network", "decode", "track", "paint"))
+        inputs = CropInputs(clip, bool(tasks & DENSE_TASKS), timer)
         try:
-            candidates = self._search(clip.newest)
-            dense = bool(tasks & DENSE_TASKS)
-            seen = self._look_at_the_known(clip, dense)
-            new_detections = self._look_at_candidates(clip, candidates, dense)
-            people = self._remember(clip.newest, seen, new_detections)
-            perception = self._paint(clip.newest, people, tasks)
+            proposals = self._find_proposals(clip.newest, self._state, timer)
+            detections = self._detect_tracked(inputs, self._state)
+            new_detections, rejected = self._confirm(inputs, proposals, self._state)
+            with timer("track"):
+                tracks = self._update_tracks(clip.newest, detections, new_detections)
+                people = _tracked_people(tracks, detections, new_detections)
+            with timer("paint"):
+                maps = self._paint(clip.newest, tracks, tasks)
         except Exception:
             self.reset()
             raise
-        self.last_timings_ms["total"] = (time.perf_counter() - began) * 1e3
-        return perception
+        if len(people) < len(self._state.people):
+            self._person_detector.request_detection()
+        self._state = _next_state(self._state, clip.newest.stamp_ns, tracks, people, rejected)
+        self.last_timings_ms = timer.finished()
+        return _perception(clip.newest, tracks, maps)
 
-    def _begin(self, clip: Clip, tasks: frozenset[Task]) -> None:
-        """Refuse what cannot be done; forget all when the stream was broken."""
-        card, frame = self.engine.card, clip.newest
+    def _check(self, frame: Frame, tasks: frozenset[Task]) -> None:
+        """Raise PerceptionError for tasks or intrinsics that cannot be used."""
+        card = self.engine.card
         if missing := tasks - set(card.tasks):
             names = ", ".join(sorted(task.value for task in missing))
-            able = ", ".join(task.value for task in card.tasks)
-            raise PerceptionError(f"{card.name} cannot estimate {names}; it can: {able}.")
+            available = ", ".join(task.value for task in card.tasks)
+            raise PerceptionError(f"{card.name} cannot estimate {names}; it can: {available}.")
         k, (height, width) = frame.intrinsics, frame.rgb.shape[:2]
         if k is not None and (k.width, k.height) != (width, height):
             raise PerceptionError(
                 f"The calibration is for images of {k.width}x{k.height}, the image has "
                 f"{width}x{height}. Calibrate at this size, or publish a CameraInfo that fits."
             )
-        self._thread = threading.get_ident()
-        self.last_timings_ms = dict.fromkeys(("cut", "network", "decode", "track", "paint"), 0.0)
-        if clip.epoch != self._epoch:
-            self.reset()
-            self._epoch = clip.epoch
 
-    def _search(self, frame: Frame) -> list[Candidate]:
-        """Look at the whole image: who might be there that is not known yet?"""
-        found = self._searcher.search(
+    def _find_proposals(
+        self, frame: Frame, state: StreamState, timer: StageTimer
+    ) -> list[Proposal]:
+        """Proposals of untracked people: those of a detection pass, if one is finished, then
+        the neighbours of tracked people. Those of a pass are in its order."""
+        config = self.config.regions
+        found = self._person_detector.detect(
             frame,
-            self._stage,
-            waits=not self._known,
-            full=len(self._known) >= self.config.regions.max_people,
+            timer,
+            no_tracks=not state.people,
+            at_capacity=len(state.people) >= config.max_people,
         )
         if found is None:
             return []
-        self._rejected_proposals = [
-            each for each in self._rejected_proposals if each[0] > frame.stamp_ns
-        ]
-        known = [body.box for body in self._tracker.present.values()]
-        known += [box for _, box in self._rejected_proposals]
-        new: list[Candidate] = []
-        for candidate in [*found, *self._neighbours]:
-            large = longer_side(candidate.box) >= self.config.regions.min_person_px
-            if large and not _is_any_of(candidate.box, known):
-                new.append(candidate)
-                known.append(candidate.box)
-        return new
+        known = [body.box for body in self._tracker.active.values()]
+        known += [each.box for each in state.rejected_proposals if each.until_ns > frame.stamp_ns]
+        proposals: list[Proposal] = []
+        for proposal in [*found, *state.neighbours]:
+            is_large = longer_side(proposal.box) >= config.min_person_px
+            if is_large and not _is_known(proposal.box, known):
+                proposals.append(proposal)
+                known.append(proposal.box)
+        return proposals
 
-    def _look_at_the_known(self, clip: Clip, dense: bool) -> dict[str, _Seen]:
-        """Look at everybody who was there in the frame before, in the crop that follows them."""
-        there: list[tuple[str, CropStream, Expected]] = []
-        age_s = (clip.newest.stamp_ns - self._seen_ns) * 1e-9
-        for name, body in self._tracker.present.items():
-            box, known = self._tracker.expected(name, clip.newest.stamp_ns), self._known[name]
-            moved = box - body.box
-            look = self._followed(known.look, known.extent + moved)
-            there.append((name, look, Expected(box, known.joints + moved[:2], age_s)))
+    def _detect_tracked(self, inputs: CropInputs, state: StreamState) -> dict[str, CropDetection]:
+        """Detect the people of the previous frame, each in the crop that follows them.
 
-        def sights(whom: Sequence[tuple[str, CropStream, Expected]]) -> list[Detection | None]:
-            return [self._sight(clip, look, who, dense) for _, look, who in whom]
+        Returns:
+            Detections by track id; people without a detection are missing.
+        """
+        stamp_ns = inputs.clip.newest.stamp_ns
+        age_s = (stamp_ns - state.stamp_ns) * 1e-9
+        crops: list[tuple[CropStream, ExpectedPerson]] = []
+        active = self._tracker.active
+        for track_id, body in active.items():
+            box, person = self._tracker.predicted_box(track_id, stamp_ns), state.people[track_id]
+            shift = box - body.box
+            stream = self._crop_detector.following(person.stream, person.extent + shift)
+            crops.append((stream, ExpectedPerson(box, person.keypoints + shift[:2], age_s)))
 
-        half = (len(there) + 1) // 2 if self._beside else len(there)
-        others = BackgroundTask(partial(sights, there[half:]), "crops") if there[half:] else None
-        detections = sights(there[:half]) + (others.result() if others else [])
-        keep = self.config.decode.keep_score
+        def detect(some: Sequence[tuple[CropStream, ExpectedPerson]]) -> list[Detection | None]:
+            return [self._crop_detector.detect(inputs, *crop) for crop in some]
+
+        half = (len(crops) + 1) // 2 if self._run_async else len(crops)
+        task = BackgroundTask(partial(detect, crops[half:]), "crops") if crops[half:] else None
+        detections = detect(crops[:half]) + (task.result() if task else [])
         return {
-            name: (seen, look)
-            for (name, look, _), seen in zip(there, detections, strict=True)
-            if seen and seen.body.score >= keep
+            track_id: CropDetection(detection, stream)
+            for track_id, (stream, _), detection in zip(active, crops, detections, strict=True)
+            if detection and detection.body.score >= self.config.decode.keep_score
         }
 
-    def _look_at_candidates(
-        self, clip: Clip, candidates: Sequence[Candidate], dense: bool
-    ) -> list[_Seen]:
-        """A second look decides whether somebody is there."""
-        room = self.config.regions.max_people - len(self._known)
-        new_detections = []
-        for candidate in candidates[: max(room, 0)]:
-            size = self.engine.card.crop_size
-            look = CropStream(around(candidate.box, size, self.config.regions))
-            detection = self._sight(clip, look, Expected(candidate.box), dense)
-            for _ in range(_CORRECTIONS):  # a first look may only tell where to look
-                if detection is None:
-                    break
-                better = self._followed(look, detection.extent)
-                if better is look:
-                    break
-                look = better
-                detection = self._sight(clip, look, Expected(detection.body.box), dense)
-            if detection and detection.body.score >= self.config.decode.min_score:
-                new_detections.append((detection, look))
+    def _confirm(
+        self, inputs: CropInputs, proposals: Sequence[Proposal], state: StreamState
+    ) -> tuple[list[CropDetection], list[RejectedProposal]]:
+        """Confirm or reject proposals by their crops, as far as max_people permits.
+
+        Returns:
+            The new detections, those with the largest boxes first, and the rejected proposals.
+        """
+        new_detections: list[CropDetection] = []
+        rejected: list[RejectedProposal] = []
+        until_ns = inputs.clip.newest.stamp_ns + _REJECTED_FOR_NS
+        vacancies = max(self.config.regions.max_people - len(state.people), 0)
+        for proposal in proposals[:vacancies]:
+            found = self._crop_detector.detect_proposal(inputs, proposal)
+            if found and found.detection.body.score >= self.config.decode.min_score:
+                new_detections.append(found)
             else:
-                self._rejected_proposals.append(
-                    (clip.newest.stamp_ns + _REJECTED_FOR_NS, candidate.box)
-                )
-        # Who is seen in two crops is the one that shows more of them.
-        return sorted(new_detections, key=lambda each: -area(each[0].body.box))
+                rejected.append(RejectedProposal(proposal.box, until_ns))
+        # Of two detections of one person, the tracker uses the one that shows more of them.
+        new_detections.sort(key=lambda each: -area(each.detection.body.box))
+        return new_detections, rejected
 
-    def _sight(
-        self, clip: Clip, look: CropStream, expected: Expected, dense: bool
-    ) -> Detection | None:
-        """The person of one crop, who should be where ``expected`` says."""
-        if look.state is None and self.config.regions.rewarm:
-            memory = self.engine.card.window
-            for frame in clip.frames[-memory:-1]:
-                self._run(frame, look, dense=False)
-        raw = self._run(clip.newest, look, dense)
-        height, width = clip.newest.rgb.shape[:2]
-        with self._stage("decode"):
-            return decode_person(
-                raw,
-                look.region.map,
-                (width, height),
-                clip.newest.intrinsics,
-                expected,
-                self.config.decode,
-            )
-
-    def _run(self, frame: Frame, look: CropStream, dense: bool) -> RawOutputs:
-        with self._stage("cut"):
-            image = cut(frame, look.region)
-        with self._stage("network"):
-            raw, look.state = self.engine.step(image, look.state, dense=dense)
-        return raw
-
-    def _remember(
-        self, frame: Frame, seen: dict[str, _Seen], new_detections: Sequence[_Seen]
-    ) -> list[Tracked]:
-        """Give everybody a name, and let each crop follow its person."""
-        with self._stage("track"):
-            before = len(self._known)
-            detections = {name: detection for name, (detection, _) in seen.items()}
-            people = self._tracker.update(
-                frame.stamp_ns, detections, [detection for detection, _ in new_detections]
-            )
-            looks = {id(detection): look for detection, look in [*seen.values(), *new_detections]}
-            self._known = {
-                body.id: TrackedPerson(
-                    looks[id(detection)], detection.extent, detection.body.keypoints[:, :2]
-                )
-                for body, detection in people
-                if detection
-            }
-            self._seen_ns = frame.stamp_ns
-            self._neighbours = [
-                other for _, detection in people if detection for other in detection.neighbours
-            ]
-            if len(self._known) < before:  # somebody got lost: look for them at once
-                self._searcher.hurry()
-        return people
-
-    def _followed(self, look: CropStream, box: Float[np.ndarray, "4"]) -> CropStream:
-        """The look that shows ``box``: a crop that moves begins a new stream."""
-        region = follow(look.region, box, self.config.regions)
-        return look if region is look.region else CropStream(region)
-
-    def _paint(self, frame: Frame, people: Sequence[Tracked], tasks: frozenset[Task]) -> Perception:
-        with self._stage("paint"):
-            height, width = frame.rgb.shape[:2]
-            metric = frame.intrinsics is not None
-            threshold = self.config.decode.mask_threshold
-            canvas = Canvas(
-                width, height, tasks, metric=metric, threshold=threshold, sheets=self._sheets
-            )
-            detections = ((index, each.detection) for index, each in enumerate(people))
-            maps = canvas.paint([(index, seen) for index, seen in detections if seen])
-        return Perception(
-            stamp_ns=frame.stamp_ns,
-            frame_id=frame.frame_id,
-            width=width,
-            height=height,
-            intrinsics=frame.intrinsics,
-            bodies=tuple(each.body for each in people),
-            **maps,
+    def _update_tracks(
+        self,
+        frame: Frame,
+        detections: Mapping[str, CropDetection],
+        new_detections: Sequence[CropDetection],
+    ) -> list[TrackOutput]:
+        return self._tracker.update(
+            frame.stamp_ns,
+            {track_id: each.detection for track_id, each in detections.items()},
+            [each.detection for each in new_detections],
         )
 
-    @contextmanager
-    def _stage(self, name: str) -> Iterator[None]:
-        """Take the time that a step spends on it; what goes on beside costs a step nothing."""
-        began = time.perf_counter()
-        yield
-        if threading.get_ident() == self._thread:
-            self.last_timings_ms[name] += (time.perf_counter() - began) * 1e3
+    def _paint(
+        self, frame: Frame, tracks: Sequence[TrackOutput], tasks: frozenset[Task]
+    ) -> dict[str, Any]:
+        """The requested maps, by their names in contract.Perception."""
+        height, width = frame.rgb.shape[:2]
+        canvas = Canvas(
+            width,
+            height,
+            tasks,
+            metric=frame.intrinsics is not None,
+            threshold=self.config.decode.mask_threshold,
+            arrays=self._arrays,
+        )
+        return canvas.paint(
+            [(index, track.detection) for index, track in enumerate(tracks) if track.detection]
+        )
 
 
-def _is_any_of(box: Float32[np.ndarray, "4"], others: Sequence[Float32[np.ndarray, "4"]]) -> bool:
-    """Whether a rough box of the frame pass means somebody who is known more exactly."""
-    return any(iou(box, other) > 0.3 or covered(box, other) > 0.6 for other in others)
+def _is_known(box: Float32[np.ndarray, "4"], known: Sequence[Float32[np.ndarray, "4"]]) -> bool:
+    """Whether the rough box of a proposal is probably the person of one of the known boxes."""
+    return any(
+        iou(box, each) > 0.3 or intersection_over_min_area(box, each) > 0.6 for each in known
+    )
+
+
+def _tracked_people(
+    tracks: Sequence[TrackOutput],
+    detections: Mapping[str, CropDetection],
+    new_detections: Sequence[CropDetection],
+) -> dict[str, TrackedPerson]:
+    """The people detected in this frame with their crop streams, by track id."""
+    people: dict[str, TrackedPerson] = {}
+    for body, detection, new_index in tracks:
+        if detection is None:
+            continue
+        found = detections[body.id] if new_index is None else new_detections[new_index]
+        keypoints = detection.body.keypoints[:, :2]
+        people[body.id] = TrackedPerson(found.stream, detection.extent, keypoints)
+    return people
+
+
+def _next_state(
+    state: StreamState,
+    stamp_ns: int,
+    tracks: Sequence[TrackOutput],
+    people: Mapping[str, TrackedPerson],
+    rejected: Sequence[RejectedProposal],
+) -> StreamState:
+    still_rejected = [each for each in state.rejected_proposals if each.until_ns > stamp_ns]
+    neighbours = [
+        each for track in tracks if track.detection for each in track.detection.neighbours
+    ]
+    return StreamState(stamp_ns, people, tuple(neighbours), (*still_rejected, *rejected))
+
+
+def _perception(frame: Frame, tracks: Sequence[TrackOutput], maps: Mapping[str, Any]) -> Perception:
+    height, width = frame.rgb.shape[:2]
+    return Perception(
+        stamp_ns=frame.stamp_ns,
+        frame_id=frame.frame_id,
+        width=width,
+        height=height,
+        intrinsics=frame.intrinsics,
+        bodies=tuple(track.body for track in tracks),
+        **maps,
+    )

@@ -1,7 +1,7 @@
-"""The skeleton: which joints there are, how they hang together, and how others name them.
+"""The skeleton: joints, bones, flip pairs, body parts, and their order in other conventions.
 
-One list serves every consumer: the 17 COCO keypoints come first, then the six foot points of
-COCO-WholeBody, then what a 24-joint SMPL-like body needs beyond them. COCO, SMPL-24 and REP-155
+There is one list of joints: the 17 COCO keypoints come first, then the six foot keypoints of
+COCO-WholeBody, then the remaining joints of a 24-joint SMPL-like body. COCO, SMPL-24 and REP-155
 are index tables into this list, never regressors. "Left" is always the person's left.
 """
 
@@ -9,7 +9,7 @@ from enum import IntEnum
 
 
 class Joint(IntEnum):
-    """Index of a joint in every array whose joint axis is called ``k`` in this package."""
+    """Index of a joint along every array axis that is called ``k`` in this package."""
 
     NOSE = 0
     LEFT_EYE = 1
@@ -49,7 +49,7 @@ class Joint(IntEnum):
 
 
 JOINT_NAMES: tuple[str, ...] = tuple(joint.name.lower() for joint in Joint)
-"""Names in index order, as they travel in messages and files."""
+"""Names in index order, as used in messages and files."""
 
 BONES: tuple[tuple[Joint, Joint], ...] = (
     (Joint.PELVIS, Joint.SPINE_LOWER),
@@ -87,10 +87,10 @@ BONES: tuple[tuple[Joint, Joint], ...] = (
     (Joint.LEFT_FOOT, Joint.LEFT_SMALL_TOE),
     (Joint.RIGHT_FOOT, Joint.RIGHT_SMALL_TOE),
 )
-"""Pairs (nearer to the pelvis, farther from it); together they span all joints as a tree."""
+"""Pairs (parent, child); a tree with the pelvis as its root that contains all joints."""
 
 
-def _mirrored(name: str) -> str:
+def _flipped_name(name: str) -> str:
     if name.startswith("LEFT_"):
         return "RIGHT_" + name.removeprefix("LEFT_")
     if name.startswith("RIGHT_"):
@@ -98,8 +98,8 @@ def _mirrored(name: str) -> str:
     return name
 
 
-FLIP_PAIRS: tuple[Joint, ...] = tuple(Joint[_mirrored(joint.name)] for joint in Joint)
-"""``FLIP_PAIRS[j]`` is the joint that ``j`` becomes in a mirrored image (itself on the midline)."""
+FLIP_PAIRS: tuple[Joint, ...] = tuple(Joint[_flipped_name(joint.name)] for joint in Joint)
+"""``FLIP_PAIRS[j]`` is the joint that ``j`` becomes in a flipped image (itself on the midline)."""
 
 COCO_17: tuple[Joint, ...] = tuple(Joint(index) for index in range(17))
 """The COCO keypoints, in COCO's order."""
@@ -112,7 +112,7 @@ COCO_FEET_6: tuple[Joint, ...] = (
     Joint.RIGHT_SMALL_TOE,
     Joint.RIGHT_HEEL,
 )
-"""The foot points, in COCO-WholeBody's order."""
+"""The foot keypoints, in COCO-WholeBody's order."""
 
 SMPL_24: tuple[Joint, ...] = (
     Joint.PELVIS,
@@ -163,7 +163,7 @@ REP155_18: tuple[Joint, ...] = (
     Joint.LEFT_EAR,
     Joint.RIGHT_EAR,
 )
-"""hri_msgs/Skeleton2D, by that message's own constants (left eye is 14 there, unlike OpenPose)."""
+"""hri_msgs/Skeleton2D, in the order of its constants (left eye is 14, unlike in OpenPose)."""
 
 PART_NAMES: tuple[str, ...] = (
     "background",
@@ -187,6 +187,6 @@ PART_NAMES: tuple[str, ...] = (
 """Body parts by label; label 0 is background."""
 
 PART_FLIP_PAIRS: tuple[int, ...] = tuple(
-    PART_NAMES.index(_mirrored(name.upper()).lower()) for name in PART_NAMES
+    PART_NAMES.index(_flipped_name(name.upper()).lower()) for name in PART_NAMES
 )
-"""``PART_FLIP_PAIRS[p]`` is the label that part ``p`` takes in a mirrored image."""
+"""``PART_FLIP_PAIRS[p]`` is the label that part ``p`` takes in a flipped image."""

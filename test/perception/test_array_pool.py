@@ -59,7 +59,7 @@ def test_painting_on_used_sheets_equals_painting_on_new_ones() -> None:
     for person in (Person(-0.4, 0, 3), Person(0.5, 0.1, 4), Person(0.5, 0, 2)):
         painted = []
         for store in (sheets, ArrayPool()):
-            canvas = Canvas(*SIZE, tasks, metric=True, threshold=0.5, sheets=store)
+            canvas = Canvas(*SIZE, tasks, metric=True, threshold=0.5, arrays=store)
             painted.append(canvas.paint([(0, sight(person))]))
         for name, values in painted[0].items():
             np.testing.assert_array_equal(values, painted[1][name])

@@ -18,7 +18,7 @@ from thfm_ros.perception.crop_region import (
     around,
     cut,
     follow,
-    parts_of_frame,
+    frame_tiles,
     source_rectangle,
     whole_frame,
 )
@@ -51,7 +51,7 @@ def test_the_whole_frame_holds_every_pixel_and_wastes_at_most_one_side(
 
 @given(sizes)
 def test_parts_cover_a_large_image_and_share_their_edges(size: tuple[int, int]) -> None:
-    parts = [corners(part) for part in parts_of_frame(*size, FRAME)]
+    parts = [corners(part) for part in frame_tiles(*size, FRAME)]
     if max(size[0] / 192, size[1] / 144) < 1.5:
         assert parts == []
         return

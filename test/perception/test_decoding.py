@@ -12,13 +12,13 @@ from thfm_ros.config import RegionConfig
 from thfm_ros.contract import PixelMap
 from thfm_ros.perception.crop_region import whole_frame
 from thfm_ros.perception.decoding import (
-    Expected,
+    ExpectedPerson,
     certainty,
     decode_person,
-    find_candidates,
+    find_proposals,
     sigmoid,
 )
-from thfm_ros.perception.keypoints import find_joints, view_of
+from thfm_ros.perception.keypoints import decode_heatmaps, view_of
 from thfm_ros.skeleton import Joint
 
 people_in_view = st.builds(
@@ -33,7 +33,7 @@ def test_a_peak_between_cells_is_found_between_cells() -> None:
     y, x = np.mgrid[:32, :32] + 0.5
     for place in ((10.5, 7.5), (11.0, 20.3), (16.25, 3.9)):
         far = (x - place[0]) ** 2 + (y - place[1]) ** 2
-        found = find_joints((-far / (2 * 0.7**2)).astype(np.float32)[None])
+        found = decode_heatmaps((-far / (2 * 0.7**2)).astype(np.float32)[None])
         np.testing.assert_allclose(found.places[0], place, atol=0.02)
         assert found.mass[0] > 0.98
         assert found.sigma[0] == pytest.approx(0.7, rel=0.05)
@@ -42,7 +42,7 @@ def test_a_peak_between_cells_is_found_between_cells() -> None:
 def test_of_two_peaks_the_higher_one_is_the_joint_and_the_other_one_is_doubt() -> None:
     heat = np.full((1, 32, 32), -20, np.float32)
     heat[0, 5, 6], heat[0, 25, 26] = 1.0, 0.5
-    found = find_joints(heat)
+    found = decode_heatmaps(heat)
     # the mean over the whole map would be near (15, 14), where nothing is
     np.testing.assert_allclose(found.places[0], [6.5, 5.5], atol=1e-3)
     assert found.mass[0] == pytest.approx(1 / (1 + math.exp(-0.5)), abs=0.01)
@@ -51,7 +51,7 @@ def test_of_two_peaks_the_higher_one_is_the_joint_and_the_other_one_is_doubt() -
 
 def test_the_windowed_mean_equals_its_plain_twin() -> None:
     heat = np.random.default_rng(3).normal(0, 3, (35, 32, 32)).astype(np.float32)
-    found = find_joints(heat)
+    found = decode_heatmaps(heat)
     for joint in range(35):
         belief = np.exp(heat[joint].astype(float))
         belief /= belief.sum()
@@ -111,7 +111,7 @@ def test_joints_outside_the_crop_are_unknown() -> None:
     body_map = crop_of(person)
     raw = perfect(body_map, K, [person])
     raw = raw._replace(body=perfect(middle_only, K, [person]).body)
-    found = decode_person(raw, body_map, SIZE, K, Expected(box_of(person, K)), CONFIG)
+    found = decode_person(raw, body_map, SIZE, K, ExpectedPerson(box_of(person, K)), CONFIG)
     assert found is not None
     outside = raw.body.visibility[:, 0] < 0
     assert 0 < outside.sum() < 35
@@ -128,7 +128,7 @@ def test_hidden_joints_keep_their_place_and_lose_their_score() -> None:
     visibility = raw.body.visibility.copy()
     visibility[9, 1] = -8
     hidden = raw._replace(body=raw.body._replace(visibility=visibility))
-    found = decode_person(hidden, crop_of(person), SIZE, K, Expected(box_of(person, K)), CONFIG)
+    found = decode_person(hidden, crop_of(person), SIZE, K, ExpectedPerson(box_of(person, K)), CONFIG)
     assert found is not None and np.isfinite(found.body.keypoints[9]).all()
     assert found.body.keypoints[9, 2] < 0.01 < found.body.keypoints[8, 2]
 
@@ -140,7 +140,7 @@ def test_a_vague_joint_is_less_certain_and_says_so_across_the_view() -> None:
     heat[9] *= 0.05  # 4.5 times as wide
     vague = raw._replace(body=raw.body._replace(heatmaps=heat))
     sharp = sight(person).body
-    found = decode_person(vague, crop_of(person), SIZE, K, Expected(box_of(person, K)), CONFIG)
+    found = decode_person(vague, crop_of(person), SIZE, K, ExpectedPerson(box_of(person, K)), CONFIG)
     assert found is not None
     assert found.body.covariances_m2[9, 0] > 5 * sharp.covariances_m2[9, 0]
     assert found.body.keypoints[9, 2] < sharp.keypoints[9, 2]
@@ -156,7 +156,7 @@ def test_a_crop_without_anybody_is_no_sighting() -> None:
             crop_of(person),
             SIZE,
             K,
-            Expected(box_of(person, K)),
+            ExpectedPerson(box_of(person, K)),
             CONFIG,
         )
         is None
@@ -165,9 +165,9 @@ def test_a_crop_without_anybody_is_no_sighting() -> None:
 
 def test_the_frame_pass_finds_everybody_with_their_boxes() -> None:
     people = [Person(-1.5, 0, 5), Person(-0.9, 0.1, 5), Person(0.8, 0, 4), Person(3.0, 0, 9)]
-    region = whole_frame(*SIZE, (192, 144)).map
+    region = whole_frame(*SIZE, (192, 144))
     raw = perfect(region, K, people)
-    found = find_candidates(raw, region, SIZE, CONFIG, RegionConfig())
+    found = find_proposals(raw, region, SIZE, CONFIG, RegionConfig())
     boxes = sorted([each.box.tolist() for each in found])
     truth = sorted([np.clip(box_of(each, K), 0, [*SIZE, *SIZE]).tolist() for each in people])
     np.testing.assert_allclose(boxes, truth, atol=2.2 * region.scale)
@@ -177,20 +177,20 @@ def test_the_frame_pass_finds_everybody_with_their_boxes() -> None:
 @pytest.mark.parametrize(("logit", "found"), [(-1.0, True), (-3.0, False)])
 def test_who_is_only_suspected_in_the_whole_image_is_a_candidate(logit: float, found: bool) -> None:
     """Before a busy background the first look is unsure of people whom a crop shows clearly."""
-    region = whole_frame(*SIZE, (192, 144)).map
+    region = whole_frame(*SIZE, (192, 144))
     raw = perfect(region, K, [Person(0, 0, 5)])
     assert raw.dense is not None
     unsure = np.where(raw.dense.mask > 0, logit, raw.dense.mask).astype(np.float32)
     raw = raw._replace(dense=raw.dense._replace(mask=unsure))
-    assert bool(find_candidates(raw, region, SIZE, CONFIG, RegionConfig())) == found
+    assert bool(find_proposals(raw, region, SIZE, CONFIG, RegionConfig())) == found
 
 
 def test_people_who_are_too_small_are_no_candidates() -> None:
-    region = whole_frame(*SIZE, (192, 144)).map
+    region = whole_frame(*SIZE, (192, 144))
     raw = perfect(region, K, [Person(0, 0, 12)])  # 80 pixels tall
     for min_px, count in ((60.0, 1), (120.0, 0)):
         regions = RegionConfig(min_person_px=min_px)
-        assert len(find_candidates(raw, region, SIZE, CONFIG, regions)) == count
+        assert len(find_proposals(raw, region, SIZE, CONFIG, regions)) == count
 
 
 @pytest.mark.parametrize("direction", [(0.0, 0.0), (0.6, 0.0), (-0.5, 0.3)])

@@ -17,7 +17,7 @@ from thfm_ros.perception.dense_maps import BACKGROUND_ID, Canvas
 def paint(
     *detections: Detection, tasks: frozenset[Task] = frozenset(Task), metric: bool = True
 ) -> dict[str, np.ndarray]:
-    canvas = Canvas(*SIZE, tasks, metric=metric, threshold=0.5, sheets=ArrayPool())
+    canvas = Canvas(*SIZE, tasks, metric=metric, threshold=0.5, arrays=ArrayPool())
     return canvas.paint(list(enumerate(detections)))
 
 

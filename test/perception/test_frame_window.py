@@ -46,7 +46,7 @@ def test_a_second_frame_with_the_same_stamp_is_dropped_and_harms_nothing() -> No
     window = FrameWindow(WindowConfig())
     before = window.push(a_frame(5.0))
     assert window.push(a_frame(5.0)) is None
-    assert "5000000000 ns" in window.dropped_why
+    assert "5000000000 ns" in window.dropped_reason
     after = window.push(a_frame(5.1))
     assert before and after and after.epoch == before.epoch and len(after.frames) == 2
 

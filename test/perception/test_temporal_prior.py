@@ -12,7 +12,7 @@ from thfm_ros.config import config_from
 from thfm_ros.contract import Task
 from thfm_ros.model.outputs import RawOutputs
 from thfm_ros.perception.frame_window import FrameWindow
-from thfm_ros.perception.keypoints import find_joints, remembered
+from thfm_ros.perception.keypoints import decode_heatmaps, remembered
 from thfm_ros.pipeline import PerceptionPipeline
 from thfm_ros.skeleton import Joint
 
@@ -52,7 +52,7 @@ def test_a_joint_stays_unless_the_other_place_is_much_likelier(
     favour: float, age_s: float, stays: bool
 ) -> None:
     prior = remembered(np.array([[6.5, 5.5]]), age_s, HOLD, (32, 32))
-    found = find_joints(two_places(favour), prior)
+    found = decode_heatmaps(two_places(favour), prior)
     np.testing.assert_allclose(found.places[0], [6.5, 5.5] if stays else [26.5, 25.5], atol=1e-3)
     # What it says of its certainty is the image's word alone.
     share = 1 / (1 + favour) if stays else favour / (1 + favour)
@@ -65,7 +65,7 @@ def test_a_joint_that_moves_is_not_drawn_back(x: float, y: float, dx: float, dy:
     far = (columns - x) ** 2 + (rows - y) ** 2
     heat = (-far / (2 * 0.7**2)).astype(np.float32)[None]
     prior = remembered(np.array([[x + dx, y + dy]]), 0.033, HOLD, (32, 32))
-    np.testing.assert_allclose(find_joints(heat, prior).places[0], [x, y], atol=0.03)
+    np.testing.assert_allclose(decode_heatmaps(heat, prior).places[0], [x, y], atol=0.03)
 
 
 class Undecided(FakeEngine):

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from thfm_ros.config import DecodeConfig, RegionConfig, TrackConfig
 from thfm_ros.contract import TrackState
-from thfm_ros.geometry import covered, iou
-from thfm_ros.perception.crop_region import around
-from thfm_ros.perception.decoding import Detection, Expected, decode_person
+from thfm_ros.geometry import intersection_over_min_area, iou
+from thfm_ros.perception.crop_region import region_around
+from thfm_ros.perception.decoding import Detection, ExpectedPerson, decode_person
 from thfm_ros.perception.tracking import Tracked, Tracker, same_person
 
 K = camera()
@@ -20,10 +20,10 @@ STEP_NS = 33_000_000
 
 def a_sighting(x: float = 0.0, z: float = 3.0) -> Detection:
     person = Person(x, 0, z)
-    region = around(box_of(person, K).astype(np.float32), (128, 128), RegionConfig())
-    raw = perfect(region.map, K, [person])
+    region = region_around(box_of(person, K).astype(np.float32), (128, 128), RegionConfig())
+    raw = perfect(region, K, [person])
     found = decode_person(
-        raw, region.map, (K.width, K.height), K, Expected(box_of(person, K)), DecodeConfig()
+        raw, region, (K.width, K.height), K, ExpectedPerson(box_of(person, K)), DecodeConfig()
     )
     assert found is not None
     return found
@@ -232,14 +232,14 @@ boxes = st.tuples(st.floats(0, 50), st.floats(0, 50), st.floats(0, 50), st.float
 def test_overlap_is_symmetric_within_its_range_and_full_for_the_same(
     a: np.ndarray, b: np.ndarray
 ) -> None:
-    assert 0 <= iou(a, b) <= covered(a, b) <= 1 + 1e-9
-    assert iou(a, b) == pytest.approx(iou(b, a)) and covered(a, b) == pytest.approx(covered(b, a))
+    assert 0 <= iou(a, b) <= intersection_over_min_area(a, b) <= 1 + 1e-9
+    assert iou(a, b) == pytest.approx(iou(b, a)) and intersection_over_min_area(a, b) == pytest.approx(intersection_over_min_area(b, a))
     if (a[2] - a[0]) * (a[3] - a[1]) > 1e-6:
-        assert iou(a, a) == pytest.approx(1) and covered(a, a) == pytest.approx(1)
+        assert iou(a, a) == pytest.approx(1) and intersection_over_min_area(a, a) == pytest.approx(1)
 
 
 def test_overlap_of_known_boxes() -> None:
     a, b = np.array([0, 0, 4, 4.0]), np.array([2, 0, 6, 4.0])
     assert iou(a, b) == pytest.approx(8 / 24)
-    assert covered(a, b) == pytest.approx(0.5)
-    assert iou(a, b + 10) == 0 and iou(a, np.zeros(4)) == 0 == covered(a, np.zeros(4))
+    assert intersection_over_min_area(a, b) == pytest.approx(0.5)
+    assert iou(a, b + 10) == 0 and iou(a, np.zeros(4)) == 0 == intersection_over_min_area(a, np.zeros(4))

@@ -5,8 +5,8 @@ from fake_engine import Person, box_of, camera, perfect
 
 from thfm_ros.config import DecodeConfig, RegionConfig
 from thfm_ros.contract import Intrinsics, PixelMap
-from thfm_ros.perception.crop_region import around
-from thfm_ros.perception.decoding import Detection, Expected, decode_person
+from thfm_ros.perception.crop_region import region_around
+from thfm_ros.perception.decoding import Detection, ExpectedPerson, decode_person
 
 K = camera()
 SIZE = (K.width, K.height)
@@ -14,7 +14,7 @@ CONFIG = DecodeConfig()
 
 
 def crop_of(person: Person, k: Intrinsics = K) -> PixelMap:
-    return around(box_of(person, k).astype(np.float32), (128, 128), RegionConfig()).map
+    return region_around(box_of(person, k).astype(np.float32), (128, 128), RegionConfig())
 
 
 def sight(
@@ -23,7 +23,7 @@ def sight(
     pixel_map = crop_of(person)
     raw = perfect(pixel_map, K, [person, *others], dense)
     detection = decode_person(
-        raw, pixel_map, SIZE, K if calibrated else None, Expected(box_of(person, K)), CONFIG
+        raw, pixel_map, SIZE, K if calibrated else None, ExpectedPerson(box_of(person, K)), CONFIG
     )
     assert detection is not None
     return detection

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from painted_store import DISTANCE, FOCAL, SIZE, write_data
 
 from thfm_ros.contract import Intrinsics, PixelMap
-from thfm_ros.perception.keypoints import view_of
+from thfm_ros.geometry import crop_view
 from thfm_ros.skeleton import FLIP_PAIRS, Joint
 from thfm_ros.synth.dataset import read_shard, write_shard
 from thfm_ros.training.augmentation.backgrounds import Backgrounds
@@ -106,19 +106,19 @@ def test_labels_are_in_the_axes_in_which_the_pipeline_reads_the_network(
     write_shard(tmp_path / "off_axis.npz", changed, {}, store="plain")
     off_axis = Store(tmp_path)
     sample = plain_sample(off_axis, off_axis.frames, SIZE)
-    view = view_of(PixelMap(1.0, 0.0, 0.0, SIZE, SIZE), k)
+    view = crop_view(PixelMap(1.0, 0.0, 0.0, SIZE, SIZE), k)
     root = space[HIPS].mean(0)
-    np.testing.assert_allclose(sample.positions[0] @ view.turn.T, space - root, atol=1e-4)
+    np.testing.assert_allclose(sample.positions[0] @ view.rotation.T, space - root, atol=1e-4)
     along = np.exp(sample.log_width[0]) * view.focal_px / SIZE
-    assert along == pytest.approx(view.turn[:, 2] @ root, abs=1e-3)
+    assert along == pytest.approx(view.rotation[:, 2] @ root, abs=1e-3)
     person = np.array([1.0, 0, 0]) * 0.6 + np.array([0, 0, -0.8])
     facing = sample.normals[0][sample.instances[0] == 1].mean(0)
-    np.testing.assert_allclose(facing @ view.turn.T, person, atol=0.01)
+    np.testing.assert_allclose(facing @ view.rotation.T, person, atol=0.01)
     # A pixel's depth, from its relief as maps.py computes it.
     row, column = np.argwhere(sample.instances[0] == 1)[40]
     x, y = (2 * column + 1 - k.cx) / k.fx, (2 * row + 1 - k.cy) / k.fy
-    depth = (sample.relief[0][row, column] + view.turn[:, 2] @ root) / (
-        view.turn[:, 2] @ np.array([x, y, 1])
+    depth = (sample.relief[0][row, column] + view.rotation[:, 2] @ root) / (
+        view.rotation[:, 2] @ np.array([x, y, 1])
     )
     assert depth == pytest.approx(DISTANCE + 0.1, abs=0.02)
 

@@ -1,8 +1,8 @@
-"""Blank arrays for maps, in memory that is used again once nobody looks at it any more.
+"""Reusable arrays for maps: an array is handed out again once nothing refers to it any more.
 
-A frame of 640x480 needs 12 MB of maps. Fresh memory for them costs more than all of the painting
-(4 of 7 ms: the system zeroes every page), and blanking it anew costs again, although a person
-covers a tenth of it. So a sheet remembers where it was painted, and only that is blanked.
+A frame of 640x480 needs 12 MB of maps. Fresh memory for them costs more than all painting (4 of
+7 ms: the system zeroes every page), and so does clearing whole maps, of which a person covers a
+tenth. So each array records where it was written, and only that is cleared.
 """
 
 import sys
@@ -12,52 +12,52 @@ from collections.abc import Hashable
 import numpy as np
 import numpy.typing as npt
 
-_KEPT = 4  # per kind: one is painted, one is on its way to messages, and some reserve
-_OWN_REFERENCES = 2  # the sheet's, and the argument of getrefcount
+_KEPT = 4  # per purpose and shape: one is painted, one is being published, two in reserve
+_OWN_REFERENCES = 2  # the attribute of PooledArray, and the argument of getrefcount
 
 
-class Sheet:
-    """One array, blank where nothing was painted since it was taken from `ArrayPool`."""
+class PooledArray:
+    """One array, filled with ``fill_value`` except where it was written since it was taken."""
 
-    def __init__(self, shape: tuple[int, ...], blank: np.generic) -> None:
-        self.values: npt.NDArray[np.generic] = np.full(shape, blank)
-        self._blank = blank
-        self._painted: list[tuple[slice, slice]] = []
+    def __init__(self, shape: tuple[int, ...], fill_value: np.generic) -> None:
+        self.values: npt.NDArray[np.generic] = np.full(shape, fill_value)
+        self._fill_value = fill_value
+        self._written: list[tuple[slice, slice]] = []
 
-    def part(self, rows: slice, columns: slice) -> npt.NDArray[np.generic]:
-        """A view to paint on."""
-        self._painted.append((rows, columns))
+    def writable(self, rows: slice, columns: slice) -> npt.NDArray[np.generic]:
+        """A view to write into."""
+        self._written.append((rows, columns))
         return self.values[rows, columns]
 
     def is_free(self) -> bool:
-        """Whether nobody holds the array, or a view of it, any more."""
+        """Whether nothing else refers to the array or to a view of it."""
         return sys.getrefcount(self.values) <= _OWN_REFERENCES
 
     def clear(self) -> None:
-        """Make it blank again."""
-        for rows, columns in self._painted:
-            self.values[rows, columns] = self._blank
-        self._painted.clear()
+        """Fill all written parts with the fill value."""
+        for rows, columns in self._written:
+            self.values[rows, columns] = self._fill_value
+        self._written.clear()
 
 
 class ArrayPool:
-    """A store of sheets. Not thread-safe, but their readers may be in any thread."""
+    """A pool of arrays. Not thread-safe, but the arrays may be read in any thread."""
 
     def __init__(self) -> None:
-        self._sheets: defaultdict[Hashable, list[Sheet]] = defaultdict(list)
+        self._arrays: defaultdict[Hashable, list[PooledArray]] = defaultdict(list)
 
-    def take(self, purpose: str, shape: tuple[int, ...], blank: np.generic) -> Sheet:
-        """A blank sheet; its array stays the taker's for as long as anybody refers to it."""
-        kept = self._sheets[(purpose, shape)]
-        for sheet in kept:
-            if sheet.is_free():
-                sheet.clear()
-                return sheet
-        sheet = Sheet(shape, blank)
-        kept.append(sheet)
-        del kept[:-_KEPT]  # the oldest are somebody else's for good
-        return sheet
+    def take(self, purpose: str, shape: tuple[int, ...], fill_value: np.generic) -> PooledArray:
+        """A cleared array; it is not handed out again while anything refers to its values."""
+        kept = self._arrays[(purpose, shape)]
+        for pooled in kept:
+            if pooled.is_free():
+                pooled.clear()
+                return pooled
+        pooled = PooledArray(shape, fill_value)
+        kept.append(pooled)
+        del kept[:-_KEPT]  # the oldest belong to their readers from now on
+        return pooled
 
-    def forget(self) -> None:
-        """Give the memory back, as when the image's size changed."""
-        self._sheets.clear()
+    def clear(self) -> None:
+        """Drop all arrays, for example when the size of the images changed."""
+        self._arrays.clear()

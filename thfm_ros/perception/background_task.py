@@ -1,4 +1,4 @@
-"""Work in a thread of its own, for which somebody may wait later."""
+"""Work in a thread of its own, with a result to wait for."""
 
 import atexit
 import threading
@@ -9,44 +9,44 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-_PATIENCE_S = 2.0
+_EXIT_TIMEOUT_S = 2.0
 _threads: "weakref.WeakSet[threading.Thread]" = weakref.WeakSet()
 
 
 @atexit.register
 def _wait_for_all() -> None:
-    """A runtime's own threads abort the process when it ends under them."""
-    deadline = time.monotonic() + _PATIENCE_S
+    """At exit: threads inside a runtime abort the process if the interpreter ends first."""
+    deadline = time.monotonic() + _EXIT_TIMEOUT_S
     for thread in list(_threads):
         thread.join(max(0.0, deadline - time.monotonic()))
 
 
 class BackgroundTask(Generic[T]):
-    """Begins at once; `result` waits for it."""
+    """Runs ``work`` in a thread named ``name``, from construction on."""
 
     def __init__(self, work: Callable[[], T], name: str) -> None:
         self._work = work
-        self._done: list[T] = []
+        self._results: list[T] = []  # at most one
         self._error: Exception | None = None
-        # A daemon: an engine that hangs must not keep the process from ending.
+        # A daemon: an engine that hangs must not prevent the process from ending.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         _threads.add(self._thread)
         self._thread.start()
 
     def _run(self) -> None:
         try:
-            self._done.append(self._work())
-        except Exception as error:  # raised again where somebody asks for the result
+            self._results.append(self._work())
+        except Exception as error:  # raised again by `result`
             self._error = error
 
     @property
-    def runs(self) -> bool:
+    def running(self) -> bool:
         """Whether `result` would wait."""
         return self._thread.is_alive()
 
     def result(self) -> T:
-        """What the work returned; or what it raised is raised here."""
+        """Wait for the work and return its result, or raise the error that it raised."""
         self._thread.join()
         if self._error is not None:
             raise self._error
-        return self._done[0]
+        return self._results[0]

@@ -1,7 +1,7 @@
-"""From what the network says about one crop to a body in the camera's pixels and metres.
+"""From the network outputs of one crop to a body in source pixels and metres.
 
 Cells of a heatmap are 4 network pixels, cells of a dense map 2; the centre of cell i lies at
-(i + 0.5) cells. Maps of the whole image are painted from sightings by maps.py.
+(i + 0.5) cells. Dense maps of the whole image are painted from detections by dense_maps.py.
 """
 
 from dataclasses import dataclass
@@ -11,27 +11,42 @@ from jaxtyping import Bool, Float, Float32, Float64, Int
 
 from thfm_ros.config import DecodeConfig, RegionConfig
 from thfm_ros.contract import Body, Intrinsics, PixelMap, TrackState
-from thfm_ros.geometry import apart, iou, longer_side, to_network, to_source
+from thfm_ros.geometry import (
+    CropView,
+    crop_view,
+    iou,
+    longer_side,
+    normalized_center_distance,
+    to_network,
+    to_source,
+)
 from thfm_ros.model.outputs import DenseOutputs, RawOutputs
 from thfm_ros.perception.instance_grouping import Cluster, group_instances
-from thfm_ros.perception.keypoints import find_joints, in_space, place_root, remembered, view_of
+from thfm_ros.perception.keypoints import (
+    decode_heatmaps,
+    estimate_root,
+    joints_in_optical_frame,
+    temporal_prior,
+)
 from thfm_ros.skeleton import COCO_17
 
-HEAT_CELL = 4.0
+HEATMAP_CELL_PX = 4.0
 """Network pixels per cell of a heatmap."""
-DENSE_CELL = 2.0
+DENSE_CELL_PX = 2.0
 """Network pixels per cell of a dense map."""
-_SURE = 0.3
-"""Score above which a joint has a say in where the crop should be."""
-_ELSEWHERE = 0.5
-"""Of the longer side: who is so far from where a person should be is somebody else."""
-_SHRUNK = 0.4
-"""Of the longer side: what is smaller is a rest of somebody who is hidden, or a mistake."""
+_MIN_EXTENT_CONFIDENCE = 0.3
+"""Confidence above which a keypoint must lie inside the crop of the next frame."""
+_MAX_DISTANCE = 0.5
+"""Of the longer side: a cluster farther from the expected box is another person."""
+_MIN_SIZE = 0.4
+"""Of the longer side: a smaller cluster is a rest of an occluded person, or a false positive."""
+_MIN_TARGET_CELLS = 4
+"""Fewer target cells are no detection."""
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """Somebody who may be there; a crop of their own will tell."""
+class Proposal:
+    """A possible person, to be confirmed or rejected by a crop."""
 
     box: Float32[np.ndarray, "4"]  # source pixels
     score: float
@@ -39,129 +54,141 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """One person as one crop shows them, before anybody says who it is.
+    """One person as detected in one crop, not yet assigned to a track.
 
     ``body`` has no id yet. Without calibration its metric fields are NaN, and ``camera`` is an
-    assumed one of 53 degrees: ``root_m`` then orders people and relates their reliefs, no more.
+    assumed one (`assumed_camera`): ``root_m`` then gives the order and the relative distances of
+    people only.
     """
 
     body: Body
-    map: PixelMap
+    region: PixelMap  # where the crop lies
     camera: Intrinsics  # of the source image
-    turn: Float64[np.ndarray, "3 3"]  # R_optical_view
+    view: CropView
     root_m: Float64[np.ndarray, "3"]  # the pelvis in the optical frame of ``camera``
     dense: DenseOutputs | None
-    mask: Float32[np.ndarray, "h w"] | None  # probability of "anybody", cells of the dense maps
+    mask: Float32[np.ndarray, "h w"] | None  # probability of any person, cells of the dense maps
     target: Bool[np.ndarray, "h w"] | None  # the cells that belong to this person
-    neighbours: tuple[Candidate, ...]  # others in this crop, as far as it shows them
+    neighbours: tuple[Proposal, ...]  # other people in this crop, largest first
 
     @property
     def extent(self) -> Float32[np.ndarray, "4"]:
-        """What a crop should show: the box, and joints that the mask may have missed."""
-        sure = self.body.keypoints[self.body.keypoints[:, 2] > _SURE, :2]
-        low = np.minimum(self.body.box[:2], sure.min(axis=0, initial=np.inf))
-        high = np.maximum(self.body.box[2:], sure.max(axis=0, initial=-np.inf))
+        """The box that a crop must contain: ``body.box``, extended to all confident keypoints."""
+        keypoints = self.body.keypoints
+        confident = keypoints[keypoints[:, 2] > _MIN_EXTENT_CONFIDENCE, :2]
+        low = np.minimum(self.body.box[:2], confident.min(axis=0, initial=np.inf))
+        high = np.maximum(self.body.box[2:], confident.max(axis=0, initial=-np.inf))
         return np.asarray(np.concatenate([low, high]), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
-    """Where somebody should be, in source pixels."""
+class ExpectedPerson:
+    """The box of a proposal, or the prediction of a track; source pixels."""
 
     box: Float[np.ndarray, "4"]
-    joints: Float[np.ndarray, "k 2"] | None = None  # where they were, carried along with the box
-    age_s: float = 0.0  # how long ago they were there
+    keypoints: Float[np.ndarray, "k 2"] | None = None  # last known, moved along with the box
+    age_s: float = 0.0  # since ``keypoints`` were detected
 
 
 def decode_person(
     raw: RawOutputs,
-    pixel_map: PixelMap,
-    image: tuple[int, int],
+    region: PixelMap,
+    image_size: tuple[int, int],
     intrinsics: Intrinsics | None,
-    expected: Expected,
+    expected: ExpectedPerson,
     config: DecodeConfig,
 ) -> Detection | None:
-    """The person in the middle of a crop; None when the crop shows nobody there.
+    """The target person of a crop; None if the crop does not show the expected person.
 
     Args:
-        raw: the network's words about the crop.
-        pixel_map: where the crop lies.
-        image: width and height of the source image.
-        intrinsics: of the source image; None leaves everything metric NaN.
+        raw: network outputs for the crop.
+        region: where the crop lies.
+        image_size: width and height of the source image.
+        intrinsics: of the source image; None: all metric values are NaN.
         expected: where the person should be.
-        config: thresholds and sigmas.
+        config: thresholds and standard deviations.
     """
-    joints = find_joints(
-        raw.body.heatmaps, _memory(raw, pixel_map, expected, config.temporal_prior_weight)
+    peaks = decode_heatmaps(
+        raw.body.heatmaps, _log_prior(raw, region, expected, config.temporal_prior_weight)
     )
     inside, visible = sigmoid(raw.body.visibility).T
-    known = inside * joints.mass >= config.min_keypoint_confidence
+    known = inside * peaks.mass >= config.min_keypoint_confidence
     mask = target = None
     others: list[Cluster] = []
     if raw.dense is not None:
         mask = sigmoid(raw.dense.mask)
-        cells = joints.places[known] * (HEAT_CELL / DENSE_CELL)
-        middle = to_network(expected.box.reshape(2, 2), pixel_map).reshape(4) / DENSE_CELL
-        target, others = target_cells(mask, raw.dense.votes, cells, middle, config)
-    places = to_source(joints.places * HEAT_CELL, pixel_map)
-    places[~known] = np.nan
-    if target is not None and target.sum() < 4:
+        cells = peaks.positions[known] * (HEATMAP_CELL_PX / DENSE_CELL_PX)
+        expected_box = to_network(expected.box.reshape(2, 2), region).reshape(4) / DENSE_CELL_PX
+        target, others = segment_target(mask, raw.dense.votes, cells, expected_box, config)
+    pixels = to_source(peaks.positions * HEATMAP_CELL_PX, region)
+    pixels[~known] = np.nan
+    if target is not None and target.sum() < _MIN_TARGET_CELLS:
         return None
-    box = _box(target, places, pixel_map, image)
+    box = _bounding_box(target, pixels, region, image_size)
     if box is None:
         return None
-    camera = intrinsics or assumed_camera(*image)
-    sigma_px = joints.sigma * (HEAT_CELL * pixel_map.scale)
-    root, relative = place_root(raw.body, places, sigma_px, pixel_map, camera, config)
-    space = in_space(root, relative, places, sigma_px, camera, config.joint_depth_sigma_m)
+    camera = intrinsics or assumed_camera(*image_size)
+    view = crop_view(region, camera)
+    sigma_px = peaks.sigma * (HEATMAP_CELL_PX * region.scale)
+    root, relative = estimate_root(raw.body, pixels, sigma_px, region, view, camera, config)
+    joints = joints_in_optical_frame(
+        root, relative, pixels, sigma_px, camera, config.joint_depth_sigma_m
+    )
     if intrinsics is None:
-        space = space.unknown()
+        joints = joints.unknown()
     presence = float(sigmoid(np.asarray(raw.body.presence)))
-    score = presence * certainty(inside * visible, joints.mass)
-    keypoints = np.column_stack([places, visible * joints.mass * known]).astype(np.float32)
+    score = presence * mean_keypoint_confidence(inside * visible, peaks.mass)
+    keypoints = np.column_stack([pixels, visible * peaks.mass * known]).astype(np.float32)
     return Detection(
-        body=Body("", TrackState.TENTATIVE, score, box, keypoints, *space),
-        map=pixel_map,
+        body=Body("", TrackState.TENTATIVE, score, box, keypoints, *joints),
+        region=region,
         camera=camera,
-        turn=view_of(pixel_map, camera).turn,
+        view=view,
         root_m=root.position_m,
         dense=raw.dense,
         mask=mask,
         target=target,
-        neighbours=tuple(_candidate(each, pixel_map, image) for each in others),
+        neighbours=tuple(_proposal(each, region, image_size) for each in others),
     )
 
 
-def _memory(
-    raw: RawOutputs, pixel_map: PixelMap, expected: Expected, hold: float
+def _log_prior(
+    raw: RawOutputs, region: PixelMap, expected: ExpectedPerson, weight: float
 ) -> Float32[np.ndarray, "k h w"] | None:
-    if expected.joints is None or hold == 0:
+    if expected.keypoints is None or weight == 0:
         return None
-    cells = to_network(expected.joints, pixel_map) / HEAT_CELL
+    cells = to_network(expected.keypoints, region) / HEATMAP_CELL_PX
     rows, columns = raw.body.heatmaps.shape[1:]
-    return remembered(cells, expected.age_s, hold, (rows, columns))
+    return temporal_prior(cells, expected.age_s, weight, (rows, columns))
 
 
-def certainty(shown: Float[np.ndarray, " k"], mass: Float[np.ndarray, " k"]) -> float:
-    """How sure the places of those COCO joints are that the crop is said to show, 0..1.
+def mean_keypoint_confidence(
+    visibility: Float[np.ndarray, " k"], mass: Float[np.ndarray, " k"]
+) -> float:
+    """Mean confidence of the COCO keypoints, weighted by their visibility; 0..1.
 
-    Whoever is there has joints, each in one place. A tripod whose crop is taken for a person's has
-    them in several: this tells the two apart where the network's presence is 1 for both.
+    The heatmaps of a person have one peak each. A crop of an object that resembles a person, such
+    as a tripod, has several peaks: this tells the two apart where the network's presence is 1 for
+    both.
+
+    Args:
+        visibility: probability that a joint is inside the crop and not occluded.
+        mass: share of each heatmap that lies at its peak, see `HeatmapPeaks`.
     """
-    shown, mass = shown[list(COCO_17)], mass[list(COCO_17)]
-    return float((shown * mass).sum() / max(shown.sum(), 1.0))
+    visibility, mass = visibility[list(COCO_17)], mass[list(COCO_17)]
+    return float((visibility * mass).sum() / max(visibility.sum(), 1.0))
 
 
-def find_candidates(
+def find_proposals(
     raw: RawOutputs,
-    pixel_map: PixelMap,
-    image: tuple[int, int],
+    region: PixelMap,
+    image_size: tuple[int, int],
     config: DecodeConfig,
     regions: RegionConfig,
-) -> list[Candidate]:
-    """The people of the whole frame, largest first; ``raw`` must have dense maps."""
+) -> list[Proposal]:
+    """The people of a whole frame or a tile, largest first; ``raw`` must have dense maps."""
     assert raw.dense is not None
-    cell_px = DENSE_CELL * pixel_map.scale
+    cell_px = DENSE_CELL_PX * region.scale
     clusters, _ = group_instances(
         sigmoid(raw.dense.mask),
         raw.dense.votes,
@@ -169,51 +196,51 @@ def find_candidates(
         radius=config.vote_radius,
         min_side=regions.min_person_px / cell_px,
     )
-    return [_candidate(each, pixel_map, image) for each in clusters]
+    return [_proposal(each, region, image_size) for each in clusters]
 
 
-def _candidate(cluster: Cluster, pixel_map: PixelMap, image: tuple[int, int]) -> Candidate:
-    corners = cluster.box.reshape(2, 2) * DENSE_CELL
-    return Candidate(_clipped(corners, pixel_map, image), cluster.score)
+def _proposal(cluster: Cluster, region: PixelMap, image_size: tuple[int, int]) -> Proposal:
+    corners = cluster.box.reshape(2, 2) * DENSE_CELL_PX
+    return Proposal(_clipped(corners, region, image_size), cluster.score)
 
 
-def target_cells(
+def segment_target(
     mask: Float32[np.ndarray, "h w"],
     votes: Float32[np.ndarray, "2 h w"],
-    joints: Float[np.ndarray, "n 2"],
+    keypoints: Float[np.ndarray, "n 2"],
     expected: Float[np.ndarray, "4"],
     config: DecodeConfig,
 ) -> tuple[Bool[np.ndarray, "h w"], list[Cluster]]:
-    """Which cells belong to the crop's person, and who else is there. Units are cells.
+    """The cells of the target person, and the clusters of all other people, largest first.
 
-    Of the people that the votes tell apart it is the one who covers the ``expected`` box best
-    and has most of the target's ``joints``. Somebody clearly elsewhere is not the person.
+    Of the clusters it is the one that fits the ``expected`` box best and contains most of the
+    ``keypoints``. All units are cells. The target is empty if that cluster is implausible.
     """
     clusters, numbers = group_instances(
         mask, votes, threshold=config.mask_threshold, radius=config.vote_radius, min_side=2
     )
-    cell = np.clip(joints.astype(int), 0, np.array(mask.shape[::-1]) - 1)
-    owners = numbers[cell[:, 1], cell[:, 0]]
+    cell = np.clip(keypoints.astype(int), 0, np.array(mask.shape[::-1]) - 1)
+    cluster_of_keypoint = numbers[cell[:, 1], cell[:, 0]]
 
-    def claim(number: int) -> float:
-        share = np.count_nonzero(owners == number) / max(len(owners), 1)
+    def fit(number: int) -> float:
+        share = np.count_nonzero(cluster_of_keypoint == number) / max(len(cluster_of_keypoint), 1)
         box = clusters[number].box
-        return share + 2 * iou(box, expected) - apart(box, expected)
+        return share + 2 * iou(box, expected) - normalized_center_distance(box, expected)
 
-    best = max(range(len(clusters)), key=claim, default=-1)
-    if best < 0 or not _plausible(clusters[best].box, expected):
+    best = max(range(len(clusters)), key=fit, default=-1)
+    if best < 0 or not _is_plausible(clusters[best].box, expected):
         return np.zeros(mask.shape, bool), clusters
     return np.asarray(numbers == best), clusters[:best] + clusters[best + 1 :]
 
 
-def _plausible(box: Float[np.ndarray, "4"], expected: Float[np.ndarray, "4"]) -> bool:
-    """Whether somebody in ``expected`` can be seen in ``box``, a moment later or more closely."""
-    shrunk = longer_side(box) < _SHRUNK * longer_side(expected)
-    return not shrunk and apart(box, expected) <= _ELSEWHERE
+def _is_plausible(box: Float[np.ndarray, "4"], expected: Float[np.ndarray, "4"]) -> bool:
+    """Whether ``box`` can be the person of the ``expected`` box, one frame later or seen closer."""
+    too_small = longer_side(box) < _MIN_SIZE * longer_side(expected)
+    return not too_small and normalized_center_distance(box, expected) <= _MAX_DISTANCE
 
 
 def assumed_camera(width: int, height: int) -> Intrinsics:
-    """What stands in for a camera that nobody calibrated: 53 degrees along the longer side."""
+    """Stands in for an uncalibrated camera: a field of view of 53 degrees along the longer side."""
     focal = float(max(width, height))
     return Intrinsics(focal, focal, width / 2, height / 2, width, height)
 
@@ -223,38 +250,38 @@ def sigmoid(logits: Float32[np.ndarray, "*n"]) -> Float32[np.ndarray, "*n"]:
     return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)), dtype=np.float32)
 
 
-def _box(
+def _bounding_box(
     target: Bool[np.ndarray, "h w"] | None,
     keypoints: Float[np.ndarray, "k 2"],
-    pixel_map: PixelMap,
-    image: tuple[int, int],
+    region: PixelMap,
+    image_size: tuple[int, int],
 ) -> Float32[np.ndarray, "4"] | None:
-    """The person's pixels, or where there is no map their joints and a little more."""
+    """The box of the target's cells or, without maps, of the keypoints with a margin."""
     if target is not None:
         x, y = _extent(target.sum(axis=0)), _extent(target.sum(axis=1))
-        corners = np.array([x, y]).T * DENSE_CELL
-        return _clipped(corners, pixel_map, image)
+        corners = np.array([x, y]).T * DENSE_CELL_PX
+        return _clipped(corners, region, image_size)
     known = keypoints[np.isfinite(keypoints).all(axis=1)]
     if len(known) < 3:
         return None
     low, high = known.min(axis=0), known.max(axis=0)
-    # The body is larger than its joints: by about 1 / 14 over the eyes, less at the sides.
+    # The body reaches beyond its joints: by about 1 / 14 above the eyes, by less elsewhere.
     longer = float((high - low).max())
     low, high = low - np.array([0.04, 0.07]) * longer, high + 0.04 * longer
-    size = np.array([*image, *image])
+    size = np.array([*image_size, *image_size])
     return np.asarray(np.clip([*low, *high], 0, size), np.float32)
 
 
 def _extent(counts: Int[np.ndarray, " n"]) -> tuple[float, float]:
-    """First and last edge that leave one in a hundred pixels outside: strays do not count."""
+    """First and last edge, with one percent of the cells beyond each: outliers are ignored."""
     total = np.cumsum(counts)
     first, last = np.searchsorted(total, [0.01 * total[-1], 0.99 * total[-1]])
     return float(first), float(last) + 1
 
 
 def _clipped(
-    corners: Float[np.ndarray, "2 2"], pixel_map: PixelMap, image: tuple[int, int]
+    corners: Float[np.ndarray, "2 2"], region: PixelMap, image_size: tuple[int, int]
 ) -> Float32[np.ndarray, "4"]:
     """A box in source pixels from two corners in network pixels, inside the image."""
-    box = to_source(corners, pixel_map).reshape(4)
-    return np.asarray(np.clip(box, 0, [*image, *image]), np.float32)
+    box = to_source(corners, region).reshape(4)
+    return np.asarray(np.clip(box, 0, [*image_size, *image_size]), np.float32)

@@ -1,6 +1,6 @@
-"""Painting what crops say about people into maps of the whole image, nearest person last.
+"""Painting the dense outputs of crops into maps of the whole image, nearest person last.
 
-Only what was asked for is computed, and only where a person is.
+Only the requested maps are computed, and only where there are people.
 """
 
 import math
@@ -11,31 +11,30 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from thfm_ros.contract import Task
+from thfm_ros.contract import PixelMap, Task
 from thfm_ros.model.outputs import DenseOutputs
-from thfm_ros.perception.array_pool import ArrayPool, Sheet
+from thfm_ros.perception.array_pool import ArrayPool, PooledArray
 from thfm_ros.perception.crop_region import source_rectangle
 from thfm_ros.perception.decoding import Detection
 
 BACKGROUND_ID = 65535
-"""In the map of instances."""
+"""Value of the background in the map of instances."""
 
 DENSE_TASKS = frozenset(Task) - {Task.BODIES}
-"""The tasks that need the network's maps."""
+"""The tasks that need the dense outputs of the network."""
 
-_FAINT = 0.02
-"""Less probability than that is not worth a pixel of the mask."""
+_MIN_MASK = 0.02
+"""Cells of a lower mask probability are not painted."""
 
-
-_NAMES = {
+_MAP_NAMES = {
     Task.SEGMENTATION: "mask",
     Task.NORMALS: "normals",
     Task.PARTS: "parts",
     Task.DENSE_POSE: "dense_pose",
     Task.INSTANCES: "instances",
 }
-_BLANK: dict[Task, tuple[int, np.generic]] = {
-    # channels, what stands where nobody is
+_BACKGROUND: dict[Task, tuple[int, np.generic]] = {
+    # number of channels, value of the background
     Task.SEGMENTATION: (1, np.float32(0)),
     Task.DEPTH: (1, np.float32(np.nan)),
     Task.NORMALS: (3, np.float32(np.nan)),
@@ -46,7 +45,16 @@ _BLANK: dict[Task, tuple[int, np.generic]] = {
 
 
 class Canvas:
-    """The maps of one image, as far as ``tasks`` ask for them."""
+    """The maps of one image that ``tasks`` request.
+
+    Args:
+        width: of the image, pixels.
+        height: of the image, pixels.
+        tasks: what is requested; tasks without a map are ignored.
+        metric: whether depth is in metres, else in units of the nearest person's depth.
+        threshold: mask probability above which a pixel is a person.
+        arrays: where the arrays are taken from.
+    """
 
     def __init__(
         self,
@@ -56,67 +64,70 @@ class Canvas:
         *,
         metric: bool,
         threshold: float,
-        sheets: ArrayPool,
+        arrays: ArrayPool,
     ) -> None:
         self._size = (width, height)
         self._threshold = threshold
         self._metric = metric
-        self._maps: dict[Task, Sheet] = {}
+        self._maps: dict[Task, PooledArray] = {}
         for task in DENSE_TASKS & tasks:
-            channels, blank = _BLANK[task]
+            channels, background = _BACKGROUND[task]
             shape = (height, width) if channels == 1 else (height, width, channels)
-            self._maps[task] = sheets.take(task.value, shape, blank)
+            self._maps[task] = arrays.take(task.value, shape, background)
 
     def paint(self, detections: Sequence[tuple[int, Detection]]) -> dict[str, Any]:
         """Paint people, the farthest first; the maps by their names in contract.Perception.
 
         Args:
-            sightings: each with its index into Perception.bodies; all with dense maps, unless
-                no task needs one.
+            detections: each with its index into Perception.bodies; all with dense outputs, unless
+                no task needs them.
         """
         if not self._maps:
             return {}
-        # Somebody whose distance is unknown counts as farthest, and covers nobody.
-        depths = [float(np.nan_to_num(seen.root_m[2], nan=np.inf)) for _, seen in detections]
+        # A person of unknown distance counts as the farthest and occludes no other person.
+        depths = [
+            float(np.nan_to_num(detection.root_m[2], nan=np.inf)) for _, detection in detections
+        ]
         unit_m = 1.0 if self._metric else min(depths, default=1.0)
         for number in sorted(range(len(depths)), key=lambda number: -depths[number]):
             self._add(*detections[number], unit_m)
-        names = {Task.DEPTH: "depth_m" if self._metric else "depth_relative", **_NAMES}
-        return {names[task]: sheet.values for task, sheet in self._maps.items()}
+        names = {Task.DEPTH: "depth_m" if self._metric else "depth_relative", **_MAP_NAMES}
+        return {names[task]: pooled.values for task, pooled in self._maps.items()}
 
-    def _add(self, index: int, seen: Detection, unit_m: float) -> None:
-        """Paint one person over what is there; depth in units of ``unit_m``."""
-        assert seen.dense is not None and seen.mask is not None and seen.target is not None
-        whole = _patch(seen, seen.mask > _FAINT, self._size)
+    def _add(self, index: int, detection: Detection, unit_m: float) -> None:
+        """Paint one person over those painted before; depth in units of ``unit_m``."""
+        mask, target = detection.mask, detection.target
+        assert detection.dense is not None and mask is not None and target is not None
+        whole = _patch(detection.region, mask > _MIN_MASK, self._size)
         if Task.SEGMENTATION in self._maps and whole is not None:
-            there = self._maps[Task.SEGMENTATION].part(whole.rows, whole.columns)
-            np.maximum(there, whole.fill(seen.mask), out=there)
-        patch = _patch(seen, seen.target, self._size)
+            area = self._maps[Task.SEGMENTATION].writable(whole.rows, whole.columns)
+            np.maximum(area, whole.resample(mask), out=area)
+        patch = _patch(detection.region, target, self._size)
         tasks = self._maps.keys() - {Task.SEGMENTATION}
         if patch is None or not tasks:
             return
-        # Only neighbours are cut away: at the outline the mask itself decides, between cells.
-        neighbour = (seen.mask > self._threshold) & ~seen.target
-        own = (patch.fill(seen.mask * ~neighbour) > self._threshold).astype(np.uint8)
-        values = _Values(seen, patch, unit_m)
+        # Only neighbours are excluded: at the outline the mask itself decides, between cells.
+        neighbours = (mask > self._threshold) & ~target
+        own = (patch.resample(mask * ~neighbours) > self._threshold).astype(np.uint8)
+        values = _PatchValues(detection, detection.dense, target, patch, unit_m)
         for task in tasks:
-            there = self._maps[task].part(patch.rows, patch.columns)
+            area = self._maps[task].writable(patch.rows, patch.columns)
             if task is Task.INSTANCES:
-                there[own > 0] = index
+                area[own > 0] = index
             else:
-                cv2.copyTo(values.of(task), own, there)
+                cv2.copyTo(values.of(task), own, area)
 
 
 class _Patch(NamedTuple):
-    """A rectangle of the image that some cells of one crop speak about."""
+    """The rectangle of the image that some cells of one crop cover."""
 
     rows: slice  # of the image
     columns: slice
     cells: tuple[slice, slice]  # rows and columns of the crop's maps
     size: tuple[int, int]  # of these cells in source pixels: width, height
-    inner: tuple[slice, slice]  # what of the resized cells falls on rows and columns
+    inner: tuple[slice, slice]  # the part of the resized cells that lies on rows and columns
 
-    def cut(self, values: Float32[np.ndarray, "h w *c"]) -> Float32[np.ndarray, "h1 w1 *c"]:
+    def cells_of(self, values: Float32[np.ndarray, "h w *c"]) -> Float32[np.ndarray, "h1 w1 *c"]:
         """The cells of the patch."""
         return np.ascontiguousarray(values[self.cells])
 
@@ -124,26 +135,26 @@ class _Patch(NamedTuple):
         """The patch's cells, interpolated to its pixels."""
         return np.asarray(cv2.resize(cells, self.size, interpolation=cv2.INTER_LINEAR)[self.inner])
 
-    def fill(self, values: Float32[np.ndarray, "h w *c"]) -> Float32[np.ndarray, "h2 w2 *c"]:
-        """Both: from the crop's cells to the pixels of the patch."""
-        return self.enlarge(self.cut(values))
+    def resample(self, values: Float32[np.ndarray, "h w *c"]) -> Float32[np.ndarray, "h2 w2 *c"]:
+        """From all cells of the crop to the pixels of the patch."""
+        return self.enlarge(self.cells_of(values))
 
 
 def _patch(
-    seen: Detection, chosen: Bool[np.ndarray, "h w"], image: tuple[int, int]
+    region: PixelMap, chosen: Bool[np.ndarray, "h w"], image_size: tuple[int, int]
 ) -> _Patch | None:
-    """The part of the image that holds the chosen cells and their rim; None: outside it."""
-    x0, y0, x1, y1 = source_rectangle(seen.map)
-    across = _span(np.asarray(chosen.any(axis=0)), x0, x1 - x0, image[0])
-    down = _span(np.asarray(chosen.any(axis=1)), y0, y1 - y0, image[1])
-    if across is None or down is None:
+    """The patch of the chosen cells and their rim; None if it lies outside the image."""
+    x0, y0, x1, y1 = source_rectangle(region)
+    horizontal = _span(np.asarray(chosen.any(axis=0)), x0, x1 - x0, image_size[0])
+    vertical = _span(np.asarray(chosen.any(axis=1)), y0, y1 - y0, image_size[1])
+    if horizontal is None or vertical is None:
         return None
     return _Patch(
-        rows=down.pixels,
-        columns=across.pixels,
-        cells=(down.cells, across.cells),
-        size=(across.length, down.length),
-        inner=(down.inner, across.inner),
+        rows=vertical.pixels,
+        columns=horizontal.pixels,
+        cells=(vertical.cells, horizontal.cells),
+        size=(horizontal.length, vertical.length),
+        inner=(vertical.inner, horizontal.inner),
     )
 
 
@@ -156,72 +167,86 @@ class _Span(NamedTuple):
     inner: slice  # of the resized cells
 
 
-def _span(chosen: Bool[np.ndarray, " n"], start: int, side: int, image: int) -> _Span | None:
-    """Cells from the first chosen one to the last, and a rim, whose edges are whole pixels."""
+def _span(chosen: Bool[np.ndarray, " n"], start: int, side: int, length: int) -> _Span | None:
+    """Cells from the first chosen one to the last, and a rim, whose edges are whole pixels.
+
+    Args:
+        chosen: by cell.
+        start: first source pixel of the crop.
+        side: of the crop, source pixels.
+        length: of the image, pixels.
+    """
     indices = np.flatnonzero(chosen)
     if not len(indices):
         return None
     cells = len(chosen)
-    step = cells // math.gcd(side, cells)  # so many cells are a whole number of pixels
-    # Two cells of rim: the first takes part in the outline, the second in its interpolation.
+    step = cells // math.gcd(side, cells)  # this number of cells is a whole number of pixels
+    # A rim of two cells: one takes part in the outline, the other in its interpolation.
     first = max(int(indices[0]) - 2, 0) // step * step
     last = min(-(-(int(indices[-1]) + 3) // step) * step, cells)
     begin, end = start + first * side // cells, start + last * side // cells
-    low, high = max(begin, 0), min(end, image)
+    low, high = max(begin, 0), min(end, length)
     if low >= high:
         return None
     inner = slice(low - begin, high - begin)
     return _Span(slice(low, high), slice(first, last), end - begin, inner)
 
 
-class _Values:
-    """Physical quantities of one person's pixels, in one patch."""
+class _PatchValues:
+    """Physical quantities of one person, at the pixels of one patch."""
 
-    def __init__(self, seen: Detection, patch: _Patch, unit_m: float) -> None:
-        assert seen.dense is not None and seen.target is not None
-        self._seen = seen
-        self._dense: DenseOutputs = seen.dense
+    def __init__(
+        self,
+        detection: Detection,
+        dense: DenseOutputs,
+        target: Bool[np.ndarray, "h w"],
+        patch: _Patch,
+        unit_m: float,
+    ) -> None:
+        self._detection = detection
+        self._dense = dense
         self._patch = patch
-        self._inside = patch.cut(seen.target)
+        self._inside = patch.cells_of(target)
         self._unit_m = unit_m
         self._labels: UInt8[np.ndarray, "h w"] | None = None
 
     def of(self, task: Task) -> Any:
         """The values of one task, [h w] or [h w 3]."""
-        values: dict[Task, Callable[[], Any]] = {
+        compute: dict[Task, Callable[[], Any]] = {
             Task.DEPTH: self._depth,
             Task.NORMALS: self._normals,
             Task.PARTS: self._parts,
             Task.DENSE_POSE: self._dense_pose,
         }
-        return values[task]()
+        return compute[task]()
 
     def _depth(self) -> Float32[np.ndarray, "h w"]:
-        """Along the optical axis; the relief is along the axis of the crop's own view."""
-        axis = self._seen.turn[:, 2]
-        root = np.float32(axis @ self._seen.root_m)
-        relief = self._patch.enlarge(self._continued(self._dense.relief))
-        k, rows, columns = self._seen.camera, self._patch.rows, self._patch.columns
+        """Depth along the optical axis, from root-relative depth along the axis of the view."""
+        axis = self._detection.view.rotation[:, 2]
+        root = np.float32(axis @ self._detection.root_m)
+        root_relative = self._patch.enlarge(self._extrapolated(self._dense.relief))
+        k, rows, columns = self._detection.camera, self._patch.rows, self._patch.columns
         x = (np.arange(columns.start, columns.stop) + 0.5 - k.cx) / k.fx
         y = (np.arange(rows.start, rows.stop) + 0.5 - k.cy) / k.fy
-        # z of the view is axis . point, and a point is z of the optical frame times its ray.
-        across = ((axis[0] * x + axis[2]) * self._unit_m).astype(np.float32)
-        down = (axis[1] * y * self._unit_m).astype(np.float32)
-        return np.asarray((relief + root) / (across + down[:, None]))
+        # Depth along the view is axis . point, and a point is its depth times its ray.
+        along_x = ((axis[0] * x + axis[2]) * self._unit_m).astype(np.float32)
+        along_y = (axis[1] * y * self._unit_m).astype(np.float32)
+        return np.asarray((root_relative + root) / (along_x + along_y[:, None]))
 
     def _normals(self) -> Float32[np.ndarray, "h w 3"]:
         """Unit vectors in the optical frame."""
-        normals = self._continued(self._dense.normals)
+        normals = self._extrapolated(self._dense.normals)
         normals /= np.maximum(np.linalg.norm(normals, axis=2, keepdims=True), 1e-6)
-        x, y, z = self._planes(cv2.transform(normals, self._seen.turn.astype(np.float32)))
+        rotation = self._detection.view.rotation.astype(np.float32)
+        x, y, z = self._enlarged_channels(cv2.transform(normals, rotation))
         length = np.maximum(cv2.magnitude(cv2.magnitude(x, y), z), 1e-6)
         return np.asarray(cv2.merge([x / length, y / length, z / length]))
 
     def _parts(self) -> UInt8[np.ndarray, "h w"]:
-        """Labels; never background, since the mask has decided that already."""
+        """Labels; never background, which the mask has decided already."""
         if self._labels is None:
-            logits = self._continued(self._dense.parts[1:])
-            # Twice the cells, so that borders of parts are half as coarse as the maps.
+            logits = self._extrapolated(self._dense.parts[1:])
+            # Twice the cells, so that borders between parts are half as coarse as the maps.
             height, width = self._inside.shape
             fine = cv2.resize(logits, (2 * width, 2 * height), interpolation=cv2.INTER_LINEAR)
             labels = (fine.argmax(axis=2) + 1).astype(np.uint8)
@@ -230,21 +255,25 @@ class _Values:
         return self._labels
 
     def _dense_pose(self) -> Float32[np.ndarray, "h w 3"]:
-        """Part, u and v; u is an angle and is interpolated as one."""
-        cosine, sine, v = self._planes(self._continued(self._dense.surface))
+        """Part, u and v; u is an angle, so its cosine and sine are interpolated."""
+        cosine, sine, v = self._enlarged_channels(self._extrapolated(self._dense.surface))
         u = cv2.phase(cosine, sine) * np.float32(1 / (2 * np.pi))
         return np.asarray(cv2.merge([self._parts().astype(np.float32), u, np.clip(v, 0, 1)]))
 
-    def _planes(self, cells: Float32[np.ndarray, "h1 w1 3"]) -> list[Float32[np.ndarray, "h w"]]:
-        """Three channels, each enlarged for itself: splitting the large image costs 0.6 ms."""
-        planes = (self._patch.enlarge(np.ascontiguousarray(cells[..., i])) for i in range(3))
-        return [np.ascontiguousarray(plane) for plane in planes]
+    def _enlarged_channels(
+        self, cells: Float32[np.ndarray, "h1 w1 3"]
+    ) -> list[Float32[np.ndarray, "h w"]]:
+        """Three channels, enlarged one by one: splitting the large image would cost 0.6 ms."""
+        channels = (self._patch.enlarge(np.ascontiguousarray(cells[..., i])) for i in range(3))
+        return [np.ascontiguousarray(channel) for channel in channels]
 
-    def _continued(self, values: Float32[np.ndarray, "*c h w"]) -> Float32[np.ndarray, "h1 w1 *c"]:
-        """The patch's cells, channels last; beside the person the mean of its cells next to them.
+    def _extrapolated(
+        self, values: Float32[np.ndarray, "*c h w"]
+    ) -> Float32[np.ndarray, "h1 w1 *c"]:
+        """The patch's cells, channels last; outside the target the mean of its adjacent cells.
 
-        Else interpolation at the outline would mix in what the network says about the
-        background, which nobody taught it: 3 cm of depth on average over the outermost cell.
+        Otherwise interpolation at the outline would mix in outputs for the background, which are
+        not trained: 3 cm of depth on average over the outermost cell.
         """
         rows, columns = self._patch.cells
         cells = values[..., rows, columns]

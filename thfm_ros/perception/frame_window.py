@@ -1,6 +1,6 @@
-"""Sliding window of camera frames: what belongs to one unbroken stream, and what broke it.
+"""Sliding window of camera frames: the newest frames of one uninterrupted stream.
 
-Frames are kept by reference, never copied. Nothing here knows ROS or the clock.
+Frames are kept by reference, never copied.
 """
 
 from collections import deque
@@ -12,58 +12,61 @@ from thfm_ros.contract import Clip, Frame
 class FrameWindow:
     """The newest frames of a stream.
 
-    ``why`` says what began the present epoch ("first frame" or what broke the one before), for
-    logs and diagnostics. ``dropped_why`` says why the latest `push` returned None.
+    ``epoch_reason`` says what began the present epoch ("first frame", or what interrupted the
+    previous stream), for logs and diagnostics. ``dropped_reason`` says why the latest `push`
+    returned None.
     """
 
     def __init__(self, config: WindowConfig) -> None:
         self._config = config
         self._frames: deque[Frame] = deque(maxlen=config.length)
         self._epoch = 0
-        self.why = ""
-        self.dropped_why = ""
+        self.epoch_reason = ""
+        self.dropped_reason = ""
 
     @property
     def fill(self) -> int:
-        """How many frames are held, 0 to ``config.length``."""
+        """Number of frames in the window, 0 to ``config.length``."""
         return len(self._frames)
 
     @property
     def epoch(self) -> int:
-        """The number of the present unbroken stream; 0 before the first frame."""
+        """Number of the present stream; 0 before the first frame."""
         return self._epoch
 
     def push(self, frame: Frame) -> Clip | None:
-        """Add a frame; the clip that ends with it, or None for a second copy of the newest.
+        """Add a frame; returns the clip that ends with it, or None for a repeated frame.
 
-        A source that repeats its newest frame (same stamp, size and frame_id) says nothing new;
-        anything else with a stamp that stands still or goes backwards begins a new epoch.
+        A repeated frame has the stamp, size and frame_id of the newest one. A gap longer than
+        ``config.max_gap_s``, a stamp that goes backwards, another size or another frame_id begins
+        a new epoch.
         """
-        broken = self._broken_by(frame)
-        if broken is None and frame.stamp_ns == self._frames[-1].stamp_ns:
-            self.dropped_why = f"a second frame with the stamp {frame.stamp_ns} ns"
+        interruption = self._interruption(frame)
+        if interruption is None and frame.stamp_ns == self._frames[-1].stamp_ns:
+            self.dropped_reason = f"a second frame with the stamp {frame.stamp_ns} ns"
             return None
-        if broken is not None:
+        if interruption is not None:
             self._frames.clear()
             self._epoch += 1
-            self.why = broken
+            self.epoch_reason = interruption
         self._frames.append(frame)
         return Clip(tuple(self._frames), self._epoch)
 
-    def reset(self, why: str = "reset") -> None:
-        """Forget all frames; the next one begins a new epoch because of ``why``."""
+    def reset(self, reason: str = "reset") -> None:
+        """Drop all frames; the next one begins a new epoch because of ``reason``."""
         self._frames.clear()
-        self.why = why
+        self.epoch_reason = reason
 
-    def _broken_by(self, frame: Frame) -> str | None:
+    def _interruption(self, frame: Frame) -> str | None:
+        """Why ``frame`` begins a new epoch; None if it continues the present one."""
         if not self._frames:
-            return self.why if self.why and self._epoch else "first frame"
+            return self.epoch_reason if self.epoch_reason and self._epoch else "first frame"
         last = self._frames[-1]
         if frame.frame_id != last.frame_id:
             return f"frame_id changed from {last.frame_id!r} to {frame.frame_id!r}"
         if frame.rgb.shape != last.rgb.shape:
-            was, now = (f"{shape[1]}x{shape[0]}" for shape in (last.rgb.shape, frame.rgb.shape))
-            return f"size changed from {was} to {now}"
+            old, new = (f"{shape[1]}x{shape[0]}" for shape in (last.rgb.shape, frame.rgb.shape))
+            return f"size changed from {old} to {new}"
         gap_s = (frame.stamp_ns - last.stamp_ns) * 1e-9
         if gap_s < 0:
             return f"time went backwards by {-gap_s:.3f} s"

@@ -1,7 +1,7 @@
-"""From heatmaps to joints in the image, and from those to joints in space.
+"""From heatmaps to keypoints in the image, and from those to joints in space.
 
-The network speaks in the axes of a camera that looks straight at the crop;
-`geometry.turn_to_ray` turns that into the axes of the real one.
+The network predicts 3D joints in the axes of the crop's view (`geometry.CropView`); the view's
+rotation turns them into the axes of the camera's optical frame.
 """
 
 import math
@@ -12,86 +12,87 @@ from jaxtyping import Bool, Float, Float32, Float64, Int
 
 from thfm_ros.config import DecodeConfig
 from thfm_ros.contract import Intrinsics, PixelMap
-from thfm_ros.geometry import Root, packed, rays, solve_root, to_source, turn_to_ray
+from thfm_ros.geometry import CropView, Root, pack_covariance, rays, solve_root
 from thfm_ros.model.outputs import BodyOutputs
 from thfm_ros.skeleton import Joint
 
 PEAK_RADIUS = 2
-"""Cells round the highest one that share in a joint's place. The mean over the whole map would
-lie between two candidates, on neither: 0.45 instead of 0.52 of the joints within 0.1 of the box."""
+"""Cells on each side of a peak over which its position is averaged. The mean over the whole map
+lies between two peaks, on neither (0.45 instead of 0.52 of the joints within 0.1 of the box)."""
 
-_STAYS = 1.5
-_STRAYS_PER_S = 40.0
-"""Cells that a joint is expected to move at once and per second, standard deviations."""
+_INITIAL_SPREAD = 1.5
+_SPREAD_PER_S = 40.0
+"""Standard deviation of a joint's motion: in cells at once, and in cells per second."""
 
 _HIPS = [int(Joint.LEFT_HIP), int(Joint.RIGHT_HIP)]
 
 
-class Joints2d(NamedTuple):
-    """Joints in one heatmap each, in its cells; the centre of the first cell is (0.5, 0.5)."""
+class HeatmapPeaks(NamedTuple):
+    """One joint per heatmap. Units are cells; the centre of the first cell is (0.5, 0.5)."""
 
-    places: Float[np.ndarray, "k 2"]  # x, y
-    mass: Float[np.ndarray, " k"]  # share of the belief within PEAK_RADIUS of the peak
-    sigma: Float[np.ndarray, " k"]  # standard deviation per axis of all of the belief
+    positions: Float[np.ndarray, "k 2"]  # x, y
+    mass: Float[np.ndarray, " k"]  # share of the probability within PEAK_RADIUS of the peak
+    sigma: Float[np.ndarray, " k"]  # standard deviation per axis of the whole distribution
 
 
-class JointsInSpace(NamedTuple):
-    """Joints and pelvis in the optical frame, as contract.Body has them."""
+class Joints3d(NamedTuple):
+    """Joints and pelvis in the optical frame, as in contract.Body."""
 
     positions_m: Float32[np.ndarray, "k 3"]
     covariances_m2: Float32[np.ndarray, "k 6"]
     root_m: Float32[np.ndarray, "3"]
     root_covariance_m2: Float32[np.ndarray, "6"]
 
-    def unknown(self) -> "JointsInSpace":
-        """The same with nothing known."""
-        return JointsInSpace(*(np.full_like(each, np.nan) for each in self))
+    def unknown(self) -> "Joints3d":
+        """Arrays of the same shapes with all values unknown (NaN)."""
+        return Joints3d(*(np.full_like(each, np.nan) for each in self))
 
 
-def remembered(
-    before: Float[np.ndarray, "k 2"], age_s: float, hold: float, shape: tuple[int, int]
+def temporal_prior(
+    previous: Float[np.ndarray, "k 2"], age_s: float, weight: float, shape: tuple[int, int]
 ) -> Float32[np.ndarray, "k h w"]:
-    """How much more a cell is believed because its joint was near it a moment ago; logarithms.
+    """Log-prior of each joint's position, given its position in the previous frame.
 
     Args:
-        before: where joints were, in cells; NaN where that is unknown.
-        age_s: how long ago. Memory fades: after 0.1 s it is worth an eighth.
-        hold: a place just left is believed 1 + hold times as much; 0 is no memory.
-        shape: rows and columns.
+        previous: positions in the previous frame, x and y in cells; NaN: no prior.
+        age_s: age of the previous frame. The prior fades: after 0.1 s it is worth an eighth.
+        weight: the previous position is 1 + weight times as likely; 0: no prior.
+        shape: rows and columns of the heatmaps.
     """
-    variance = _STAYS**2 + (_STRAYS_PER_S * age_s) ** 2
-    fresh = hold * _STAYS**2 / variance
+    variance = _INITIAL_SPREAD**2 + (_SPREAD_PER_S * age_s) ** 2
+    faded_weight = weight * _INITIAL_SPREAD**2 / variance
 
-    def near(length: int, place: np.ndarray) -> np.ndarray:
-        away = np.arange(length, dtype=np.float32) + 0.5 - np.float32(place[:, None])
-        return np.asarray(np.exp(-(away**2) / (2 * variance)))
+    def along(length: int, position: np.ndarray) -> np.ndarray:
+        distance = np.arange(length, dtype=np.float32) + 0.5 - np.float32(position[:, None])
+        return np.asarray(np.exp(-(distance**2) / (2 * variance)))
 
-    close = near(shape[0], before[:, 1])[:, :, None] * near(shape[1], before[:, 0])[:, None, :]
-    return np.asarray(np.log1p(fresh * np.nan_to_num(close)), np.float32)
+    rows, columns = along(shape[0], previous[:, 1]), along(shape[1], previous[:, 0])
+    proximity = rows[:, :, None] * columns[:, None, :]
+    return np.asarray(np.log1p(faded_weight * np.nan_to_num(proximity)), np.float32)
 
 
-def find_joints(
-    heatmaps: Float32[np.ndarray, "k h w"], prior: Float32[np.ndarray, "k h w"] | None = None
-) -> Joints2d:
-    """The strongest cell of every heatmap, refined by the cells round it.
+def decode_heatmaps(
+    heatmaps: Float32[np.ndarray, "k h w"], log_prior: Float32[np.ndarray, "k h w"] | None = None
+) -> HeatmapPeaks:
+    """The highest cell of each heatmap (logits), refined by the cells around it.
 
-    A prior (logarithms) helps to choose between candidates, but does not draw the chosen one
-    towards itself: what moves is not late.
+    A prior helps to choose between several peaks, but does not draw the chosen one towards
+    itself, so that it adds no lag.
     """
     k, rows, columns = heatmaps.shape
-    chosen = heatmaps if prior is None else heatmaps + prior
-    peak = chosen.reshape(k, -1).argmax(axis=1)
+    scores = heatmaps if log_prior is None else heatmaps + log_prior
+    peak = scores.reshape(k, -1).argmax(axis=1)
     row, column = np.divmod(peak, columns)
     joint = np.arange(k)
-    belief = np.exp(heatmaps - heatmaps[joint, row, column, None, None])
-    down, across = belief.sum(axis=2), belief.sum(axis=1)
-    total = down.sum(axis=1)
+    probability = np.exp(heatmaps - heatmaps[joint, row, column, None, None])
+    row_sums, column_sums = probability.sum(axis=2), probability.sum(axis=1)
+    total = row_sums.sum(axis=1)
     reach = np.arange(-PEAK_RADIUS, PEAK_RADIUS + 1)
     near_row, near_column = row[:, None] + reach, column[:, None] + reach
-    there = _within(near_row, rows)[:, :, None] & _within(near_column, columns)[:, None, :]
+    is_inside = _within(near_row, rows)[:, :, None] & _within(near_column, columns)[:, None, :]
     near = (
-        there
-        * belief[
+        is_inside
+        * probability[
             joint[:, None, None],
             near_row.clip(0, rows - 1)[:, :, None],
             near_column.clip(0, columns - 1)[:, None, :],
@@ -100,10 +101,11 @@ def find_joints(
     mass = near.sum(axis=(1, 2))
     x = column + 0.5 + near.sum(axis=1) @ reach / mass
     y = row + 0.5 + near.sum(axis=2) @ reach / mass
-    variance = _second_moment(across / total[:, None], x) + _second_moment(down / total[:, None], y)
-    # A place inside one cell is not known better than the cell's own 1 / sqrt(12).
-    sigma = np.sqrt(np.maximum(variance / 2, 1 / 12))
-    return Joints2d(np.stack([x, y], axis=1), mass / total, sigma)
+    variance_x = _second_moment(column_sums / total[:, None], x)
+    variance_y = _second_moment(row_sums / total[:, None], y)
+    # Never below the variance of a uniform distribution over one cell, 1 / 12.
+    sigma = np.sqrt(np.maximum((variance_x + variance_y) / 2, 1 / 12))
+    return HeatmapPeaks(np.stack([x, y], axis=1), mass / total, sigma)
 
 
 def _within(index: Int[np.ndarray, "k n"], length: int) -> Bool[np.ndarray, "k n"]:
@@ -111,70 +113,59 @@ def _within(index: Int[np.ndarray, "k n"], length: int) -> Bool[np.ndarray, "k n
 
 
 def _second_moment(
-    belief: Float[np.ndarray, "k n"], place: Float[np.ndarray, " k"]
+    probability: Float[np.ndarray, "k n"], position: Float[np.ndarray, " k"]
 ) -> Float[np.ndarray, " k"]:
-    centre = np.arange(belief.shape[1]) + 0.5
-    return np.asarray(belief @ centre**2 - 2 * place * (belief @ centre) + place**2)
+    """Of each distribution along one axis, about ``position``."""
+    centre = np.arange(probability.shape[1]) + 0.5
+    return np.asarray(probability @ centre**2 - 2 * position * (probability @ centre) + position**2)
 
 
-class View(NamedTuple):
-    """The camera that looks straight at a crop."""
-
-    turn: Float64[np.ndarray, "3 3"]  # R_optical_view
-    focal_px: float  # of the real camera, as much as its image is stretched at this place
-
-
-def view_of(pixel_map: PixelMap, k: Intrinsics) -> View:
-    """The camera whose axis goes through the middle of the crop.
-
-    A flat image stretches what lies off its axis: by 1 / cos across the direction to it and
-    1 / cos^2 along; 1 / cos^1.5 is their mean.
-    """
-    middle = np.array([pixel_map.width / 2, pixel_map.height / 2])
-    ray = rays(to_source(middle, pixel_map), k)
-    stretch = float(np.linalg.norm(ray)) ** 1.5
-    return View(turn_to_ray(ray), math.sqrt(k.fx * k.fy) * stretch)
-
-
-def place_root(
+def estimate_root(
     body: BodyOutputs,
     keypoints: Float[np.ndarray, "k 2"],
     sigma_px: Float[np.ndarray, " k"],
-    pixel_map: PixelMap,
+    region: PixelMap,
+    view: CropView,
     k: Intrinsics,
     config: DecodeConfig,
 ) -> tuple[Root, Float64[np.ndarray, "k 3"]]:
     """The pelvis in the optical frame, and the joints relative to it in the same axes.
 
-    Two witnesses of the distance are weighed against each other: how large the person is said
-    to be (``log_width``), and how far apart the joints are in the image. ``keypoints`` are
-    source pixels, NaN where unknown.
+    Two cues for the distance are combined: the predicted metric width of the crop
+    (``log_width``), and how far apart the joints are in the image.
+
+    Args:
+        body: network outputs for the crop.
+        keypoints: source pixels, NaN where unknown.
+        sigma_px: standard deviations of ``keypoints`` per axis.
+        region: where the crop lies in the source image.
+        view: the view of the crop.
+        k: the camera of the source image.
+        config: standard deviation of the predicted width.
     """
-    view = view_of(pixel_map, k)
-    relative = body.positions.astype(np.float64) @ view.turn.T
-    width_px = pixel_map.scale * pixel_map.width
-    along_view = math.exp(float(body.log_width)) * view.focal_px / width_px
+    relative = body.positions.astype(np.float64) @ view.rotation.T
+    width_px = region.scale * region.width
+    depth_along_view = math.exp(float(body.log_width)) * view.focal_px / width_px
     hips = keypoints[_HIPS].mean(axis=0)
-    middle = to_source(np.array([pixel_map.width / 2, pixel_map.height / 2]), pixel_map)
-    ray = rays(hips if np.isfinite(hips).all() else middle, k)
-    depth = along_view / float(view.turn[:, 2] @ ray)
+    ray = rays(hips, k) if np.isfinite(hips).all() else view.ray
+    depth = depth_along_view / float(view.rotation[:, 2] @ ray)
     sigma_m = depth * config.width_sigma
     return solve_root(keypoints, relative, sigma_px, k, depth, sigma_m), relative
 
 
-def in_space(
+def joints_in_optical_frame(
     root: Root,
     relative_m: Float64[np.ndarray, "k 3"],
     keypoints: Float[np.ndarray, "k 2"],
     sigma_px: Float[np.ndarray, " k"],
     k: Intrinsics,
     joint_depth_sigma_m: float,
-) -> JointsInSpace:
+) -> Joints3d:
     """All joints in the optical frame, with their covariances.
 
-    Across its ray a joint is as uncertain as its heatmap is wide; along it as the pelvis is,
-    plus what a single view cannot tell (``joint_depth_sigma_m``). A joint whose pixel is unknown
-    is unknown in space as well: what lies outside the image is not seen.
+    Across its ray a joint has the uncertainty of its heatmap; along the ray that of the pelvis
+    plus ``joint_depth_sigma_m``, which a single view cannot reduce. A joint whose keypoint is
+    unknown (NaN) is unknown in space as well.
     """
     positions = relative_m + root.position_m
     positions[~np.isfinite(keypoints).all(axis=1)] = np.nan
@@ -185,9 +176,9 @@ def in_space(
     root_along = np.einsum("ki,ij,kj->k", ray, root.covariance_m2, ray)
     along_var = root_along + joint_depth_sigma_m**2
     covariances = across_var[:, None, None] * (np.eye(3) - along) + along_var[:, None, None] * along
-    return JointsInSpace(
+    return Joints3d(
         positions.astype(np.float32),
-        packed(covariances),
+        pack_covariance(covariances),
         root.position_m.astype(np.float32),
-        packed(root.covariance_m2),
+        pack_covariance(root.covariance_m2),
     )

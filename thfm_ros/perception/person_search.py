@@ -1,164 +1,169 @@
-"""Looking at the image now and then: is anybody there who is not followed yet?
+"""Detection passes: finding people in the whole image that have no track yet.
 
-Such a look takes longer than a person's crop, and only newcomers wait for its answer. So beside a
-camera it happens in a thread of its own while the crops go on, and nobody's result is late because
-of it; what it found comes a frame or two later. Of a recording, and while nobody is known, it
-happens in its place.
+A detection pass takes longer than a person's crop, and only new detections depend on it. So for a
+live camera it runs in a second thread while the crops go on, and its result arrives a frame or two
+later. For a recording, and while there is no track, it runs synchronously.
 
-In the whole image, which is shrunk for the network, small people are lost. So some looks are at
-a part of it, larger; all parts are looked at in the first image of a recording, where nothing
-waits.
+Small people are lost when the whole image is downscaled for the network. So some passes cover one
+tile of it at a higher resolution. The first pass over a recording covers the whole image and all
+tiles, since nothing waits for it.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
 
 from thfm_ros.config import Config
-from thfm_ros.contract import Frame
+from thfm_ros.contract import Frame, PixelMap
 from thfm_ros.engine.base import Engine
 from thfm_ros.geometry import longer_side
 from thfm_ros.perception.background_task import BackgroundTask
-from thfm_ros.perception.crop_region import Region, cut, parts_of_frame, shows_all_of, whole_frame
-from thfm_ros.perception.decoding import DENSE_CELL, Candidate, find_candidates
+from thfm_ros.perception.crop_region import contains_box, crop_image, frame_tiles, whole_frame
+from thfm_ros.perception.decoding import DENSE_CELL_PX, Proposal, find_proposals
+from thfm_ros.perception.stage_timer import StageTimer
 
-Stage = Callable[[str], AbstractContextManager[None]]
-"""Takes the time of "cut", "network" and "decode"."""
+_TILE_PERIOD = 3
+"""One pass in this many covers a tile: people who approach are more urgent than distant ones."""
 
-_TURNS = 3
-"""One look in so many is at a part: who comes near is more urgent than who is far."""
+_MIN_HEIGHT, _MAX_HEIGHT = 0.18, 0.5
+"""Longer side of a proposal in a tile, of the tile's height. Larger people are detected well, and
+whole, in the whole image; most smaller proposals are false positives."""
 
-_SMALL, _LARGE = 0.18, 0.5
-"""Of a part's height. Larger people are seen well enough, and whole, in the whole image; most of
-what seems to be a smaller one is nobody."""
-
-_CELLS_BESIDE = 1.5
-"""Between somebody and an edge inside the image, lest the edge cuts them."""
+_EDGE_MARGIN_CELLS = 1.5
+"""Between a proposal and an edge of its tile inside the image, so that the edge does not cut it."""
 
 
 @dataclass(slots=True)
-class _View:
-    """The whole image or a part of it, and the engine's memory of it."""
+class _SearchRegion:
+    """The whole image or a tile of it, with the state of the engine's stream."""
 
-    region: Region
-    whole: bool
+    region: PixelMap
+    is_whole: bool
     state: object | None = None
 
 
 class PersonDetector:
-    """Looks at images of one camera, one at a time, not more often than the schedule says.
+    """Schedules and runs detection passes over the images of one camera.
 
     Args:
-        engine: sees them.
+        engine: runs the network.
         config: of the pipeline.
-        live: of a camera that does not wait: looks happen in a thread of their own, if ``engine``
-            can be used by two at once, and are not more frequent than newcomers need.
+        live: a live camera does not wait: passes run in a second thread if the configuration and
+            ``engine`` allow it, and their rate is limited in time.
     """
 
     def __init__(self, engine: Engine, config: Config, *, live: bool) -> None:
         self._engine, self._config = engine, config
         self._live = live
-        self._beside = live and config.regions.beside and engine.concurrent
+        self._run_async = live and config.regions.run_async and engine.concurrent
         self._period_s = config.regions.frame_pass_period_s if live else 0.0
         self.reset()
 
     def reset(self) -> None:
-        """Forget the stream, and what is still on its way."""
-        self._views: list[_View] = []
-        self._looks = 0
-        self._errand: BackgroundTask[list[Candidate]] | None = None
-        self._frames = 0
-        self._last_ns: int | None = None
+        """Begin a new stream, and drop the result of a pass that is still running."""
+        self._regions: list[_SearchRegion] = []  # the whole image, then the tiles
+        self._passes = 0
+        self._task: BackgroundTask[list[Proposal]] | None = None
+        self._frames = 0  # since the last pass began
+        self._last_ns: int | None = None  # stamp of the frame of the last pass
 
-    def hurry(self) -> None:
-        """Somebody got lost: a look at the whole image is due at once."""
+    def request_detection(self) -> None:
+        """Make a pass over the whole image due with the next frame: a track was lost."""
         self._last_ns = None
-        self._looks += self._is_parts_turn(self._looks)
+        if self._is_tile_pass(self._passes):
+            self._passes += 1
 
-    def search(
-        self, frame: Frame, stage: Stage, *, waits: bool, full: bool
-    ) -> list[Candidate] | None:
-        """What a look at the image found, the whole of it first; None: there is no news.
+    def detect(
+        self, frame: Frame, timer: StageTimer, *, no_tracks: bool, at_capacity: bool
+    ) -> list[Proposal] | None:
+        """Run a pass if one is due, and return the proposals of a pass that is finished.
 
         Args:
             frame: the newest.
-            stage: takes the time of a look that happens here and now.
-            waits: nobody is followed, so that there is nothing else to do.
-            full: as many are followed as may be.
+            timer: of the stages "crop", "network" and "decode".
+            no_tracks: there is no track, hence nothing else to do: run synchronously.
+            at_capacity: no further track may begin: run no pass.
+
+        Returns:
+            Proposals, those of the whole image before those of tiles; None: no pass is finished.
         """
         self._frames += 1
-        if self._errand is not None:
-            if self._errand.runs and not waits:
+        if self._task is not None:
+            if self._task.running and not no_tracks:
                 return None
-            errand, self._errand = self._errand, None
-            return errand.result()
-        if not waits and (full or not self._is_due(frame)):
+            task, self._task = self._task, None
+            return task.result()
+        if not no_tracks and (at_capacity or not self._is_due(frame)):
             return None
         self._frames, self._last_ns = 0, frame.stamp_ns
-        views = self._next_views(frame)
-        if waits or not self._beside:
-            return self._look_at(frame, views, stage)
-        self._errand = BackgroundTask(lambda: self._look_at(frame, views, stage), "search")
+        regions = self._next_regions(frame)
+        if no_tracks or not self._run_async:
+            return self._proposals(frame, regions, timer)
+        self._task = BackgroundTask(lambda: self._proposals(frame, regions, timer), "search")
         return None
 
     def _is_due(self, frame: Frame) -> bool:
         if self._last_ns is None:
             return True
-        since_s = (frame.stamp_ns - self._last_ns) * 1e-9
-        enough = self._frames >= self._config.regions.frame_pass_every
-        return enough and since_s >= self._period_s
+        elapsed_s = (frame.stamp_ns - self._last_ns) * 1e-9
+        enough_frames = self._frames >= self._config.regions.frame_pass_every
+        return enough_frames and elapsed_s >= self._period_s
 
-    def _next_views(self, frame: Frame) -> list[_View]:
-        if not self._views:
-            self._views = self._views_of(frame)
-        look, self._looks = self._looks, self._looks + 1
-        if look == 0 and not self._live:
-            return self._views
-        whole, *parts = self._views
-        if parts and self._is_parts_turn(look):
-            return [parts[look // _TURNS % len(parts)]]
+    def _next_regions(self, frame: Frame) -> list[_SearchRegion]:
+        if not self._regions:
+            self._regions = self._regions_of(frame)
+        number, self._passes = self._passes, self._passes + 1
+        if number == 0 and not self._live:
+            return self._regions
+        whole, *tiles = self._regions
+        if tiles and self._is_tile_pass(number):
+            return [tiles[number // _TILE_PERIOD % len(tiles)]]
         return [whole]
 
     @staticmethod
-    def _is_parts_turn(look: int) -> bool:
-        return look % _TURNS == _TURNS - 1
+    def _is_tile_pass(number: int) -> bool:
+        return number % _TILE_PERIOD == _TILE_PERIOD - 1
 
-    def _views_of(self, frame: Frame) -> list[_View]:
-        """The whole image, then its parts."""
+    def _regions_of(self, frame: Frame) -> list[_SearchRegion]:
+        """The whole image, then its tiles."""
         height, width = frame.rgb.shape[:2]
         size = self._engine.card.frame_size
-        views = [_View(whole_frame(width, height, size), whole=True)]
-        if self._config.regions.parts:
-            parts = parts_of_frame(width, height, size)
-            views += [_View(region, whole=False) for region in parts]
-        return views
+        regions = [_SearchRegion(whole_frame(width, height, size), is_whole=True)]
+        if self._config.regions.tiles:
+            tiles = frame_tiles(width, height, size)
+            regions += [_SearchRegion(tile, is_whole=False) for tile in tiles]
+        return regions
 
-    def _look_at(self, frame: Frame, views: list[_View], stage: Stage) -> list[Candidate]:
-        return [found for view in views for found in self._look(frame, view, stage)]
+    def _proposals(
+        self, frame: Frame, regions: list[_SearchRegion], timer: StageTimer
+    ) -> list[Proposal]:
+        return [each for region in regions for each in self._proposals_in(frame, region, timer)]
 
-    def _look(self, frame: Frame, view: _View, stage: Stage) -> list[Candidate]:
+    def _proposals_in(
+        self, frame: Frame, search: _SearchRegion, timer: StageTimer
+    ) -> list[Proposal]:
         height, width = frame.rgb.shape[:2]
-        with stage("cut"):
-            image = cut(frame, view.region)
-        with stage("network"):
-            # Seconds pass between two looks at a part: what it showed then helps nobody.
-            raw, state = self._engine.step(image, view.state, dense=True)
-            view.state = state if view.whole else None
-        with stage("decode"):
-            found = find_candidates(
-                raw, view.region.map, (width, height), self._config.decode, self._config.regions
+        with timer("crop"):
+            image = crop_image(frame, search.region)
+        with timer("network"):
+            # Seconds pass between two passes over the same tile: its old state is of no use.
+            raw, state = self._engine.step(image, search.state, dense=True)
+            search.state = state if search.is_whole else None
+        with timer("decode"):
+            proposals = find_proposals(
+                raw, search.region, (width, height), self._config.decode, self._config.regions
             )
-        return found if view.whole else [each for each in found if _fits(each, view, frame)]
+        if search.is_whole:
+            return proposals
+        return [each for each in proposals if _is_valid_in_tile(each, search.region, frame)]
 
 
-def _fits(candidate: Candidate, view: _View, frame: Frame) -> bool:
-    """Whether somebody small is seen whole: not cut by an edge inside the image."""
+def _is_valid_in_tile(proposal: Proposal, tile: PixelMap, frame: Frame) -> bool:
+    """Whether a proposal is small, and not cut by an edge of the tile inside the image."""
     height, width = frame.rgb.shape[:2]
-    margin = _CELLS_BESIDE * DENSE_CELL * view.region.map.scale
-    beyond = candidate.box + np.array([-margin, -margin, margin, margin])
-    inside = np.clip(beyond, 0, [width, height, width, height])
-    high = view.region.map.scale * view.region.map.height
-    fitting = _SMALL <= longer_side(candidate.box) / high <= _LARGE
-    return fitting and shows_all_of(view.region, inside)
+    margin = _EDGE_MARGIN_CELLS * DENSE_CELL_PX * tile.scale
+    with_margin = proposal.box + np.array([-margin, -margin, margin, margin])
+    inside = np.clip(with_margin, 0, [width, height, width, height])
+    tile_height = tile.scale * tile.height
+    has_size = _MIN_HEIGHT <= longer_side(proposal.box) / tile_height <= _MAX_HEIGHT
+    return has_size and contains_box(tile, inside)

@@ -1,7 +1,7 @@
-"""Who is who from frame to frame: ids, states, and light smoothing.
+"""Tracks: ids, states and light temporal smoothing of the people of one stream.
 
-A person whose own crop shows them again needs no matching. Matching is for newcomers: somebody
-who was lost a moment ago comes back under the same id.
+A person whose own crop shows them again needs no matching. Only new detections are matched, to
+tracks that were lost a moment ago.
 """
 
 import dataclasses
@@ -17,136 +17,160 @@ from jaxtyping import Bool, Float
 
 from thfm_ros.config import TrackConfig
 from thfm_ros.contract import Body, PixelMap, TrackState
-from thfm_ros.geometry import apart, covered, iou, longer_side, to_network, to_source
-from thfm_ros.perception.decoding import DENSE_CELL, Detection
+from thfm_ros.geometry import (
+    intersection_over_min_area,
+    iou,
+    longer_side,
+    normalized_center_distance,
+    to_network,
+    to_source,
+)
+from thfm_ros.perception.decoding import DENSE_CELL_PX, Detection
 
-_BODY_LENGTH_M = 1.7  # speeds in space are counted in body lengths, as those in the image are
-_WANDER_M_PER_S = 1.0  # how fast somebody who is not seen may have moved
-_SAME_BOX = 0.6  # two crops whose boxes overlap so much look at the same person,
-_SAME_PIXELS = 0.5  # or, where there are maps, whose pixels are so much the same
+_BODY_LENGTH_M = 1.7  # speeds are measured in body lengths per second, in space as in the image
+_MAX_SPEED_M_PER_S = 1.0  # of a lost person: growth of the position's standard deviation
+_MIN_BOX_IOU = 0.6  # two detections are one person if their boxes overlap more,
+_MIN_SHARED_PIXELS = 0.5  # or, with dense maps, if they share more than this of the smaller mask
+_MAX_PREDICTION_S = 0.5
 _DERIVATIVE_HZ = 1.0
 
 
-class Tracked(NamedTuple):
-    """One person of this frame; ``sighting`` is None for somebody who is only remembered."""
+class TrackOutput(NamedTuple):
+    """One track in one frame.
+
+    ``detection`` is None for a lost track. ``new_index`` is the index of a detection that came
+    from ``new_detections``, else None.
+    """
 
     body: Body
     detection: Detection | None
+    new_index: int | None = None
 
 
 class Tracker:
-    """Keeps the people of one stream."""
+    """The tracks of one stream."""
 
     def __init__(self, config: TrackConfig) -> None:
         self._config = config
         self._random = random.Random(None if config.seed < 0 else config.seed)
-        self._used: set[str] = set()
+        self._used_ids: set[str] = set()
         self._tracks: dict[str, _Track] = {}
 
     @property
-    def present(self) -> dict[str, Body]:
-        """The people who were seen in the newest frame, by id, longest known first."""
-        seen = ((name, track.body) for name, track in self._tracks.items())
-        return {name: body for name, body in seen if body.state is not TrackState.LOST}
+    def active(self) -> dict[str, Body]:
+        """The bodies detected in the newest frame, by id, in the order in which tracks began."""
+        bodies = ((track_id, track.body) for track_id, track in self._tracks.items())
+        return {track_id: body for track_id, body in bodies if body.state is not TrackState.LOST}
 
-    def expected(self, name: str, stamp_ns: int) -> Float[np.ndarray, "4"]:
-        """Where somebody's box should be in a frame of this stamp."""
-        return self._tracks[name].predicted_box(stamp_ns)
+    def predicted_box(self, track_id: str, stamp_ns: int) -> Float[np.ndarray, "4"]:
+        """Predicted bounding box of a track in a frame of this stamp, source pixels."""
+        return self._tracks[track_id].predicted_box(stamp_ns)
 
     def reset(self) -> None:
-        """Forget everybody; ids that were given stay given."""
+        """Drop all tracks; their ids are not used again."""
         self._tracks.clear()
 
-    def anew(self, config: TrackConfig) -> "Tracker":
-        """A tracker that knows nobody, and never gives an id that this one has given."""
+    def restarted(self, config: TrackConfig) -> "Tracker":
+        """A tracker without tracks that never uses an id that this one has used."""
         tracker = Tracker(config)
-        tracker._used = self._used
+        tracker._used_ids = self._used_ids
         return tracker
 
     def update(
-        self, stamp_ns: int, seen: Mapping[str, Detection], new_detections: Sequence[Detection]
-    ) -> list[Tracked]:
-        """Take in one frame.
+        self, stamp_ns: int, tracked: Mapping[str, Detection], new_detections: Sequence[Detection]
+    ) -> list[TrackOutput]:
+        """Process one frame.
 
         Args:
             stamp_ns: of the frame.
-            seen: what their own crops showed of people who were present, by id.
-            newcomers: people found elsewhere, surest first.
+            tracked: detections in the crops of active tracks, by track id.
+            new_detections: all others. Of two detections of the same person the first is used.
 
         Returns:
-            Everybody: first those who are seen, then those who are remembered.
+            All tracks: first those that are detected, then the lost ones; within both in the
+            order in which tracks began.
         """
-        found: dict[str, Detection] = {}
-        for name, track in self._tracks.items():
-            if name in seen and not _known(seen[name], found):
-                found[name] = seen[name]
-                track.see(seen[name], stamp_ns)
-        for new_detection in new_detections:
-            if _known(new_detection, found):
+        outputs: dict[str, TrackOutput] = {}
+        for track_id, track in self._tracks.items():
+            if track_id in tracked and not _is_duplicate(tracked[track_id], outputs):
+                body = track.update(tracked[track_id], stamp_ns)
+                outputs[track_id] = TrackOutput(body, tracked[track_id])
+        for index, detection in enumerate(new_detections):
+            if _is_duplicate(detection, outputs):
                 continue
-            name = self._returned(new_detection, stamp_ns, found) or self._new_track()
-            found[name] = new_detection
-            self._tracks[name].see(new_detection, stamp_ns)
-        for name in self._tracks.keys() - found.keys():
-            if not self._tracks[name].miss(stamp_ns):
-                del self._tracks[name]
-        tracked = [Tracked(track.body, found.get(name)) for name, track in self._tracks.items()]
-        return sorted(tracked, key=lambda each: each.detection is None)
+            lost_id = self._matching_lost_track(detection, stamp_ns, outputs)
+            track_id = lost_id or self._begin_track()
+            body = self._tracks[track_id].update(detection, stamp_ns)
+            outputs[track_id] = TrackOutput(body, detection, index)
+        lost: list[TrackOutput] = []
+        for track_id in [each for each in self._tracks if each not in outputs]:
+            if self._tracks[track_id].mark_lost(stamp_ns):
+                lost.append(TrackOutput(self._tracks[track_id].body, None))
+            else:
+                del self._tracks[track_id]
+        return [outputs[track_id] for track_id in self._tracks if track_id in outputs] + lost
 
-    def _returned(
-        self, new_detection: Detection, stamp_ns: int, found: Mapping[str, Detection]
+    def _matching_lost_track(
+        self, detection: Detection, stamp_ns: int, outputs: Mapping[str, TrackOutput]
     ) -> str | None:
-        """Who of the lost this is: the one whose predicted box fits best, if any does."""
+        """The lost track whose predicted box fits the detection best, if any does."""
         fits = {}
-        for name, track in self._tracks.items():
-            if name in found or track.body.state is not TrackState.LOST:
+        for track_id, track in self._tracks.items():
+            if track_id in outputs or track.body.state is not TrackState.LOST:
                 continue
             box = track.predicted_box(stamp_ns)
-            overlap, distance = iou(box, new_detection.body.box), apart(box, new_detection.body.box)
+            overlap = iou(box, detection.body.box)
+            distance = normalized_center_distance(box, detection.body.box)
             if overlap >= self._config.min_iou or distance <= self._config.max_centre_distance:
-                fits[name] = overlap - distance
-        return max(fits, key=lambda name: fits[name], default=None)
+                fits[track_id] = overlap - distance
+        return max(fits, key=lambda track_id: fits[track_id], default=None)
 
-    def _new_track(self) -> str:
+    def _begin_track(self) -> str:
+        """Add a track with an unused id; returns the id."""
         while True:
-            name = "".join(self._random.choices(string.ascii_lowercase, k=5))
-            if name not in self._used:
+            track_id = "".join(self._random.choices(string.ascii_lowercase, k=5))
+            if track_id not in self._used_ids:
                 break
-        self._used.add(name)
-        self._tracks[name] = _Track(name, self._config)
-        return name
+        self._used_ids.add(track_id)
+        self._tracks[track_id] = _Track(track_id, self._config)
+        return track_id
 
 
-def _known(detection: Detection, found: Mapping[str, Detection]) -> bool:
-    """Whether somebody already found is the same person, seen through another crop."""
-    return any(same_person(detection, other) for other in found.values())
+def _is_duplicate(detection: Detection, outputs: Mapping[str, TrackOutput]) -> bool:
+    """Whether the same person was already detected in another crop."""
+    return any(
+        each.detection is not None and same_person(detection, each.detection)
+        for each in outputs.values()
+    )
 
 
 def same_person(a: Detection, b: Detection) -> bool:
-    """Whether two crops show one person: a pixel belongs to one person only.
+    """Whether the detections of two crops show one person: their masks share most pixels.
 
-    Without maps, whether their boxes are about the same.
+    Without dense maps: whether their boxes are nearly equal.
     """
     if a.target is None or b.target is None:
-        return iou(a.body.box, b.body.box) > _SAME_BOX
-    if covered(a.body.box, b.body.box) == 0:
+        return iou(a.body.box, b.body.box) > _MIN_BOX_IOU
+    if intersection_over_min_area(a.body.box, b.body.box) == 0:
         return False
-    if a.target.sum() * a.map.scale**2 > b.target.sum() * b.map.scale**2:
-        return _share_within(b.target, b.map, a.target, a.map) > _SAME_PIXELS
-    return _share_within(a.target, a.map, b.target, b.map) > _SAME_PIXELS
+    if a.target.sum() * a.region.scale**2 > b.target.sum() * b.region.scale**2:
+        shared = _share_within(b.target, b.region, a.target, a.region)
+    else:
+        shared = _share_within(a.target, a.region, b.target, b.region)
+    return shared > _MIN_SHARED_PIXELS
 
 
 def _share_within(
     small: Bool[np.ndarray, "h w"],
-    small_map: PixelMap,
+    small_region: PixelMap,
     large: Bool[np.ndarray, "h2 w2"],
-    large_map: PixelMap,
+    large_region: PixelMap,
 ) -> float:
-    """How much of what is true in one crop is true in another one at the same place."""
+    """The share of the cells of one mask that lie inside another crop's mask."""
     rows, columns = np.nonzero(small)
-    centres = (np.stack([columns, rows], 1) + 0.5) * DENSE_CELL
-    elsewhere = to_network(to_source(centres, small_map), large_map) / DENSE_CELL
-    x, y = np.floor(elsewhere).astype(int).T
+    centres = (np.stack([columns, rows], 1) + 0.5) * DENSE_CELL_PX
+    in_large = to_network(to_source(centres, small_region), large_region) / DENSE_CELL_PX
+    x, y = np.floor(in_large).astype(int).T
     height, width = large.shape
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     return float(large[y[inside], x[inside]].sum() / max(len(rows), 1))
@@ -154,104 +178,108 @@ def _share_within(
 
 @dataclass
 class _Track:
-    """The memory of one person."""
+    """The state of one track."""
 
-    name: str
+    track_id: str
     config: TrackConfig
-    hits: int = 0
-    seen_ns: int = 0
+    hits: int = 0  # number of detections
+    detected_ns: int = 0  # stamp of the last one
 
     def __post_init__(self) -> None:
         self.body: Body  # as it is reported
-        self._seen: Body  # as it was last seen
+        self._detected: Body  # as it was last detected
         self._raw_box = np.zeros(4)
-        self._box_speed = np.zeros(2)  # pixels per second of the centre
-        self._filters = [_OneEuro(self.config) for _ in range(3)]
+        self._box_velocity = np.zeros(2)  # of the centre, pixels per second
+        self._filters = [_OneEuroFilter(self.config) for _ in range(3)]
 
-    def see(self, detection: Detection, stamp_ns: int) -> None:
-        body, dt = detection.body, (stamp_ns - self.seen_ns) * 1e-9
+    def update(self, detection: Detection, stamp_ns: int) -> Body:
+        """Continue the track with a detection; returns the body to report."""
+        body, dt = detection.body, (stamp_ns - self.detected_ns) * 1e-9
         if self.hits:
-            moved = (body.box[:2] + body.box[2:] - self._raw_box[:2] - self._raw_box[2:]) / 2
-            self._box_speed = 0.5 * self._box_speed + 0.5 * moved / max(dt, 1e-3)
-        self.hits, self.seen_ns, self._raw_box = self.hits + 1, stamp_ns, body.box
+            motion = (body.box[:2] + body.box[2:] - self._raw_box[:2] - self._raw_box[2:]) / 2
+            self._box_velocity = 0.5 * self._box_velocity + 0.5 * motion / max(dt, 1e-3)
+        self.hits, self.detected_ns, self._raw_box = self.hits + 1, stamp_ns, body.box
         if self.config.smoothing == "one_euro":
             body = self._smoothed(body, dt)
-        known = self.hits >= self.config.hits_to_confirm
-        state = TrackState.TRACKED if known else TrackState.TENTATIVE
-        self.body = self._seen = dataclasses.replace(body, id=self.name, state=state)
+        confirmed = self.hits >= self.config.hits_to_confirm
+        state = TrackState.TRACKED if confirmed else TrackState.TENTATIVE
+        self.body = self._detected = dataclasses.replace(body, id=self.track_id, state=state)
+        return self.body
 
-    def miss(self, stamp_ns: int) -> bool:
-        """Carry on without seeing; False when this person is to be forgotten."""
-        unseen_s = (stamp_ns - self.seen_ns) * 1e-9
-        if self.body.state is TrackState.TENTATIVE or unseen_s > self.config.lost_for_s:
+    def mark_lost(self, stamp_ns: int) -> bool:
+        """Predict the body of a frame without a detection; False if the track has ended."""
+        lost_s = (stamp_ns - self.detected_ns) * 1e-9
+        if self.body.state is TrackState.TENTATIVE or lost_s > self.config.lost_for_s:
             return False
-        last = self._seen
+        last = self._detected
         shift = (self.predicted_box(stamp_ns) - last.box).astype(np.float32)
-        blur = np.array([1, 0, 0, 1, 0, 1], np.float32) * (_WANDER_M_PER_S * unseen_s) ** 2
-        fresh = 1 - unseen_s / max(self.config.lost_for_s, 1e-9)
+        growth = np.array([1, 0, 0, 1, 0, 1], np.float32) * (_MAX_SPEED_M_PER_S * lost_s) ** 2
+        remaining = 1 - lost_s / max(self.config.lost_for_s, 1e-9)
         self.body = dataclasses.replace(
             last,
             state=TrackState.LOST,
-            score=last.score * max(fresh, 0.0),
+            score=last.score * max(remaining, 0.0),
             box=last.box + shift,
             keypoints=last.keypoints + np.array([*shift[:2], 0], np.float32),
-            covariances_m2=last.covariances_m2 + blur,
-            root_covariance_m2=last.root_covariance_m2 + blur,
+            covariances_m2=last.covariances_m2 + growth,
+            root_covariance_m2=last.root_covariance_m2 + growth,
         )
         return True
 
     def predicted_box(self, stamp_ns: int) -> Float[np.ndarray, "4"]:
-        """Where the box is if its centre kept its speed, for half a second at most."""
-        ahead_s = min((stamp_ns - self.seen_ns) * 1e-9, 0.5)
-        return np.asarray(self._raw_box + np.tile(self._box_speed * ahead_s, 2))
+        """The last box, moved with constant velocity for at most _MAX_PREDICTION_S."""
+        ahead_s = min((stamp_ns - self.detected_ns) * 1e-9, _MAX_PREDICTION_S)
+        return np.asarray(self._raw_box + np.tile(self._box_velocity * ahead_s, 2))
 
     def _smoothed(self, body: Body, dt: float) -> Body:
         longer = max(longer_side(body.box), 1.0)
-        pixels, space, root = self._filters
+        keypoint_filter, position_filter, root_filter = self._filters
         keypoints = body.keypoints.copy()
-        keypoints[:, :2] = pixels.smooth(keypoints[:, :2], dt, longer)
+        keypoints[:, :2] = keypoint_filter.smooth(keypoints[:, :2], dt, longer)
         return dataclasses.replace(
             body,
             keypoints=keypoints,
-            positions_m=space.smooth(body.positions_m, dt, _BODY_LENGTH_M),
-            root_m=root.smooth(body.root_m[None], dt, _BODY_LENGTH_M)[0],
+            positions_m=position_filter.smooth(body.positions_m, dt, _BODY_LENGTH_M),
+            root_m=root_filter.smooth(body.root_m[None], dt, _BODY_LENGTH_M)[0],
         )
 
 
-class _OneEuro:
-    """A low-pass whose cut-off rises with speed: still joints stay still, quick ones are not late.
+class _OneEuroFilter:
+    """The 1 euro filter: a low-pass whose cut-off rises with speed (Casiez et al., CHI 2012).
 
-    Casiez et al., CHI 2012; rows are points, and the speed of a point is a length.
+    It reduces jitter at rest and adds little lag in motion. Rows are points; the speed of a point
+    is the norm of its velocity.
     """
 
     def __init__(self, config: TrackConfig) -> None:
         self._config = config
         self._value: Float[np.ndarray, "n d"] | None = None
-        self._speed: Float[np.ndarray, "n d"] | None = None
+        self._velocity: Float[np.ndarray, "n d"] | None = None
 
     def smooth(
         self, value: Float[np.ndarray, "n d"], dt: float, length: float
     ) -> Float[np.ndarray, "n d"]:
-        """Next value, ``dt`` seconds after the one before; speeds count in ``length`` per s.
+        """The filtered value, ``dt`` seconds after the previous one.
 
-        A point that was unknown starts afresh, one that is unknown stays so.
+        Speeds are measured in ``length`` per second. A point that is unknown (NaN) stays unknown;
+        its next known value is returned unfiltered.
         """
-        if self._value is None or self._speed is None or dt <= 0:
-            self._value, self._speed = value.copy(), np.zeros_like(value)
+        if self._value is None or self._velocity is None or dt <= 0:
+            self._value, self._velocity = value.copy(), np.zeros_like(value)
             return value
-        before = np.where(np.isfinite(self._value), self._value, value)
-        keep = _share(_DERIVATIVE_HZ, dt)
-        speed = self._speed + keep * ((value - before) / dt - self._speed)
-        self._speed = np.where(np.isfinite(speed), speed, 0).astype(value.dtype)
-        pace = np.linalg.norm(self._speed, axis=1, keepdims=True) / length
-        cutoff = self._config.min_cutoff_hz + self._config.speed_coefficient * pace
-        smooth: Float[np.ndarray, "n d"] = np.asarray(
-            before + _share(cutoff, dt) * (value - before), value.dtype
+        previous = np.where(np.isfinite(self._value), self._value, value)
+        gain = _gain(_DERIVATIVE_HZ, dt)
+        velocity = self._velocity + gain * ((value - previous) / dt - self._velocity)
+        self._velocity = np.where(np.isfinite(velocity), velocity, 0).astype(value.dtype)
+        speed = np.linalg.norm(self._velocity, axis=1, keepdims=True) / length
+        cutoff = self._config.min_cutoff_hz + self._config.speed_coefficient * speed
+        filtered: Float[np.ndarray, "n d"] = np.asarray(
+            previous + _gain(cutoff, dt) * (value - previous), value.dtype
         )
-        self._value = smooth
-        return np.array(smooth)
+        self._value = filtered
+        return np.array(filtered)
 
 
-def _share(cutoff_hz: Float[np.ndarray, "*n"] | float, dt: float) -> Float[np.ndarray, "*n"]:
-    """How much of a new value a first-order low-pass takes."""
+def _gain(cutoff_hz: Float[np.ndarray, "*n"] | float, dt: float) -> Float[np.ndarray, "*n"]:
+    """Weight of the new value in a first-order low-pass filter."""
     return np.asarray(1 / (1 + 1 / (2 * math.pi * cutoff_hz * dt)))

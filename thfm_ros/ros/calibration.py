@@ -1,12 +1,12 @@
-"""The camera's calibration: the newest CameraInfo, as the `Intrinsics` of the images at hand.
+"""The camera's calibration: from the newest CameraInfo to the `Intrinsics` of the images.
 
-CameraInfo is cached and never synchronised by time: a calibration holds until another arrives.
-Which matrix: K, that of the raw image, unless the image topic's name says that it is rectified
-(``image_rect``, ``rect/image``: the names of image_proc and of camera drivers), then P. Lens
-distortion is not undone; for a wide lens feed the rectified topic.
+CameraInfo is cached and not synchronised by time: a calibration is valid until another arrives.
+The camera matrix is K, that of the raw image, unless the name of the image topic says that the
+image is rectified (``image_rect``, ``rect/image``: names of image_proc and of camera drivers); then
+it is P. Lens distortion is not corrected; for a wide lens use the rectified topic.
 
-Pixels: CameraInfo puts (0, 0) at the centre of the top-left pixel, contract.py at its corner, so
-the principal point moves by half a pixel on its way in, and back on its way out.
+Pixel coordinates: in CameraInfo (0, 0) is the centre of the top-left pixel, in contract.py its
+corner. The principal point is therefore shifted by half a pixel in both conversions.
 """
 
 import math
@@ -17,165 +17,173 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from thfm_ros.contract import Intrinsics, PerceptionError
-from thfm_ros.geometry import resized
+from thfm_ros.geometry import resize_intrinsics
 
 
 class CalibrationError(PerceptionError):
-    """A CameraInfo from which nothing metric can follow; the text has the cure."""
+    """A calibration that cannot be used for the images; the text says how to correct it."""
 
 
-_OBLONG = 1.1
-"""Of pixels: with sides of 1 to 0.93 as many people are found as with square ones and distances are
-right to 2 %; with 1 to 0.5 a third, and distances are wrong by a fifth."""
+_MAX_PIXEL_ASPECT = 1.1
+"""Largest ratio of fx and fy, either way. Measured: with a ratio of 1 to 0.93 as many people are
+detected as with square pixels and distances are right to 2 %; with 1 to 0.5 a third of the people
+are detected and distances are wrong by a fifth."""
 
 _RECTIFIED = re.compile(r"(^|[/_])rect(ified)?([/_]|$)")
 
 
 def is_rectified(image_topic: str) -> bool:
-    """True if the topic's name says that lens distortion was undone."""
+    """Whether the topic's name says that lens distortion was corrected."""
     return _RECTIFIED.search(image_topic) is not None
 
 
-def intrinsics_from_info(
+def intrinsics_from_camera_info(
     info: CameraInfo, width: int, height: int, *, rectified: bool = False
 ) -> Intrinsics:
-    """The pinhole camera of images of ``width`` x ``height``.
+    """The pinhole camera of images of ``width`` x ``height`` pixels.
 
-    Region of interest and binning are applied; an image that was resized after that, by the same
-    factor both ways within a pixel, gets its intrinsics resized too.
+    Region of interest and binning are applied. If the image was resized after that, by the same
+    factor in both directions to within a pixel, the intrinsics are resized as well.
+
+    Args:
+        info: the camera's calibration.
+        width: of the received images.
+        height: of the received images.
+        rectified: use the matrix P of the rectified image instead of K.
 
     Raises:
-        CalibrationError: no calibration, or one of other images.
+        CalibrationError: there is no calibration, or it is one of other images.
     """
     full = _full_resolution(info, rectified)
-    roi, step_x, step_y = info.roi, max(info.binning_x, 1), max(info.binning_y, 1)
+    roi, bin_x, bin_y = info.roi, max(info.binning_x, 1), max(info.binning_y, 1)
     has_roi = roi.width > 0 and roi.height > 0
     published = Intrinsics(
-        fx=full.fx / step_x,
-        fy=full.fy / step_y,
-        cx=(full.cx - (roi.x_offset if has_roi else 0)) / step_x,
-        cy=(full.cy - (roi.y_offset if has_roi else 0)) / step_y,
-        width=(roi.width if has_roi else full.width) // step_x,
-        height=(roi.height if has_roi else full.height) // step_y,
+        fx=full.fx / bin_x,
+        fy=full.fy / bin_y,
+        cx=(full.cx - (roi.x_offset if has_roi else 0)) / bin_x,
+        cy=(full.cy - (roi.y_offset if has_roi else 0)) / bin_y,
+        width=(roi.width if has_roi else full.width) // bin_x,
+        height=(roi.height if has_roi else full.height) // bin_y,
     )
     if published.width < 1 or published.height < 1:
         raise CalibrationError(
-            f"camera_info leaves no pixel of {full.width}x{full.height}: binning "
-            f"{step_x}x{step_y}, region {roi.width}x{roi.height}. 2D and relative results only. "
-            "Let the driver fill in the binning and region that its images have."
+            f"camera_info leaves no pixel of {full.width}x{full.height}: binning {bin_x}x{bin_y}, "
+            f"region of interest {roi.width}x{roi.height}. Only 2D and relative results are "
+            "published. The driver must fill in the binning and region that its images have."
         )
-    if not 1 / _OBLONG < published.fx / published.fy < _OBLONG:
+    if not 1 / _MAX_PIXEL_ASPECT < published.fx / published.fy < _MAX_PIXEL_ASPECT:
         raise CalibrationError(
-            f"pixels are not square (fx / fy = {published.fx / published.fy:.2f}), so people look "
-            "stretched to the network: 2D and relative results only. Publish an image with the "
-            "same binning both ways, or resize it until fx = fy."
+            f"pixels are not square (fx / fy = {published.fx / published.fy:.2f}), so people "
+            "appear stretched: only 2D and relative results are published. Publish an image with "
+            "the same binning in both directions, or resize it until fx = fy."
         )
     if (published.width, published.height) == (width, height):
         return published
     # Each side may have been rounded to whole pixels, by up to one.
-    twist = abs(published.width * height - published.height * width)
-    if twist > published.width + published.height:
+    aspect_difference = abs(published.width * height - published.height * width)
+    if aspect_difference > published.width + published.height:
         raise CalibrationError(
-            f"camera_info is of {published.width}x{published.height} pixels, images have "
-            f"{width}x{height}, which is another shape: this calibration is not theirs. Remap "
-            "'camera_info' to the one published beside 'image', or calibrate at this size."
+            f"camera_info is for {published.width}x{published.height} pixels, but images have "
+            f"{width}x{height}, which is another aspect ratio: the calibration is not for these "
+            "images. Remap 'camera_info' to the topic of the camera that publishes 'image', or "
+            "calibrate at this size."
         )
-    return resized(published, width, height)
+    return resize_intrinsics(published, width, height)
 
 
 def _full_resolution(info: CameraInfo, rectified: bool) -> Intrinsics:
+    """The intrinsics before binning and region of interest."""
     matrix, row = (info.p, 4) if rectified else (info.k, 3)
     name = "P" if rectified else "K"
     fx, fy, cx, cy = (float(matrix[i]) for i in (0, row + 1, 2, row + 2))
     if fx == 0 or fy == 0:
         raise CalibrationError(
-            f"camera_info has no calibration ({name} is zero): 2D and relative results only. "
-            "Calibrate the camera (camera_calibration) and give its driver the file."
+            f"camera_info has no calibration ({name} is zero): only 2D and relative results are "
+            "published. Calibrate the camera (camera_calibration) and give its driver the file."
         )
     if not all(math.isfinite(v) for v in (fx, fy, cx, cy)) or fx < 0 or fy < 0:
         raise CalibrationError(
             f"camera_info has an impossible {name} (fx={fx:g}, fy={fy:g}, cx={cx:g}, cy={cy:g}): "
-            "2D and relative results only. Calibrate the camera again."
+            "only 2D and relative results are published. Calibrate the camera again."
         )
     if info.width == 0 or info.height == 0:
         raise CalibrationError(
-            f"camera_info has {name} but no width and height, so nobody can tell of which image "
-            "size it is: 2D and relative results only. Fill both in the calibration file."
+            f"camera_info has {name} but no width and height, so the image size of the calibration "
+            "is unknown: only 2D and relative results are published. Fill in both in the "
+            "calibration file."
         )
     return Intrinsics(fx, fy, cx + 0.5, cy + 0.5, int(info.width), int(info.height))
 
 
 class Calibration:
-    """The newest CameraInfo and what it means for the images that arrive.
+    """The newest CameraInfo and the intrinsics that follow from it for the received images.
 
-    ``trouble`` says why images have no intrinsics (empty: they have them), ``note`` what else is
-    worth knowing. Not thread-safe: the subscription's thread owns it.
+    ``problem`` says why images have no intrinsics (empty if they have), ``note`` is a remark about
+    intrinsics that are usable. Not thread-safe: used by the subscriptions' thread only.
     """
 
     def __init__(self, image_topic: str, info_topic: str) -> None:
         self._rectified = is_rectified(image_topic)
-        self._info_topic = info_topic
         self._info: CameraInfo | None = None
-        self._known: tuple[CameraInfo, str, int, int] | None = None
+        self._key: tuple[CameraInfo, str, int, int] | None = None
         self._intrinsics: Intrinsics | None = None
-        self.trouble = self._missing()
+        self.problem = (
+            f"No CameraInfo on {info_topic}: only 2D and relative results are published, nothing "
+            "metric. Remap 'camera_info' to the topic of the camera that publishes 'image'."
+        )
         self.note = ""
 
     def receive(self, info: CameraInfo) -> None:
-        """Take the newest; a message that repeats the last costs nothing later."""
-        if self._info is None or not _same(info, self._info):
+        """Store the newest calibration, unless it equals the stored one."""
+        if self._info is None or not _same_calibration(info, self._info):
             self._info = info
 
-    def for_image(self, frame_id: str, width: int, height: int) -> Intrinsics | None:
-        """Intrinsics of such images; None says that nothing metric is known, see ``trouble``."""
+    def intrinsics_for(self, frame_id: str, width: int, height: int) -> Intrinsics | None:
+        """Intrinsics of images of this frame_id and size; None: see ``problem``."""
         if self._info is None:
             return None
-        known = (self._info, frame_id, width, height)
-        if self._known is None or known[0] is not self._known[0] or known[1:] != self._known[1:]:
-            self._known = known
-            self._solve(self._info, frame_id, width, height)
+        key = (self._info, frame_id, width, height)
+        if self._key is None or key[0] is not self._key[0] or key[1:] != self._key[1:]:
+            self._key = key
+            self._compute(self._info, frame_id, width, height)
         return self._intrinsics
 
-    def _solve(self, info: CameraInfo, frame_id: str, width: int, height: int) -> None:
-        self._intrinsics, self.trouble, self.note = None, "", ""
-        other = info.header.frame_id
-        if other and frame_id and other != frame_id:
-            self.trouble = (
-                f"camera_info is of frame {other!r}, images are of frame {frame_id!r}: not the "
-                "same camera, so it is not used. Remap 'camera_info' to the one beside 'image'."
+    def _compute(self, info: CameraInfo, frame_id: str, width: int, height: int) -> None:
+        self._intrinsics, self.problem, self.note = None, "", ""
+        info_frame = info.header.frame_id
+        if info_frame and frame_id and info_frame != frame_id:
+            self.problem = (
+                f"camera_info has the frame_id {info_frame!r}, images have {frame_id!r}: it is of "
+                "another camera and is not used. Remap 'camera_info' to the topic of the camera "
+                "that publishes 'image'."
             )
             return
         try:
-            found = intrinsics_from_info(info, width, height, rectified=self._rectified)
+            self._intrinsics = intrinsics_from_camera_info(
+                info, width, height, rectified=self._rectified
+            )
         except CalibrationError as error:
-            self.trouble = str(error)
+            self.problem = str(error)
             return
-        self._intrinsics = found
         if not self._rectified and any(info.d):
             self.note = (
-                f"lens distortion ({info.distortion_model or 'unnamed'}) is not undone: feed a "
-                "rectified image (image_proc) where centimetres matter"
+                f"lens distortion ({info.distortion_model or 'unnamed'}) is not corrected: use a "
+                "rectified image (image_proc) if an accuracy of centimetres is needed"
             )
 
-    def _missing(self) -> str:
-        return (
-            f"No CameraInfo on {self._info_topic}: 2D and relative results only, nothing metric. "
-            "Remap 'camera_info' to the camera that publishes 'image'."
-        )
 
-
-def _same(a: CameraInfo, b: CameraInfo) -> bool:
-    """Equal but for the stamp; whether the lens is the same is all that matters here."""
-    plain = ("width", "height", "distortion_model", "binning_x", "binning_y", "roi")
+def _same_calibration(a: CameraInfo, b: CameraInfo) -> bool:
+    """Equal except for the stamp."""
+    scalars = ("width", "height", "distortion_model", "binning_x", "binning_y", "roi")
     return (
         a.header.frame_id == b.header.frame_id
-        and all(getattr(a, name) == getattr(b, name) for name in plain)
+        and all(getattr(a, name) == getattr(b, name) for name in scalars)
         and all(np.array_equal(getattr(a, name), getattr(b, name)) for name in ("k", "p", "d"))
     )
 
 
-def info_of(k: Intrinsics, header: Header) -> CameraInfo:
-    """The CameraInfo of an image that was unprojected with ``k``: no distortion, P = K."""
+def camera_info_from_intrinsics(k: Intrinsics, header: Header) -> CameraInfo:
+    """The CameraInfo of an image with the intrinsics ``k``: no distortion, P = K."""
     info = CameraInfo(header=header, width=k.width, height=k.height)
     cx, cy = k.cx - 0.5, k.cy - 0.5
     info.distortion_model = "plumb_bob"

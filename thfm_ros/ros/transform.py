@@ -1,7 +1,8 @@
-"""Bodies in another tf frame than the camera's, when `target_frame` asks for one.
+"""Bodies in another tf frame than the camera's, if the parameter ``target_frame`` names one.
 
-tf2_ros comes with an apt installation and is on no Python index, so it is only looked for when it
-is needed. No transform is no message: nothing is published in a frame where it is not known.
+tf2_ros is part of an apt installation and on no Python index, so it is imported only when needed.
+Without a transform nothing is published: never is a body published in a frame where its position
+is not known.
 """
 
 from dataclasses import replace
@@ -16,16 +17,16 @@ from rclpy.time import Time
 from std_msgs.msg import Header
 
 from thfm_ros.contract import Body, Perception, PerceptionError
-from thfm_ros.geometry import packed
+from thfm_ros.geometry import pack_covariance
 
-# xx, xy, xz, yy, yz, zz -> the matrix
+# Indices into xx, xy, xz, yy, yz, zz that make the symmetric matrix
 _UNPACKED = np.array([[0, 1, 2], [1, 3, 4], [2, 4, 5]])
 
 
-class IntoFrame:
-    """Moves people into ``target_frame`` at the moment of their image.
+class TargetFrame:
+    """Transforms bodies into the tf frame ``target_frame``, at the time of their image.
 
-    ``trouble`` says why the last ones could not be moved.
+    ``problem`` says why the last bodies could not be transformed; empty if they could.
 
     Raises:
         PerceptionError: tf2_ros is not installed.
@@ -45,42 +46,46 @@ class IntoFrame:
         self._buffer = tf2_ros.Buffer(node=node)
         self._listener = tf2_ros.TransformListener(self._buffer, node)
         self._errors = tf2_ros.TransformException
-        self.trouble = ""
+        self.problem = ""
 
-    def forget(self) -> None:
-        """Drop all transforms: those of a later time hide what comes after a jump back."""
+    def clear(self) -> None:
+        """Discard all transforms: after a jump back in time, later ones would hide the new ones."""
         self._buffer.clear()
 
     def close(self) -> None:
-        """Give subscriptions and service back: the node holds on to them otherwise."""
+        """Destroy the listener's subscriptions and the buffer's service, which the node keeps."""
         self._listener.unregister()
         if service := getattr(self._buffer, "srv", None):
             self._node.destroy_service(service)
 
-    def move(self, seen: Perception, header: Header) -> tuple[Perception, Header] | None:
-        """The same people in the target frame, and the header that says so; None: unknown."""
+    def transform(self, perception: Perception, header: Header) -> tuple[Perception, Header] | None:
+        """The perception with bodies in the target frame, and its header.
+
+        None if the transform is not known; then ``problem`` says why.
+        """
         if header.frame_id == self._frame:
-            return seen, header
+            return perception, header
         try:
-            found = self._buffer.lookup_transform(
+            stamped = self._buffer.lookup_transform(
                 self._frame, header.frame_id, Time.from_msg(header.stamp), self._timeout
             )
         except self._errors as error:
-            self.trouble = (
+            self.problem = (
                 f"no transform from {header.frame_id!r} to target_frame {self._frame!r}: {error}. "
-                "Bodies are held back. Publish it, or leave target_frame empty."
+                "Bodies are not published. Publish the transform, or leave target_frame empty."
             )
             return None
-        self.trouble = ""
-        r = rotation_of(found.transform.rotation)
-        at = found.transform.translation
-        t = np.array([at.x, at.y, at.z])
-        bodies = tuple(moved(body, r, t) for body in seen.bodies)
-        return replace(seen, bodies=bodies), Header(stamp=header.stamp, frame_id=self._frame)
+        self.problem = ""
+        rotation = matrix_from_quaternion(stamped.transform.rotation)
+        vector = stamped.transform.translation
+        translation = np.array([vector.x, vector.y, vector.z])
+        bodies = tuple(transformed_body(b, rotation, translation) for b in perception.bodies)
+        new_header = Header(stamp=header.stamp, frame_id=self._frame)
+        return replace(perception, bodies=bodies), new_header
 
 
-def rotation_of(quaternion: Any) -> Float64[np.ndarray, "3 3"]:
-    """Matrix of a geometry_msgs/Quaternion."""
+def matrix_from_quaternion(quaternion: Any) -> Float64[np.ndarray, "3 3"]:
+    """Rotation matrix of a geometry_msgs/Quaternion, which is normalised first."""
     q = np.array([quaternion.x, quaternion.y, quaternion.z, quaternion.w])
     x, y, z, w = q / np.linalg.norm(q)
     return np.array(
@@ -92,9 +97,9 @@ def rotation_of(quaternion: Any) -> Float64[np.ndarray, "3 3"]:
     )
 
 
-def quaternion_of(r: Float64[np.ndarray, "3 3"]) -> tuple[float, float, float, float]:
-    """x, y, z, w of a rotation matrix."""
-    # The largest of the four, which is at least 1/2, divides the others: exact at every angle.
+def quaternion_from_matrix(r: Float64[np.ndarray, "3 3"]) -> tuple[float, float, float, float]:
+    """The unit quaternion x, y, z, w of a rotation matrix."""
+    # The largest of the four components, at least 1/2, divides the others: stable at every angle.
     squares = np.array([r[0, 0], r[1, 1], r[2, 2], np.trace(r)])
     i = int(squares.argmax())
     if i == 3:
@@ -109,18 +114,20 @@ def quaternion_of(r: Float64[np.ndarray, "3 3"]) -> tuple[float, float, float, f
     return x, y, z, w
 
 
-def moved(body: Body, r: Float64[np.ndarray, "3 3"], t: Float64[np.ndarray, "3"]) -> Body:
-    """A body seen from another frame: p' = r p + t."""
+def transformed_body(
+    body: Body, rotation: Float64[np.ndarray, "3 3"], translation_m: Float64[np.ndarray, "3"]
+) -> Body:
+    """The body in another frame: p' = rotation p + translation. Pixels are unchanged."""
     return replace(
         body,
-        positions_m=(body.positions_m @ r.T + t).astype(np.float32),
-        covariances_m2=_turned(body.covariances_m2, r),
-        root_m=(r @ body.root_m + t).astype(np.float32),
-        root_covariance_m2=_turned(body.root_covariance_m2, r),
+        positions_m=(body.positions_m @ rotation.T + translation_m).astype(np.float32),
+        covariances_m2=_rotated(body.covariances_m2, rotation),
+        root_m=(rotation @ body.root_m + translation_m).astype(np.float32),
+        root_covariance_m2=_rotated(body.root_covariance_m2, rotation),
     )
 
 
-def _turned(
+def _rotated(
     covariances: Float32[np.ndarray, "*n 6"], r: Float64[np.ndarray, "3 3"]
 ) -> Float32[np.ndarray, "*n 6"]:
-    return packed(r @ covariances[..., _UNPACKED] @ r.T)
+    return pack_covariance(r @ covariances[..., _UNPACKED] @ r.T)

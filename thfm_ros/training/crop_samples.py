@@ -9,7 +9,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from thfm_ros.geometry import turn_to_ray
+from thfm_ros.contract import PADDING_GREY
+from thfm_ros.geometry import rotation_to_ray
 from thfm_ros.skeleton import FLIP_PAIRS, PART_FLIP_PAIRS, Joint
 from thfm_ros.training.augmentation.backgrounds import Backgrounds
 from thfm_ros.training.augmentation.geometric import CropStyle, Move, draw_move, trembled
@@ -22,7 +23,6 @@ FLIP = np.array(FLIP_PAIRS)
 PART_FLIP = np.array(PART_FLIP_PAIRS, np.uint8)
 HIPS = [int(Joint.LEFT_HIP), int(Joint.RIGHT_HIP)]
 CLEAN_STRENGTH = 0.6  # of lamps, cameras and codecs on a calm clip; see CropStyle
-PADDING = 114  # the grey that the pipeline puts where a crop leaves the image
 
 
 class Sample(NamedTuple):
@@ -93,7 +93,7 @@ def crop_sample(
             hidden |= covered
         image = apply_photometric(image.astype(np.float32), photometric, rng)
         if border is not None:
-            image[border] = PADDING
+            image[border] = PADDING_GREY
             hidden[border] = 1
         frames.append(scene.labelled(image, hidden, empty))
     return Sample(*(np.stack(values) for values in zip(*frames, strict=True)))
@@ -130,7 +130,7 @@ class _View:
         middle = np.linalg.solve(matrix[:, :2], (size - 1) / 2 - matrix[:, 2]) + 0.5
         ray = np.array([*((middle - lens[2:]) / lens[:2]), 1.0])
         stretch = float(np.linalg.norm(ray)) ** 1.5
-        return cls(turn_to_ray(ray), float(lens[0]) * stretch, lens)
+        return cls(rotation_to_ray(ray), float(lens[0]) * stretch, lens)
 
     def along(self, shape: tuple[int, int]) -> np.ndarray:
         """Depth along this camera's axis / depth along the optical axis, for every pixel."""

@@ -14,7 +14,7 @@ from perceived import CAMERA, HEIGHT, WIDTH, a_body, a_perception
 from std_msgs.msg import Header
 
 from thfm_ros.contract import PerceptionError
-from thfm_ros.geometry import packed
+from thfm_ros.geometry import pack_covariance
 from thfm_ros.ros import transform
 from thfm_ros.ros.rep155.body_topics import SteadySize, joint_state, region_of_interest, skeleton2d
 from thfm_ros.ros.rep155.joint_angles import posture
@@ -143,7 +143,7 @@ def test_quaternions_and_matrices_are_the_same_rotation(
 def test_a_body_in_another_frame_keeps_its_shape_and_turns_its_uncertainty() -> None:
     body = a_body()
     spread = np.diag([0.01, 0.04, 0.09])
-    body.covariances_m2[:] = packed(spread)
+    body.covariances_m2[:] = pack_covariance(spread)
     r = about((0, 0, 1), math.pi / 2)
     there = moved(body, r, np.array([1.0, 2.0, 3.0]))
     x, y, z = body.positions_m[5]

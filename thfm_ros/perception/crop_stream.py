@@ -1,0 +1,94 @@
+"""Running the network on the crops of one person, frame after frame."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from thfm_ros.config import Config
+from thfm_ros.contract import Clip, Frame, PixelMap
+from thfm_ros.engine.base import Engine
+from thfm_ros.model.outputs import RawOutputs
+from thfm_ros.perception.crop_region import crop_image, follow_box, region_around
+from thfm_ros.perception.decoding import Detection, ExpectedPerson, Proposal, decode_person
+from thfm_ros.perception.stage_timer import StageTimer
+
+_MAX_CORRECTIONS = 2
+"""Further crops of a proposal, each better placed than the one before."""
+
+
+@dataclass(slots=True)
+class CropStream:
+    """The crops of one region, with the engine's state after the last of them."""
+
+    region: PixelMap
+    state: object | None = None
+
+
+class CropDetection(NamedTuple):
+    """A detection, and the crop stream that shows it."""
+
+    detection: Detection
+    stream: CropStream
+
+
+class CropInputs(NamedTuple):
+    """What all crops of one step have in common."""
+
+    clip: Clip
+    dense: bool  # whether dense outputs are needed
+    timer: StageTimer  # of the stages "crop", "network" and "decode"
+
+
+class CropDetector:
+    """Detects single persons in crops. Crops of different streams may run in different threads,
+    if the engine can."""
+
+    def __init__(self, engine: Engine, config: Config) -> None:
+        self._engine = engine
+        self._regions, self._decode = config.regions, config.decode
+
+    def detect(
+        self, inputs: CropInputs, stream: CropStream, expected: ExpectedPerson
+    ) -> Detection | None:
+        """Detect the expected person in the newest frame, and advance the stream."""
+        frame = inputs.clip.newest
+        if stream.state is None and self._regions.rewarm:
+            for earlier in inputs.clip.frames[-self._engine.card.window : -1]:
+                self._run(earlier, stream, inputs.timer, dense=False)
+        raw = self._run(frame, stream, inputs.timer, dense=inputs.dense)
+        height, width = frame.rgb.shape[:2]
+        with inputs.timer("decode"):
+            return decode_person(
+                raw, stream.region, (width, height), frame.intrinsics, expected, self._decode
+            )
+
+    def detect_proposal(self, inputs: CropInputs, proposal: Proposal) -> CropDetection | None:
+        """Detect the person of a proposal. Its box is rough: the crop is moved until it fits."""
+        region = region_around(proposal.box, self._engine.card.crop_size, self._regions)
+        stream = CropStream(region)
+        detection = self.detect(inputs, stream, ExpectedPerson(proposal.box))
+        for _ in range(_MAX_CORRECTIONS):
+            if detection is None:
+                break
+            moved = self.following(stream, detection.extent)
+            if moved is stream:
+                break
+            stream = moved
+            detection = self.detect(inputs, stream, ExpectedPerson(detection.body.box))
+        return None if detection is None else CropDetection(detection, stream)
+
+    def following(self, stream: CropStream, box: Float[np.ndarray, "4"]) -> CropStream:
+        """``stream`` if its crop shows ``box`` well, else a new stream with a crop that does."""
+        region = follow_box(stream.region, box, self._regions)
+        return stream if region is stream.region else CropStream(region)
+
+    def _run(
+        self, frame: Frame, stream: CropStream, timer: StageTimer, *, dense: bool
+    ) -> RawOutputs:
+        with timer("crop"):
+            image = crop_image(frame, stream.region)
+        with timer("network"):
+            raw, stream.state = self._engine.step(image, stream.state, dense=dense)
+        return raw
