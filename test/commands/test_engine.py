@@ -5,10 +5,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from small_checkpoint import write_small_checkpoint
 
 from thfm_ros.commands.main import main
 
 Thfm = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_small_checkpoint(tmp_path_factory.mktemp("checkpoint"))
 
 
 @pytest.fixture
@@ -29,7 +35,9 @@ def test_build_list_verify_and_clear(thfm: Thfm, tmp_path: Path) -> None:
 
     code, output = thfm("list")
     assert code == 0
-    assert len(re.findall(r"onnx-small-(?:64|96)x64-(?:dense|body) +float32 .* intact", output)) == 4
+    assert (
+        len(re.findall(r"onnx-small-(?:64|96)x64-(?:dense|body) +float32 .* intact", output)) == 4
+    )
 
     code, output = thfm("verify", "--time", "--repeats", "2")
     assert code == 0 and "The outputs agree with those of PyTorch." in output

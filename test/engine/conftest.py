@@ -1,11 +1,9 @@
-"""A nano network that is small, quick to export, and has no weight left at its gentle beginning."""
+"""A small nano network in PyTorch and in ONNX Runtime, exported once per run."""
 
-import dataclasses
 from pathlib import Path
 
 import pytest
-import torch
-from torch import nn
+from small_checkpoint import write_small_checkpoint
 
 from thfm_ros.engine.cache import EngineCache
 from thfm_ros.engine.checkpoint import find_checkpoint
@@ -14,34 +12,13 @@ from thfm_ros.engine.onnx_engine import load_onnx_engine
 from thfm_ros.engine.torch_engine import TorchEngine
 from thfm_ros.model.card import ModelCard
 from thfm_ros.model.network import NanoNetwork
-from thfm_ros.model.weights import load_network, nano_card, save_network
-
-
-def awake(network: NanoNetwork) -> NanoNetwork:
-    """Give weights that start at 0 or 1 some other value: else an error in them would not show."""
-    generator = torch.Generator().manual_seed(1)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            noise = torch.rand(2, module.num_features, generator=generator)
-            module.running_mean, module.running_var = noise[0] - 0.5, noise[1] + 0.5
-    for name, value in network.named_parameters():
-        if "norm" in name or "scale" in name or "modulate" in name or name.endswith("bias"):
-            value.data += 0.2 * torch.randn(value.shape, generator=generator)
-    network.heatmap.sharpness.data += 2.0  # peaks that rounding does not move
-    return network.eval().requires_grad_(False)
+from thfm_ros.model.weights import load_network
 
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint file with two blocks, a window of 3 and images of 64 x 64 and 96 x 64."""
-    torch.manual_seed(0)
-    network = awake(NanoNetwork(channels=(8, 16, 24), width=64, depth=2, window=3))
-    card = dataclasses.replace(
-        nano_card("small", network, "nothing"), crop_size=(64, 64), frame_size=(96, 64)
-    )
-    path = tmp_path_factory.mktemp("checkpoint") / "small.safetensors"
-    save_network(network, card, path)
-    return path
+    return write_small_checkpoint(tmp_path_factory.mktemp("checkpoint"))
 
 
 @pytest.fixture(scope="session")
