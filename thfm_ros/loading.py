@@ -1,4 +1,4 @@
-"""The pipelines of the two families of checkpoints, behind one surface."""
+"""Loading the pipeline of a checkpoint, whichever family it is of."""
 
 from typing import Protocol
 
@@ -9,64 +9,72 @@ from thfm_ros.perception.malloc_tuning import keep_freed_memory
 
 
 class Runtime(Protocol):
-    """What runs a network, as people and diagnostics want to know it."""
+    """The runtime of a network, for logs and diagnostics; see engine.base.Engine."""
 
     @property
     def card(self) -> ModelCard:
-        """What the checkpoint says about itself."""
+        """The model card of the checkpoint."""
 
     @property
     def description(self) -> str:
-        """Which runtime, where, and why not the one that was asked for, if so."""
+        """The runtime and its device, with the fallback reason if there is one."""
+
+    @property
+    def fallback_reason(self) -> str | None:
+        """Why PyTorch replaces the requested runtime; None if it does not."""
 
 
 class Pipeline(Protocol):
-    """From the newest frames of one camera to what is said about the newest of them."""
+    """From the newest frames of one camera to the perception of the newest one.
+
+    ``last_timings_ms`` holds the time of each stage of the last step, and the "total".
+    """
 
     last_timings_ms: dict[str, float]
 
     @property
     def config(self) -> Config:
-        """What is in effect."""
+        """The configuration in effect."""
 
     @property
     def engine(self) -> Runtime:
         """What runs the network."""
 
     def step(self, clip: Clip, tasks: frozenset[Task]) -> Perception:
-        """Perceive the newest frame of ``clip``; only what ``tasks`` ask for is computed.
+        """Perceive the newest frame of ``clip``; only what ``tasks`` request is computed.
 
         Raises:
-            PerceptionError: something that the user can cure.
+            PerceptionError: the task or the input cannot be used; the text says what to do.
         """
 
     def reset(self) -> None:
-        """Forget everybody; the stream begins anew."""
+        """Drop all tracks and begin a new stream."""
 
     def with_config(self, config: Config) -> "Pipeline":
-        """The same engine under another configuration; the stream begins anew."""
+        """A pipeline with the same engine and another configuration; it begins a new stream."""
 
 
 def load_pipeline(config: Config, *, live: bool = False) -> Pipeline:
-    """A pipeline with the engine and the weights that ``config.engine`` names.
+    """The pipeline of the checkpoint and the engine that ``config.engine`` names.
 
     Args:
-        config: all settings.
-        live: see `PerceptionPipeline`; the full-size network has but one way.
+        config: all parameters.
+        live: see `PerceptionPipeline`; the full-size pipeline does not depend on it.
 
     Raises:
-        PerceptionError: they cannot be used; the text says what to do about it.
+        PerceptionError: they cannot be used; the text says what to do.
     """
-    # torch and onnxruntime take seconds to import: only who runs a network pays for them.
+    # torch and onnxruntime take seconds to import: only callers that run a network import them.
     from thfm_ros.engine.checkpoint import find_checkpoint
 
     keep_freed_memory()
-    if find_checkpoint(config.engine.checkpoint).card.family == "genception":
+    checkpoint = find_checkpoint(config.engine.checkpoint)
+    if checkpoint.card.family == "genception":
         from thfm_ros.genception.engine_selection import load_genception
         from thfm_ros.genception.pipeline import GenceptionPipeline
 
-        return GenceptionPipeline(load_genception(config.engine), config)
+        return GenceptionPipeline(load_genception(checkpoint, config.engine), config)
     from thfm_ros.engine.select import load_engine
     from thfm_ros.pipeline import PerceptionPipeline
 
-    return PerceptionPipeline(load_engine(config.engine), config, live=live)
+    return PerceptionPipeline(load_engine(checkpoint, config.engine), config, live=live)

@@ -1,6 +1,6 @@
-"""Over real DDS: how the node starts, ends, and behaves when it is alone with one difficulty.
+"""The node over DDS, with a process of its own per test: start, end, and single faults.
 
-Each test has a node of its own, and no other file's node may run beside it.
+No other node may run at the same time.
 """
 
 import dataclasses
@@ -22,7 +22,8 @@ from rosgraph_msgs.msg import Clock
 from safetensors.numpy import load_file, save_file
 from sensor_msgs.msg import Image
 
-from thfm_ros.model.weights import read_card, shipped_checkpoint
+from thfm_ros.engine.checkpoint import find_checkpoint
+from thfm_ros.model.weights import read_card
 from thfm_ros.msg import BodyArray
 
 pytestmark = pytest.mark.ros
@@ -30,10 +31,10 @@ pytestmark = pytest.mark.ros
 ERROR = 2
 
 
-def test_under_overload_results_stay_young_and_what_is_dropped_is_counted(
+def test_under_overload_latency_stays_low_and_drops_are_counted(
     listener: Listener, tmp_path: Path
 ) -> None:
-    """Ten times more images than the engine can take; one step costs 0.1 s or a little more."""
+    """Ten times more images than the engine can process; a step takes 0.1 s or slightly more."""
     with fake_node(
         tmp_path / "log", {"regions.max_people": 1}, **{STEP_S_VARIABLE: "0.05"}
     ) as node:
@@ -52,11 +53,11 @@ def test_under_overload_results_stay_young_and_what_is_dropped_is_counted(
         steps = [float(client.status("latency")[2]["step p50 (ms)"])]
         assert np.quantile(ages[5:], 0.9) < 2.5 * steps[0] / 1e3 + 0.1, (ages, steps)
         dropped = int(client.status("input")[2]["dropped: overtaken by a newer image"])
-        # Far fewer than were sent: a busy machine sends fewer, and DDS keeps the newest only.
+        # Far fewer than were sent: a busy machine sends fewer, and DDS drops all but the newest.
         assert dropped > len(bodies) / 2
 
 
-def test_compressed_images_come_by_image_transport_and_broken_ones_are_told(
+def test_compressed_images_are_received_and_broken_ones_reported(
     listener: Listener, tmp_path: Path
 ) -> None:
     with fake_node(tmp_path / "log", {"image_transport": "compressed"}) as process:
@@ -75,32 +76,32 @@ def test_compressed_images_come_by_image_transport_and_broken_ones_are_told(
         )
 
 
-def cut(path: Path) -> None:
+def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
 
-def of_the_future(path: Path) -> None:
+def set_future_version(path: Path) -> None:
     card = dataclasses.replace(read_card(path), version=99)
     save_file(load_file(path), path, metadata={"thfm_card": card.to_json()})
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
-    [(cut, "truncated: copy or download it again"), (of_the_future, "format version 99")],
-    ids=["truncated", "of another version"],
+    ("damage", "reason"),
+    [(truncate, "truncated: copy or download it again"), (set_future_version, "format version 99")],
+    ids=["truncated", "future version"],
 )
-def test_a_checkpoint_that_cannot_be_used_fails_to_configure_and_the_node_lives_on(
-    listener: Listener, tmp_path: Path, damage: Callable[[Path], None], said: str
+def test_with_an_unusable_checkpoint_configuring_fails_and_the_node_keeps_running(
+    listener: Listener, tmp_path: Path, damage: Callable[[Path], None], reason: str
 ) -> None:
     broken = tmp_path / "broken.safetensors"
-    broken.write_bytes(shipped_checkpoint().read_bytes())
+    broken.write_bytes(find_checkpoint("nano").path.read_bytes())
     damage(broken)
     settings = {"engine.checkpoint": str(broken), "diagnostics_period_s": 0.2}
     with started("thfm_ros.ros.node", ros_arguments(settings), tmp_path / "log") as process:
         client = Client(listener, process)
         client.wait(lambda: client.status("engine")[0] == ERROR, "an error")
-        told = client.status("engine")[1]
-        assert str(broken) in told and said in told
+        message = client.status("engine")[1]
+        assert str(broken) in message and reason in message
         assert client.state() == "unconfigured"
         assert process.text().count("cannot be configured") == 1
         assert not listener.node.get_publishers_info_by_topic("/thfm/bodies")
@@ -109,7 +110,7 @@ def test_a_checkpoint_that_cannot_be_used_fails_to_configure_and_the_node_lives_
         assert process.running()
 
 
-def test_a_target_frame_without_tf2_is_refused_at_configure(
+def test_configuring_with_a_target_frame_fails_without_tf2_ros(
     listener: Listener, tmp_path: Path
 ) -> None:
     if util.find_spec("tf2_ros"):
@@ -122,24 +123,24 @@ def test_a_target_frame_without_tf2_is_refused_at_configure(
 
 
 @pytest.mark.parametrize(
-    ("setting", "said"),
+    ("parameter", "reason"),
     [
         ({"window.length": 0}, "window.length is a int from 1 to 256"),
         ({"track.smoothing": "kalman"}, "choose from none, one_euro"),
         ({"engine.threads": "many"}, "engine.threads"),
     ],
 )
-def test_a_bad_parameter_at_the_start_is_one_clear_line_and_exit_code_2(
-    tmp_path: Path, setting: dict[str, object], said: str
+def test_an_invalid_parameter_at_the_start_is_one_log_line_and_exit_code_2(
+    tmp_path: Path, parameter: dict[str, object], reason: str
 ) -> None:
-    with fake_node(tmp_path / "log", setting) as process:
+    with fake_node(tmp_path / "log", parameter) as process:
         assert process.exit_code(30) == 2
-        assert said in process.text()
+        assert reason in process.text()
         assert "Traceback" not in process.text()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_node_quickly_and_cleanly(
+def test_a_signal_ends_the_node_within_seconds_and_without_a_traceback(
     listener: Listener, tmp_path: Path, number: signal.Signals
 ) -> None:
     with fake_node(tmp_path / "log") as process:
@@ -154,7 +155,7 @@ def test_a_signal_ends_the_node_quickly_and_cleanly(
         assert "Traceback" not in process.text(), process.text()
 
 
-def test_without_autostart_the_node_waits_and_simulated_time_is_its_clock(
+def test_without_autostart_the_node_waits_and_it_follows_simulated_time(
     listener: Listener, tmp_path: Path
 ) -> None:
     with fake_node(tmp_path / "log", {"autostart": False, "use_sim_time": True}) as process:
@@ -174,6 +175,8 @@ def test_without_autostart_the_node_waits_and_simulated_time_is_its_clock(
             client.publish(stamp_ns=now_ns[0])
 
         client.stream(lambda: len(bodies) > 10, "bodies", send=send)
-        client.stream(lambda: client.status("input")[0] == 0, "stamps fit the clock", send=send)
+        client.stream(
+            lambda: client.status("input")[0] == 0, "stamps are of the node's clock", send=send
+        )
         assert abs(float(client.status("input")[2]["age on arrival p50 (ms)"])) < 500
         assert bodies[-1].header.stamp.sec < 1000

@@ -12,7 +12,7 @@ import numpy as np
 from thfm_ros.config import EngineConfig, parameters
 from thfm_ros.engine.base import Engine
 from thfm_ros.engine.cache import EngineCache, default_folder
-from thfm_ros.engine.checkpoint import find_checkpoint
+from thfm_ros.engine.checkpoint import Checkpoint, find_checkpoint
 from thfm_ros.engine.select import load_engine
 from thfm_ros.engine.verify import TOLERANCES, difference, fixed_clip
 from thfm_ros.engine.versions import processor
@@ -55,22 +55,23 @@ def run(args: argparse.Namespace) -> int:
     config = EngineConfig(**{each.name: getattr(args, each.name) for each in fields(EngineConfig)})
     cache = EngineCache(default_folder(config.cache_dir))
     if args.action == "build":
-        return _build(config, cache)
+        return _build(find_checkpoint(config.checkpoint), config, cache)
     if args.action == "list":
         return _list(cache)
     if args.action == "verify":
-        verify = _verify if _is_nano(config) else _verify_full_size
-        return verify(config, args.repeats if args.time else 0)
+        checkpoint = find_checkpoint(config.checkpoint)
+        verify = _verify if checkpoint.card.family == "nano" else _verify_full_size
+        return verify(checkpoint, config, args.repeats if args.time else 0)
     print(f"{cache.clear() / 1e6:.1f} MB removed from {cache.folder}")
     return 0
 
 
-def _build(config: EngineConfig, cache: EngineCache) -> int:
-    engine: "Engine | GenceptionNetwork"
-    engine = load_engine(config) if _is_nano(config) else _full_size(config)
+def _build(checkpoint: Checkpoint, config: EngineConfig, cache: EngineCache) -> int:
+    load = load_engine if checkpoint.card.family == "nano" else _full_size
+    engine: "Engine | GenceptionNetwork" = load(checkpoint, config)
     print(f"{engine.card.name}: {engine.description}")
     print(f"cache: {cache.folder}")
-    return int(_is_fallback(engine.description))
+    return int(engine.fallback_reason is not None)
 
 
 def _list(cache: EngineCache) -> int:
@@ -96,18 +97,16 @@ def _list(cache: EngineCache) -> int:
     return int(any_damaged)
 
 
-def _verify(config: EngineConfig, repeats: int) -> int:
-    engine = load_engine(config)
-    reference = load_engine(
-        EngineConfig(checkpoint=config.checkpoint, kind="torch", threads=config.threads)
-    )
+def _verify(checkpoint: Checkpoint, config: EngineConfig, repeats: int) -> int:
+    engine = load_engine(checkpoint, config)
+    reference = load_engine(checkpoint, replace(config, kind="torch"))
     print(f"{engine.card.name}: {engine.description}\nreference: {reference.description}")
     if repeats:
         print(f"on: {processor()}, load average {os.getloadavg()[0]:.1f}")
     rows = [["image", "outputs", "difference"]]
     if repeats:
         rows[0] += ["CPU ms", "wall ms", "CPU ms PyTorch", "ratio"]
-    passed = not _is_fallback(engine.description)
+    passed = engine.fallback_reason is None
     tolerance = TOLERANCES["float16" if "float16" in engine.description else "float32"]
     for size in sorted({engine.card.crop_size, engine.card.frame_size}):
         for dense in (True, False):
@@ -122,11 +121,12 @@ def _verify(config: EngineConfig, repeats: int) -> int:
     return _report(rows, passed)
 
 
-def _verify_full_size(config: EngineConfig, repeats: int) -> int:
+def _verify_full_size(checkpoint: Checkpoint, config: EngineConfig, repeats: int) -> int:
     from thfm_ros.genception import verify as full_size
     from thfm_ros.genception.subgraphs import Profile
 
-    network, reference = _full_size(config), _full_size(replace(config, kind="torch"))
+    network = _full_size(checkpoint, config)
+    reference = _full_size(checkpoint, replace(config, kind="torch"))
     print(f"{network.card.name}: {network.description}\nreference: {reference.description}")
     profile = Profile(network.card.window, *network.card.frame_size)
     differences = full_size.differences(network, reference, profile)
@@ -139,7 +139,7 @@ def _verify_full_size(config: EngineConfig, repeats: int) -> int:
             for row in rows[1:]:
                 row.append(f"{1e3 * seconds[row[0]]:.1f}")
     passed = max(differences.values()) <= full_size.TOLERANCE
-    return _report(rows, passed and not _is_fallback(network.description))
+    return _report(rows, passed and network.fallback_reason is None)
 
 
 def _report(rows: Sequence[Sequence[str]], passed: bool) -> int:
@@ -151,19 +151,11 @@ def _report(rows: Sequence[Sequence[str]], passed: bool) -> int:
     return int(not passed)
 
 
-def _is_nano(config: EngineConfig) -> bool:
-    return find_checkpoint(config.checkpoint).card.family == "nano"
-
-
-def _full_size(config: EngineConfig) -> "GenceptionNetwork":
+def _full_size(checkpoint: Checkpoint, config: EngineConfig) -> "GenceptionNetwork":
     # PyTorch and diffusers take seconds to import: only for such a checkpoint.
     from thfm_ros.genception.engine_selection import load_genception
 
-    return load_genception(config)
-
-
-def _is_fallback(description: str) -> bool:
-    return "instead of" in description
+    return load_genception(checkpoint, config)
 
 
 @dataclass(frozen=True)

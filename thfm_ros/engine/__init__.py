@@ -1,1 +1,1 @@
-"""What runs a network: PyTorch anywhere, ONNX Runtime on a CPU, TensorRT on an NVIDIA GPU."""
+"""Runtimes of a network: PyTorch anywhere, ONNX Runtime on a CPU, TensorRT on an NVIDIA GPU."""

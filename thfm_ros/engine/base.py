@@ -1,4 +1,4 @@
-"""What every engine looks like from outside. Nothing here knows which one it is."""
+"""The interface of all engines."""
 
 from typing import Protocol
 
@@ -11,42 +11,55 @@ from thfm_ros.model.outputs import RawOutputs
 
 
 class EngineError(PerceptionError):
-    """An engine could not be loaded, built or fed."""
+    """An engine could not be loaded, built or run."""
+
+
+class VerificationError(EngineError):
+    """The outputs of a built engine differ from those of PyTorch."""
 
 
 class Engine(Protocol):
     """One network, ready to run.
 
-    ``description`` is for people and diagnostics: which runtime, where, and why it is not the one
-    that was asked for, if so ("PyTorch 2.13.0 CPU, 1 thread (instead of onnx: ...)").
-    ``concurrent``: two threads may call `step` at once, for two streams.
+    Attributes:
+        card: of the checkpoint.
+        description: of the runtime and its device, for logs and diagnostics: "PyTorch 2.13.0,
+            CPU, 1 thread", with the fallback reason if there is one.
+        fallback_reason: why PyTorch replaces the requested runtime; None if it does not.
+        concurrent: whether two threads may call `step` at the same time, for two streams.
     """
 
     card: ModelCard
     description: str
+    fallback_reason: str | None
     concurrent: bool
 
     def step(
         self, image: UInt8[np.ndarray, "h w 3"], state: object | None, *, dense: bool
     ) -> tuple[RawOutputs, object]:
-        """See one more image of a stream.
+        """Process the next image of a stream.
 
         Args:
             image: RGB, of exactly the card's crop or frame size; any strides.
-            state: what the previous step of this stream returned; None begins a new stream.
-                It is never written into: a stream may be continued twice from the same state.
-            dense: False leaves out the maps and their cost; the state is the same either way.
+            state: returned by the previous step of this stream; None begins a new stream. It is
+                never modified: a stream may be continued twice from the same state.
+            dense: False leaves out the dense outputs and their cost; the state does not depend
+                on it.
 
         Returns:
-            What the network says about this image, and the state for the next one.
+            The network outputs for this image, and the state for the next one.
 
         Raises:
-            EngineError: the image has a size, a type or a state that this engine cannot take.
+            EngineError: the image has a wrong size or type, or the state is of another stream.
         """
 
 
 def check_image(image: UInt8[np.ndarray, "h w 3"], card: ModelCard) -> tuple[int, int]:
-    """Return (width, height) of an image that the card accepts; EngineError otherwise."""
+    """Return (width, height) of an image.
+
+    Raises:
+        EngineError: the type or size is not one that the card accepts.
+    """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise EngineError(
             f"An engine takes one RGB image as uint8 [height, width, 3]; "
@@ -56,6 +69,6 @@ def check_image(image: UInt8[np.ndarray, "h w 3"], card: ModelCard) -> tuple[int
     if size not in (card.crop_size, card.frame_size):
         raise EngineError(
             f"{card.name} takes images of {card.crop_size} or {card.frame_size} "
-            f"(width, height); got {size}. Cut it out with thfm_ros.perception.crop_region first."
+            f"(width, height); got {size}. Crop it with thfm_ros.perception.crop_region first."
         )
     return size

@@ -1,9 +1,9 @@
-"""Built engines on disk: found again by what they were built from, never trusted unchecked.
+"""Cache of built engines on disk, found by what they were built from and verified on every use.
 
 An entry is two files side by side, the artefact and a JSON manifest. Both are written under
-another name and renamed, the manifest last: a build that is killed at any moment leaves no entry,
-only a temporary file that the next build of the same key sweeps away. Nothing here knows what an
-artefact is or how it is built.
+a temporary name and renamed, the manifest last: a build that is killed at any moment leaves no
+entry, only a temporary file that the next build of the same key removes. The cache is independent
+of what an artefact is and how it is built.
 """
 
 import contextlib
@@ -26,19 +26,19 @@ from thfm_ros.engine.manifest import EngineKey, Manifest, manifest_from_json
 log = logging.getLogger(__name__)
 
 KEEP = 3
-"""Entries kept per purpose (engine, checkpoint, profile): two installations may share a cache,
-but a robot's disk must not fill up with the engines of yesterday's weights."""
+"""Entries kept per purpose (engine, checkpoint, profile): several installations may share a cache,
+but engines of outdated weights must not fill the disk."""
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-_NEARLY_FULL = 1 << 20
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_MIN_FREE_BYTES = 1 << 20
 
 
 class CacheError(EngineError):
-    """The cache folder cannot be used: full, read-only, or held by another process for too long."""
+    """The cache cannot be used: disk full, read-only, or locked by another process for too long."""
 
 
 def default_folder(cache_dir: str = "") -> Path:
-    """``cache_dir`` if given, else the user's cache folder as the XDG standard has it."""
+    """``cache_dir`` if given, else the user's cache folder according to the XDG standard."""
     if cache_dir:
         return Path(cache_dir).expanduser() / "engines"
     base = os.environ.get("XDG_CACHE_HOME", "")
@@ -47,11 +47,11 @@ def default_folder(cache_dir: str = "") -> Path:
 
 
 def sha256_of(path: Path) -> str:
-    """Checksum of a file, in pieces: engines may be larger than what memory is free."""
+    """Checksum of a file, read in chunks: engines may be larger than the free memory."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
     return digest.hexdigest()
 
 
@@ -64,63 +64,63 @@ class EngineCache:
     """One folder of artefacts, shared by any number of processes."""
 
     def __init__(self, folder: Path, *, lock_timeout_s: float = 3600.0) -> None:
-        """Nothing is created before something is built."""
+        """The folder is created when the first engine is built."""
         self.folder = folder
         self._lock_timeout_s = lock_timeout_s
 
     def get(self, key: EngineKey, build: Build, *, needs_bytes: int = 0) -> Path:
-        """Return the artefact for ``key``, building it if there is no sound one.
+        """Return the artefact for ``key``, building it if there is no valid one.
 
-        Of several processes that ask at once one builds, the others wait for it.
+        Of several processes that need it at the same time one builds, the others wait for it.
 
         Raises:
-            CacheError: no room (``needs_bytes`` is checked before the work), no permission, or
-                somebody else has been building for longer than the time limit.
-            Exception: whatever ``build`` raised; then there is no entry.
+            CacheError: not enough disk space (``needs_bytes`` is checked before the build), no
+                permission, or another process has been building for longer than the time limit.
+            Exception: any error of ``build``; there is no entry then.
         """
         if self.problem(key) is None:
-            with contextlib.suppress(OSError):  # a folder that was filled and is now read-only
-                os.utime(self._manifest(key.stem))  # "used last", for _forget_oldest
+            with contextlib.suppress(OSError):  # a cache that has become read-only
+                os.utime(self._manifest(key.stem))  # last use, for _remove_oldest
             return self.path(key)
         with self._errors(), self._locked(key):
             found = self.find(key)
             if found is None:
-                self._check_room(needs_bytes)
+                self._check_free_space(needs_bytes)
                 found = self._build(key, build)
-                self._forget_oldest(key)
+                self._remove_oldest(key)
             return found
 
     def load(
         self, key: EngineKey, build: Build, read: Callable[[Path], T], *, needs_bytes: int = 0
     ) -> T:
-        """Read the artefact for ``key``; one that cannot be read is built anew, once.
+        """Read the artefact for ``key``; if it cannot be read, it is rebuilt once.
 
-        Raises: see `get`; and whatever ``read`` raises about a new one.
+        Raises: see `get`; and any error of ``read`` for a rebuilt artefact.
         """
         path = self.get(key, build, needs_bytes=needs_bytes)
         try:
             return read(path)
         except Exception as error:
-            log.warning("The cached engine %s does not load, it is built anew: %s", path, error)
+            log.warning("The cached engine %s does not load and is rebuilt: %s", path, error)
             with self._errors():
                 self.remove(key.stem)
         return read(self.get(key, build, needs_bytes=needs_bytes))
 
     def find(self, key: EngineKey) -> Path | None:
-        """Return the artefact of ``key`` if it is there and sound; log why it is not used."""
+        """Return the artefact of ``key`` if it exists and is valid; else log why it is not used."""
         problem = self.problem(key)
         if problem is None:
             return self.path(key)
         if self._manifest(key.stem).exists() or self.path(key).exists():
-            log.warning("Cached engine %s is not used and built anew: %s", key.stem, problem)
+            log.warning("The cached engine %s is not used and rebuilt: %s", key.stem, problem)
         return None
 
     def problem(self, key: EngineKey) -> str | None:
-        """Say what is wrong with an entry; None when it is sound. Reads the whole artefact."""
+        """What is wrong with an entry; None if it is valid. Reads the whole artefact."""
         try:
             manifest = manifest_from_json(self._manifest(key.stem).read_text())
         except FileNotFoundError:
-            return "it was never finished"
+            return "its build was never finished"
         except (ValueError, OSError) as error:
             return f"its manifest cannot be read ({error})"
         if manifest.key != key:
@@ -130,17 +130,17 @@ class EngineCache:
             if size != manifest.bytes:
                 return f"it has {size} bytes instead of {manifest.bytes}"
             if sha256_of(self.path(key)) != manifest.sha256:
-                return "its checksum differs, the file is damaged"
+                return "its checksum differs: the file is corrupted"
         except OSError as error:
             return f"its file cannot be read ({error})"
         return None
 
     def path(self, key: EngineKey) -> Path:
-        """Where the artefact of an entry lies."""
+        """Path of the artefact of an entry, whether it exists or not."""
         return self.folder / key.file_name
 
     def entries(self) -> list[Manifest]:
-        """All finished entries, newest first; unreadable manifests are left out."""
+        """All complete entries, newest first; unreadable manifests are left out."""
         found = []
         for path in self.folder.glob("*.json"):
             with contextlib.suppress(ValueError, OSError):
@@ -148,13 +148,13 @@ class EngineCache:
         return sorted(found, key=lambda manifest: manifest.created, reverse=True)
 
     def remove(self, stem: str) -> None:
-        """Remove an entry, manifest first: half an entry is none."""
+        """Remove an entry, manifest first, so that no entry without its artefact is left."""
         self._manifest(stem).unlink(missing_ok=True)
         for path in self._files(stem):
             path.unlink(missing_ok=True)
 
     def clear(self) -> int:
-        """Remove everything that is not being built this moment; return the bytes freed."""
+        """Remove everything that is not being built at the moment; returns the bytes freed."""
         freed = 0
         for stem in {
             path.stem for kind in ("json", "lock") for path in self.folder.glob(f"*.{kind}")
@@ -175,7 +175,7 @@ class EngineCache:
         return [path for path in self.folder.glob(f"{stem}.*") if path.suffix != ".lock"]
 
     def _build(self, key: EngineKey, build: Build) -> Path:
-        self.remove(key.stem)  # also what an earlier build left behind when it was killed
+        self.remove(key.stem)  # also the temporary files of a build that was killed
         temporary = self.folder / f"{key.stem}.{os.getpid()}.tmp{self.path(key).suffix}"
         try:
             begin = time.monotonic()
@@ -195,7 +195,7 @@ class EngineCache:
             temporary.unlink(missing_ok=True)
         return self.path(key)
 
-    def _forget_oldest(self, key: EngineKey) -> None:
+    def _remove_oldest(self, key: EngineKey) -> None:
         same = [
             path
             for path in self.folder.glob(f"{key.purpose}-*.json")
@@ -203,15 +203,15 @@ class EngineCache:
         ]
         same.sort(key=lambda path: path.stat().st_mtime, reverse=True)
         for path in same[KEEP:]:
-            log.info("Removing the engine that was not used for longest: %s", path.stem)
+            log.info("Removing the least recently used engine: %s", path.stem)
             self.remove(path.stem)
 
-    def _check_room(self, needs_bytes: int) -> None:
+    def _check_free_space(self, needs_bytes: int) -> None:
         free = self._free()
         if free < needs_bytes:
             raise CacheError(
                 f"An engine needs about {needs_bytes >> 20} MB in {self.folder}, "
-                f"{free >> 20} MB are free. {_CURE}"
+                f"{free >> 20} MB are free. {_REMEDY}"
             )
 
     def _free(self) -> int:
@@ -219,24 +219,25 @@ class EngineCache:
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
+        """Create the folder, and turn disk errors into CacheError."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             yield
         except OSError as error:
-            if error.errno in _FULL:
-                raise CacheError(f"The disk of {self.folder} is full. {_CURE}") from error
+            if error.errno in _DISK_FULL:
+                raise CacheError(f"The disk of {self.folder} is full. {_REMEDY}") from error
             if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
-                raise CacheError(f"{self.folder} cannot be written ({error}). {_CURE}") from error
+                raise CacheError(f"{self.folder} cannot be written ({error}). {_REMEDY}") from error
             raise
         except Exception as error:
             # PyTorch's file writer reports a full disk as a bare RuntimeError.
-            if not isinstance(error, EngineError) and self._free() < _NEARLY_FULL:
-                raise CacheError(f"The disk of {self.folder} is full. {_CURE}") from error
+            if not isinstance(error, EngineError) and self._free() < _MIN_FREE_BYTES:
+                raise CacheError(f"The disk of {self.folder} is full. {_REMEDY}") from error
             raise
 
     @contextlib.contextmanager
     def _locked(self, key: EngineKey) -> Iterator[None]:
-        # The kernel drops this lock when its process dies, however it dies: no stale locks.
+        # The kernel releases this lock when its process ends in any way: no stale locks.
         with self._lock(key.stem).open("w") as file:
             deadline = time.monotonic() + self._lock_timeout_s
             waited = False
@@ -254,8 +255,8 @@ class EngineCache:
             yield
 
 
-_CURE = (
-    "Free some room (`thfm engine clear`), or set engine.cache_dir to a folder on a larger or "
+_REMEDY = (
+    "Free some space (`thfm engine clear`), or set engine.cache_dir to a folder on a larger or "
     "writable disk."
 )
 
@@ -269,7 +270,7 @@ def _try_lock(descriptor: int) -> bool:
 
 
 def _rename_to_disk(source: Path, target: Path) -> None:
-    # Without the fsync a power cut, which robots see often, may keep the name and lose the bytes.
+    # Without fsync a power failure may keep the new name and lose the content.
     with source.open("rb") as file:
         os.fsync(file.fileno())
     source.replace(target)

@@ -1,4 +1,4 @@
-"""Which file the weights are in. No PyTorch here: an engine from the cache does without it."""
+"""Resolving checkpoints to files, without PyTorch, which a cached engine does not need."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,23 +14,25 @@ SHIPPED = Path(__file__).resolve().parent.parent / "weights"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A file of weights that was found and says what it is; the weights are not read yet."""
+    """An existing checkpoint file with its model card; the weights are not read yet."""
 
     path: Path
     card: ModelCard
 
     def sha256(self) -> str:
-        """Of the whole file: other weights or another card make another engine."""
+        """Checksum of the whole file: engines depend on the weights and on the card."""
         return sha256_of(self.path)
 
 
 def find_checkpoint(name: str) -> Checkpoint:
-    """The checkpoint called ``name`` that ships with the package, or the file ``name``.
+    """The shipped checkpoint called ``name``, or the file of this path.
+
+    This is the only place where names of checkpoints are resolved; it is called once per load.
 
     Raises:
-        EngineError: there is neither.
-        CheckpointError: the file is not a whole safetensors file.
-        CardError: it holds no model card of this release's format.
+        EngineError: there is no such checkpoint.
+        CheckpointError: the file is not a complete safetensors file.
+        CardError: it contains no model card of this release's format.
     """
     shipped = SHIPPED / f"{name}.safetensors"
     path = shipped if "/" not in name and shipped.exists() else Path(name)
@@ -53,5 +55,5 @@ def _card_of(path: Path) -> ModelCard:
     except (SafetensorError, OSError):
         from thfm_ros.model.weights import read_card
 
-        return read_card(path)  # raises, and tells what is wrong with the file
+        return read_card(path)  # raises the error that explains what is wrong with the file
     return card_from_json(text, str(path))

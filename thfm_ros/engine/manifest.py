@@ -1,4 +1,4 @@
-"""What a built engine was built from: the key that finds it, and the note that lies beside it."""
+"""What an engine was built from: the key of its cache entry, and the manifest beside the file."""
 
 import dataclasses
 import hashlib
@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 SUFFIXES = {"onnx": ".onnx", "tensorrt": ".pt2", "prompts": ".safetensors"}
-"""Of the files: other tools know them by these, and PyTorch is going to insist on its own."""
+"""File suffixes by engine: other tools recognise them, and PyTorch will require its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EngineKey:
-    """All that an artefact depends on; another value anywhere means another artefact."""
+    """Everything that an artefact depends on; any other value means another artefact."""
 
     engine: str  # one of SUFFIXES
-    checkpoint: str  # the card's name, for people
+    checkpoint: str  # name on the model card, for readability
     weights_sha256: str
     profile: str  # image size and outputs: "128x128-dense"
     precision: str  # "float32"
@@ -25,7 +25,7 @@ class EngineKey:
 
     @property
     def purpose(self) -> str:
-        """What the artefact is for, as the beginning of its file name."""
+        """Engine, checkpoint and profile, as the beginning of the file name."""
         text = f"{self.engine}-{self.checkpoint}-{self.profile}"
         return re.sub(r"[^A-Za-z0-9_.-]+", "_", text)
 
@@ -37,23 +37,23 @@ class EngineKey:
 
     @property
     def file_name(self) -> str:
-        """Of the artefact."""
+        """File name of the artefact."""
         return self.stem + SUFFIXES[self.engine]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What is known about one artefact."""
+    """The manifest of one artefact."""
 
     key: EngineKey
     created: str  # ISO 8601, UTC
     build_s: float
     bytes: int
     sha256: str
-    notes: dict[str, str]  # free: what the builder wants to be remembered
+    notes: dict[str, str]  # free text of the builder
 
     def to_json(self) -> str:
-        """Indented, for the person who looks into the folder."""
+        """Indented, for readability."""
         return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True)
 
 

@@ -1,7 +1,7 @@
 """The engine for CPUs: ONNX Runtime, from graphs that are exported once and kept in the cache.
 
-A graph enters the cache only after it said what PyTorch says. Loading it from there needs
-neither PyTorch nor the weights' file beyond its checksum.
+A graph enters the cache only after its outputs agreed with those of PyTorch. Loading it from the
+cache needs neither PyTorch nor the checkpoint file beyond its checksum.
 """
 
 import logging
@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime
 from jaxtyping import Float32, UInt8
 
-from thfm_ros.engine.base import EngineError
+from thfm_ros.engine.base import VerificationError
 from thfm_ros.engine.cache import EngineCache
 from thfm_ros.engine.checkpoint import Checkpoint
 from thfm_ros.engine.graph_engine import GraphEngine
@@ -35,7 +35,7 @@ class OnnxGraph:
     """One step graph in ONNX Runtime on the CPU."""
 
     def __init__(self, path: Path, threads: int) -> None:
-        """Does not spin: a waiting thread of the network would take a core from other nodes."""
+        """Threads do not spin: a spinning thread would take a core from other nodes."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -48,19 +48,20 @@ class OnnxGraph:
         )
         self._inputs = [value.name for value in self._session.get_inputs()]
         self._outputs = [value.name for value in self._session.get_outputs()]
-        self._answers = sum(name in OUTPUTS for name in self._outputs)
+        self._output_count = sum(name in OUTPUTS for name in self._outputs)
 
     def __call__(
         self,
         image: UInt8[np.ndarray, "h w 3"],
-        time: Float32[np.ndarray, "2 1 c"],
-        allowed: Float32[np.ndarray, " m"],
-        memory: Sequence[Any],
+        time_rotation: Float32[np.ndarray, "2 1 c"],
+        attention_mask: Float32[np.ndarray, " m"],
+        past: Sequence[Any],
     ) -> tuple[list[Float32[np.ndarray, "..."]], list[Any]]:
         """See graph_engine.Graph."""
-        given = dict(zip(self._inputs, (image, time, allowed, *memory), strict=True))
-        said = self._session.run(self._outputs, given)
-        return said[: self._answers], said[self._answers :]
+        values = (image, time_rotation, attention_mask, *past)
+        inputs = dict(zip(self._inputs, values, strict=True))
+        outputs = self._session.run(self._outputs, inputs)
+        return outputs[: self._output_count], outputs[self._output_count :]
 
     def zeros(self, shape: tuple[int, ...]) -> Float32[np.ndarray, "..."]:
         """See graph_engine.Graph."""
@@ -68,51 +69,55 @@ class OnnxGraph:
 
 
 def load_onnx_engine(
-    checkpoint: Checkpoint, cache: EngineCache, threads: int, judge: "Callable[[], TorchEngine]"
+    checkpoint: Checkpoint,
+    cache: EngineCache,
+    threads: int,
+    load_reference: "Callable[[], TorchEngine]",
 ) -> GraphEngine:
     """Load the graphs of a nano checkpoint, exporting those that the cache does not have.
 
     Args:
-        checkpoint: what is to run.
-        cache: where the graphs are kept.
-        threads: of the network.
-        judge: makes the PyTorch engine; called only if something must be exported.
+        checkpoint: of the nano family.
+        cache: of the exported graphs.
+        threads: number of CPU threads.
+        load_reference: makes the PyTorch engine; called only if a graph must be exported.
 
     Raises:
-        EngineError: the exported graph does not say what PyTorch says, or the cache is unusable.
-        Exception: whatever the exporter or ONNX Runtime stumbles over.
+        VerificationError: the outputs of an exported graph differ from those of PyTorch.
+        CacheError: the cache cannot be used.
+        Exception: any error of the exporter or of ONNX Runtime.
     """
     card, sha256 = checkpoint.card, checkpoint.sha256()
     graphs = {}
     for size in sorted({card.crop_size, card.frame_size}):
         for dense in (True, False):
-            export = OnnxExport(card, sha256, size, dense, threads, judge)
+            export = OnnxExport(card, sha256, size, dense, threads, load_reference)
             graphs[size, dense] = OnnxGraph(export.path(cache), threads)
-    return GraphEngine(card, describe(threads), graphs, concurrent=True)
+    return GraphEngine(card, runtime_description(threads), graphs, concurrent=True)
 
 
-def describe(threads: int) -> str:
-    """ "ONNX Runtime 1.31.1, CPU, 1 thread"."""
+def runtime_description(threads: int) -> str:
+    """Such as "ONNX Runtime 1.31.1, CPU, 1 thread"."""
     return f"ONNX Runtime {onnxruntime.__version__}, CPU, {threads} thread{'s' * (threads > 1)}"
 
 
 @dataclass(frozen=True)
 class OnnxExport:
-    """How one graph gets into the cache."""
+    """The export of one graph to the cache."""
 
     card: ModelCard
     weights_sha256: str
     size: Size
     dense: bool
     threads: int
-    judge: "Callable[[], TorchEngine]"
+    load_reference: "Callable[[], TorchEngine]"
 
     def path(self, cache: EngineCache) -> Path:
-        """Of the graph in the cache."""
+        """Path of the graph in the cache; it is exported first if needed."""
         return cache.get(self.key(), self.build, needs_bytes=64 << 20)
 
     def key(self) -> EngineKey:
-        """All that the graph depends on."""
+        """Everything that the graph depends on."""
         return EngineKey(
             engine="onnx",
             checkpoint=self.card.name,
@@ -124,19 +129,19 @@ class OnnxExport:
         )
 
     def build(self, path: Path) -> dict[str, str]:
-        """Write the graph to ``path`` and compare it with PyTorch."""
+        """Write the graph to ``path`` and verify it against PyTorch; returns notes."""
         from thfm_ros.engine.export import export_onnx
         from thfm_ros.engine.verify import TOLERANCES, difference
 
-        judge = self.judge()
+        reference = self.load_reference()
         log.info("Exporting %s for images of %s to ONNX, once.", self.card.name, self.size)
-        export_onnx(judge.network, self.card, self.size, self.dense, path)
+        export_onnx(reference.network, self.card, self.size, self.dense, path)
         graph = OnnxGraph(path, self.threads)
         engine = GraphEngine(self.card, "", {(self.size, self.dense): graph})
-        off = difference(engine, judge, self.size, dense=self.dense)
+        found = difference(engine, reference, self.size, dense=self.dense)
         largest = TOLERANCES["float32"].largest
-        if not off <= largest:
-            raise EngineError(
-                f"The exported graph differs from PyTorch by {off:.1e}, more than {largest:.0e}."
+        if not found <= largest:
+            raise VerificationError(
+                f"The exported graph differs from PyTorch by {found:.1e}, more than {largest:.0e}."
             )
-        return {"difference": f"{off:.1e}", "tolerance": f"{largest:.0e}"}
+        return {"difference": f"{found:.1e}", "tolerance": f"{largest:.0e}"}

@@ -1,4 +1,4 @@
-"""Which engine it is going to be. Falls back to PyTorch, never silently."""
+"""Selection of the engine, with a logged fallback to PyTorch."""
 
 import functools
 import logging
@@ -11,30 +11,29 @@ from thfm_ros.config import EngineConfig
 from thfm_ros.contract import PerceptionError
 from thfm_ros.engine.base import Engine, EngineError
 from thfm_ros.engine.cache import EngineCache, default_folder
-from thfm_ros.engine.checkpoint import Checkpoint, find_checkpoint
+from thfm_ros.engine.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from thfm_ros.engine.torch_engine import TorchEngine
 
-# An engine from the cache does without PyTorch and is ready in less than half the time: so
-# everything that needs it is imported where it is needed.
+# An engine from the cache does not need PyTorch and loads in less than half the time without it:
+# so modules that need it are imported inside functions.
 
 log = logging.getLogger(__name__)
 
 _GPU_DEVICES = ("/dev/nvidiactl", "/dev/nvmap", "/dev/dxg")  # a PC, a Jetson, WSL
 
 
-def load_engine(config: EngineConfig) -> Engine:
-    """The engine that ``config`` asks for, or PyTorch, with the reason in its description.
+def load_engine(checkpoint: Checkpoint, config: EngineConfig) -> Engine:
+    """The engine that ``config`` requests, or PyTorch with a ``fallback_reason``.
 
     The first load of a checkpoint builds its engines, in seconds for ONNX and in minutes for
-    TensorRT. They are kept in the cache; still, do this before there is work to do.
+    TensorRT. They are cached; so load once before the robot needs the results.
 
     Raises:
-        EngineError: there is no such checkpoint, or no engine for its family.
+        EngineError: the checkpoint is not of the nano family.
         CheckpointError, CardError: the file cannot be read.
     """
-    checkpoint = find_checkpoint(config.checkpoint)
     if checkpoint.card.family != "nano":
         raise EngineError(
             f"{checkpoint.path} is of the {checkpoint.card.family} family, which is not run step "
@@ -48,12 +47,12 @@ def load_engine(config: EngineConfig) -> Engine:
         if kind == "tensorrt":
             return _tensorrt(checkpoint, cache)
     except Exception as error:
-        return _instead(kind, error, checkpoint, config.threads)
+        return _fallback(kind, error, checkpoint, config.threads)
     return _torch(checkpoint, config.threads)
 
 
 def choose_kind(kind: str) -> str:
-    """Resolve "auto": TensorRT on an NVIDIA GPU, or PyTorch where it is missing; ONNX on a CPU."""
+    """Resolve "auto": ONNX on a CPU; TensorRT on an NVIDIA GPU, or PyTorch if not installed."""
     if kind != "auto":
         return kind
     if not has_gpu():
@@ -68,7 +67,7 @@ def choose_kind(kind: str) -> str:
 
 
 def has_gpu() -> bool:
-    """Whether PyTorch can use an NVIDIA GPU; it is only asked where there may be one."""
+    """Whether PyTorch can use an NVIDIA GPU. Imports PyTorch only if there is a GPU device."""
     if not any(Path(device).exists() for device in _GPU_DEVICES):
         return False
     import torch
@@ -76,8 +75,8 @@ def has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def need_a_gpu() -> None:
-    """EngineError where TensorRT cannot run."""
+def require_gpu() -> None:
+    """Raise EngineError if there is no NVIDIA GPU for TensorRT."""
     if not has_gpu():
         raise EngineError(
             "TensorRT needs an NVIDIA GPU, and PyTorch finds none. Set engine.kind to auto."
@@ -87,23 +86,26 @@ def need_a_gpu() -> None:
 def _onnx(checkpoint: Checkpoint, cache: EngineCache, threads: int) -> Engine:
     from thfm_ros.engine.onnx_engine import load_onnx_engine
 
-    return load_onnx_engine(checkpoint, cache, threads, _judge(checkpoint, "cpu", threads))
+    load_reference = _torch_loader(checkpoint, "cpu", threads)
+    return load_onnx_engine(checkpoint, cache, threads, load_reference)
 
 
 def _tensorrt(checkpoint: Checkpoint, cache: EngineCache) -> Engine:
-    need_a_gpu()
+    require_gpu()
     from thfm_ros.engine.tensorrt_compiler import TorchTensorRt
     from thfm_ros.engine.tensorrt_engine import load_tensorrt_engine
 
-    judge = _judge(checkpoint, "cuda", 1)
-    return load_tensorrt_engine(checkpoint, cache, TorchTensorRt(cache.folder), judge)
+    load_reference = _torch_loader(checkpoint, "cuda", 1)
+    return load_tensorrt_engine(checkpoint, cache, TorchTensorRt(cache.folder), load_reference)
 
 
 def _torch(checkpoint: Checkpoint, threads: int) -> Engine:
-    return _judge(checkpoint, "cuda" if has_gpu() else "cpu", threads)()
+    return _torch_loader(checkpoint, "cuda" if has_gpu() else "cpu", threads)()
 
 
-def _judge(checkpoint: Checkpoint, device: str, threads: int) -> "Callable[[], TorchEngine]":
+def _torch_loader(checkpoint: Checkpoint, device: str, threads: int) -> "Callable[[], TorchEngine]":
+    """A function that loads the PyTorch engine once, when it is first called."""
+
     @functools.cache
     def load() -> "TorchEngine":
         from thfm_ros.engine.torch_engine import TorchEngine
@@ -115,15 +117,22 @@ def _judge(checkpoint: Checkpoint, device: str, threads: int) -> "Callable[[], T
     return load
 
 
-def _instead(kind: str, error: Exception, checkpoint: Checkpoint, threads: int) -> Engine:
-    reason = str(error).strip().partition("\n")[0] or type(error).__name__
-    known = isinstance(error, PerceptionError)  # else a programmer wants to see where it was
+def _fallback(kind: str, error: Exception, checkpoint: Checkpoint, threads: int) -> Engine:
+    """The PyTorch engine in the place of one that raised ``error``."""
+    reason = first_line(error)
+    is_expected = isinstance(error, PerceptionError)  # otherwise log the traceback, too
     log.warning(
         "The %s engine cannot be used, PyTorch runs the network instead: %s",
         kind,
         reason,
-        exc_info=None if known else error,
+        exc_info=None if is_expected else error,
     )
     engine = _torch(checkpoint, threads)
+    engine.fallback_reason = reason
     engine.description += f" (instead of {kind}: {reason})"
     return engine
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's text, or its type if it has none."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -1,9 +1,9 @@
-"""One streaming step as a plain function of arrays, in the form that compilers like best.
+"""One streaming step of the network as a plain function of arrays, for compilation.
 
-It computes what NanoNetwork.step computes, and a test holds the two together, but differently:
-the memory is one array per block and remembered frame, so that letting it slide moves nothing;
-keys are remembered turned in time as well, by a table that the host makes; queries and keys are
-normalised and turned in one go. That saves a sixth of the step in ONNX Runtime (docs/engines.md).
+It computes the same as NanoNetwork.step (a test compares them) in another form: the cache of keys
+and values is one array per block and frame, so that sliding it copies nothing; cached keys include
+the rotation in time, from a table that the host computes; queries and keys are normalised and
+rotated together. That saves a sixth of the step in ONNX Runtime (docs/engines.md).
 """
 
 import copy
@@ -17,11 +17,11 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from thfm_ros.engine.stream import HALVES
 from thfm_ros.model.backbone import HEAD_WIDTH, Block, places
 from thfm_ros.model.codec import ResidualBlock
-from thfm_ros.model.network import JOINTS, NanoNetwork, sine_grid
+from thfm_ros.model.network import JOINTS, NanoNetwork, NetworkOutputs, sine_grid
 
 
 class StepBlock(nn.Module):
-    """backbone.Block.step for one stream, ``[n d]`` tokens."""
+    """backbone.Block.step for the ``[n d]`` tokens of one stream."""
 
     scale: Tensor
     swapped_scale: Tensor
@@ -37,12 +37,12 @@ class StepBlock(nn.Module):
         weight[:2], bias[:2] = weight[:2, :, order], bias[:2, :, order]
         self.project = nn.Linear(width, 3 * width)
         self.project.weight.data, self.project.bias.data = weight.view(-1, width), bias.view(-1)
-        # softmax(q k / sqrt(c)): the root goes into the queries' scale, for nothing.
+        # softmax(q k / sqrt(c)): the factor is folded into the scale of the queries.
         scale = torch.stack([block.query_scale[order] * HEAD_WIDTH**-0.5, block.key_scale[order]])
         self.register_buffer("scale", scale[:, None, None])
         self.register_buffer("swapped_scale", scale.roll(HEAD_WIDTH // 2, -1)[:, None, None])
-        # Multiplying by it changes nothing, but completes the pattern that ONNX Runtime knows as
-        # "simplified layer normalisation" and runs as one operation.
+        # Multiplication by ones completes the pattern that ONNX Runtime fuses into one operator,
+        # "simplified layer normalisation".
         self.register_buffer("ones", torch.ones(HEAD_WIDTH))
         self.norm_attention, self.norm_feed = block.norm_attention, block.norm_feed
         self.join, self.widen, self.narrow = block.join, block.widen, block.narrow
@@ -50,22 +50,22 @@ class StepBlock(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "n d"],
-        turn: Float[Tensor, "2 n c"],
-        allowed: Float[Tensor, " m"],
+        rotation: Float[Tensor, "2 n c"],
+        attention_mask: Float[Tensor, " m"],
         past_keys: list[Tensor],
         past_values: list[Tensor],
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns the tokens, and this frame's keys and values ``[heads n c]`` to remember."""
+        """Returns the tokens, and this frame's keys and values ``[heads n c]`` for the cache."""
         n = x.shape[0]
-        parts = self.project(self.norm_attention(x)).view(n, 3, self.heads, HEAD_WIDTH)
-        both, v = parts.permute(1, 2, 0, 3).split([2, 1])
-        both = both / torch.sqrt(both.pow(2).mean(-1, keepdim=True) + 1e-6) * self.ones
-        swapped = torch.cat(both.chunk(2, -1)[::-1], -1)
-        both = both * (turn[0] * self.scale) + swapped * (turn[1] * self.swapped_scale)
-        q, k = both.unbind()
+        projected = self.project(self.norm_attention(x)).view(n, 3, self.heads, HEAD_WIDTH)
+        qk, v = projected.permute(1, 2, 0, 3).split([2, 1])
+        qk = qk / torch.sqrt(qk.pow(2).mean(-1, keepdim=True) + 1e-6) * self.ones
+        swapped = torch.cat(qk.chunk(2, -1)[::-1], -1)
+        qk = qk * (rotation[0] * self.scale) + swapped * (rotation[1] * self.swapped_scale)
+        q, k = qk.unbind()
         keys, values = torch.cat([*past_keys, k], 1), torch.cat([*past_values, v[0]], 1)
-        share = (q @ keys.transpose(1, 2) + allowed).softmax(-1)
-        x = x + self.join((share @ values).transpose(0, 1).reshape(n, -1))
+        attention = (q @ keys.transpose(1, 2) + attention_mask).softmax(-1)
+        x = x + self.join((attention @ values).transpose(0, 1).reshape(n, -1))
         x = x + self.narrow(F.gelu(self.widen(self.norm_feed(x)), approximate="tanh"))
         return x, k, v[0]
 
@@ -73,9 +73,9 @@ class StepBlock(nn.Module):
 class StepGraph(nn.Module):
     """NanoNetwork.step for one stream of images of one size.
 
-    Inputs: the image, `stream.Tables.time` and `.allowed`, then the memory: for each remembered
-    frame, oldest first, the keys and values of each block. Outputs: OUTPUTS (without "dense" if
-    not asked for), then this frame's keys and values of each block.
+    Inputs: the image, `stream.StepTables.time_rotation` and `.attention_mask`, then for each cached
+    frame, oldest first, the keys and values of each block. Outputs: stream.OUTPUTS (without
+    "dense" if not requested), then this frame's keys and values of each block.
     """
 
     grid: Tensor
@@ -91,9 +91,9 @@ class StepGraph(nn.Module):
         columns, rows = size[0] // 16, size[1] // 16
         self.register_buffer("grid", sine_grid(rows, columns, network.width))
         where = places(rows, columns, JOINTS + 1)
-        # Zero where the channels turn in time: there the table of the host is added.
-        still = where.cos.new_zeros(where.cos.shape[0], HEAD_WIDTH // 2 - where.cos.shape[1])
-        cos, sin = torch.cat([still, where.cos], 1), torch.cat([still, where.sin], 1)
+        # Zero for channels that rotate with time: there the table of the host is added.
+        zeros = where.cos.new_zeros(where.cos.shape[0], HEAD_WIDTH // 2 - where.cos.shape[1])
+        cos, sin = torch.cat([zeros, where.cos], 1), torch.cat([zeros, where.sin], 1)
         self.register_buffer(
             "space", torch.stack([torch.cat([cos, cos], 1), torch.cat([-sin, sin], 1)])
         )
@@ -101,32 +101,37 @@ class StepGraph(nn.Module):
     def forward(
         self,
         image: UInt8[Tensor, "h w 3"],
-        time: Float[Tensor, "2 1 c"],
-        allowed: Float[Tensor, " m"],
-        *memory: Float[Tensor, "heads n c"],
+        time_rotation: Float[Tensor, "2 1 c"],
+        attention_mask: Float[Tensor, " m"],
+        *past: Float[Tensor, "heads n c"],
     ) -> tuple[Tensor, ...]:
         """See the class."""
         net = self.network
         pyramid = net.encoder(image.permute(2, 0, 1)[None].to(net.tokens.dtype))
         x = torch.cat([pyramid.sixteenth.flatten(2)[0].t() + self.grid, net.tokens])
-        turn = self.space + time
-        stride, remembered = 2 * len(self.blocks), []
+        rotation = self.space + time_rotation
+        stride, present = 2 * len(self.blocks), []
         for i, block in enumerate(self.blocks):
-            keys, values = list(memory[2 * i :: stride]), list(memory[2 * i + 1 :: stride])
-            x, k, v = block(x, turn, allowed, keys, values)
-            remembered += [k, v]
-        said = net._read(net.backbone.norm(x)[None], pyramid, self.dense)
-        answers = [said.heatmaps[0], said.positions[0], said.visibility[0]]
-        answers += [said.log_width, said.presence]
-        if said.dense is not None:
-            answers.append(said.dense[0])
+            keys, values = list(past[2 * i :: stride]), list(past[2 * i + 1 :: stride])
+            x, k, v = block(x, rotation, attention_mask, keys, values)
+            present += [k, v]
+        outputs = output_list(net._read(net.backbone.norm(x)[None], pyramid, self.dense))
         if net.tokens.dtype != torch.float32:
-            answers = [answer.float() for answer in answers]
-        return (*answers, *remembered)
+            outputs = [each.float() for each in outputs]
+        return (*outputs, *present)
+
+
+def output_list(outputs: NetworkOutputs) -> list[Tensor]:
+    """The outputs for the only image of a batch, in the order of stream.OUTPUTS."""
+    listed = [outputs.heatmaps[0], outputs.positions[0], outputs.visibility[0]]
+    listed += [outputs.log_width, outputs.presence]
+    if outputs.dense is not None:
+        listed.append(outputs.dense[0])
+    return listed
 
 
 def fold_batch_norms(network: NanoNetwork) -> NanoNetwork:
-    """A copy whose convolutions contain the batch norms behind them; for inference only."""
+    """A copy with all batch norms folded into the convolutions before them; for inference only."""
     network = copy.deepcopy(network).eval()
     for module in network.modules():
         if isinstance(module, ResidualBlock):

@@ -1,7 +1,7 @@
-"""What goes in and out of a step graph, on the host's side: tables, memory, answers. Numpy only.
+"""Inputs and outputs of a step graph on the host: tables, cached keys and values, output names.
 
-The memory's arrays belong to whoever runs the graph (numpy on a CPU, tensors on a GPU) and are
-only handed through here; they are never written into, so streams may share and fork them.
+Only numpy is needed. The cached arrays belong to the runtime (numpy on a CPU, tensors on a GPU)
+and are passed through; they are never modified, so streams may share and fork them.
 """
 
 from collections.abc import Sequence
@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
+from thfm_ros.contract import Task
 from thfm_ros.engine.base import EngineError
 from thfm_ros.model.outputs import BodyOutputs, DenseOutputs, RawOutputs
+from thfm_ros.model.prompts import readout_slices
 
 OUTPUTS = ("heatmaps", "positions", "visibility", "log_width", "presence", "dense")
-"""Answers of a step graph, in order; what it wants to be remembered comes after them."""
+"""Network outputs of a step graph, in order; keys and values for the cache follow them."""
 
-# As in model.backbone, which cannot be imported here: it brings PyTorch, and a robot that finds
-# its graphs in the cache does without. A test compares.
+# As in model.backbone, which would import PyTorch: an engine from the cache does not need it. A
+# test compares the values.
 TIME_HALF, HALF, TIME_BASE = 4, 16, 100.0
 
 HALVES: tuple[int, ...] = (
@@ -28,7 +30,8 @@ HALVES: tuple[int, ...] = (
     *range(HALF + TIME_HALF, 2 * HALF),
 )
 """Order of a head's channels in a step graph. The network has [time first, time second, space
-first, space second], halves that turn against each other; here all first halves come first."""
+first, space second], where first and second are the rotated pairs; here all first halves come
+first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,37 +39,37 @@ class Stream:
     """The state between two steps."""
 
     size: tuple[int, int]  # width, height of its images
-    seen: int  # frames since the stream began
-    memory: tuple[tuple[Any, ...], ...]  # per remembered frame, oldest first: k, v of each block
+    frames: int  # since the stream began
+    past: tuple[tuple[Any, ...], ...]  # per cached frame, oldest first: k, v of each block
 
-    def after(self, remembered: Sequence[Any]) -> "Stream":
-        """The stream with one more frame in its memory, and the oldest one out."""
-        return Stream(self.size, self.seen + 1, (*self.memory[1:], tuple(remembered)))
+    def advanced(self, present: Sequence[Any]) -> "Stream":
+        """The stream with the keys and values of one more frame, and without the oldest ones."""
+        return Stream(self.size, self.frames + 1, (*self.past[1:], tuple(present)))
 
 
-class Tables:
-    """The inputs of a step graph that depend only on how many frames a stream has seen."""
+class StepTables:
+    """The inputs of a step graph that depend only on the number of frames of the stream."""
 
     def __init__(self, tokens: int, window: int) -> None:
-        """``tokens``: per frame."""
+        """``tokens``: per frame. ``window``: cached frames and the present one."""
         past = window - 1
-        self._allowed = []
+        self._masks = []
         for filled in range(window):
             mask = np.zeros(window * tokens, np.float32)
             mask[: (past - filled) * tokens] = -1e9
-            self._allowed.append(mask)
+            self._masks.append(mask)
         self._frequencies = TIME_BASE ** -(np.arange(TIME_HALF) / TIME_HALF)
 
-    def allowed(self, seen: int) -> Float32[np.ndarray, " m"]:
-        """0 for tokens of frames that are remembered, a large negative number for empty slots."""
-        return self._allowed[min(seen, len(self._allowed) - 1)]
+    def attention_mask(self, frames: int) -> Float32[np.ndarray, " m"]:
+        """0 for tokens of cached frames, a large negative number for empty slots."""
+        return self._masks[min(frames, len(self._masks) - 1)]
 
-    def time(self, seen: int) -> Float32[np.ndarray, "2 1 c"]:
-        """Cosines, and signed sines, of this frame's turn in time; zero for other channels.
+    def time_rotation(self, frames: int) -> Float32[np.ndarray, "2 1 c"]:
+        """Cosines, and signed sines, of this frame's rotary embedding in time; 0 in other channels.
 
-        In double precision: only differences of a few frames matter, also after a year.
+        Computed in double precision: only differences of a few frames matter, even after a year.
         """
-        angle = seen * self._frequencies
+        angle = frames * self._frequencies
         table = np.zeros((2, 1, 2 * HALF), np.float32)
         table[0, 0, :TIME_HALF] = table[0, 0, HALF : HALF + TIME_HALF] = np.cos(angle)
         table[1, 0, HALF : HALF + TIME_HALF] = np.sin(angle)
@@ -74,8 +77,12 @@ class Tables:
         return table
 
 
-def stream_of(state: object | None, size: tuple[int, int], empty: Stream) -> Stream:
-    """The stream to go on with: ``empty`` for None; EngineError for what does not fit."""
+def stream_from(state: object | None, size: tuple[int, int], empty: Stream) -> Stream:
+    """The stream of a state, ``empty`` for None.
+
+    Raises:
+        EngineError: the state is of another engine or of another image size.
+    """
     if state is None:
         return empty
     if not isinstance(state, Stream):
@@ -91,19 +98,21 @@ def stream_of(state: object | None, size: tuple[int, int], empty: Stream) -> Str
     return state
 
 
-def raw_outputs(answers: Sequence[Float32[np.ndarray, "..."]]) -> RawOutputs:
-    """Name what a step graph answered; views, no copies."""
-    heatmaps, positions, visibility, log_width, presence, *rest = answers
+def raw_outputs(outputs: Sequence[Float32[np.ndarray, "..."]]) -> RawOutputs:
+    """Name the outputs of a step graph; views, no copies."""
+    heatmaps, positions, visibility, log_width, presence, *dense = outputs
     body = BodyOutputs(heatmaps, positions, visibility, float(log_width[0]), float(presence[0]))
-    if not rest:
-        return RawOutputs(body, None)
-    maps = rest[0]
-    dense = DenseOutputs(
-        mask=maps[0],
-        parts=maps[1:18],
-        relief=maps[18],
-        normals=maps[19:22],
-        surface=maps[22:25],
-        votes=maps[25:27],
+    return RawOutputs(body, _dense_outputs(dense[0]) if dense else None)
+
+
+def _dense_outputs(maps: Float32[np.ndarray, "c h w"]) -> DenseOutputs:
+    """Split the channels of the dense read-out by task."""
+    channels = {task: maps[part] for task, part in readout_slices().items()}
+    return DenseOutputs(
+        mask=channels[Task.SEGMENTATION][0],
+        parts=channels[Task.PARTS],
+        relief=channels[Task.DEPTH][0],
+        normals=channels[Task.NORMALS],
+        surface=channels[Task.DENSE_POSE],
+        votes=channels[Task.INSTANCES],
     )
-    return RawOutputs(body, dense)

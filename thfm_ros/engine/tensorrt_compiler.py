@@ -1,7 +1,7 @@
-"""torch_tensorrt, behind the few functions that the rest needs, so that tests can do without.
+"""torch_tensorrt behind a small interface, which tests replace.
 
-It cannot be imported on a machine without an NVIDIA driver, hence only inside functions. Its
-options have come and gone between 2.8, which JetPack 6 has, and 2.14.
+It cannot be imported on a machine without an NVIDIA driver, so it is imported inside functions.
+Its options differ between versions 2.8 (JetPack 6) and 2.14.
 """
 
 import inspect
@@ -19,28 +19,28 @@ Run = Callable[..., Sequence[Tensor]]
 
 
 class Compiler(Protocol):
-    """What needs a GPU and its libraries."""
+    """The operations that need a GPU and its libraries."""
 
     device: torch.device
 
     def gpu(self) -> str:
-        """Name and architecture: an engine runs on no other."""
+        """Name and architecture of the GPU: an engine runs on no other."""
 
     def libraries(self) -> tuple[tuple[str, str], ...]:
-        """Versions of what is behind torch_tensorrt: CUDA and TensorRT."""
+        """Versions of CUDA and TensorRT."""
 
     def build(self, graph: nn.Module, example: tuple[Tensor, ...], path: Path) -> None:
-        """Compile and write to ``path``."""
+        """Compile ``graph`` and write it to ``path``."""
 
     def load(self, path: Path) -> Run:
-        """Make what `build` wrote ready to run. It may overwrite its outputs at every call."""
+        """Load a file that `build` wrote. The result may overwrite its outputs at every call."""
 
 
 class TorchTensorRt:
-    """torch_tensorrt 2.8 (JetPack 6) to 2.14, by what its functions accept."""
+    """torch_tensorrt 2.8 (JetPack 6) to 2.14, with the options that its functions support."""
 
     def __init__(self, folder: Path) -> None:
-        """``folder``: for the timing cache, which makes the second build faster."""
+        """``folder``: of the timing cache, which makes later builds faster."""
         self.device = torch.device("cuda")
         self._folder = folder
 
@@ -50,26 +50,26 @@ class TorchTensorRt:
         return f"{torch.cuda.get_device_name()}, SM {major}.{minor}"
 
     def libraries(self) -> tuple[tuple[str, str], ...]:
-        """See Compiler. On a Jetson TensorRT comes from JetPack, not as a package."""
+        """See Compiler. On a Jetson TensorRT is part of JetPack, not a Python package."""
         import tensorrt
 
         return (("cuda", str(torch.version.cuda)), ("tensorrt", str(tensorrt.__version__)))
 
     def build(self, graph: nn.Module, example: tuple[Tensor, ...], path: Path) -> None:
-        """See Compiler; minutes."""
+        """See Compiler; takes minutes."""
         import torch_tensorrt
 
         with torch.no_grad():
             program = torch.export.export(graph, example, strict=False)
         compile_program = torch_tensorrt.dynamo.compile
-        wanted = build_options(self._folder)
-        compiled = compile_program(program, arg_inputs=example, **accepted(compile_program, wanted))
+        options = supported_options(compile_program, build_options(self._folder))
+        compiled = compile_program(program, arg_inputs=example, **options)
         torch_tensorrt.save(
             compiled, str(path), output_format="exported_program", arg_inputs=example
         )
 
     def load(self, path: Path) -> Run:
-        """See Compiler. CUDA graphs: a step is hundreds of small kernels, launched as one."""
+        """See Compiler. A CUDA graph launches the hundreds of small kernels of a step at once."""
         import torch_tensorrt
 
         loaded = torch_tensorrt.load(str(path))
@@ -82,25 +82,25 @@ class TorchTensorRt:
 
 
 def build_options(folder: Path) -> dict[str, Any]:
-    """How torch_tensorrt is asked to compile. The precision is that of the graph's weights."""
+    """Options of torch_tensorrt's compiler. The precision is that of the graph's weights."""
     return {
-        "use_explicit_typing": True,  # gone since 2.13, where it is the only way
+        "use_explicit_typing": True,  # removed in 2.13, where it is always on
         "min_block_size": 1,
         "require_full_compilation": True,
         "use_fp32_acc": True,
         "optimization_level": 3,
         "truncate_double": True,
         "immutable_weights": True,
-        "offload_module_to_cpu": False,  # the judge needs it where it is
+        "offload_module_to_cpu": False,  # the reference engine needs it on the GPU
         "timing_cache_path": str(folder / "timing.bin"),
     }
 
 
-def accepted(function: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Those options that ``function`` has by name: unknown ones would vanish in its ``**kwargs``,
-    or be an error, depending on the release."""
+def supported_options(function: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that are parameters of ``function``: depending on the release, unknown ones are
+    ignored as ``**kwargs`` or raise an error."""
     names = inspect.signature(function).parameters
     dropped = [name for name in options if name not in names]
     if dropped:
-        log.debug("%s does not know %s", function.__qualname__, ", ".join(dropped))
+        log.debug("%s does not support %s", function.__qualname__, ", ".join(dropped))
     return {name: value for name, value in options.items() if name in names}

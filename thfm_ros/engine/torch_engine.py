@@ -1,26 +1,29 @@
-"""The plain engine: the network as it was trained. Slower than the others, and their judge."""
+"""The PyTorch engine: the network as it was trained, slower, and the reference of the others."""
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
 
 from thfm_ros.engine.base import EngineError, check_image
+from thfm_ros.engine.graph_engine import token_count
+from thfm_ros.engine.step_graph import output_list
 from thfm_ros.engine.stream import raw_outputs
 from thfm_ros.model.backbone import Cache
 from thfm_ros.model.card import ModelCard
-from thfm_ros.model.network import JOINTS, NanoNetwork
+from thfm_ros.model.network import NanoNetwork
 from thfm_ros.model.outputs import RawOutputs
 
 
 class TorchEngine:
-    """PyTorch, eagerly, on a CPU or an NVIDIA GPU."""
+    """PyTorch in eager mode, on a CPU or an NVIDIA GPU."""
 
     def __init__(
         self, network: NanoNetwork, card: ModelCard, *, device: str = "cpu", threads: int = 1
     ) -> None:
-        """``threads`` holds for the whole process: PyTorch knows no other way."""
+        """``threads`` applies to the whole process, as PyTorch has no other setting."""
         self.card = card
-        self.concurrent = device == "cpu"  # on a GPU both would share one stream
+        self.fallback_reason: str | None = None
+        self.concurrent = device == "cpu"  # on a GPU two threads would share one CUDA stream
         self._device = torch.device(device)
         self.network = network.eval().to(self._device)
         where = f"CPU, {threads} thread{'s' * (threads > 1)}"
@@ -38,17 +41,13 @@ class TorchEngine:
         width, height = check_image(image, self.card)
         if state is None:
             empty = self.network.empty_cache(1, height, width)
-            state = Cache(*(part.to(self._device) for part in empty))
-        tokens = (height // 16) * (width // 16) + JOINTS + 1
+            state = Cache(*(each.to(self._device) for each in empty))
+        tokens = token_count((width, height), self.card)
         if not isinstance(state, Cache) or state.keys.shape[4] != tokens:
             raise EngineError(
                 f"This state is not of a PyTorch stream of {width} x {height} images. Begin a "
                 "new stream (state=None) when the engine or the size changes."
             )
         rgb = torch.from_numpy(np.ascontiguousarray(image)).to(self._device)
-        said, cache = self.network.step(rgb.permute(2, 0, 1)[None].float(), state, dense)
-        answers = [said.heatmaps[0], said.positions[0], said.visibility[0]]
-        answers += [said.log_width, said.presence]
-        if said.dense is not None:
-            answers.append(said.dense[0])
-        return raw_outputs([answer.cpu().numpy() for answer in answers]), cache
+        outputs, cache = self.network.step(rgb.permute(2, 0, 1)[None].float(), state, dense)
+        return raw_outputs([each.cpu().numpy() for each in output_list(outputs)]), cache

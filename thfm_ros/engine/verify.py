@@ -1,4 +1,4 @@
-"""Is this engine the network? Both see the same fixed clip and must say the same."""
+"""Verification of built engines: their outputs for a fixed clip are compared with PyTorch's."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from thfm_ros.model.outputs import RawOutputs
 
 
 class Tolerance(NamedTuple):
-    """How far from PyTorch an engine may be; see `difference`."""
+    """Largest difference between an engine and PyTorch; see `difference`."""
 
     largest: float
     quantile: float
@@ -19,14 +19,14 @@ class Tolerance(NamedTuple):
 
 TOLERANCES = {
     "float32": Tolerance(1e-4, 1.0),
-    # A trained nano in half precision, computed on a CPU, was within 2.4e-3 (bfloat16: 0.16,
-    # which is why that is not used).
+    # A trained nano in half precision on a CPU differed by 2.4e-3 (in bfloat16 by 0.16, which is
+    # why bfloat16 is not used).
     "float16": Tolerance(2e-2, 0.99),
 }
 
 
 def fixed_clip(size: tuple[int, int], frames: int) -> list[UInt8[np.ndarray, "h w 3"]]:
-    """Images with soft and sharp content that moves; the same on every machine."""
+    """Images with smooth and sharp content that moves; equal on every machine."""
     width, height = size
     random = np.random.default_rng(20260325)
     noise = random.integers(-40, 40, (height, width, 3))
@@ -38,8 +38,8 @@ def fixed_clip(size: tuple[int, int], frames: int) -> list[UInt8[np.ndarray, "h 
     return clip
 
 
-def arrays_of(raw: RawOutputs) -> Iterator[tuple[str, Float32[np.ndarray, "..."]]]:
-    """Every output with its name."""
+def named_arrays(raw: RawOutputs) -> Iterator[tuple[str, Float32[np.ndarray, "..."]]]:
+    """All outputs with their names."""
     for group in (raw.body, raw.dense):
         for name, value in group._asdict().items() if group is not None else ():
             yield name, np.asarray(value, np.float32)
@@ -48,25 +48,36 @@ def arrays_of(raw: RawOutputs) -> Iterator[tuple[str, Float32[np.ndarray, "..."]
 def difference(
     engine: Engine, reference: Engine, size: tuple[int, int], *, dense: bool, quantile: float = 1.0
 ) -> float:
-    """How far ``engine`` is from ``reference`` on the fixed clip.
+    """The largest difference between the outputs of ``engine`` and ``reference`` on the fixed clip.
 
-    The stream is two frames longer than the window, so that the memory fills and forgets. Every
-    output of every step counts by |a - b| / max(1, max |b|). With ``quantile`` below 1 the rest
-    of each output is left out: the strongest cell of a heatmap may be another one in half
-    precision, and its joint is then elsewhere.
+    The stream is two frames longer than the window, so that the cache fills and slides. The
+    difference of two outputs of one step is |a - b| / max(1, max |b|). With ``quantile`` below 1
+    the largest values of each output are ignored: in half precision another cell of a heatmap may
+    become the peak, which moves its joint.
+
+    Args:
+        engine: to be verified.
+        reference: what it is compared with.
+        size: width and height of the images.
+        dense: whether dense outputs are compared as well.
+        quantile: share of the values of each output that is taken into account.
 
     Returns:
-        the largest of all; NaN counts as infinite.
+        the largest of all differences; infinite if an output is NaN.
+
+    Raises:
+        ValueError: two outputs differ in shape.
     """
-    worst = 0.0
-    mine: object | None = None
-    theirs: object | None = None
+    largest = 0.0
+    state: object | None = None
+    reference_state: object | None = None
     for image in fixed_clip(size, reference.card.window + 2):
-        said, mine = engine.step(image, mine, dense=dense)
-        truth, theirs = reference.step(image, theirs, dense=dense)
-        for (name, a), (_, b) in zip(arrays_of(said), arrays_of(truth), strict=True):
+        outputs, state = engine.step(image, state, dense=dense)
+        expected, reference_state = reference.step(image, reference_state, dense=dense)
+        for (name, a), (_, b) in zip(named_arrays(outputs), named_arrays(expected), strict=True):
             if a.shape != b.shape:
                 raise ValueError(f"{name} is {a.shape} and should be {b.shape}")
-            off = np.abs(a - b) / max(1.0, float(np.abs(b).max()))
-            worst = max(worst, float(np.quantile(np.where(np.isnan(off), np.inf, off), quantile)))
-    return worst
+            error = np.abs(a - b) / max(1.0, float(np.abs(b).max()))
+            error = np.where(np.isnan(error), np.inf, error)
+            largest = max(largest, float(np.quantile(error, quantile)))
+    return largest

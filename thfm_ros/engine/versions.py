@@ -1,4 +1,4 @@
-"""What an engine's key says about this machine: the versions and the processor."""
+"""Versions and processor of this machine, for the keys of engines."""
 
 import functools
 import hashlib
@@ -8,7 +8,10 @@ from pathlib import Path
 
 _SOURCES = {
     "nano": (
-        *(f"model/{name}.py" for name in ("attention", "backbone", "codec", "heads", "network")),
+        *(
+            f"model/{name}.py"
+            for name in ("attention", "backbone", "codec", "heads", "network", "prompts")
+        ),
         *(f"engine/{name}.py" for name in ("export", "step_graph", "stream")),
     ),
     "genception": (
@@ -19,17 +22,17 @@ _SOURCES = {
         "genception/wan_vae.py",
     ),
 }
-"""What the graphs of a family are made by."""
+"""The source files that determine the graphs of a family."""
 
 
 def versions(family: str, *packages: str) -> tuple[tuple[str, str], ...]:
-    """Of these packages and of our own sources, sorted by name; "none" if not installed."""
+    """Versions of packages, "none" if not installed, and a digest of our own sources, by name."""
     found = {name: _version(name) for name in packages}
     return tuple(sorted({**found, "thfm_ros sources": _digest_of_sources(family)}.items()))
 
 
 def processor() -> str:
-    """Name of the CPU: ONNX Runtime chooses its kernels by it, so a check elsewhere is void."""
+    """Name of the CPU: ONNX Runtime selects its kernels by it, so each CPU is verified."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith(("model name", "CPU part")):
@@ -48,7 +51,7 @@ def _version(package: str) -> str:
 
 @functools.cache
 def _digest_of_sources(family: str) -> str:
-    # Not the release's number: whoever works on the network must not meet yesterday's graph.
+    # Not the version number: a change of the network's code must invalidate the cached graphs.
     package = Path(__file__).resolve().parent.parent
     digest = hashlib.sha256()
     for name in _SOURCES[family]:

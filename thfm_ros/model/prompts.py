@@ -24,6 +24,16 @@ READOUT_CHANNELS: dict[Task, int] = {
 """Channels per task, in the order in which the read-out stacks them."""
 
 
+def readout_slices() -> dict[Task, slice]:
+    """The channels of each task in the dense read-out."""
+    slices: dict[Task, slice] = {}
+    first = 0
+    for task, count in READOUT_CHANNELS.items():
+        slices[task] = slice(first, first + count)
+        first += count
+    return slices
+
+
 def task_of(text: str) -> Task | None:
     """The task meant by a task name or by a prompt sentence; None when it is neither."""
     for task in Task:

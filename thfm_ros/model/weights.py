@@ -88,11 +88,6 @@ def load_network(path: Path) -> tuple[NanoNetwork, ModelCard]:
     return network.eval().requires_grad_(False), card
 
 
-def shipped_checkpoint() -> Path:
-    """The checkpoint inside the package."""
-    return Path(__file__).resolve().parent.parent / "weights" / "nano.safetensors"
-
-
 def parameters_of(network: torch.nn.Module) -> int:
     """Number of learned values."""
     return sum(parameter.numel() for parameter in network.parameters())
