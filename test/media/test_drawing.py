@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 from fake_engine import Person, box_of, image, pixels_of
-from perfect_sight import SIZE, K, sight
+from perfect_detection import SIZE, K, perfect_detection
 
 from thfm_ros.contract import Body, Perception, Task, TrackState
 from thfm_ros.media import drawing
@@ -16,7 +16,7 @@ PERSON = Person(0.1, 0, 3)
 
 
 def a_perception(*ids: str, state: TrackState = TrackState.TRACKED) -> Perception:
-    found = sight(PERSON)
+    found = perfect_detection(PERSON)
     bodies = tuple(dataclasses.replace(found.body, id=id_, state=state) for id_ in ids)
     canvas = Canvas(*SIZE, frozenset(Task), metric=True, threshold=0.5, arrays=ArrayPool())
     maps = canvas.paint([(0, found)] if ids else [])
@@ -61,7 +61,7 @@ def drawn(body: Body) -> np.ndarray:
 
 
 def test_keypoints_are_drawn_at_their_pixels_and_unknown_ones_are_left_out() -> None:
-    body = sight(PERSON).body
+    body = perfect_detection(PERSON).body
     pixels = pixels_of(PERSON.joints_m(), K).round().astype(int)
     full = drawn(body)
     assert all(full[y - 1 : y + 1, x - 1 : x + 1].any() for x, y in pixels)
@@ -74,7 +74,7 @@ def test_keypoints_are_drawn_at_their_pixels_and_unknown_ones_are_left_out() -> 
 
 
 def test_left_is_green_and_right_is_orange() -> None:
-    body = sight(PERSON).body
+    body = perfect_detection(PERSON).body
     for joint, strongest in ((Joint.LEFT_WRIST, 1), (Joint.RIGHT_WRIST, 0)):
         keypoints = np.full_like(body.keypoints, np.nan)
         keypoints[joint] = body.keypoints[joint]
@@ -83,7 +83,7 @@ def test_left_is_green_and_right_is_orange() -> None:
 
 
 def test_a_keypoint_far_outside_the_image_does_not_overflow() -> None:
-    body = sight(PERSON).body
+    body = perfect_detection(PERSON).body
     keypoints = body.keypoints.copy()
     keypoints[Joint.LEFT_WRIST] = [1e9, -1e9, 0.5]
     assert drawn(dataclasses.replace(body, keypoints=keypoints)).any()

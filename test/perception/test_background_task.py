@@ -10,35 +10,36 @@ import pytest
 from thfm_ros.perception.background_task import BackgroundTask
 
 
-def test_the_result_is_waited_for() -> None:
-    go_on = threading.Event()
-    errand = BackgroundTask(lambda: go_on.wait(10), "work")
-    assert errand.runs
-    go_on.set()
-    assert errand.result() is True
-    assert not errand.runs
+def test_result_waits_for_the_work() -> None:
+    proceed = threading.Event()
+    task = BackgroundTask(lambda: proceed.wait(10), "work")
+    assert task.running
+    proceed.set()
+    assert task.result() is True
+    assert not task.running
 
 
-def test_an_error_is_raised_where_the_result_is_asked_for() -> None:
-    errand = BackgroundTask(lambda: 1 / 0, "work")
+def test_result_raises_the_error_of_the_work() -> None:
+    task = BackgroundTask(lambda: 1 / 0, "work")
     with pytest.raises(ZeroDivisionError):
-        errand.result()
+        task.result()
 
 
-def ended(work: str) -> tuple[str, int, float]:
-    """Output and exit code of a process that ends while it has an errand; and how long it took."""
+def run_process(work: str) -> tuple[str, str, int, float]:
+    """Output, errors, exit code and duration of a process that ends while its task runs."""
     imports = "import time\nfrom thfm_ros.perception.background_task import BackgroundTask"
-    script = f"{imports}\nErrand(lambda: {work}, 'work')"
+    script = f"{imports}\nBackgroundTask(lambda: {work}, 'work')"
     began = time.monotonic()
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    return done.stdout, done.returncode, time.monotonic() - began
+    return done.stdout, done.stderr, done.returncode, time.monotonic() - began
 
 
-def test_a_process_that_ends_lets_its_errands_end_first() -> None:
-    assert ended("(time.sleep(0.5), print('done', flush=True))")[:2] == ("done\n", 0)
+def test_a_process_waits_for_its_tasks_before_it_ends() -> None:
+    output, errors, code, _ = run_process("(time.sleep(0.5), print('done', flush=True))")
+    assert (output, errors, code) == ("done\n", "", 0)
 
 
-def test_an_errand_that_hangs_does_not_keep_the_process() -> None:
-    output, code, took_s = ended("(time.sleep(60), print('done'))")
-    assert (output, code) == ("", 0)
+def test_a_hanging_task_does_not_keep_the_process_alive() -> None:
+    output, errors, code, took_s = run_process("(time.sleep(60), print('done'))")
+    assert (output, errors, code) == ("", "", 0)
     assert took_s < 20

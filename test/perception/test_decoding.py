@@ -3,22 +3,23 @@ import math
 import numpy as np
 import property_tests  # noqa: F401
 import pytest
-from fake_engine import Person, box_of, perfect, pixels_of, view_turn
+from fake_engine import Person, box_of, perfect_outputs, pixels_of, view_rotation
 from hypothesis import given
 from hypothesis import strategies as st
-from perfect_sight import CONFIG, SIZE, K, crop_of, sight
+from perfect_detection import CONFIG, SIZE, K, crop_of, perfect_detection
 
 from thfm_ros.config import RegionConfig
 from thfm_ros.contract import PixelMap
+from thfm_ros.geometry import crop_view
 from thfm_ros.perception.crop_region import whole_frame
 from thfm_ros.perception.decoding import (
     ExpectedPerson,
-    certainty,
     decode_person,
     find_proposals,
+    mean_keypoint_confidence,
     sigmoid,
 )
-from thfm_ros.perception.keypoints import decode_heatmaps, view_of
+from thfm_ros.perception.keypoints import decode_heatmaps
 from thfm_ros.skeleton import Joint
 
 people_in_view = st.builds(
@@ -29,46 +30,46 @@ people_in_view = st.builds(
 )
 
 
-def test_a_peak_between_cells_is_found_between_cells() -> None:
+def test_a_peak_between_cells_is_decoded_with_subcell_precision() -> None:
     y, x = np.mgrid[:32, :32] + 0.5
-    for place in ((10.5, 7.5), (11.0, 20.3), (16.25, 3.9)):
-        far = (x - place[0]) ** 2 + (y - place[1]) ** 2
-        found = decode_heatmaps((-far / (2 * 0.7**2)).astype(np.float32)[None])
-        np.testing.assert_allclose(found.places[0], place, atol=0.02)
+    for position in ((10.5, 7.5), (11.0, 20.3), (16.25, 3.9)):
+        squared = (x - position[0]) ** 2 + (y - position[1]) ** 2
+        found = decode_heatmaps((-squared / (2 * 0.7**2)).astype(np.float32)[None])
+        np.testing.assert_allclose(found.positions[0], position, atol=0.02)
         assert found.mass[0] > 0.98
         assert found.sigma[0] == pytest.approx(0.7, rel=0.05)
 
 
-def test_of_two_peaks_the_higher_one_is_the_joint_and_the_other_one_is_doubt() -> None:
+def test_of_two_peaks_the_higher_one_is_the_joint_and_the_other_one_increases_sigma() -> None:
     heat = np.full((1, 32, 32), -20, np.float32)
     heat[0, 5, 6], heat[0, 25, 26] = 1.0, 0.5
     found = decode_heatmaps(heat)
-    # the mean over the whole map would be near (15, 14), where nothing is
-    np.testing.assert_allclose(found.places[0], [6.5, 5.5], atol=1e-3)
+    # the mean over the whole map would be near (15, 14), on neither peak
+    np.testing.assert_allclose(found.positions[0], [6.5, 5.5], atol=1e-3)
     assert found.mass[0] == pytest.approx(1 / (1 + math.exp(-0.5)), abs=0.01)
     assert found.sigma[0] > 8
 
 
-def test_the_windowed_mean_equals_its_plain_twin() -> None:
+def test_the_windowed_mean_equals_a_direct_computation() -> None:
     heat = np.random.default_rng(3).normal(0, 3, (35, 32, 32)).astype(np.float32)
     found = decode_heatmaps(heat)
     for joint in range(35):
-        belief = np.exp(heat[joint].astype(float))
-        belief /= belief.sum()
-        row, column = np.unravel_index(belief.argmax(), belief.shape)
+        probability = np.exp(heat[joint].astype(float))
+        probability /= probability.sum()
+        row, column = np.unravel_index(probability.argmax(), probability.shape)
         x = y = mass = 0.0
         for r in range(max(row - 2, 0), min(row + 3, 32)):
             for c in range(max(column - 2, 0), min(column + 3, 32)):
-                mass += belief[r, c]
-                x += belief[r, c] * (c + 0.5)
-                y += belief[r, c] * (r + 0.5)
-        np.testing.assert_allclose(found.places[joint], [x / mass, y / mass], rtol=1e-4)
+                mass += probability[r, c]
+                x += probability[r, c] * (c + 0.5)
+                y += probability[r, c] * (r + 0.5)
+        np.testing.assert_allclose(found.positions[joint], [x / mass, y / mass], rtol=1e-4)
         assert found.mass[joint] == pytest.approx(mass, rel=1e-4)
 
 
 @given(people_in_view)
-def test_known_joints_come_back_in_pixels_and_metres(person: Person) -> None:
-    body = sight(person).body
+def test_ground_truth_joints_are_recovered_in_pixels_and_metres(person: Person) -> None:
+    body = perfect_detection(person).body
     joints = person.joints_m()
     uv = pixels_of(joints, K)
     inside = (uv > 0).all(1) & (uv < SIZE).all(1)
@@ -81,22 +82,25 @@ def test_known_joints_come_back_in_pixels_and_metres(person: Person) -> None:
 
 
 @given(people_in_view)
-def test_the_box_is_that_of_the_pixels(person: Person) -> None:
+def test_the_box_is_that_of_the_mask(person: Person) -> None:
     box = np.clip(box_of(person, K), 0, [*SIZE, *SIZE])
     cell = 2 * crop_of(person).scale
-    np.testing.assert_allclose(sight(person).body.box, box, atol=1.1 * cell)
+    np.testing.assert_allclose(perfect_detection(person).body.box, box, atol=1.1 * cell)
 
 
-def test_without_maps_the_box_comes_from_the_joints() -> None:
+def test_without_dense_outputs_the_box_comes_from_the_keypoints() -> None:
     person = Person(0.2, 0, 4)
     box = box_of(person, K)
-    found = sight(person, dense=False)
+    found = perfect_detection(person, dense=False)
     assert found.dense is None and found.target is None
     np.testing.assert_allclose(found.body.box, box, atol=0.04 * (box[3] - box[1]))
 
 
-def test_without_calibration_nothing_is_metric_but_the_image_is() -> None:
-    with_k, without = sight(Person(0.2, 0, 4)).body, sight(Person(0.2, 0, 4), calibrated=False).body
+def test_without_calibration_metric_values_are_nan_and_pixels_are_unchanged() -> None:
+    with_k, without = (
+        perfect_detection(Person(0.2, 0, 4)).body,
+        perfect_detection(Person(0.2, 0, 4), calibrated=False).body,
+    )
     np.testing.assert_array_equal(with_k.keypoints, without.keypoints)
     np.testing.assert_array_equal(with_k.box, without.box)
     for name in ("positions_m", "covariances_m2", "root_m", "root_covariance_m2"):
@@ -107,10 +111,10 @@ def test_without_calibration_nothing_is_metric_but_the_image_is() -> None:
 def test_joints_outside_the_crop_are_unknown() -> None:
     person = Person(0, 0, 3)
     x0, y0, x1, y1 = box_of(person, K)
-    middle_only = PixelMap(1.0, round((x0 + x1) / 2) - 64, round((y0 + y1) / 2) - 64, 128, 128)
+    centre_only = PixelMap(1.0, round((x0 + x1) / 2) - 64, round((y0 + y1) / 2) - 64, 128, 128)
     body_map = crop_of(person)
-    raw = perfect(body_map, K, [person])
-    raw = raw._replace(body=perfect(middle_only, K, [person]).body)
+    raw = perfect_outputs(body_map, K, [person])
+    raw = raw._replace(body=perfect_outputs(centre_only, K, [person]).body)
     found = decode_person(raw, body_map, SIZE, K, ExpectedPerson(box_of(person, K)), CONFIG)
     assert found is not None
     outside = raw.body.visibility[:, 0] < 0
@@ -122,37 +126,39 @@ def test_joints_outside_the_crop_are_unknown() -> None:
     assert np.isfinite(found.body.keypoints[~outside]).all()
 
 
-def test_hidden_joints_keep_their_place_and_lose_their_score() -> None:
+def test_occluded_joints_have_a_position_and_a_low_confidence() -> None:
     person = Person(0, 0, 3)
-    raw = perfect(crop_of(person), K, [person])
+    raw = perfect_outputs(crop_of(person), K, [person])
     visibility = raw.body.visibility.copy()
     visibility[9, 1] = -8
-    hidden = raw._replace(body=raw.body._replace(visibility=visibility))
-    found = decode_person(hidden, crop_of(person), SIZE, K, ExpectedPerson(box_of(person, K)), CONFIG)
+    occluded = raw._replace(body=raw.body._replace(visibility=visibility))
+    found = decode_person(
+        occluded, crop_of(person), SIZE, K, ExpectedPerson(box_of(person, K)), CONFIG
+    )
     assert found is not None and np.isfinite(found.body.keypoints[9]).all()
     assert found.body.keypoints[9, 2] < 0.01 < found.body.keypoints[8, 2]
 
 
-def test_a_vague_joint_is_less_certain_and_says_so_across_the_view() -> None:
+def test_a_wide_heatmap_lowers_confidence_and_widens_the_covariance() -> None:
     person = Person(0, 0, 3)
-    raw = perfect(crop_of(person), K, [person])
+    raw = perfect_outputs(crop_of(person), K, [person])
     heat = raw.body.heatmaps.copy()
     heat[9] *= 0.05  # 4.5 times as wide
-    vague = raw._replace(body=raw.body._replace(heatmaps=heat))
-    sharp = sight(person).body
-    found = decode_person(vague, crop_of(person), SIZE, K, ExpectedPerson(box_of(person, K)), CONFIG)
+    wide = raw._replace(body=raw.body._replace(heatmaps=heat))
+    sharp = perfect_detection(person).body
+    found = decode_person(wide, crop_of(person), SIZE, K, ExpectedPerson(box_of(person, K)), CONFIG)
     assert found is not None
     assert found.body.covariances_m2[9, 0] > 5 * sharp.covariances_m2[9, 0]
     assert found.body.keypoints[9, 2] < sharp.keypoints[9, 2]
-    # along the view a joint is never better known than the configuration says
+    # along the ray the variance is at least the configured one
     assert (sharp.covariances_m2[:, 5] >= 0.8 * CONFIG.joint_depth_sigma_m**2).all()
 
 
-def test_a_crop_without_anybody_is_no_sighting() -> None:
+def test_a_crop_without_a_person_yields_no_detection() -> None:
     person = Person(0, 0, 3)
     assert (
         decode_person(
-            perfect(crop_of(person), K, []),
+            perfect_outputs(crop_of(person), K, []),
             crop_of(person),
             SIZE,
             K,
@@ -163,10 +169,10 @@ def test_a_crop_without_anybody_is_no_sighting() -> None:
     )
 
 
-def test_the_frame_pass_finds_everybody_with_their_boxes() -> None:
+def test_proposals_have_the_boxes_of_all_people() -> None:
     people = [Person(-1.5, 0, 5), Person(-0.9, 0.1, 5), Person(0.8, 0, 4), Person(3.0, 0, 9)]
     region = whole_frame(*SIZE, (192, 144))
-    raw = perfect(region, K, people)
+    raw = perfect_outputs(region, K, people)
     found = find_proposals(raw, region, SIZE, CONFIG, RegionConfig())
     boxes = sorted([each.box.tolist() for each in found])
     truth = sorted([np.clip(box_of(each, K), 0, [*SIZE, *SIZE]).tolist() for each in people])
@@ -175,36 +181,38 @@ def test_the_frame_pass_finds_everybody_with_their_boxes() -> None:
 
 
 @pytest.mark.parametrize(("logit", "found"), [(-1.0, True), (-3.0, False)])
-def test_who_is_only_suspected_in_the_whole_image_is_a_candidate(logit: float, found: bool) -> None:
-    """Before a busy background the first look is unsure of people whom a crop shows clearly."""
+def test_low_mask_probabilities_in_the_whole_image_yield_a_proposal(
+    logit: float, found: bool
+) -> None:
+    """Against a busy background a detection pass is less certain than a crop."""
     region = whole_frame(*SIZE, (192, 144))
-    raw = perfect(region, K, [Person(0, 0, 5)])
+    raw = perfect_outputs(region, K, [Person(0, 0, 5)])
     assert raw.dense is not None
-    unsure = np.where(raw.dense.mask > 0, logit, raw.dense.mask).astype(np.float32)
-    raw = raw._replace(dense=raw.dense._replace(mask=unsure))
+    uncertain = np.where(raw.dense.mask > 0, logit, raw.dense.mask).astype(np.float32)
+    raw = raw._replace(dense=raw.dense._replace(mask=uncertain))
     assert bool(find_proposals(raw, region, SIZE, CONFIG, RegionConfig())) == found
 
 
-def test_people_who_are_too_small_are_no_candidates() -> None:
+def test_small_people_yield_no_proposals() -> None:
     region = whole_frame(*SIZE, (192, 144))
-    raw = perfect(region, K, [Person(0, 0, 12)])  # 80 pixels tall
+    raw = perfect_outputs(region, K, [Person(0, 0, 12)])  # 80 pixels tall
     for min_px, count in ((60.0, 1), (120.0, 0)):
         regions = RegionConfig(min_person_px=min_px)
         assert len(find_proposals(raw, region, SIZE, CONFIG, regions)) == count
 
 
 @pytest.mark.parametrize("direction", [(0.0, 0.0), (0.6, 0.0), (-0.5, 0.3)])
-def test_a_view_is_stretched_as_much_as_small_things_at_its_middle(
+def test_the_focal_length_of_a_view_includes_the_stretch_at_its_centre(
     direction: tuple[float, float],
 ) -> None:
     centre = np.array([K.cx + direction[0] * K.fx, K.cy + direction[1] * K.fy])
-    pixel_map = PixelMap(1.0, centre[0] - 64, centre[1] - 64, 128, 128)
-    view = view_of(pixel_map, K)
-    turn, _ = view_turn(pixel_map, K)
-    np.testing.assert_allclose(view.turn, turn, atol=1e-9)
-    # a millimetre along each axis of the view, 3 m away: how many pixels does it cover?
-    middle = 3.0 * view.turn[:, 2]
-    ends = [middle + 1e-3 * view.turn[:, axis] for axis in (0, 1)]
+    region = PixelMap(1.0, centre[0] - 64, centre[1] - 64, 128, 128)
+    view = crop_view(region, K)
+    rotation, _ = view_rotation(region, K)
+    np.testing.assert_allclose(view.rotation, rotation, atol=1e-9)
+    # the image of a square millimetre across the view, 3 m away
+    middle = 3.0 * view.rotation[:, 2]
+    ends = [middle + 1e-3 * view.rotation[:, axis] for axis in (0, 1)]
     spans = pixels_of(np.array(ends), K) - pixels_of(middle[None], K)
     area_px = abs(np.linalg.det(spans))
     assert view.focal_px == pytest.approx(math.sqrt(area_px) / 1e-3 * 3.0, rel=1e-3)
@@ -219,17 +227,17 @@ def test_the_sigmoid_neither_overflows_nor_leaves_its_range(logit: float) -> Non
         assert value == pytest.approx(1 / (1 + math.exp(-logit)), abs=1e-6)
 
 
-def test_who_is_said_to_be_there_but_has_no_sure_joint_scores_low() -> None:
-    shown = np.ones(len(Joint))
-    assert certainty(shown, np.full(len(Joint), 0.9)) == pytest.approx(0.9)
-    assert certainty(shown, np.full(len(Joint), 0.2)) == pytest.approx(0.2)
+def test_ambiguous_heatmaps_lower_the_mean_keypoint_confidence() -> None:
+    visibility = np.ones(len(Joint))
+    assert mean_keypoint_confidence(visibility, np.full(len(Joint), 0.9)) == pytest.approx(0.9)
+    assert mean_keypoint_confidence(visibility, np.full(len(Joint), 0.2)) == pytest.approx(0.2)
 
 
-def test_joints_that_a_crop_does_not_show_neither_raise_nor_lower_the_score() -> None:
-    """Of somebody at a desk the legs are not to be seen, and nobody knows where they are."""
+def test_invisible_joints_do_not_change_the_mean_keypoint_confidence() -> None:
+    """The legs of a person at a desk are occluded, and their heatmaps are ambiguous."""
     mass = np.full(len(Joint), 0.8)
-    shown = np.ones(len(Joint))
+    visibility = np.ones(len(Joint))
     legs = [j for j in Joint if any(w in j.name for w in ("HIP", "KNEE", "ANKLE", "TOE", "HEEL"))]
-    shown[legs], mass[legs] = 0.0, 0.05
-    assert certainty(shown, mass) == pytest.approx(0.8)
-    assert certainty(np.zeros(len(Joint)), mass) == 0.0
+    visibility[legs], mass[legs] = 0.0, 0.05
+    assert mean_keypoint_confidence(visibility, mass) == pytest.approx(0.8)
+    assert mean_keypoint_confidence(np.zeros(len(Joint)), mass) == 0.0

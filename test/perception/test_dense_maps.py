@@ -6,7 +6,7 @@ import pytest
 from fake_engine import Person, box_of
 from hypothesis import given
 from hypothesis import strategies as st
-from perfect_sight import SIZE, K, sight
+from perfect_detection import SIZE, K, perfect_detection
 
 from thfm_ros.contract import Task
 from thfm_ros.perception.array_pool import ArrayPool
@@ -29,9 +29,9 @@ people_in_view = st.builds(
 )
 
 
-def test_a_neighbour_in_the_crop_is_not_the_target() -> None:
+def test_a_neighbour_in_the_crop_is_not_part_of_the_target() -> None:
     person, neighbour = Person(0, 0, 4), Person(0.65, 0, 4.5)
-    found = sight(person, neighbour)
+    found = perfect_detection(person, neighbour)
     assert found.target is not None and found.mask is not None
     assert (found.mask > 0.5).sum() > 1.2 * found.target.sum()
     np.testing.assert_allclose(found.body.box, box_of(person, K), atol=8)
@@ -41,21 +41,22 @@ def test_a_neighbour_in_the_crop_is_not_the_target() -> None:
     assert np.isnan(maps["depth_m"][:, beyond]).all()
 
 
-def test_everything_is_painted_where_the_person_is_and_unknown_elsewhere() -> None:
+def test_maps_are_known_on_the_person_and_unknown_elsewhere() -> None:
     person = Person(-0.4, 0.05, 3.5)
-    maps = paint(sight(person))
+    maps = paint(perfect_detection(person))
     x0, y0, x1, y1 = box_of(person, K)
     truth = np.zeros((480, 640), bool)
     truth[round(y0) : round(y1), round(x0) : round(x1)] = True
-    here = maps["instances"] == 0
-    overlap = (here & truth).sum() / (here | truth).sum()
+    person_pixels = maps["instances"] == 0
+    overlap = (person_pixels & truth).sum() / (person_pixels | truth).sum()
     assert overlap > 0.95  # cells are 6 pixels wide
-    np.testing.assert_array_equal(here, maps["mask"] > 0.5)
+    np.testing.assert_array_equal(person_pixels, maps["mask"] > 0.5)
     for name in ("depth_m", "normals", "dense_pose"):
         known = np.isfinite(maps[name]).reshape(480, 640, -1).all(-1)
-        np.testing.assert_array_equal(known, here)
-    assert (maps["instances"][~here] == BACKGROUND_ID).all() and (maps["parts"][~here] == 0).all()
-    assert (maps["parts"][here] > 0).all()
+        np.testing.assert_array_equal(known, person_pixels)
+    assert (maps["instances"][~person_pixels] == BACKGROUND_ID).all()
+    assert (maps["parts"][~person_pixels] == 0).all()
+    assert (maps["parts"][person_pixels] > 0).all()
     assert {name: each.dtype.name for name, each in maps.items()} == {
         "mask": "float32",
         "depth_m": "float32",
@@ -67,26 +68,26 @@ def test_everything_is_painted_where_the_person_is_and_unknown_elsewhere() -> No
 
 
 @given(people_in_view)
-def test_the_depth_of_a_wall_across_the_axis_is_the_same_everywhere(person: Person) -> None:
-    # Off the axis this needs the turn from the crop's view into the camera's frame: without it
-    # the edges of a person at 30 degrees would be 0.15 m off.
-    maps = paint(sight(person))
+def test_the_depth_of_a_flat_person_is_constant(person: Person) -> None:
+    # Without the rotation from the crop's view into the optical frame the edges of a person 30
+    # degrees off the axis would be wrong by 0.15 m.
+    maps = paint(perfect_detection(person))
     depth = maps["depth_m"][np.isfinite(maps["depth_m"])]
     np.testing.assert_allclose(depth, person.z, rtol=0.005)
 
 
 @given(people_in_view)
 def test_normals_are_unit_vectors_of_the_optical_frame(person: Person) -> None:
-    normals = paint(sight(person), tasks=frozenset([Task.NORMALS]))["normals"]
+    normals = paint(perfect_detection(person), tasks=frozenset([Task.NORMALS]))["normals"]
     known = np.isfinite(normals[..., 0])
     np.testing.assert_allclose(np.linalg.norm(normals[known], axis=1), 1, atol=1e-5)
     expected = np.broadcast_to([0, 0, -1], normals[known].shape)
     np.testing.assert_allclose(normals[known], expected, atol=0.01)
 
 
-def test_parts_and_surface_follow_the_person() -> None:
+def test_parts_and_dense_pose_follow_the_person() -> None:
     person = Person(0, 0, 3)
-    maps = paint(sight(person))
+    maps = paint(perfect_detection(person))
     x0, y0, x1, y1 = (round(edge) for edge in box_of(person, K))
     middle, x = (y0 + y1) // 2, (x0 + x1) // 2
     assert set(np.unique(maps["parts"][y0 + 8 : middle - 8, x])) == {3}  # torso
@@ -94,20 +95,23 @@ def test_parts_and_surface_follow_the_person() -> None:
     np.testing.assert_allclose(maps["dense_pose"][middle - 20, x], [3, 0.25, 0.5], atol=1e-3)
 
 
-def test_the_nearer_person_covers_the_farther_one() -> None:
+def test_the_nearer_person_occludes_the_farther_one() -> None:
     near, far = Person(0.0, 0, 3), Person(0.8, 0, 5)
     for order in ((near, far), (far, near)):
-        detections = [sight(near, far) if each is near else sight(far, near) for each in order]
+        detections = [
+            perfect_detection(near, far) if each is near else perfect_detection(far, near)
+            for each in order
+        ]
         maps = paint(*detections)
         x0, y0, x1, y1 = (int(edge) for edge in box_of(near, K))
-        here = maps["instances"][y0 + 12 : y1 - 12, x0 + 12 : x1 - 12]
-        assert (here == order.index(near)).mean() > 0.99
+        inner = maps["instances"][y0 + 12 : y1 - 12, x0 + 12 : x1 - 12]
+        assert (inner == order.index(near)).mean() > 0.99
         assert (maps["instances"] == order.index(far)).sum() > 1000
 
 
-def test_without_calibration_depth_counts_in_distances_of_the_nearest_person() -> None:
+def test_without_calibration_depth_is_relative_to_the_nearest_person() -> None:
     near, far = Person(-0.6, 0, 3), Person(1.0, 0, 6)
-    detections = [sight(each, calibrated=False) for each in (far, near)]
+    detections = [perfect_detection(each, calibrated=False) for each in (far, near)]
     maps = paint(*detections, metric=False)
     assert "depth_m" not in maps
     for index, ratio in ((0, 2.0), (1, 1.0)):
@@ -115,22 +119,22 @@ def test_without_calibration_depth_counts_in_distances_of_the_nearest_person() -
         assert np.median(depth) == pytest.approx(ratio, rel=0.03)
 
 
-def test_only_what_was_asked_for_is_painted() -> None:
-    found = sight(Person(0, 0, 3))
+def test_only_requested_maps_are_painted() -> None:
+    found = perfect_detection(Person(0, 0, 3))
     assert paint(found, tasks=frozenset([Task.BODIES])) == {}
     assert paint(found, tasks=frozenset([Task.DEPTH, Task.BODIES])).keys() == {"depth_m"}
     assert paint(found, tasks=frozenset([Task.SEGMENTATION])).keys() == {"mask"}
 
 
-def test_an_empty_room_has_maps_without_anybody() -> None:
+def test_maps_without_people_are_background() -> None:
     maps = paint()
     assert np.isnan(maps["depth_m"]).all() and not maps["mask"].any()
     assert (maps["instances"] == BACKGROUND_ID).all() and not maps["parts"].any()
 
 
 def test_a_person_of_unknown_distance_is_painted_behind_the_others() -> None:
-    known = sight(Person(0, 0, 3))
-    nowhere = dataclasses.replace(sight(Person(0.3, 0, 3)), root_m=np.full(3, np.nan))
-    instances = paint(nowhere, known)["instances"]
+    known = perfect_detection(Person(0, 0, 3))
+    unknown = dataclasses.replace(perfect_detection(Person(0.3, 0, 3)), root_m=np.full(3, np.nan))
+    instances = paint(unknown, known)["instances"]
     x0, y0, x1, y1 = (int(edge) for edge in box_of(Person(0, 0, 3), K))
     assert (instances[y0 + 12 : y1 - 12, x0 + 12 : x1 - 12] == 1).mean() > 0.99

@@ -12,17 +12,17 @@ Box = tuple[int, int, int, int]
 def a_map(
     boxes: list[Box], noise: float = 0.0, shape: tuple[int, int] = (72, 96), seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mask and votes of rectangular people; noise is in longer sides of the person."""
+    """Mask and votes of rectangular people; the noise of votes is in longer sides of the person."""
     random = np.random.default_rng(seed)
     mask = np.full(shape, 0.02, np.float32)
     votes = np.zeros((2, *shape), np.float32)
     y, x = np.mgrid[: shape[0], : shape[1]] + 0.5
     for x0, y0, x1, y1 in boxes:
-        here = (slice(y0, y1), slice(x0, x1))
-        mask[here] = 0.95
-        missed = random.normal(0, noise, (2, y1 - y0, x1 - x0)) * max(x1 - x0, y1 - y0)
-        votes[0][here] = ((x0 + x1) / 2 - x[here] + missed[0]) / max(shape)
-        votes[1][here] = ((y0 + y1) / 2 - y[here] + missed[1]) / max(shape)
+        inside = (slice(y0, y1), slice(x0, x1))
+        mask[inside] = 0.95
+        error = random.normal(0, noise, (2, y1 - y0, x1 - x0)) * max(x1 - x0, y1 - y0)
+        votes[0][inside] = ((x0 + x1) / 2 - x[inside] + error[0]) / max(shape)
+        votes[1][inside] = ((y0 + y1) / 2 - y[inside] + error[1]) / max(shape)
     return mask, votes
 
 
@@ -36,23 +36,27 @@ def boxes_of(clusters: list[Cluster]) -> list[list[float]]:
 
 SCENES = {
     "one": [(10, 10, 30, 60)],
-    "two who touch": [(10, 10, 26, 60), (26, 12, 42, 60)],
-    "a row of three": [(10, 10, 26, 60), (26, 12, 42, 60), (42, 8, 58, 60)],
-    "somebody far behind somebody near": [(41, 30, 48, 50), (10, 5, 41, 70)],
-    "small ones, two of whom touch": [(10, 10, 14, 21), (20, 10, 24, 21), (24, 10, 28, 21)],
-    "one over the other": [(30, 2, 40, 26), (30, 26, 40, 50)],
+    "two people side by side": [(10, 10, 26, 60), (26, 12, 42, 60)],
+    "three people in a row": [(10, 10, 26, 60), (26, 12, 42, 60), (42, 8, 58, 60)],
+    "a distant person beside a near one": [(41, 30, 48, 50), (10, 5, 41, 70)],
+    "small people, two of them side by side": [
+        (10, 10, 14, 21),
+        (20, 10, 24, 21),
+        (24, 10, 28, 21),
+    ],
+    "one person above another": [(30, 2, 40, 26), (30, 26, 40, 50)],
 }
 
 
 @pytest.mark.parametrize("boxes", SCENES.values(), ids=SCENES.keys())
 @pytest.mark.parametrize("noise", [0.0, 0.05])
-def test_everybody_is_found_once_with_a_box_of_their_own(boxes: list[Box], noise: float) -> None:
+def test_each_person_is_one_cluster_with_the_right_box(boxes: list[Box], noise: float) -> None:
     found = find(*a_map(boxes, noise))
     np.testing.assert_allclose(boxes_of(found), sorted(map(list, boxes)), atol=1.5)
     assert all(each.score > 0.85 for each in found)
 
 
-def test_pieces_of_somebody_behind_a_pole_are_one_person() -> None:
+def test_pieces_of_a_person_behind_a_pole_are_one_cluster() -> None:
     mask, votes = a_map([(10, 10, 30, 60)], 0.05)
     mask[30:36] = 0.0
     (found,) = find(mask, votes)
@@ -60,25 +64,25 @@ def test_pieces_of_somebody_behind_a_pole_are_one_person() -> None:
 
 
 @pytest.mark.parametrize("noise", [0.2, 0.6, 2.0])
-def test_votes_that_say_nothing_leave_the_blob_whole(noise: float) -> None:
+def test_random_votes_do_not_split_a_component(noise: float) -> None:
     found = find(*a_map([(10, 10, 30, 60)], noise))
     np.testing.assert_allclose(found[0].box, [10, 10, 30, 60], atol=1.5)
     assert len(found[0].members) > 500
 
 
-def test_votes_that_disagree_cost_score() -> None:
+def test_disagreeing_votes_lower_the_score() -> None:
     good, bad = (find(*a_map([(10, 10, 30, 60)], noise))[0].score for noise in (0.0, 2.0))
     assert bad < good - 0.05
 
 
-def test_votes_that_are_too_short_still_tell_people_apart() -> None:
-    # what a network does that is not sure: it votes only three quarters of the way
-    mask, votes = a_map(SCENES["two who touch"], 0.01)
+def test_votes_that_are_too_short_still_separate_people() -> None:
+    # as of an uncertain network: the votes end at three quarters of the way
+    mask, votes = a_map(SCENES["two people side by side"], 0.01)
     found = find(mask, votes * np.float32(0.75))
     np.testing.assert_allclose(boxes_of(found), [[10, 10, 26, 60], [26, 12, 42, 60]], atol=1.5)
 
 
-def test_an_empty_map_has_nobody() -> None:
+def test_an_empty_mask_has_no_clusters() -> None:
     clusters, numbers = group_instances(
         np.zeros((72, 96), np.float32),
         np.zeros((2, 72, 96), np.float32),
@@ -103,7 +107,7 @@ def test_small_clusters_are_dropped() -> None:
     st.floats(0, 0.5),
     st.integers(0, 99),
 )
-def test_numbers_and_clusters_agree_whatever_comes(
+def test_the_map_of_numbers_agrees_with_the_clusters(
     rectangles: list[tuple[int, int, int, int]], noise: float, seed: int
 ) -> None:
     boxes = [(x, y, min(x + w, 96), min(y + h, 72)) for x, y, w, h in rectangles]

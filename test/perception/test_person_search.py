@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_engine import FakeEngine, Person, box_of, camera, frame, map_seen_in
+from fake_engine import FakeEngine, Person, box_of, camera, frame, region_of
 
 from thfm_ros.config import Config, config_from
 from thfm_ros.contract import Perception, Task
@@ -53,7 +53,7 @@ class ShortSighted(FakeEngine):
     ) -> tuple[RawOutputs, object]:
         if cut.shape[1::-1] != WHOLE:
             return super().step(cut, state, dense=dense)
-        self.scales.append(round(map_seen_in(cut, K).scale, 1))
+        self.scales.append(round(region_of(cut, K).scale, 1))
         everybody, self.scene = self.scene, lambda: []
         tall = [one for one in everybody() if high(one) >= 24 * self.scales[-1]]
         self.scene = lambda: tall

@@ -1,6 +1,6 @@
-"""The real node with an engine that takes 40 ms of waiting per look and always sees one person.
+"""The perception node with an engine that waits 40 ms per call and always detects one person.
 
-So its capacity is the same on every machine: a look per frame is 25 results per second.
+Its throughput is therefore equal on all machines: one crop per frame is 25 results per second.
 """
 
 import os
@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 import numpy as np
-from fake_engine import CARD, Person, camera, perfect
+from fake_engine import CARD, Person, camera, perfect_outputs
 
 from thfm_ros.config import Config
 from thfm_ros.contract import PixelMap
@@ -20,26 +20,27 @@ STEP_S = float(os.environ.get("SLOW_NODE_STEP_S", "0.04"))
 
 
 class SlowEngine:
-    """Says of every image that somebody stands in its middle; memory as a network has it."""
+    """Detects a person in the middle of every image; its state has the size of a network's."""
 
-    card, concurrent = CARD, True
-    description = f"waits {STEP_S * 1e3:.0f} ms per look"
+    card, concurrent, fallback_reason = CARD, True, None
+    description = f"waits {STEP_S * 1e3:.0f} ms per call"
 
     def __init__(self) -> None:
-        self._said = {size: self._answers(*size) for size in (CARD.crop_size, CARD.frame_size)}
+        sizes = (CARD.crop_size, CARD.frame_size)
+        self._outputs = {size: self._outputs_for(*size) for size in sizes}
 
     @staticmethod
-    def _answers(width: int, height: int) -> dict[bool, RawOutputs]:
+    def _outputs_for(width: int, height: int) -> dict[bool, RawOutputs]:
         k = camera(width, height, focal=2.0 * height)
-        # As tall as regions.margin wants a person in its crop, so that the crop stays.
-        somebody = Person(0.0, 0.0, 4.5)
-        whole = PixelMap(1.0, 0.0, 0.0, width, height)
-        return {dense: perfect(whole, k, [somebody], dense) for dense in (True, False)}
+        # As tall as regions.margin makes a person in a crop, so that the crop does not change.
+        person = Person(0.0, 0.0, 4.5)
+        whole_image = PixelMap(1.0, 0.0, 0.0, width, height)
+        return {dense: perfect_outputs(whole_image, k, [person], dense) for dense in (True, False)}
 
     def step(self, image: Any, state: object | None, *, dense: bool) -> tuple[RawOutputs, object]:
         time.sleep(STEP_S)
         height, width = image.shape[:2]
-        return self._said[width, height][dense], np.zeros(100_000, np.float32)
+        return self._outputs[width, height][dense], np.zeros(100_000, np.float32)
 
 
 def load_slow_pipeline(config: Config, *, live: bool) -> PerceptionPipeline:

@@ -1,7 +1,7 @@
-"""One person, seen by a perfect network, for tests of decoding and painting."""
+"""Detections of a perfect network, for tests of decoding and of dense maps."""
 
 import numpy as np
-from fake_engine import Person, box_of, camera, perfect
+from fake_engine import Person, box_of, camera, perfect_outputs
 
 from thfm_ros.config import DecodeConfig, RegionConfig
 from thfm_ros.contract import Intrinsics, PixelMap
@@ -17,13 +17,13 @@ def crop_of(person: Person, k: Intrinsics = K) -> PixelMap:
     return region_around(box_of(person, k).astype(np.float32), (128, 128), RegionConfig())
 
 
-def sight(
+def perfect_detection(
     person: Person, *others: Person, calibrated: bool = True, dense: bool = True
 ) -> Detection:
-    pixel_map = crop_of(person)
-    raw = perfect(pixel_map, K, [person, *others], dense)
+    region = crop_of(person)
+    raw = perfect_outputs(region, K, [person, *others], dense)
     detection = decode_person(
-        raw, pixel_map, SIZE, K if calibrated else None, ExpectedPerson(box_of(person, K)), CONFIG
+        raw, region, SIZE, K if calibrated else None, ExpectedPerson(box_of(person, K)), CONFIG
     )
     assert detection is not None
     return detection
