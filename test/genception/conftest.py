@@ -1,4 +1,4 @@
-"""A tiny release of the full-size family, as it is downloaded."""
+"""A tiny release of the full-size family in the layout of the public download."""
 
 from pathlib import Path
 

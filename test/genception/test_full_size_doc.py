@@ -1,4 +1,4 @@
-"""docs/full_size.md stays true: its commands parse and its program runs."""
+"""docs/full_size.md: its commands parse, its program runs, its costs are up to date."""
 
 import argparse
 import re
@@ -11,27 +11,25 @@ import pytest
 pytest.importorskip("diffusers", reason="the full-size family needs thfm_ros[full]")
 
 from thfm_ros.commands import engine, perceive
-from thfm_ros.genception import flops
-from thfm_ros.genception import import_weights as genception_import
-from thfm_ros.genception import prompt_encoder as prompt_embeddings
+from thfm_ros.genception import flops, import_weights, prompt_encoder
 from thfm_ros.genception.import_weights import import_release
 from thfm_ros.genception.release_folder import find_release
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "full_size.md").read_text(encoding="utf-8")
 COMMANDS = {
-    "import": genception_import,
-    "prompt": prompt_embeddings,
+    "import": import_weights,
+    "prompt": prompt_encoder,
     "engine": engine,
     "perceive": perceive,
 }
 
 
-def blocks(language: str) -> list[str]:
+def code_blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
 
 
 def test_every_command_on_the_page_parses() -> None:
-    lines = [line for block in blocks("bash") for line in block.splitlines()]
+    lines = [line for block in code_blocks("bash") for line in block.splitlines()]
     commands = [shlex.split(line, comments=True) for line in lines if line.startswith("thfm ")]
     assert {words[1] for words in commands} == set(COMMANDS)
     for words in commands:
@@ -40,36 +38,36 @@ def test_every_command_on_the_page_parses() -> None:
         parser.parse_args(words[2:])
 
 
-def test_the_program_on_the_page_runs_on_a_tiny_checkpoint(
+def test_program_on_the_page_runs_on_a_tiny_checkpoint(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reference.write_checkpoint_folder(tmp_path)
     import_release(find_release(tmp_path), tmp_path / "tiny.safetensors")
-    (program,) = blocks("python")
-    for theirs, ours in (
+    (program,) = code_blocks("python")
+    for documented, tested in (
         ('"genception-1.3b.safetensors"', repr(str(tmp_path / "tiny.safetensors"))),
         ('device="cuda"', 'device="cpu"'),
         ("width=832, height=480", "width=32, height=16"),
     ):
-        assert theirs in program
-        program = program.replace(theirs, ours)
+        assert documented in program
+        program = program.replace(documented, tested)
     exec(compile(program, "full_size.md", "exec"), {})
     first, *_, last = capsys.readouterr().out.splitlines()
     assert first.startswith("0 ")
     assert last == str(29 * 33_000_000)
 
 
-def test_the_launch_command_on_the_page_names_arguments_that_exist(root: Path) -> None:
+def test_launch_command_on_the_page_uses_existing_arguments(root: Path) -> None:
     (command,) = re.findall(r"ros2 launch thfm_ros (\S+) ((?:.*\\\n)?.*)", PAGE)
     launch = (root / "launch" / command[0]).read_text(encoding="utf-8")
-    given = re.findall(r"(\w+):=", command[1])
-    assert given == ["checkpoint", "image", "camera_info"]
-    assert all(f'"{name}": (' in launch for name in given)
+    arguments = re.findall(r"(\w+):=", command[1])
+    assert arguments == ["checkpoint", "image", "camera_info"]
+    assert all(f'"{name}": (' in launch for name in arguments)
 
 
-def test_the_costs_on_the_page_are_those_that_are_counted() -> None:
+def test_costs_on_the_page_match_the_count() -> None:
     row = re.search(r"1\.3b, 448x256x9 \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|", PAGE)
     assert row
     config = flops.SIZES["1.3b"]
-    costs = flops.count(flops.empty_parts(config, {}, flops.PROFILES[-1]))
+    costs = flops.count_costs(flops.empty_subgraphs(config, {}, flops.PROFILES[-1]))
     assert [f"{cost.tflop:.1f}" for cost in costs] == list(row.groups())

@@ -1,4 +1,4 @@
-"""The full-size network where the embedded one's pipeline stands."""
+"""The pipeline of the full-size network, which has the interface of the embedded one's."""
 
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from thfm_ros.commands import main as cli
 from thfm_ros.config import Config, EngineConfig, WindowConfig
 from thfm_ros.contract import Clip, Frame, Intrinsics, PerceptionError, Task
 from thfm_ros.engine.base import EngineError
+from thfm_ros.engine.checkpoint import find_checkpoint
 from thfm_ros.engine.select import load_engine
 from thfm_ros.genception.pipeline import GenceptionPipeline
 from thfm_ros.loading import Pipeline, load_pipeline
@@ -38,66 +39,65 @@ def pipeline(checkpoint: Path) -> Pipeline:
 
 
 def clips(count: int, gap_before: int | None = None) -> list[Clip]:
-    """Clips as the node's window hands them over, with a hole in the stream if asked."""
-    window, rng, found = FrameWindow(Config().window), np.random.default_rng(1), []
+    """Clips from the node's frame window, with a gap of 5 s before a frame if given."""
+    window, rng, clips = FrameWindow(Config().window), np.random.default_rng(1), []
     for number in range(count):
-        late = 5_000_000_000 if gap_before is not None and number >= gap_before else 0
+        gap_ns = 5_000_000_000 if gap_before is not None and number >= gap_before else 0
         rgb = rng.integers(0, 256, (30, 40, 3), np.uint8)
-        clip = window.push(Frame(rgb, 1 + number * 33_000_000 + late, "camera"))
+        clip = window.push(Frame(rgb, 1 + number * 33_000_000 + gap_ns, "camera"))
         assert clip is not None
-        found.append(clip)
-    return found
+        clips.append(clip)
+    return clips
 
 
-def test_each_step_perceives_the_newest_frame_in_its_own_size(pipeline: Pipeline) -> None:
+def test_each_step_perceives_the_newest_frame_at_its_size(pipeline: Pipeline) -> None:
     for clip in clips(7):
-        seen = pipeline.step(clip, DEPTH)
-        assert (seen.stamp_ns, seen.width, seen.height) == (clip.newest.stamp_ns, 40, 30)
-        assert seen.depth_relative is not None
-        assert np.isfinite(seen.depth_relative).all()
-        assert seen.mask is None  # not asked for, not computed
+        perception = pipeline.step(clip, DEPTH)
+        size = (perception.width, perception.height)
+        assert (perception.stamp_ns, *size) == (clip.newest.stamp_ns, 40, 30)
+        assert perception.depth_relative is not None
+        assert np.isfinite(perception.depth_relative).all()
+        assert perception.mask is None  # not requested, not computed
     assert pipeline.last_timings_ms["total"] > 0
 
 
-def test_frames_that_no_step_was_made_for_are_in_the_window_all_the_same(
-    pipeline: Pipeline, checkpoint: Path
-) -> None:
-    every = clips(6)
-    for clip in every:
-        one = pipeline.step(clip, DEPTH)
-    late = load(checkpoint)
-    for clip in (every[1], every[2], every[5]):  # each clip holds four frames
-        other = late.step(clip, DEPTH)
-    assert one.depth_relative is not None and other.depth_relative is not None
+def test_window_contains_frames_between_steps(pipeline: Pipeline, checkpoint: Path) -> None:
+    stream = clips(6)
+    for clip in stream:
+        all_steps = pipeline.step(clip, DEPTH)
+    other = load(checkpoint)
+    for clip in (stream[1], stream[2], stream[5]):  # each clip contains four frames
+        some_steps = other.step(clip, DEPTH)
+    assert all_steps.depth_relative is not None and some_steps.depth_relative is not None
     # Each stream has its own unit.
-    unit = np.median(one.depth_relative) / np.median(other.depth_relative)
+    unit = np.median(all_steps.depth_relative) / np.median(some_steps.depth_relative)
     np.testing.assert_allclose(
-        one.depth_relative, unit * other.depth_relative, rtol=1e-3, atol=1e-4
+        all_steps.depth_relative, unit * some_steps.depth_relative, rtol=1e-3, atol=1e-4
     )
 
 
-def test_a_broken_stream_begins_anew(pipeline: Pipeline, checkpoint: Path) -> None:
+def test_gap_in_the_stream_starts_a_new_stream(pipeline: Pipeline, checkpoint: Path) -> None:
     stream = clips(8, gap_before=5)
     for clip in stream:
-        after = pipeline.step(clip, DEPTH)
-    fresh = load(checkpoint)
+        after_gap = pipeline.step(clip, DEPTH)
+    other = load(checkpoint)
     for clip in stream[5:]:
-        alone = fresh.step(clip, DEPTH)
-    assert after.depth_relative is not None and alone.depth_relative is not None
-    np.testing.assert_array_equal(after.depth_relative, alone.depth_relative)
+        new_stream = other.step(clip, DEPTH)
+    assert after_gap.depth_relative is not None and new_stream.depth_relative is not None
+    np.testing.assert_array_equal(after_gap.depth_relative, new_stream.depth_relative)
 
 
-def test_what_cannot_be_done_is_refused(pipeline: Pipeline) -> None:
+def test_unsupported_task_and_wrong_calibration_are_rejected(pipeline: Pipeline) -> None:
     (clip,) = clips(1)
     with pytest.raises(PerceptionError, match="cannot estimate bodies"):
         pipeline.step(clip, frozenset({Task.BODIES}))
-    odd = Intrinsics(1, 1, 1, 1, width=64, height=48)
-    frame = Frame(clip.newest.rgb, 99, "camera", odd)
+    wrong_size = Intrinsics(1, 1, 1, 1, width=64, height=48)
+    frame = Frame(clip.newest.rgb, 99, "camera", wrong_size)
     with pytest.raises(PerceptionError, match="calibration is for images of 64x48"):
         pipeline.step(Clip((frame,), 9), DEPTH)
 
 
-def test_its_description_says_what_runs_where(pipeline: Pipeline) -> None:
+def test_description_names_runtime_and_profile(pipeline: Pipeline) -> None:
     assert isinstance(pipeline, GenceptionPipeline)
     assert "PyTorch" in pipeline.engine.description
     assert "48x32x5" in pipeline.engine.description
@@ -110,28 +110,29 @@ def test_another_configuration_keeps_the_network(pipeline: Pipeline) -> None:
     assert pipeline.with_config(long).config.window.length == 30
 
 
-def test_the_window_is_at_least_that_of_the_network(pipeline: Pipeline) -> None:
-    assert Config().window.length < 5  # or else this shows nothing
+def test_window_is_at_least_as_long_as_the_networks(pipeline: Pipeline) -> None:
+    assert Config().window.length < 5  # precondition of this test
     assert pipeline.config.window.length == 5
 
 
 @pytest.mark.parametrize("kind", ["onnx", "tensorrt"])
-def test_what_cannot_run_it_is_replaced_by_pytorch_and_everybody_is_told(
+def test_pytorch_replaces_an_unusable_engine_with_a_reported_reason(
     checkpoint: Path, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     threads = torch.get_num_threads()
-    engine = EngineConfig(checkpoint=str(checkpoint), kind=kind, threads=threads)
-    description = load_pipeline(Config(engine=engine)).engine.description
-    assert description.startswith("PyTorch") and f"(instead of {kind}: " in description
+    config = EngineConfig(checkpoint=str(checkpoint), kind=kind, threads=threads)
+    engine = load_pipeline(Config(engine=config)).engine
+    assert engine.description.startswith("PyTorch")
+    assert engine.fallback_reason and f"(instead of {kind}: " in engine.description
     assert "PyTorch runs the network instead" in caplog.text
 
 
-def test_it_is_no_engine_of_the_embedded_network(checkpoint: Path) -> None:
+def test_full_size_checkpoint_is_rejected_by_load_engine(checkpoint: Path) -> None:
     with pytest.raises(EngineError, match="not run step by step"):
-        load_engine(EngineConfig(checkpoint=str(checkpoint)))
+        load_engine(find_checkpoint(str(checkpoint)), EngineConfig())
 
 
-def test_a_video_is_perceived_from_the_command_line(checkpoint: Path, tmp_path: Path) -> None:
+def test_perceive_command_on_a_video(checkpoint: Path, tmp_path: Path) -> None:
     video = cv2.VideoWriter(
         str(tmp_path / "in.avi"), cv2.VideoWriter.fourcc(*"FFV1"), 10.0, (40, 30)
     )

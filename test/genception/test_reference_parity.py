@@ -1,4 +1,4 @@
-"""The dense stream against diffusers' own Wan transformer, on configurations nobody chose."""
+"""Video latents against diffusers' own Wan transformer, on random configurations."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from diffusers import WanTransformer3DModel
 
 from thfm_ros.genception.config import GenceptionConfig
 from thfm_ros.genception.transformer import load_transformer
-from thfm_ros.genception.weight_map import SUFFIX, Weight, weight_table
+from thfm_ros.genception.weight_map import SUFFIX, MappedWeight, build_weight_map
 
 
 @st.composite
@@ -35,37 +35,37 @@ def configs(draw: st.DrawFn) -> GenceptionConfig:
     )
 
 
-def their_network(config: GenceptionConfig) -> Any:
+def diffusers_network(config: GenceptionConfig) -> Any:
     network = WanTransformer3DModel(
-        **{name: value for name, value in config.to_dict().items() if name in _SHARED},
+        **{name: value for name, value in config.to_dict().items() if name in _SHARED_SETTINGS},
         cross_attn_norm=True,
         qk_norm="rms_norm_across_heads",
         rope_max_seq_len=16,
     )
     with torch.no_grad():
-        for parameter in network.parameters():  # as built, half of them are zeros and ones
+        for parameter in network.parameters():  # many are initialized to zeros and ones
             parameter.normal_(std=0.3)
     return network.eval()
 
 
-_SHARED = {
+_SHARED_SETTINGS = {
     *("num_attention_heads", "attention_head_dim", "num_layers", "ffn_dim", "in_channels"),
     *("out_channels", "patch_size", "text_dim", "freq_dim", "eps"),
 }
 
 
-def as_official(config: GenceptionConfig, state: dict[str, torch.Tensor]) -> dict[str, Any]:
-    """Their weights as an official checkpoint would hold them, with random token groups."""
-    return {w.key + SUFFIX: _array(w, state) for w in weight_table(config)}
+def official_arrays(config: GenceptionConfig, state: dict[str, torch.Tensor]) -> dict[str, Any]:
+    """diffusers' weights in the layout of an official checkpoint, with random token groups."""
+    return {w.key + SUFFIX: _array(w, state) for w in build_weight_map(config)}
 
 
-def _array(weight: Weight, state: dict[str, torch.Tensor]) -> np.ndarray[Any, Any]:
+def _array(weight: MappedWeight, state: dict[str, torch.Tensor]) -> np.ndarray[Any, Any]:
     if weight.target is None or not weight.target.startswith("wan."):
         return np.random.default_rng(0).normal(size=weight.shape).astype(np.float32)
-    back = np.argsort(weight.axes)
+    inverse_axes = np.argsort(weight.axes)
     names = [weight.target_name(i).removeprefix("wan.") for i in range(weight.count)]
-    each = [np.transpose(state[name].numpy(), back) for name in names]
-    return np.stack(each) if weight.stacked else each[0]
+    arrays = [np.transpose(state[name].numpy(), inverse_axes) for name in names]
+    return np.stack(arrays) if weight.stacked else arrays[0]
 
 
 @settings(max_examples=10, deadline=None)
@@ -80,7 +80,7 @@ def _array(weight: Weight, state: dict[str, torch.Tensor]) -> np.ndarray[Any, An
     timestep=st.integers(0, 999),
 )
 @torch.no_grad()
-def test_the_video_is_minus_the_velocity_that_diffusers_computes(
+def test_video_latents_are_minus_the_velocity_of_diffusers(
     config: GenceptionConfig,
     seed: int,
     batch: int,
@@ -91,9 +91,9 @@ def test_the_video_is_minus_the_velocity_that_diffusers_computes(
     timestep: int,
 ) -> None:
     torch.manual_seed(seed)
-    theirs = their_network(config)
+    theirs = diffusers_network(config)
     state = {name: value.detach() for name, value in theirs.state_dict().items()}
-    ours = load_transformer(as_official(config, state), config)
+    ours = load_transformer(official_arrays(config, state), config)
     _, tall, wide = config.patch_size
     latents = torch.randn(batch, config.in_channels, frames, rows * tall, columns * wide)
     prompt = torch.randn(batch, length, config.text_dim)

@@ -14,14 +14,14 @@ from safetensors.torch import save_file
 
 from thfm_ros.contract import Frame, Perception, PerceptionError, Task
 from thfm_ros.genception.checkpoint import GenceptionCheckpoint, load_checkpoint
-from thfm_ros.genception.clip_input import letterbox, to_network
+from thfm_ros.genception.clip_input import frames_to_network, letterbox
 from thfm_ros.genception.depth_colour import depth_to_colour
 from thfm_ros.genception.import_weights import import_release
 from thfm_ros.genception.release_folder import find_release
 from thfm_ros.genception.runner import GenceptionRunner
 from thfm_ros.genception.subgraphs import Profile
 from thfm_ros.genception.tasks import decode_depth
-from thfm_ros.genception.tiny_vae import TinyCodec
+from thfm_ros.genception.tiny_vae import TinyVae
 from thfm_ros.genception.transformer import GenceptionOutputs
 from thfm_ros.model.card import ModelCard
 
@@ -44,11 +44,11 @@ def frames(count: int, width: int = 40, height: int = 30) -> list[Frame]:
 
 
 def run(runner: GenceptionRunner, stream: list[Frame], tasks: frozenset[Task]) -> list[Perception]:
-    found = [each for frame in stream for each in runner.push(frame, tasks)]
-    return found + runner.finish(tasks)
+    perceptions = [each for frame in stream for each in runner.push(frame, tasks)]
+    return perceptions + runner.finish(tasks)
 
 
-def test_every_frame_is_perceived_once_with_its_own_stamp_and_size(
+def test_every_frame_is_perceived_once_with_its_stamp_and_size(
     checkpoint: GenceptionCheckpoint,
 ) -> None:
     stream = frames(8)
@@ -62,53 +62,56 @@ def test_every_frame_is_perceived_once_with_its_own_stamp_and_size(
 
 
 @torch.no_grad()
-def test_what_is_published_is_what_the_network_says(checkpoint: GenceptionCheckpoint) -> None:
+def test_published_depth_equals_the_decoded_network_output(
+    checkpoint: GenceptionCheckpoint,
+) -> None:
     stream = frames(5, width=48, height=32)  # nothing is resized or padded
     found = run(GenceptionRunner(checkpoint, PROFILE, stride=5), stream, frozenset({Task.DEPTH}))
-    clip = to_network([frame.rgb for frame in stream], letterbox(48, 32, (48, 32)))
-    latents = checkpoint.codec.encode(clip)
+    clip = frames_to_network([frame.rgb for frame in stream], letterbox(48, 32, (48, 32)))
+    latents = checkpoint.vae.encode(clip)
     answer = checkpoint.transformer(latents, checkpoint.prompts[Task.DEPTH]).video_latents
-    wanted = decode_depth((checkpoint.codec.decode(answer)[0].transpose(0, 1) + 1) / 2)
+    wanted = decode_depth((checkpoint.vae.decode(answer)[0].transpose(0, 1) + 1) / 2)
     got = np.stack([each.depth_relative for each in found if each.depth_relative is not None])
     np.testing.assert_allclose(got, wanted.numpy(), rtol=1e-5, atol=1e-6)
 
 
-def test_a_stream_shorter_than_a_window_is_padded(checkpoint: GenceptionCheckpoint) -> None:
+def test_stream_shorter_than_the_window_is_padded(checkpoint: GenceptionCheckpoint) -> None:
     found = run(GenceptionRunner(checkpoint, PROFILE, stride=5), frames(2), frozenset({Task.DEPTH}))
     assert len(found) == 2
 
 
-def test_a_task_without_a_prompt_is_refused(checkpoint: GenceptionCheckpoint) -> None:
+def test_task_without_a_prompt_is_rejected(checkpoint: GenceptionCheckpoint) -> None:
     runner = GenceptionRunner(checkpoint, PROFILE, stride=1)
     with pytest.raises(PerceptionError, match="cannot estimate bodies; it can: depth"):
         runner.push(frames(1)[0], frozenset({Task.BODIES}))
 
 
-class Painter:
-    """A network whose every pass sees the same relief, in another unit."""
+class FixedDepthNetwork:
+    """A network that predicts the same depth map in every pass, each time in another unit."""
 
     device, dtype, description = torch.device("cpu"), torch.float32, ""
+    fallback_reason: str | None = None
 
-    def __init__(self, card: ModelCard, relief: torch.Tensor, units: list[float]) -> None:
+    def __init__(self, card: ModelCard, depth: torch.Tensor, units: list[float]) -> None:
         self.card = card
-        self._relief, self._units = relief, iter(units)
+        self._depth, self._units = depth, iter(units)
 
     def encode(self, video: torch.Tensor) -> torch.Tensor:
         return video
 
-    def answer(self, latents: torch.Tensor, task: Task) -> GenceptionOutputs:
+    def predict(self, latents: torch.Tensor, task: Task) -> GenceptionOutputs:
         assert task is Task.DEPTH
         return GenceptionOutputs(latents, latents, latents)
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        rgb = depth_to_colour((self._relief * next(self._units)).expand(5, 32, 48))
+        rgb = depth_to_colour((self._depth * next(self._units)).expand(5, 32, 48))
         return (rgb.movedim(-1, 0) * 2 - 1)[None]
 
 
-def test_depth_keeps_its_unit_from_window_to_window(checkpoint: GenceptionCheckpoint) -> None:
+def test_depth_keeps_one_unit_across_passes(checkpoint: GenceptionCheckpoint) -> None:
     true = torch.rand(32, 48) * 2 + 1
-    painter = Painter(checkpoint.card, true, [1.0, 1.5, 0.5, 2.0])
-    runner = GenceptionRunner(painter, PROFILE, stride=2)
+    network = FixedDepthNetwork(checkpoint.card, true, [1.0, 1.5, 0.5, 2.0])
+    runner = GenceptionRunner(network, PROFILE, stride=2)
     found = run(runner, frames(9, width=48, height=32), frozenset({Task.DEPTH}))
     assert len(found) == 9
     for each in found:
@@ -116,15 +119,15 @@ def test_depth_keeps_its_unit_from_window_to_window(checkpoint: GenceptionCheckp
         np.testing.assert_allclose(each.depth_relative, true.numpy(), rtol=1e-3)
 
 
-def test_the_tiny_codec_takes_the_place_of_the_vae(tmp_path: Path) -> None:
+def test_tiny_vae_replaces_the_vae(tmp_path: Path) -> None:
     reference.write_checkpoint_folder(tmp_path)
     import_release(find_release(tmp_path), tmp_path / "tiny.safetensors")
-    save_file(fill(TinyCodec()), tmp_path / "taew2_1.safetensors")
+    save_file(fill(TinyVae()), tmp_path / "taew2_1.safetensors")
     loaded = load_checkpoint(
         tmp_path / "tiny.safetensors",
         dtype=torch.float32,
-        tiny_codec=tmp_path / "taew2_1.safetensors",
+        tiny_vae=tmp_path / "taew2_1.safetensors",
     )
-    assert isinstance(loaded.codec, TinyCodec)
+    assert isinstance(loaded.vae, TinyVae)
     found = run(GenceptionRunner(loaded, PROFILE, stride=5), frames(5), frozenset({Task.DEPTH}))
     assert len(found) == 5

@@ -1,6 +1,6 @@
-"""Engines of the full-size network, with a compiler that keeps the graphs as they are.
+"""Engines of the full-size network, with a fake compiler that keeps the graphs unchanged.
 
-What a real TensorRT does with them has not been tested by this project: no GPU was at hand.
+Compilation by a real TensorRT has not been tested by this project: no GPU was available.
 """
 
 import sys
@@ -10,8 +10,8 @@ import genception_fixtures as reference
 import numpy as np
 import pytest
 import torch
-from fake_compiler import PretendedTorchTensorRt
-from genception_compiler import GRAPHS, PROFILE, Compiler
+from fake_compiler import FakeTorchTensorRt
+from genception_compiler import ENGINE_NAMES, PROFILE, Compiler
 
 pytest.importorskip("diffusers", reason="the full-size family needs thfm_ros[full]")
 
@@ -20,16 +20,16 @@ from thfm_ros.engine.base import EngineError
 from thfm_ros.engine.cache import CacheError, EngineCache
 from thfm_ros.engine.checkpoint import Checkpoint, find_checkpoint
 from thfm_ros.engine.tensorrt_compiler import TorchTensorRt
-from thfm_ros.genception import tensorrt_engine as genception_engine
+from thfm_ros.genception import tensorrt_engine
 from thfm_ros.genception.checkpoint import GenceptionCheckpoint, load_checkpoint
 from thfm_ros.genception.runner import GenceptionRunner
 from thfm_ros.genception.tensorrt_engine import CompiledNetwork, load_compiled
-from thfm_ros.genception.torch_reference import PRECISION, Reference
-from thfm_ros.genception.verify import TOLERANCE, differences, distance
+from thfm_ros.genception.torch_reference import PRECISION, TorchReference
+from thfm_ros.genception.verify import TOLERANCE, differences, relative_l2_error
 
 
 class Loader:
-    """Loads the weights, and counts how often."""
+    """Loads the weights and counts the calls."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.count = path, 0
@@ -50,13 +50,13 @@ def source(path: Path) -> Checkpoint:
 
 
 @pytest.fixture(scope="module")
-def plain(path: Path) -> GenceptionCheckpoint:
+def pytorch_network(path: Path) -> GenceptionCheckpoint:
     return load_checkpoint(path, dtype=torch.bfloat16)
 
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory, source: Checkpoint) -> EngineCache:
-    """A cache that one load has filled; who changes it copies it."""
+    """A cache with all engines. Tests must not change it."""
     cache = EngineCache(tmp_path_factory.mktemp("filled"))
     load_compiled(source, cache, Compiler(), Loader(source.path))
     return cache
@@ -69,48 +69,48 @@ def load(
     return load_compiled(source, EngineCache(folder), compiler, loader, dense=dense), loader
 
 
-def test_compiled_graphs_say_what_pytorch_says(
-    source: Checkpoint, tmp_path: Path, plain: GenceptionCheckpoint
+def test_compiled_network_equals_pytorch(
+    source: Checkpoint, tmp_path: Path, pytorch_network: GenceptionCheckpoint
 ) -> None:
     compiler = Compiler()
     network, _ = load(source, tmp_path, compiler)
-    assert set(compiler.built) == GRAPHS and len(compiler.built) == len(GRAPHS)
+    assert set(compiler.built) == ENGINE_NAMES and len(compiler.built) == len(ENGINE_NAMES)
     assert network.description == "TensorRT 11.0, Fake GPU, SM 0.0, bfloat16, 48x32x9"
-    off = differences(network, plain, PROFILE)
-    assert max(off.values()) < TOLERANCE / 3, off
+    errors = differences(network, pytorch_network, PROFILE)
+    assert max(errors.values()) < TOLERANCE / 3, errors
 
 
-def test_each_task_is_asked_with_its_own_prompt_by_one_graph(
-    source: Checkpoint, filled: EngineCache, plain: GenceptionCheckpoint
+def test_one_engine_serves_the_prompts_of_all_tasks(
+    source: Checkpoint, filled: EngineCache, pytorch_network: GenceptionCheckpoint
 ) -> None:
     network, _ = load(source, filled.folder, Compiler())
     torch.manual_seed(0)
     latents = torch.randn(PROFILE.latent_shape(), dtype=torch.bfloat16)
     with torch.inference_mode():
-        answers = {task: network.answer(latents, task) for task in network.card.tasks}
-        for task, answer in answers.items():  # kept over the next task's call
-            assert distance(answer, plain.answer(latents, task)) < TOLERANCE
-    depth, normals = (answers[task].video_latents for task in (Task.DEPTH, Task.NORMALS))
-    assert distance([depth], [normals]) > 0.05, "or else the prompt makes no difference"
+        outputs = {task: network.predict(latents, task) for task in network.card.tasks}
+        for task, output in outputs.items():  # not overwritten by the next task's call
+            assert relative_l2_error(output, pytorch_network.predict(latents, task)) < TOLERANCE
+    depth, normals = (outputs[task].video_latents for task in (Task.DEPTH, Task.NORMALS))
+    assert relative_l2_error([depth], [normals]) > 0.05, "the prompt has no effect"
 
 
-def test_a_stream_runs_through_compiled_graphs(
-    source: Checkpoint, filled: EngineCache, plain: GenceptionCheckpoint
+def test_stream_with_the_compiled_network(
+    source: Checkpoint, filled: EngineCache, pytorch_network: GenceptionCheckpoint
 ) -> None:
     network, _ = load(source, filled.folder, Compiler())
     rng = np.random.default_rng(0)
     tasks = frozenset({Task.SEGMENTATION})
-    runners = [GenceptionRunner(each, PROFILE, stride=9) for each in (network, plain)]
+    runners = [GenceptionRunner(each, PROFILE, stride=9) for each in (network, pytorch_network)]
     for i in range(9):
         frame = Frame(rng.integers(0, 256, (30, 40, 3), np.uint8), i + 1, "camera")
-        seen, wanted = (runner.push(frame, tasks) for runner in runners)
-    assert len(seen) == len(wanted) == 9
-    for one, other in zip(seen, wanted, strict=True):
-        assert one.mask is not None and other.mask is not None
-        assert np.abs(one.mask - other.mask).mean() < TOLERANCE
+        perceptions, expected = (runner.push(frame, tasks) for runner in runners)
+    assert len(perceptions) == len(expected) == 9
+    for perception, reference_ in zip(perceptions, expected, strict=True):
+        assert perception.mask is not None and reference_.mask is not None
+        assert np.abs(perception.mask - reference_.mask).mean() < TOLERANCE
 
 
-def test_a_second_start_builds_nothing_and_reads_no_weights(
+def test_second_load_builds_nothing_and_reads_no_weights(
     source: Checkpoint, filled: EngineCache
 ) -> None:
     compiler = Compiler()
@@ -118,18 +118,23 @@ def test_a_second_start_builds_nothing_and_reads_no_weights(
     assert (compiler.built, loader.count) == ([], 0)
 
 
-def test_another_gpu_release_or_checkpoint_builds_anew(
+def test_another_gpu_or_tensorrt_version_has_another_key(
     source: Checkpoint, filled: EngineCache, tmp_path: Path
 ) -> None:
     keys = set()
     newer = Compiler()
     newer.release = "11.1"
     for compiler in (Compiler(), Compiler(gpu="Fake GPU, SM 1.0"), newer):
-        recipe = genception_engine.Recipe(
-            source.card, source.sha256(), 0, PROFILE, compiler, Reference(Loader(tmp_path), PROFILE)
+        builder = tensorrt_engine.EngineBuilder(
+            source.card,
+            source.sha256(),
+            0,
+            PROFILE,
+            compiler,
+            TorchReference(Loader(tmp_path), PROFILE),
         )
-        keys.add(recipe.key("transformer"))
-        keys.add(recipe.key("encoder_first"))
+        keys.add(builder.key("transformer"))
+        keys.add(builder.key("encoder_first"))
     assert len(keys) == 6
     assert sum(filled.problem(key) is None for key in keys) == 2
     assert {"diffusers", "torch", "tensorrt", "cuda", "thfm_ros sources"} <= {
@@ -137,45 +142,49 @@ def test_another_gpu_release_or_checkpoint_builds_anew(
     }
 
 
-@pytest.mark.parametrize("fails", [True, False], ids=["does not compile", "says something else"])
-@pytest.mark.parametrize("part", ["transformer", "decoder"])
-def test_a_part_that_fails_is_run_by_pytorch_and_everybody_is_told(
+@pytest.mark.parametrize("fails", [True, False], ids=["does not compile", "computes wrong values"])
+@pytest.mark.parametrize("subgraph", ["transformer", "decoder"])
+def test_pytorch_runs_a_failed_subgraph_with_a_reported_reason(
     source: Checkpoint,
     tmp_path: Path,
-    plain: GenceptionCheckpoint,
+    pytorch_network: GenceptionCheckpoint,
     caplog: pytest.LogCaptureFixture,
-    part: str,
+    subgraph: str,
     fails: bool,
 ) -> None:
-    spoilt = genception_engine.PARTS[part][-1]
-    network, _ = load(source, tmp_path, Compiler([spoilt], fails=fails))
-    why = "no converter for aten.conv3d" if fails else f"{spoilt!r} differs from PyTorch by"
-    assert f"(PyTorch instead of tensorrt for the {part}: " in network.description
-    assert why in network.description and "details" not in network.description
-    assert f"PyTorch runs the {part}" in caplog.text
-    assert max(differences(network, plain, PROFILE).values()) < TOLERANCE
-    kept = {entry.key.profile for entry in EngineCache(tmp_path).entries()}
-    assert f"{PROFILE.name}-{spoilt}" not in kept
+    wrong_engine = tensorrt_engine.ENGINES_OF_SUBGRAPH[subgraph][-1]
+    network, _ = load(source, tmp_path, Compiler([wrong_engine], fails=fails))
+    reason = (
+        "no converter for aten.conv3d" if fails else f"{wrong_engine!r} differs from PyTorch by"
+    )
+    assert f"(PyTorch instead of tensorrt for the {subgraph}: " in network.description
+    assert reason in network.description and "details" not in network.description
+    assert network.fallback_reason is not None
+    assert network.fallback_reason.startswith(f"{subgraph}: ") and reason in network.fallback_reason
+    assert f"PyTorch runs the {subgraph}" in caplog.text
+    assert max(differences(network, pytorch_network, PROFILE).values()) < TOLERANCE
+    cached = {entry.key.profile for entry in EngineCache(tmp_path).entries()}
+    assert f"{PROFILE.name}-{wrong_engine}" not in cached
 
 
-def test_when_nothing_compiles_it_is_an_error(source: Checkpoint, tmp_path: Path) -> None:
+def test_error_if_nothing_compiles(source: Checkpoint, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=r"aten\.conv3d"):
-        load(source, tmp_path, Compiler(sorted(GRAPHS), fails=True))
+        load(source, tmp_path, Compiler(sorted(ENGINE_NAMES), fails=True))
 
 
-def test_who_only_wants_tokens_pays_for_no_decoder(source: Checkpoint, tmp_path: Path) -> None:
+def test_decoder_is_not_built_if_only_tokens_are_needed(source: Checkpoint, tmp_path: Path) -> None:
     compiler = Compiler()
     network, _ = load(source, tmp_path, compiler, dense=False)
     assert set(compiler.built) == {"encoder_first", "encoder_later", "transformer"}
     with torch.inference_mode():
         latents = network.encode(torch.zeros(PROFILE.video_shape, dtype=torch.bfloat16))
-        answer = network.answer(latents, Task.DEPTH)
+        answer = network.predict(latents, Task.DEPTH)
         assert answer.tokens2.shape == (1, PROFILE.frames, 33, 3)
         with pytest.raises(EngineError, match="no decoder: load it with dense=True"):
             network.decode(latents)
 
 
-def test_a_disk_that_is_too_small_is_told_before_the_weights_are_read(
+def test_full_disk_is_reported_before_the_weights_are_read(
     source: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(EngineCache, "_free", lambda _: 1000)
@@ -185,23 +194,24 @@ def test_a_disk_that_is_too_small_is_told_before_the_weights_are_read(
     assert loader.count == 0
 
 
-def test_nothing_counts_as_close_that_is_not_a_number_or_of_another_shape() -> None:
-    one, zero = torch.ones(4), torch.zeros(4)
-    assert distance([one], [one]) == 0 == distance([zero], [zero])
-    assert distance([one], [zero]) == 2
-    for wrong in (one * torch.nan, torch.ones(3)):
-        assert distance([one, wrong], [one, one]) == float("inf")
+def test_nan_and_wrong_shape_have_infinite_error() -> None:
+    ones, zeros = torch.ones(4), torch.zeros(4)
+    assert relative_l2_error([ones], [ones]) == 0 == relative_l2_error([zeros], [zeros])
+    assert relative_l2_error([ones], [zeros]) == 2
+    for wrong in (ones * torch.nan, torch.ones(3)):
+        assert relative_l2_error([ones, wrong], [ones, ones]) == float("inf")
 
 
-def test_the_exported_graphs_say_what_pytorch_says_after_saving_and_loading(
+def test_exported_graphs_equal_pytorch_after_saving_and_loading(
     source: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "torch_tensorrt", PretendedTorchTensorRt({}))
-    reference_ = Reference(Loader(source.path), PROFILE)
+    monkeypatch.setitem(sys.modules, "torch_tensorrt", FakeTorchTensorRt({}))
+    torch_reference = TorchReference(Loader(source.path), PROFILE)
     compiler = TorchTensorRt(tmp_path)
-    for graph in ("transformer", "decoder_later"):  # all of them: test_genception_parts.py
-        inputs, path = reference_.inputs[graph], tmp_path / f"{graph}.pt2"
-        compiler.build(reference_.module(graph), inputs, path)
+    for name in ("transformer", "decoder_later"):  # the others are in test_subgraphs.py
+        module, inputs = torch_reference.module(name), torch_reference.inputs[name]
+        path = tmp_path / f"{name}.pt2"
+        compiler.build(module, inputs, path)
         with torch.inference_mode():
-            got = compiler.load(path)(*inputs)
-            assert distance(list(got), list(reference_.module(graph)(*inputs))) < TOLERANCE / 3
+            outputs = compiler.load(path)(*inputs)
+            assert relative_l2_error(list(outputs), list(module(*inputs))) < TOLERANCE / 3

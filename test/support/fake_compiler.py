@@ -1,4 +1,4 @@
-"""Stand-ins for torch_tensorrt that need no GPU: they keep the graph as it is."""
+"""Fakes of the compiler and of torch_tensorrt that need no GPU: they keep the graph unchanged."""
 
 import contextlib
 import types
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 class FakeCompiler:
-    """Builds nothing, but behaves: slow to build, and with CUDA graphs' habit of overwriting."""
+    """Saves the graph instead of compiling it. Like CUDA graphs, a call overwrites its outputs."""
 
     def __init__(self, *, error: float = 0.0, gpu: str = "Fake GPU, SM 0.0") -> None:
         self.device = torch.device("cpu")
@@ -36,35 +36,37 @@ class FakeCompiler:
         outputs: list[Tensor] = []
 
         def run(*inputs: Tensor) -> Sequence[Tensor]:
-            said = module(*inputs)
-            said = [value + self.error for value in ([said] if isinstance(said, Tensor) else said)]
+            results = module(*inputs)
+            results = [results] if isinstance(results, Tensor) else results
+            results = [value + self.error for value in results]
             if not outputs:
-                outputs.extend(value.clone() for value in said)
-            for place, value in zip(outputs, said, strict=True):
-                place.copy_(value)
+                outputs.extend(value.clone() for value in results)
+            for output, value in zip(outputs, results, strict=True):
+                output.copy_(value)
             return outputs
 
         return run
 
 
-class PretendedTorchTensorRt(types.ModuleType):
-    """What `TorchTensorRt` calls, with the exported graph in the place of an engine."""
+class FakeTorchTensorRt(types.ModuleType):
+    """The functions of torch_tensorrt that `TorchTensorRt` calls; the engine is the export."""
 
-    def __init__(self, asked: dict[str, Any]) -> None:
+    def __init__(self, options: dict[str, Any]) -> None:
+        """``options`` receives the options of the calls."""
         super().__init__("torch_tensorrt")
 
         def compile(
             exported_program: Any, *, arg_inputs: Any, require_full_compilation: bool, **_: Any
         ) -> Any:
-            asked["require_full_compilation"] = require_full_compilation
+            options["require_full_compilation"] = require_full_compilation
             return exported_program
 
         def save(module: Any, file_path: str, *, output_format: str, arg_inputs: Any) -> None:
-            asked["output_format"] = output_format
+            options["output_format"] = output_format
             torch.export.save(module, file_path)
 
         def set_cudagraphs_mode(mode: bool) -> None:
-            asked["cudagraphs"] = mode
+            options["cudagraphs"] = mode
 
         self.dynamo = types.SimpleNamespace(compile=compile)
         self.save, self.load = save, torch.export.load

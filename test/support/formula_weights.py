@@ -1,4 +1,4 @@
-"""Weights by a formula, so that reference outputs need no file of weights beside them."""
+"""Weights computed by a formula, so that reference outputs need no file of weights."""
 
 import math
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 def fill(network: nn.Module) -> dict[str, Tensor]:
-    """A state for ``network``: waves, each name with its own step, scaled to keep signals alive."""
+    """A state dict of sine waves for ``network``, scaled to preserve the signals' magnitude."""
     state = {}
     for number, (name, value) in enumerate(sorted(network.state_dict().items())):
         inputs = value[0].numel() if value.ndim > 1 else 4 * len(value)

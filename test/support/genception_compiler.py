@@ -1,4 +1,4 @@
-"""A fake compiler that knows the graphs of the full-size network, and may spoil some of them."""
+"""A fake compiler for the full-size network that records its calls and can simulate failures."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,31 +8,32 @@ from torch import Tensor, nn
 
 from thfm_ros.genception.subgraphs import Profile
 
-GRAPHS = {"encoder_first", "encoder_later", "transformer", "decoder_first", "decoder_later"}
+ENGINE_NAMES = {"encoder_first", "encoder_later", "transformer", "decoder_first", "decoder_later"}
 PROFILE = Profile(frames=9, width=48, height=32)
 
 
 class Compiler(FakeCompiler):
-    """Knows which graphs it was asked for; those named in ``spoilt`` come out wrong or not."""
+    """Records the engines that are built; those in ``wrong`` compute wrong values, or fail."""
 
-    def __init__(self, spoilt: Sequence[str] = (), *, fails: bool = False, **options: str) -> None:
+    def __init__(self, wrong: Sequence[str] = (), *, fails: bool = False, **options: str) -> None:
+        """``fails``: building an engine of ``wrong`` raises an error."""
         super().__init__(**options)  # type: ignore[arg-type]
-        self.spoilt, self.fails = spoilt, fails
+        self.wrong, self.fails = wrong, fails
         self.built: list[str] = []
 
     def build(self, graph: nn.Module, example: tuple[Tensor, ...], path: Path) -> None:
-        kind = type(graph).__name__.removesuffix("Step").removeprefix("Static").lower()
-        later = "" if kind == "transformer" else ("_later" if len(example) > 1 else "_first")
-        self.built.append(kind + later)
-        if self.built[-1] in self.spoilt:
+        subgraph = type(graph).__name__.removesuffix("Step").removeprefix("Static").lower()
+        step = "" if subgraph == "transformer" else ("_later" if len(example) > 1 else "_first")
+        self.built.append(subgraph + step)
+        if self.built[-1] in self.wrong:
             if self.fails:
-                raise RuntimeError("no converter for aten.conv3d\nand a page of details")
-            graph = Doubled(graph)
+                raise RuntimeError("no converter for aten.conv3d\nand many lines of details")
+            graph = WrongGraph(graph)
         super().build(graph, example, path)
 
 
-class Doubled(nn.Module):
-    """A graph that was compiled wrongly."""
+class WrongGraph(nn.Module):
+    """A graph with wrong outputs: twice the right ones."""
 
     def __init__(self, graph: nn.Module) -> None:
         super().__init__()

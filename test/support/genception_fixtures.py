@@ -1,4 +1,4 @@
-"""The reference data of the full-size family, and a tiny checkpoint folder made of it."""
+"""The reference data of the full-size family, and a tiny release and checkpoint made from it."""
 
 import json
 from functools import cache
@@ -23,19 +23,19 @@ Arrays = dict[str, np.ndarray[Any, Any]]
 
 @cache
 def arrays(path: Path) -> Arrays:
-    """Everything in a file of reference data."""
+    """All arrays in a file of reference data."""
     with np.load(path, allow_pickle=False) as file:
         return dict(file)
 
 
 def config(path: Path = TINY) -> dict[str, Any]:
-    """The official config that goes with a file of weights."""
+    """The official config stored with a file of weights."""
     values: dict[str, Any] = json.loads(str(arrays(path)["config"]))
     return values
 
 
 def weights(path: Path = TINY) -> Arrays:
-    """The weights alone, by their official keys."""
+    """The weights only, by their official keys."""
     return {key: array for key, array in arrays(path).items() if key.endswith(".value")}
 
 
@@ -44,20 +44,20 @@ def tensor(key: str, path: Path = TINY) -> Tensor:
     return torch.from_numpy(arrays(path)[key])
 
 
-def relative_error(got: Tensor, wanted: Tensor) -> float:
-    """Greatest difference, in units of the greatest reference value."""
-    assert got.shape == wanted.shape, (got.shape, wanted.shape)
-    return float((got - wanted).abs().max() / wanted.abs().max())
+def relative_error(got: Tensor, expected: Tensor) -> float:
+    """Largest absolute difference, relative to the largest absolute reference value."""
+    assert got.shape == expected.shape, (got.shape, expected.shape)
+    return float((got - expected).abs().max() / expected.abs().max())
 
 
 def save_npz(path: Path, named: Arrays, compressed: bool = False) -> None:
-    """As the official code saves its weights, or the same compressed."""
+    """Save as the official code saves its weights, or compressed."""
     save = np.savez_compressed if compressed else np.savez
-    save(path, **named)  # type: ignore[arg-type]  # numpy's stub takes any name for an option
+    save(path, **named)  # type: ignore[arg-type]  # numpy's stub confuses names with options
 
 
 def write_vae(folder: Path) -> None:
-    """A tiny VAE in the form in which the public one is published."""
+    """Write a tiny VAE in the format of the public one."""
     from safetensors.numpy import save_file
 
     folder.mkdir(parents=True)
@@ -68,7 +68,7 @@ def write_vae(folder: Path) -> None:
 
 
 def write_checkpoint_folder(folder: Path) -> None:
-    """A folder laid out as the public release is, with tiny weights in it."""
+    """Write a folder in the layout of the public release, with tiny weights."""
     folder.mkdir(parents=True, exist_ok=True)
     save_npz(folder / "genception_tiny_transformer.npz", weights(TINY_BF16))
     (folder / "genception_tiny_config.json").write_text(json.dumps(config()))
@@ -81,7 +81,7 @@ def write_checkpoint_folder(folder: Path) -> None:
 
 
 def write_checkpoint(folder: Path, profile: Profile | None = None) -> Path:
-    """A tiny checkpoint as `thfm import` writes it; by default images of 48 x 32, 5 frames."""
+    """Write a tiny checkpoint with `thfm import`; by default for 5 frames of 48 x 32 pixels."""
     write_checkpoint_folder(folder)
     path = folder / "tiny.safetensors"
     import_release(find_release(folder), path, profile=profile or Profile(5, 48, 32))

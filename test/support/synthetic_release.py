@@ -1,6 +1,6 @@
-"""A checkpoint with the keys and shapes of the public one and nothing learned in it.
+"""Writes a checkpoint with the keys and shapes of the public one and random weights.
 
-As a program: python synthetic_release.py FOLDER [LAYERS] writes it (2.85 GB with all 30 layers).
+Usage: python synthetic_release.py FOLDER [LAYERS]; it has 2.85 GB with all 30 layers.
 """
 
 import json
@@ -18,15 +18,15 @@ KEYS = Path(__file__).resolve().parents[1] / "data" / "genception_1.3b_keys.json
 def write_release(folder: Path, layers: int = 30, compressed: bool = False) -> Path:
     """Write the transformer and its config, random bfloat16; return the path of the `.npz`."""
     folder.mkdir(parents=True, exist_ok=True)
-    about: dict[str, Any] = json.loads(KEYS.read_text())
+    public: dict[str, Any] = json.loads(KEYS.read_text())
     path = folder / "genception_1.3b_transformer.npz"
     (folder / "genception_1.3b_config.json").write_text(
-        json.dumps({**about["config"], "num_layers": layers})
+        json.dumps({**public["config"], "num_layers": layers})
     )
     method = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
     rng = np.random.default_rng(1)
     with zipfile.ZipFile(path, "w", method) as file:
-        for key, shape in about["shapes"].items():
+        for key, shape in public["shapes"].items():
             sides = [layers, *shape[1:]] if key.startswith("blocks.") else shape
             with file.open(f"{key}.npy", "w", force_zip64=True) as member:
                 header = {"descr": "|V2", "fortran_order": False, "shape": tuple(sides)}

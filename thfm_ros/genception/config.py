@@ -1,6 +1,6 @@
-"""What a GenCeption checkpoint is made of: its sizes, and what its own config file says of them.
+"""Configuration of a GenCeption transformer, read from its config file or from weight shapes.
 
-Knows neither torch nor diffusers, so that an import can be refused before either is loaded.
+Imports neither torch nor diffusers, so that a checkpoint can be rejected before either is loaded.
 """
 
 import dataclasses
@@ -14,9 +14,9 @@ from thfm_ros.contract import PerceptionError
 _log = logging.getLogger(__name__)
 
 VAE_SPATIAL = 8
-"""Pixels per latent cell, along each side."""
+"""Spatial compression of the VAE: pixels per latent cell along each side."""
 VAE_TEMPORAL = 4
-"""Frames per latent frame, but for the first, which stands alone."""
+"""Temporal compression: camera frames per latent frame, except the first, which encodes one."""
 
 
 class GenceptionError(PerceptionError):
@@ -41,44 +41,45 @@ class GenceptionConfig:
     token1_output_dim: int = 1
     token2_proj_dim: int = 99
     token2_output_dim: int = 3
-    height: int = 480  # of the images it was trained on; pixels
+    height: int = 480  # of the training images, in pixels
     width: int = 832
-    normalize_latents: bool = False  # True: latents are standardised with the VAE's mean and std
+    normalize_latents: bool = False  # True: latents are normalized with the VAE's mean and std
 
     def __post_init__(self) -> None:
-        """Refuse sizes that no network can have."""
+        """Reject inconsistent sizes."""
         for name in ("token1", "token2"):
-            wide, each = getattr(self, f"{name}_proj_dim"), getattr(self, f"{name}_output_dim")
-            if wide % each:
+            total, per_item = getattr(self, f"{name}_proj_dim"), getattr(self, f"{name}_output_dim")
+            if total % per_item:
                 raise GenceptionError(
-                    f"{name}_proj_dim is {wide}, which {name}_output_dim = {each} does not divide. "
-                    "Take the config file that came with the weights."
+                    f"{name}_proj_dim is {total}, which is not a multiple of "
+                    f"{name}_output_dim = {per_item}. Use the config file that came with the "
+                    "weights."
                 )
         if self.attention_head_dim % 2 or self.attention_head_dim < 6:
             raise GenceptionError(
-                f"attention_head_dim is {self.attention_head_dim}; rotary positions need an even "
-                "number of at least 6 (the public checkpoints have 128)."
+                f"attention_head_dim is {self.attention_head_dim}; the rotary embedding needs an "
+                "even number of at least 6 (the public checkpoints have 128)."
             )
 
     @property
     def dim(self) -> int:
-        """Width of a token."""
+        """Channels of a token."""
         return self.num_attention_heads * self.attention_head_dim
 
     @property
     def native_grid(self) -> tuple[int, int]:
-        """Rows and columns of patches in an image of the size it was trained on."""
+        """Rows and columns of patches in an image of the training size."""
         return (
             self.height // (VAE_SPATIAL * self.patch_size[1]),
             self.width // (VAE_SPATIAL * self.patch_size[2]),
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can hold it; `config_from_mapping` reads it back."""
+        """For JSON; `config_from_mapping` reads it back."""
         return {**dataclasses.asdict(self), "patch_size": list(self.patch_size)}
 
 
-# The official code has switches for other networks; only these settings are this network.
+# The official code has switches for other networks; these values select the supported one.
 _FIXED: dict[str, Any] = {
     "qk_norm": "rms_norm_across_heads",
     "cross_attn_norm": True,
@@ -90,8 +91,8 @@ _FIXED: dict[str, Any] = {
     "image_dim": None,
     "added_kv_proj_dim": None,
 }
-# Said by official files and of no consequence here: counts are derived from the input
-# (the official code trusts these, and a wrong one silently moves its output).
+# In official files but not used here: token counts are derived from the input (the official code
+# trusts these values, and a wrong one silently changes its output).
 _IGNORED = {
     "attention",
     "diffusion_single_step",
@@ -104,44 +105,50 @@ _IGNORED = {
 
 
 def config_from_mapping(values: Mapping[str, Any]) -> GenceptionConfig:
-    """Read an official config; what it leaves out is as in the 1.3B checkpoint.
+    """Read an official config; missing values default to those of the 1.3B checkpoint.
 
     Raises:
-        GenceptionError: it describes another network than the one this package has.
+        GenceptionError: it describes a network that this package does not implement.
     """
-    known = {field.name for field in dataclasses.fields(GenceptionConfig)}
-    for name, wanted in _FIXED.items():
-        if name in values and values[name] != wanted:
+    fields = {field.name for field in dataclasses.fields(GenceptionConfig)}
+    for name, supported in _FIXED.items():
+        if name in values and values[name] != supported:
             raise GenceptionError(
-                f"The config says {name} = {values[name]!r}; only {wanted!r} is supported. "
+                f"The config has {name} = {values[name]!r}; only {supported!r} is supported. "
                 "This is not one of the public GenCeption checkpoints."
             )
     timestep = values.get("diffusion_single_step", 0)
-    if timestep is not None and timestep > 0:  # the official code takes -1 for 0
+    if timestep is not None and timestep > 0:  # the official code treats -1 as 0
         raise GenceptionError(
-            f"The config says diffusion_single_step = {timestep}; only 0, a clean input, is "
-            "supported. The first public code had 49 by mistake: take the present config."
+            f"The config has diffusion_single_step = {timestep}; only 0, an input without noise, "
+            "is supported. The first public code had 49 by mistake: use the current config."
         )
-    unknown = sorted(set(values) - known - set(_FIXED) - _IGNORED)
+    unknown = sorted(set(values) - fields - set(_FIXED) - _IGNORED)
     if unknown:
-        _log.warning("The config has settings that are not known here, ignored: %s", unknown)
-    mine = {name: value for name, value in values.items() if name in known}
-    if "patch_size" in mine:
-        mine["patch_size"] = tuple(mine["patch_size"])
-    return GenceptionConfig(**mine)
+        _log.warning("Ignoring unknown settings in the config: %s", unknown)
+    supported_values = {name: value for name, value in values.items() if name in fields}
+    if "patch_size" in supported_values:
+        supported_values["patch_size"] = tuple(supported_values["patch_size"])
+    return GenceptionConfig(**supported_values)
 
 
 def config_from_shapes(shapes: Mapping[str, tuple[int, ...]]) -> GenceptionConfig:
-    """Guess the sizes from the weights, for a checkpoint that came without its config file.
+    """Derive the sizes from the weights, for a checkpoint without a config file.
 
-    Heads are taken to be 128 wide, as in every public size. ``shapes`` goes by the official keys.
+    Args:
+        shapes: by official key. Attention heads are assumed to have 128 channels, as in every
+            public size.
+
+    Raises:
+        GenceptionError: a weight is missing or has an unexpected rank.
     """
     try:
         patch = shapes["patch_embedding.kernel.value"]
         if patch[4] % 128:
             raise GenceptionError(
-                f"These weights are {patch[4]} wide, of which heads of 128 cannot be made. Put "
-                "their config beside them: the .npz file's name with _config.json at its end."
+                f"These weights have {patch[4]} channels, which is not a multiple of 128, the "
+                "assumed head size. Put their config file next to them: the .npz file's name with "
+                "_config.json at its end."
             )
         return GenceptionConfig(
             num_attention_heads=patch[4] // 128,
@@ -158,6 +165,6 @@ def config_from_shapes(shapes: Mapping[str, tuple[int, ...]]) -> GenceptionConfi
         )
     except (KeyError, IndexError) as error:
         raise GenceptionError(
-            f"These weights are not a GenCeption transformer: {error} is missing or has another "
-            "form. Point the import at the folder that holds genception_*_transformer.npz."
+            f"These weights are not a GenCeption transformer: {error} is missing or has an "
+            "unexpected rank. Import the folder that contains genception_*_transformer.npz."
         ) from error

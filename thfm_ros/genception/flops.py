@@ -1,7 +1,7 @@
-"""`thfm benchmark flops`: what a pass of the full-size network costs, counted and not measured.
+"""`thfm benchmark flops`: the cost of a pass of the full-size network, counted, not measured.
 
-Operations and bytes are counted exactly, on the modules that run, without their weights. Times
-are arithmetic on top of that: see `Gpu`. No GPU was at hand when this was written.
+Operations and bytes are counted on the modules that run, without their weights. Times are computed
+from these counts, see `Gpu`: no GPU was available to measure them.
 """
 
 import argparse
@@ -18,11 +18,11 @@ from thfm_ros.genception.config import (
     GenceptionError,
     config_from_mapping,
 )
-from thfm_ros.genception.op_counter import Tally
-from thfm_ros.genception.prompt_files import LENGTH
-from thfm_ros.genception.subgraphs import GenceptionParts, Profile, make_parts
+from thfm_ros.genception.op_counter import OpCounter
+from thfm_ros.genception.prompt_files import PROMPT_LENGTH
+from thfm_ros.genception.subgraphs import GenceptionSubgraphs, Profile, make_subgraphs
 from thfm_ros.genception.transformer import empty_transformer
-from thfm_ros.genception.wan_vae import WanCodec, empty_vae
+from thfm_ros.genception.wan_vae import WanVae, empty_vae
 from thfm_ros.model.weights import read_card
 
 SIZES = {
@@ -34,16 +34,16 @@ PROFILES = (Profile(81, 832, 480), Profile(17, 832, 480), Profile(9, 448, 256))
 
 @dataclass(frozen=True)
 class Gpu:
-    """A class of GPU: vendor's figures for dense bfloat16, and an assumed share of them.
+    """Vendor's figures of a GPU for dense bfloat16, and the assumed share that is reached.
 
-    The shares are guesses that may be wrong by a factor of two.
+    The shares are assumptions that may be wrong by a factor of two.
     """
 
     name: str
     tflops: float
     bandwidth_gb_s: float
     transformer_share: float
-    codec_share: float
+    vae_share: float
 
 
 GPUS = (
@@ -56,52 +56,53 @@ GPUS = (
 
 @dataclass(frozen=True)
 class Cost:
-    """One part at one profile, batch 1."""
+    """Cost of one subgraph (encoder, transformer or decoder) in one profile, batch 1."""
 
     part: str
     tflop: float
     weights_gb: float
-    traffic_gb: float  # as PyTorch runs it, one operation at a time
-    peak_gb: float  # of results at one time; weights not counted
+    traffic_gb: float  # in eager PyTorch, without fusion
+    peak_gb: float  # largest size of results at one time, without weights
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds on one class of GPU. Arithmetic, not measured."""
+    """Seconds on one GPU, computed, not measured."""
 
     gpu: str
-    dense_s: float  # one dense answer: encoder, transformer, decoder, if nothing but FLOPs counts
-    tokens_s: float  # without the decoder
-    eager_s: float  # the dense answer if every operation also moves all its bytes
+    dense_s: float  # encoder, transformer and decoder, if limited by operations only
+    tokens_s: float  # the same without the decoder
+    eager_s: float  # dense, if every operation also reads and writes all its bytes
 
 
-def count(parts: GenceptionParts) -> list[Cost]:
-    """Count each part; it must be on the device "meta". The codec is counted step by step."""
+def count_costs(subgraphs: GenceptionSubgraphs) -> list[Cost]:
+    """Count each subgraph on the device "meta"; encoder and decoder are counted step by step."""
     costs = []
-    steps = parts.step_examples()
-    latent_frames = parts.examples()["decoder"][0].shape[2]
-    for name, half, module in (
-        ("encoder", parts.encoder_steps, parts.vae.vae.encoder),
-        ("decoder", parts.decoder_steps, parts.vae.vae.decoder),
+    examples = subgraphs.step_examples()
+    latent_frames = subgraphs.examples()["decoder"][0].shape[2]
+    vae = subgraphs.vae.vae
+    for name, steps, module in (
+        ("encoder", subgraphs.encoder_steps, vae.encoder),
+        ("decoder", subgraphs.decoder_steps, vae.decoder),
     ):
-        first = _tally(half.first, steps[f"{name}_first"])
-        later = _tally(half.later, steps[f"{name}_later"])
+        first = _run_counted(steps.first, examples[f"{name}_first"])
+        later = _run_counted(steps.later, examples[f"{name}_later"])
         flop = first.flop + (latent_frames - 1) * later.flop
         traffic = first.traffic + (latent_frames - 1) * later.traffic
-        # Besides the step's own results there is what it remembers, and the whole result.
-        kept = sum(_bytes(each) for each in steps[f"{name}_later"][1:])
-        peak = max(first.peak, later.peak) + kept
+        # The feature cache is an input of the step, which `OpCounter.peak` does not include.
+        cache = sum(_bytes(each) for each in examples[f"{name}_later"][1:])
+        peak = max(first.peak, later.peak) + cache
         costs.append(_cost(name, module, flop, traffic, peak))
-    middle = _tally(parts.transformer, parts.examples()["transformer"])
-    network = parts.transformer.network
-    costs.insert(1, _cost("transformer", network, middle.flop, middle.traffic, middle.peak))
+    counter = _run_counted(subgraphs.transformer, subgraphs.examples()["transformer"])
+    network = subgraphs.transformer.network
+    costs.insert(1, _cost("transformer", network, counter.flop, counter.traffic, counter.peak))
     return costs
 
 
-def _tally(module: object, inputs: tuple[Tensor, ...]) -> Tally:
-    with torch.no_grad(), Tally() as tally:
+def _run_counted(module: object, inputs: tuple[Tensor, ...]) -> OpCounter:
+    with torch.no_grad(), OpCounter() as counter:
         module(*inputs)  # type: ignore[operator]
-    return tally
+    return counter
 
 
 def _bytes(x: Tensor) -> int:
@@ -114,34 +115,37 @@ def _cost(part: str, module: nn.Module, flop: int, traffic: int, peak: int) -> C
 
 
 def estimate(costs: list[Cost], gpu: Gpu) -> Estimate:
-    """Seconds of one pass, by division."""
-    by_flop, by_traffic = {}, {}
+    """Seconds of one pass: operations and traffic divided by what the GPU is assumed to reach."""
+    compute_s, eager_s = {}, {}
     for cost in costs:
-        share = gpu.transformer_share if cost.part == "transformer" else gpu.codec_share
-        by_flop[cost.part] = cost.tflop / (gpu.tflops * share)
-        moved = (cost.traffic_gb + cost.weights_gb) / gpu.bandwidth_gb_s
-        by_traffic[cost.part] = max(by_flop[cost.part], moved)
-    dense = sum(by_flop.values())
-    return Estimate(gpu.name, dense, dense - by_flop["decoder"], sum(by_traffic.values()))
+        share = gpu.transformer_share if cost.part == "transformer" else gpu.vae_share
+        compute_s[cost.part] = cost.tflop / (gpu.tflops * share)
+        transfer_s = (cost.traffic_gb + cost.weights_gb) / gpu.bandwidth_gb_s
+        eager_s[cost.part] = max(compute_s[cost.part], transfer_s)
+    dense_s = sum(compute_s.values())
+    return Estimate(gpu.name, dense_s, dense_s - compute_s["decoder"], sum(eager_s.values()))
 
 
-def empty_parts(
-    config: GenceptionConfig, vae_config: dict[str, object], profile: Profile, length: int = LENGTH
-) -> GenceptionParts:
-    """The parts of a network of these sizes in bfloat16, without memory for anything."""
+def empty_subgraphs(
+    config: GenceptionConfig,
+    vae_config: dict[str, object],
+    profile: Profile,
+    length: int = PROMPT_LENGTH,
+) -> GenceptionSubgraphs:
+    """The subgraphs of a network of these sizes in bfloat16 on the device "meta"."""
     with torch.device("meta"):
         network = empty_transformer(config).bfloat16()
-        codec = WanCodec(empty_vae(vae_config).bfloat16())
+        vae = WanVae(empty_vae(vae_config).bfloat16())
         prompt = torch.empty(1, length, config.text_dim, dtype=torch.bfloat16)
-        return make_parts(network, codec, profile, prompt)
+        return make_subgraphs(network, vae, profile, prompt)
 
 
 def report(costs: list[Cost], profile: Profile) -> str:
-    """One profile as two Markdown tables."""
+    """Costs and estimates of one profile as two Markdown tables."""
     lines = [
         f"### {profile.name} (width x height x frames)",
         "",
-        "| part | TFLOP | weights GB | moved GB (eager) | peak results GB |",
+        "| part | TFLOP | weights GB | traffic GB (eager) | peak results GB |",
         "|---|---|---|---|---|",
     ]
     total = Cost(
@@ -157,7 +161,7 @@ def report(costs: list[Cost], profile: Profile) -> str:
     ]
     lines += [
         "",
-        "| GPU (arithmetic, not measured) | dense answer s | tokens only s | dense, eager s |",
+        "| GPU (arithmetic, not measured) | dense s | tokens only s | dense, eager s |",
         "|---|---|---|---|",
     ]
     for gpu in GPUS:
@@ -168,15 +172,22 @@ def report(costs: list[Cost], profile: Profile) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `thfm benchmark flops`."""
-    parser.add_argument("--size", choices=sorted(SIZES), default="1.3b", help="a public size")
-    parser.add_argument("--checkpoint", type=Path, help="sizes of an imported file instead")
+    parser.add_argument(
+        "--size",
+        choices=sorted(SIZES),
+        default="1.3b",
+        help="public size of the network (default: %(default)s)",
+    )
+    parser.add_argument("--checkpoint", type=Path, help="imported checkpoint, instead of --size")
     parser.add_argument(
         "--profile",
         action="append",
         metavar="WIDTHxHEIGHTxFRAMES",
-        help="may be given again; default: " + ", ".join(each.name for each in PROFILES),
+        help="image size and window length; can be repeated (default: "
+        + ", ".join(each.name for each in PROFILES)
+        + ")",
     )
-    parser.add_argument("--json", action="store_true", help="numbers instead of tables")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -187,21 +198,21 @@ def run(args: argparse.Namespace) -> int:
         card = read_card(args.checkpoint)
         if card.family != "genception":
             raise GenceptionError(
-                f"{args.checkpoint} is of the {card.family} family; only the full-size one is "
-                "counted. `thfm benchmark` measures nano."
+                f"{args.checkpoint} is of the {card.family} family; only full-size checkpoints "
+                "are counted. `thfm benchmark` measures nano."
             )
         config = config_from_mapping(card.network["transformer"])
         vae_config = card.network["vae"] or {}
-    found = {}
-    asked = [Profile.from_text(text) for text in args.profile or ()]
-    for profile in asked or PROFILES:
-        costs = count(empty_parts(config, vae_config, profile))
-        found[profile.name] = {
+    results = {}
+    profiles = [Profile.from_text(text) for text in args.profile or ()]
+    for profile in profiles or PROFILES:
+        costs = count_costs(empty_subgraphs(config, vae_config, profile))
+        results[profile.name] = {
             "counted": [asdict(cost) for cost in costs],
             "arithmetic_not_measured": [asdict(estimate(costs, gpu)) for gpu in GPUS],
         }
         if not args.json:
             sys.stdout.write(report(costs, profile) + "\n")
     if args.json:
-        sys.stdout.write(json.dumps(found, indent=1) + "\n")
+        sys.stdout.write(json.dumps(results, indent=1) + "\n")
     return 0

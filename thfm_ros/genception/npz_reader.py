@@ -1,4 +1,4 @@
-"""Read arrays out of an `.npz` piece by piece, so that no array of 800 MB is ever held whole."""
+"""Reads the arrays of an `.npz` slice by slice, so that an array of 800 MB is never in memory."""
 
 import math
 import zipfile
@@ -16,24 +16,25 @@ from thfm_ros.genception.config import GenceptionError
 Array: TypeAlias = np.ndarray[Any, Any]
 
 
-class ArrayStore(Protocol):
-    """Arrays by their keys, wherever they are."""
+class ArrayReader(Protocol):
+    """Arrays by key, from a file or from memory."""
 
     name: str
     shapes: dict[str, tuple[int, ...]]
     dtypes: dict[str, np.dtype[Any]]
 
     def read(self, key: str, *, stacked: bool) -> Iterator[Array]:
-        """Yield the arrays along the leading axis or, if it is not ``stacked``, the only one.
+        """Yield the slices along the leading axis if ``stacked``, else the whole array.
 
-        What is yielded may be overwritten by the next step.
+        The memory of a yielded array may be reused for the next one.
         """
 
 
-class NpzStore:
-    """An `.npz` on the disk, compressed or not. Every byte that is read to the end is checked."""
+class NpzReader:
+    """An `.npz` file, compressed or not. The checksum of each array that is read is verified."""
 
     def __init__(self, path: Path) -> None:
+        """Read the headers of all arrays; GenceptionError if the file is damaged."""
         self.name = path.name
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.dtypes: dict[str, np.dtype[Any]] = {}
@@ -46,57 +47,57 @@ class NpzStore:
                 self.shapes[key], self.dtypes[key] = shape, dtype
         except (OSError, ValueError, zipfile.BadZipFile) as error:
             raise GenceptionError(
-                f"{path} cannot be read as .npz: {error}. If the download was cut short, finish it."
+                f"{path} cannot be read as .npz: {error}. If the download is incomplete, finish it."
             ) from error
 
     def read(self, key: str, *, stacked: bool) -> Iterator[Array]:
-        """See `ArrayStore`; a damaged byte raises GenceptionError, at the last array of its key."""
+        """See `ArrayReader`. A wrong checksum raises GenceptionError after the last slice."""
         try:
             with self._zip.open(key + ".npy") as file:
-                yield from _pieces(file, stacked)
-                file.read()  # the end of the member is where zipfile compares the checksum
+                yield from _slices(file, stacked)
+                file.read()  # zipfile verifies the checksum at the end of the member
         except (EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
             raise GenceptionError(
                 f"{self.name} is damaged in {key} ({error}). Download it again."
             ) from error
 
     def checksums(self) -> list[tuple[str, int, int]]:
-        """Name, size and CRC-32 of each member: what tells one file from another in no time."""
+        """Name, size and CRC-32 of each member: identifies the content without reading it."""
         return [(m.filename, m.file_size, m.CRC) for m in self._zip.infolist()]
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._zip.close()
 
 
-class MappingStore:
-    """Arrays that are in memory already, or that a mapping fetches one by one."""
+class MappingReader:
+    """Arrays of a mapping, which may hold them in memory or load them on access."""
 
     def __init__(self, arrays: Mapping[str, Any]) -> None:
         self.name = "the mapping"
         self._arrays = arrays
-        # Weights only: a mapping may hold anything else beside them.
-        mine = {key: np.asarray(arrays[key]) for key in arrays if key.endswith(".value")}
-        self.shapes = {key: array.shape for key, array in mine.items()}
-        self.dtypes = {key: array.dtype for key, array in mine.items()}
+        # Weights only: the mapping may contain other entries, which need not be arrays.
+        weights = {key: np.asarray(arrays[key]) for key in arrays if key.endswith(".value")}
+        self.shapes = {key: array.shape for key, array in weights.items()}
+        self.dtypes = {key: array.dtype for key, array in weights.items()}
 
     def read(self, key: str, *, stacked: bool) -> Iterator[Array]:
-        """See `ArrayStore`."""
+        """See `ArrayReader`."""
         array = np.ascontiguousarray(self._arrays[key]).reshape(self.shapes[key])
         yield from array if stacked else [array]
 
 
 @contextmanager
-def open_arrays(source: str | Path | Mapping[str, Any]) -> Iterator[ArrayStore]:
-    """A path to an `.npz`, or a mapping of arrays."""
+def open_arrays(source: str | Path | Mapping[str, Any]) -> Iterator[ArrayReader]:
+    """A reader of an `.npz` file or of a mapping of arrays; GenceptionError if it is damaged."""
     if isinstance(source, Mapping):
-        yield MappingStore(source)
+        yield MappingReader(source)
         return
-    store = NpzStore(Path(source))
+    reader = NpzReader(Path(source))
     try:
-        yield store
+        yield reader
     finally:
-        store.close()
+        reader.close()
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -106,13 +107,13 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     else:
         shape, fortran, dtype = npy.read_array_header_2_0(file)
     if dtype.hasobject:
-        raise ValueError("it holds Python objects, which could be programs")
+        raise ValueError("it contains Python objects, which could execute code")
     return shape, fortran, dtype
 
 
-def _pieces(file: IO[bytes], stacked: bool) -> Iterator[Array]:
+def _slices(file: IO[bytes], stacked: bool) -> Iterator[Array]:
     shape, fortran, dtype = _header(file)
-    if fortran and len(shape) > 1:  # columns first: there are no slices to stream
+    if fortran and len(shape) > 1:  # column-major: slices are not contiguous in the file
         array = _read(file, shape[::-1], dtype).T
         yield from array if stacked else [array]
     elif stacked:
@@ -126,8 +127,8 @@ def _read(file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[Any]) -> Arra
     buffer = bytearray(math.prod(shape) * dtype.itemsize)
     view, filled = memoryview(buffer), 0
     while filled < len(buffer):
-        got = file.readinto(view[filled:])  # type: ignore[attr-defined]
-        if not got:
+        count = file.readinto(view[filled:])  # type: ignore[attr-defined]
+        if not count:
             raise EOFError(f"{len(buffer) - filled} bytes are missing")
-        filled += got
+        filled += count
     return np.frombuffer(buffer, dtype).reshape(shape)

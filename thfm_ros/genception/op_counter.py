@@ -1,6 +1,6 @@
-"""Count what a network does without doing it: multiplications, bytes moved, memory at once.
+"""Counts a network's operations, memory traffic and peak memory without computing anything.
 
-Run the network on tensors of the device "meta" under `Tally`. Shapes are real, numbers are not.
+Run the network on tensors of the device "meta" in an `OpCounter` context.
 """
 
 import weakref
@@ -17,12 +17,13 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 
-class Tally:
-    """A context. Afterwards:
+class OpCounter:
+    """Context manager. Afterwards:
 
-    ``flop``: floating-point operations of convolutions, products and attention (2 per MAC).
-    ``traffic``: bytes that operations read and write, each on its own: what fusion can save.
-    ``peak``: the most bytes that results occupied at one time, weights and inputs not counted.
+    ``flop``: floating-point operations of convolutions, matrix products and attention (2 per MAC).
+    ``traffic``: bytes that operations read and write, without fusion.
+    ``peak``: the largest number of bytes that results occupied at one time, without weights and
+    inputs.
     """
 
     def __init__(self) -> None:
@@ -33,29 +34,29 @@ class Tally:
         self._tracked: set[int] = set()
         self._modes = ExitStack()
 
-    def __enter__(self) -> "Tally":
+    def __enter__(self) -> "OpCounter":
         self._counter = self._modes.enter_context(FlopCounterMode(display=False))
-        self._modes.enter_context(_Moves(self))
-        self._modes.enter_context(_Attention(self))
+        self._modes.enter_context(_TrafficMode(self))
+        self._modes.enter_context(_AttentionMode(self))
         return self
 
     def __exit__(self, *error: Any) -> None:
         self._modes.close()
         self.flop += int(self._counter.get_total_flops())
 
-    def moved(self, given: Iterable[Tensor], made: Iterable[Tensor]) -> None:
-        """Note one operation; an output that shares its input's memory costs nothing."""
-        sources = {_storage(each): each for each in given}
-        fresh = [each for each in made if _storage(each) not in sources]
-        if not fresh:
+    def record(self, inputs: Iterable[Tensor], outputs: Iterable[Tensor]) -> None:
+        """Count one operation; a view (an output in its input's memory) costs nothing."""
+        sources = {_storage(each): each for each in inputs}
+        results = [each for each in outputs if _storage(each) not in sources]
+        if not results:
             return
-        self.traffic += sum(_size(each) for each in [*sources.values(), *fresh])
-        for each in fresh:
-            self._hold(each)
+        self.traffic += sum(_size(each) for each in [*sources.values(), *results])
+        for each in results:
+            self._track(each)
 
-    def _hold(self, made: Tensor) -> None:
-        storage = made.untyped_storage()
-        key, size = _storage(made), storage.nbytes()
+    def _track(self, result: Tensor) -> None:
+        storage = result.untyped_storage()
+        key, size = _storage(result), storage.nbytes()
         if key in self._tracked:
             return
         self._tracked.add(key)
@@ -80,10 +81,10 @@ def _tensors(*values: Any) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
 
 
-class _Moves(TorchDispatchMode):
-    def __init__(self, tally: Tally) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # as PyTorch has it
-        self._tally = tally
+class _TrafficMode(TorchDispatchMode):
+    def __init__(self, counter: OpCounter) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # not annotated in PyTorch
+        self._counter = counter
 
     def __torch_dispatch__(
         self,
@@ -93,16 +94,16 @@ class _Moves(TorchDispatchMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         out = func(*args, **(kwargs or {}))
-        self._tally.moved(_tensors(args, kwargs), _tensors(out))
+        self._counter.record(_tensors(args, kwargs), _tensors(out))
         return out
 
 
-class _Attention(TorchFunctionMode):
-    """Attention as one operation, as every GPU does it: the n x n scores are never stored."""
+class _AttentionMode(TorchFunctionMode):
+    """Counts attention as one fused operation that does not store the n x n scores."""
 
-    def __init__(self, tally: Tally) -> None:
+    def __init__(self, counter: OpCounter) -> None:
         super().__init__()
-        self._tally = tally
+        self._counter = counter
 
     def __torch_function__(
         self,
@@ -115,6 +116,6 @@ class _Attention(TorchFunctionMode):
             return func(*args, **(kwargs or {}))
         query, key, value = args[:3]
         out = torch.empty_like(query)
-        self._tally.flop += 4 * query.numel() * key.shape[-2]
-        self._tally.moved([query, key, value], [out])
+        self._counter.flop += 4 * query.numel() * key.shape[-2]
+        self._counter.record([query, key, value], [out])
         return out

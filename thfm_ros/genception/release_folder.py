@@ -1,6 +1,6 @@
-"""What lies in a downloaded folder of public weights, and whether it belongs together.
+"""Finds the files of a downloaded release of public weights and checks that they match.
 
-Nothing large is read here: sizes and names only.
+Reads names and shapes only, no weights.
 """
 
 import json
@@ -19,106 +19,115 @@ from thfm_ros.genception.config import (
 )
 from thfm_ros.genception.npz_reader import open_arrays
 from thfm_ros.genception.prompt_files import read_embeddings
-from thfm_ros.genception.resumable_safetensors import StoredFile
-from thfm_ros.genception.weight_map import check_shapes, weight_table
+from thfm_ros.genception.resumable_safetensors import SafetensorsFile
+from thfm_ros.genception.weight_map import build_weight_map, check_shapes
 
 _log = logging.getLogger(__name__)
 
 UNUSED_PROMPT = "negative"
-"""Published beside the others; the official pipeline never uses it."""
-_PERSON = ("a person.", "a person", "person", "a man.", "a man", "man", "segmentation")
+"""Published with the other prompts; the official pipeline does not use it."""
+_PERSON_EXPRESSIONS = ("a person.", "a person", "person", "a man.", "a man", "man", "segmentation")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """The parts of one release. ``vae`` is None where it is missing: then nothing can run."""
+    """The files of one release. ``vae`` is None if it is missing; then the network cannot run."""
 
     transformer: Path
     config: GenceptionConfig
-    vae: StoredFile | None
+    vae: SafetensorsFile | None
     vae_config: dict[str, Any] | None
-    prompts: dict[str, Path]  # by the file's name: "depth", "normals", "a man."
-    prompt_length: int
+    prompts: dict[str, Path]  # embeddings by file name: "depth", "normals", "a man."
+    prompt_length: int  # rows of the embeddings
 
     @property
     def name(self) -> str:
-        """For people: "genception_1.3b"."""
+        """Name of the model, such as "genception_1.3b"."""
         return self.transformer.stem.removesuffix("_transformer")
 
-    def prompts_by_task(self, person: str | None) -> dict[Task, str]:
-        """Which prompt serves which task; a task without a prompt cannot be done.
+    def prompts_by_task(self, expression: str | None) -> dict[Task, str]:
+        """The prompt of each task; tasks without embeddings are missing.
 
-        ``person`` names the expression that is segmented; None takes the likeliest one there is.
+        Args:
+            expression: to segment; None selects the first available one of a list of expressions
+                for a person.
+
+        Raises:
+            GenceptionError: there are no embeddings of ``expression``.
         """
-        chosen = {task: name for task, name in _NAMED.items() if name in self.prompts}
-        expressions = self.prompts.keys() - set(_NAMED.values())
-        if person is None:
-            person = next((name for name in _PERSON if name in expressions), None)
-        elif person not in expressions:
+        prompts = {task: name for task, name in _PROMPT_FILES.items() if name in self.prompts}
+        expressions = self.prompts.keys() - set(_PROMPT_FILES.values())
+        if expression is None:
+            expression = next((name for name in _PERSON_EXPRESSIONS if name in expressions), None)
+        elif expression not in expressions:
             raise GenceptionError(
-                f"There are no embeddings of {person!r}; there are: {sorted(expressions)}. "
-                f'Make them: thfm prompt "{person}" --out "{person}.npy"'
+                f"There are no embeddings of {expression!r}; available: {sorted(expressions)}. "
+                f'Make them: thfm prompt "{expression}" --out "{expression}.npy"'
             )
-        if person is not None:
-            chosen[Task.SEGMENTATION] = person
-        return chosen
+        if expression is not None:
+            prompts[Task.SEGMENTATION] = expression
+        return prompts
 
 
-_NAMED = {Task.DEPTH: "depth", Task.NORMALS: "normals"}
+_PROMPT_FILES = {Task.DEPTH: "depth", Task.NORMALS: "normals"}
 
 
 def find_release(folder: Path, vae: Path | None = None, prompts: Path | None = None) -> Release:
-    """Look through a folder, or at an `.npz` in one, and check everything that is cheap to check.
+    """Find the files of a release and check their names, sizes and shapes.
 
     Args:
-        folder: as downloaded. ``vae/`` and ``*.npy`` are looked for in it as well.
-        vae: where the VAE is, if it is elsewhere.
-        prompts: where the prompt embeddings are, if they are elsewhere.
+        folder: as downloaded, or the transformer's `.npz` in it.
+        vae: folder of the VAE; by default ``vae/`` next to the transformer.
+        prompts: folder of the prompt embeddings (``*.npy``); by default that of the transformer.
+
+    Raises:
+        GenceptionError: a file is missing, damaged or does not match the others.
+        PromptError: embeddings cannot be read or have another width.
     """
-    transformer = _transformer(folder)
+    transformer = _find_transformer(folder)
     home = transformer.parent
     stem = transformer.stem.removesuffix("_transformer")
-    settings = _json(home / f"{stem}_config.json") or _json(home / "config.json")
-    with open_arrays(transformer) as store:
+    settings = _read_json(home / f"{stem}_config.json") or _read_json(home / "config.json")
+    with open_arrays(transformer) as reader:
         if settings is None:
-            config = config_from_shapes(store.shapes)
+            config = config_from_shapes(reader.shapes)
         else:
-            config = config_from_mapping({**_size_of(store.shapes), **settings})
-        check_shapes(weight_table(config), store.shapes, transformer.name)
-    stored, vae_config = _vae(vae or home / "vae", wanted=vae is not None)
-    found, length = _prompts(prompts or home, config)
+            config = config_from_mapping({**_sizes_from_shapes(reader.shapes), **settings})
+        check_shapes(build_weight_map(config), reader.shapes, transformer.name)
+    vae_file, vae_config = _find_vae(vae or home / "vae", required=vae is not None)
+    embeddings, length = _find_prompts(prompts or home, config)
     return Release(
         transformer=transformer,
         config=config,
-        vae=stored,
+        vae=vae_file,
         vae_config=vae_config,
-        prompts=found,
+        prompts=embeddings,
         prompt_length=length,
     )
 
 
-def _size_of(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
-    """A published config may say only what differs from its size's defaults."""
+def _sizes_from_shapes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    """Defaults for a published config, which may list only deviations from those of its size."""
     try:
         return config_from_shapes(shapes).to_dict()
     except GenceptionError:
-        return {}  # check_shapes says what is wrong, key by key
+        return {}  # check_shapes reports the problem key by key
 
 
-def _transformer(folder: Path) -> Path:
+def _find_transformer(folder: Path) -> Path:
     if folder.is_file():
         return folder
-    found = sorted(folder.glob("*transformer*.npz")) or sorted(folder.glob("*.npz"))
-    if len(found) == 1:
-        return found[0]
-    there = [path.name for path in found] or "no .npz file"
+    paths = sorted(folder.glob("*transformer*.npz")) or sorted(folder.glob("*.npz"))
+    if len(paths) == 1:
+        return paths[0]
+    names = [path.name for path in paths] or "no .npz file"
     raise GenceptionError(
-        f"{folder} holds {there}; expected one genception_*_transformer.npz. "
-        "Give the path of the file itself, or of the folder that was downloaded."
+        f"{folder} contains {names}; expected one genception_*_transformer.npz. "
+        "Give the path of the file itself, or of the downloaded folder."
     )
 
 
-def _json(path: Path) -> dict[str, Any] | None:
+def _read_json(path: Path) -> dict[str, Any] | None:
     try:
         values = json.loads(path.read_text())
     except FileNotFoundError:
@@ -126,63 +135,65 @@ def _json(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError) as error:
         raise GenceptionError(f"{path} cannot be read ({error}). Download it again.") from error
     if not isinstance(values, dict):
-        raise GenceptionError(f"{path} holds a {type(values).__name__}, not a table of settings.")
+        raise GenceptionError(f"{path} contains a {type(values).__name__}, not a JSON object.")
     return values
 
 
-def _vae(folder: Path, wanted: bool) -> tuple[StoredFile | None, dict[str, Any] | None]:
+def _find_vae(folder: Path, required: bool) -> tuple[SafetensorsFile | None, dict[str, Any] | None]:
     config, file = folder / "config.json", folder / "diffusion_pytorch_model.safetensors"
-    if not wanted and not folder.exists():
+    if not required and not folder.exists():
         _log.warning(
-            "There is no %s: the transformer alone will be imported, which cannot run. "
-            "Give the VAE of Wan 2.1 with --vae.",
+            "There is no %s: only the transformer is imported, which cannot run alone. "
+            "Give the folder of the Wan 2.1 VAE with --vae.",
             folder,
         )
         return None, None
-    settings = _json(config)
+    settings = _read_json(config)
     if settings is None or not file.exists():
         raise GenceptionError(
             f"{folder} is not a VAE: expected config.json and {file.name} in it. "
-            "It is the folder 'vae' of the public release."
+            "Use the folder 'vae' of the public release."
         )
     try:
-        stored = StoredFile(file)
+        vae = SafetensorsFile(file)
     except (OSError, ValueError, KeyError) as error:
         raise GenceptionError(f"{file} is damaged ({error}). Download it again.") from error
-    _check_vae(stored, settings)
-    return stored, settings
+    _check_vae(vae, settings)
+    return vae, settings
 
 
-def _check_vae(stored: StoredFile, settings: dict[str, Any]) -> None:
+def _check_vae(vae: SafetensorsFile, settings: dict[str, Any]) -> None:
     from thfm_ros.genception.wan_vae import empty_vae
 
-    wanted = {name: tuple(each.shape) for name, each in empty_vae(settings).state_dict().items()}
-    there = {name: entry.shape for name, entry in stored.entries.items()}
-    if there != wanted:
-        wrong = sorted(
-            name for name in wanted.keys() | there.keys() if wanted.get(name) != there.get(name)
+    expected = {name: tuple(each.shape) for name, each in empty_vae(settings).state_dict().items()}
+    shapes = {name: entry.shape for name, entry in vae.entries.items()}
+    if shapes != expected:
+        names = sorted(
+            name
+            for name in expected.keys() | shapes.keys()
+            if expected.get(name) != shapes.get(name)
         )
         raise GenceptionError(
-            f"{stored.path} does not fit the config.json beside it: {', '.join(wrong[:8])}"
-            f"{' ...' if len(wrong) > 8 else ''} ({len(wrong)} tensors). Download both again."
+            f"{vae.path} does not match the config.json next to it: {', '.join(names[:8])}"
+            f"{' ...' if len(names) > 8 else ''} ({len(names)} tensors). Download both again."
         )
 
 
-def _prompts(folder: Path, config: GenceptionConfig) -> tuple[dict[str, Path], int]:
-    found = {_sentence(path): path for path in sorted(folder.rglob("*.npy"), reverse=True)}
-    found.pop(UNUSED_PROMPT, None)
+def _find_prompts(folder: Path, config: GenceptionConfig) -> tuple[dict[str, Path], int]:
+    prompts = {_prompt_name(path): path for path in sorted(folder.rglob("*.npy"), reverse=True)}
+    prompts.pop(UNUSED_PROMPT, None)
     lengths = {}
-    for name, path in found.items():
+    for name, path in prompts.items():
         lengths[name] = len(read_embeddings(path, config.text_dim))
     if len(set(lengths.values())) > 1:
         raise GenceptionError(
             f"The prompt embeddings have different lengths: {lengths}. The length is part of the "
             "prompt (there is no mask): make them again with one --length."
         )
-    return found, next(iter(lengths.values()), 0)
+    return prompts, next(iter(lengths.values()), 0)
 
 
-def _sentence(path: Path) -> str:
-    """The published expressions are in files such as ``bike-packing_cap_a_man..npy``."""
+def _prompt_name(path: Path) -> str:
+    """Published expressions are in files such as ``bike-packing_cap_a_man..npy``."""
     _, marker, expression = path.stem.rpartition("_cap_")
     return expression.replace("_", " ") if marker else path.stem

@@ -1,7 +1,7 @@
-"""Where each token is in the clip, as rotary angles.
+"""Rotary position embedding of the video tokens and of the learned tokens.
 
-Positions are in patches: (latent frame, row, column), real numbers. Everything is derived from
-the size of the input, so that any window and any image size has its positions.
+Coordinates are real numbers in patches: (latent frame, row, column). They are derived from the
+size of the input, so that any window length and any image size is possible.
 """
 
 from typing import NamedTuple
@@ -16,77 +16,81 @@ THETA = 10000.0
 
 
 class Grid(NamedTuple):
-    """Size of a clip in patches; ``frames`` counts latent frames."""
+    """Size of a clip in patches."""
 
-    frames: int
+    latent_frames: int
     rows: int
     columns: int
 
     @property
     def tokens(self) -> int:
         """Number of video tokens."""
-        return self.frames * self.rows * self.columns
+        return self.latent_frames * self.rows * self.columns
 
     @property
-    def images(self) -> int:
-        """Number of camera frames, and so of the tokens in each sparse group."""
-        return (self.frames - 1) * VAE_TEMPORAL + 1
+    def camera_frames(self) -> int:
+        """Number of camera frames, which is the number of tokens in each learned-token group."""
+        return (self.latent_frames - 1) * VAE_TEMPORAL + 1
 
 
 class Positions(NamedTuple):
-    """Rotation of every token, and how many there are: video first, then group after group."""
+    """Rotary embedding of every token, video first, then group after group; and their numbers."""
 
     cos: Float[Tensor, "n half"]
     sin: Float[Tensor, "n half"]
-    video: int
-    groups: tuple[int, ...]
+    video_tokens: int
+    group_sizes: tuple[int, ...]
 
 
-def video_places(grid: Grid, device: torch.device | None = None) -> Float[Tensor, "n 3"]:
-    """Positions of the video tokens, frame by frame, row by row."""
+def video_coordinates(grid: Grid, device: torch.device | None = None) -> Float[Tensor, "n 3"]:
+    """Coordinates of the video tokens in patches, frame by frame, row by row."""
     axes = (torch.arange(size, dtype=torch.float64, device=device) for size in grid)
     return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).reshape(-1, 3)
 
 
-def token_times(grid: Grid, device: torch.device | None = None) -> Float[Tensor, "t"]:
-    """When each camera frame is, in latent frames.
+def frame_times(grid: Grid, device: torch.device | None = None) -> Float[Tensor, "t"]:
+    """Time of each camera frame, in latent frames.
 
-    The first latent frame holds one image and each later one four, on which it is centred:
+    The first latent frame encodes one camera frame, each later one four, on which it is centred:
     0, 0.625, 0.875, 1.125, 1.375, 1.625, ...
     """
-    later = torch.arange(grid.images - 1, dtype=torch.float64, device=device)
+    later = torch.arange(grid.camera_frames - 1, dtype=torch.float64, device=device)
     first = 1.0 - ((VAE_TEMPORAL + 1) / 2 - 1) / VAE_TEMPORAL
     return torch.cat((later.new_zeros(1), first + later / VAE_TEMPORAL))
 
 
-def group_places(
-    place: Float[Tensor, "1 1 1 2"], grid: Grid, native: tuple[int, int]
+def group_coordinates(
+    learned: Float[Tensor, "1 1 1 2"], grid: Grid, native_grid: tuple[int, int]
 ) -> Float[Tensor, "t 3"]:
-    """Positions of one sparse group: its frame's time, and the place that it has learned.
+    """Coordinates of one learned-token group in patches: frame time, learned row and column.
 
-    That place was learned on a grid of ``native`` rows and columns, where it began in the centre.
-    On another grid it keeps its distance from the centre. (The official code has one size only;
-    on that size nothing moves.)
+    Args:
+        learned: row and column in patches, learned on ``native_grid``.
+        grid: of the clip.
+        native_grid: rows and columns of patches in training. On another grid the coordinates keep
+            their offset from the centre; on the native one they are used unchanged, as in the
+            official code, which has that size only.
     """
-    times = token_times(grid, place.device)
-    shift = place.new_tensor(
-        ((grid.rows - native[0]) / 2, (grid.columns - native[1]) / 2), dtype=torch.float64
+    times = frame_times(grid, learned.device)
+    shift = learned.new_tensor(
+        ((grid.rows - native_grid[0]) / 2, (grid.columns - native_grid[1]) / 2),
+        dtype=torch.float64,
     )
-    here = place.reshape(2).double() + shift
-    return torch.cat((times[:, None], here.expand(len(times), 2)), dim=1)
+    row_and_column = learned.reshape(2).double() + shift
+    return torch.cat((times[:, None], row_and_column.expand(len(times), 2)), dim=1)
 
 
-def rotations(
-    places: Float[Tensor, "n 3"], head_dim: int
+def rotary_embedding(
+    coordinates: Float[Tensor, "n 3"], head_dim: int
 ) -> tuple[Float[Tensor, "n half"], Float[Tensor, "n half"]]:
     """Cosines and sines of each token's angles, float32, one per pair of channels.
 
-    The pairs of a head are shared out among time, row and column; the rest goes to time.
+    The channels of a head are divided among time, row and column; the remainder goes to time.
     """
-    beside = 2 * (head_dim // 6)
+    spatial_dim = 2 * (head_dim // 6)
     angles = []
-    for axis, width in enumerate((head_dim - 2 * beside, beside, beside)):
-        steps = torch.arange(0, width, 2, dtype=torch.float64, device=places.device)
-        angles.append(places[:, axis : axis + 1] * THETA ** (-steps / width))
+    for axis, dim in enumerate((head_dim - 2 * spatial_dim, spatial_dim, spatial_dim)):
+        channels = torch.arange(0, dim, 2, dtype=torch.float64, device=coordinates.device)
+        angles.append(coordinates[:, axis : axis + 1] * THETA ** (-channels / dim))
     angle = torch.cat(angles, dim=1)
     return angle.cos().float(), angle.sin().float()

@@ -1,4 +1,4 @@
-"""The full-size network on clips of camera frames: frames in, perceptions out."""
+"""The full-size network on a stream of camera frames: frames in, perceptions out."""
 
 from typing import Any, Protocol
 
@@ -8,7 +8,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from thfm_ros.contract import Frame, Perception, PerceptionError, Task
-from thfm_ros.genception.clip_input import Batch, ClipWindow, letterbox, to_network, to_source
+from thfm_ros.genception.clip_input import (
+    ClipWindow,
+    PassInput,
+    frames_to_network,
+    letterbox,
+    maps_to_source,
+)
 from thfm_ros.genception.subgraphs import Profile
 from thfm_ros.genception.tasks import ASSUMED_NORMALS, NormalConvention, decode
 from thfm_ros.genception.transformer import GenceptionOutputs
@@ -17,44 +23,52 @@ from thfm_ros.model.card import ModelCard
 _FIELDS = {Task.DEPTH: "depth_relative", Task.NORMALS: "normals", Task.SEGMENTATION: "mask"}
 
 
-class Network(Protocol):
-    """What computes: PyTorch (`GenceptionCheckpoint`), or compiled engines.
+class GenceptionNetwork(Protocol):
+    """The network run by PyTorch (`GenceptionCheckpoint`) or by compiled engines.
 
-    ``description`` is for people and diagnostics, as that of engine.base.Engine.
+    ``description`` and ``fallback_reason`` are as in engine.base.Engine.
     """
 
     card: ModelCard
     description: str
+    fallback_reason: str | None
 
     @property
     def device(self) -> torch.device:
-        """Where it takes its inputs."""
+        """Device of inputs and outputs."""
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of its inputs and answers."""
+        """Precision of inputs and outputs."""
 
     def encode(self, video: Float[Tensor, "1 3 t h w"]) -> Float[Tensor, "1 z s i j"]:
-        """Latents of a clip in -1..1."""
+        """Latents of a clip of RGB frames in -1..1."""
 
-    def answer(self, latents: Float[Tensor, "1 z s i j"], task: Task) -> GenceptionOutputs:
-        """What the network says about a clip when it is asked for a task of its card."""
+    def predict(self, latents: Float[Tensor, "1 z s i j"], task: Task) -> GenceptionOutputs:
+        """One forward pass with the prompt of ``task``, which must be one of the card's."""
 
     def decode(self, latents: Float[Tensor, "1 z s i j"]) -> Float[Tensor, "1 3 t h w"]:
-        """The clip that latents stand for, in -1..1."""
+        """The RGB video of predicted latents, in -1..1."""
 
 
 class GenceptionRunner:
-    """One stream of frames. Depth is relative and keeps one unit for the whole stream."""
+    """Runs the network on one stream. Depth is relative, in one unit for the whole stream."""
 
     def __init__(
         self,
-        network: Network,
+        network: GenceptionNetwork,
         profile: Profile,
         stride: int,
         normals: NormalConvention = ASSUMED_NORMALS,
     ) -> None:
-        """``stride`` frames are published per pass; see `ClipWindow`."""
+        """Start with an empty stream.
+
+        Args:
+            network: what computes.
+            profile: window length and image size that it computes on.
+            stride: frames that are published per pass; see `ClipWindow`.
+            normals: signs of the normal encoding.
+        """
         self.profile = profile
         self._network = network
         self._normals = normals
@@ -62,84 +76,90 @@ class GenceptionRunner:
         self.reset()
 
     def reset(self) -> None:
-        """Begin a new stream."""
+        """Start a new stream."""
         self._window = ClipWindow[Frame](self.profile.frames, self._stride)
-        self._seen: dict[int, Tensor] = {}  # depth of the last pass by stamp, for the next one
+        self._previous_depth: dict[int, Tensor] = {}  # of the previous pass, by time stamp
 
     def push(self, frame: Frame, tasks: frozenset[Task]) -> list[Perception]:
-        """Add a frame; perceptions of those frames that a pass has now seen, oldest first.
+        """Add a frame; return the perceptions of a pass if it made one ready, oldest first.
 
         Raises: see `perceive`.
         """
-        self._refuse_unknown(tasks)
+        self._check_tasks(tasks)
         self._window.push(frame)
-        batch = self._window.take()
-        return [] if batch is None else self.perceive(batch, tasks)
+        clip = self._window.take()
+        return [] if clip is None else self.perceive(clip, tasks)
 
     def finish(self, tasks: frozenset[Task]) -> list[Perception]:
-        """What is left at the end of a stream: the last frame is repeated to fill the window."""
-        batch = self._window.take(rest=True)
-        return [] if batch is None else self.perceive(batch, tasks)
+        """Perceptions of the remaining frames at the end of a stream.
 
-    def _refuse_unknown(self, tasks: frozenset[Task]) -> None:
+        The last frame is repeated to fill the window.
+        """
+        clip = self._window.take(flush=True)
+        return [] if clip is None else self.perceive(clip, tasks)
+
+    def _check_tasks(self, tasks: frozenset[Task]) -> None:
         card = self._network.card
         if missing := tasks - set(card.tasks):
             names = ", ".join(sorted(task.value for task in missing))
-            able = ", ".join(task.value for task in card.tasks)
-            raise PerceptionError(f"{card.name} cannot estimate {names}; it can: {able}.")
+            available = ", ".join(task.value for task in card.tasks)
+            raise PerceptionError(f"{card.name} cannot estimate {names}; it can: {available}.")
 
     @torch.inference_mode()
-    def perceive(self, batch: Batch[Frame], tasks: frozenset[Task]) -> list[Perception]:
+    def perceive(self, clip: PassInput[Frame], tasks: frozenset[Task]) -> list[Perception]:
         """One pass per task over a window of frames; perceptions of its new frames.
 
         Raises:
             PerceptionError: a task that the checkpoint does not have.
             GenceptionError: frames of several sizes; `reset` when the size changes.
         """
-        self._refuse_unknown(tasks)
-        height, width = batch.items[0].rgb.shape[:2]
+        self._check_tasks(tasks)
+        height, width = clip.items[0].rgb.shape[:2]
         box = letterbox(width, height, (self.profile.width, self.profile.height))
-        images = [frame.rgb for frame in batch.items]
+        images = [frame.rgb for frame in clip.items]
         network = self._network
-        latents = network.encode(to_network(images, box, network.device).to(network.dtype))
+        latents = network.encode(frames_to_network(images, box, network.device).to(network.dtype))
         maps: dict[Task, Any] = {}
         for task in sorted(tasks):
-            painted = network.decode(network.answer(latents, task).video_latents)
-            decoded = self._decoded(task, (painted[0].transpose(0, 1) + 1) / 2)
+            video = network.decode(network.predict(latents, task).video_latents)
+            decoded = self._decode_task(task, (video[0].transpose(0, 1) + 1) / 2)
             if task is Task.DEPTH:
-                decoded = self._in_one_unit(decoded, batch)
-            kept = decoded[batch.new.start : batch.new.stop]
-            maps[task] = to_source(kept, box, width, height).float().cpu().numpy()
+                decoded = self._match_previous_unit(decoded, clip)
+            new = decoded[clip.new.start : clip.new.stop]
+            maps[task] = maps_to_source(new, box, width, height).float().cpu().numpy()
         return [
-            self._perception(batch.items[position], {t: m[i] for t, m in maps.items()})
-            for i, position in enumerate(batch.new)
+            self._perception(clip.items[index], {t: m[i] for t, m in maps.items()})
+            for i, index in enumerate(clip.new)
         ]
 
-    def _decoded(self, task: Task, rgb: Float[Tensor, "t 3 h w"]) -> Float[Tensor, "t c h w"]:
+    def _decode_task(self, task: Task, rgb: Float[Tensor, "t 3 h w"]) -> Float[Tensor, "t c h w"]:
         scale = float(self._network.card.network["depth_scale"])
         return decode(task, rgb, depth_scale=scale, normals=self._normals)
 
-    def _in_one_unit(
-        self, depth: Float[Tensor, "t 1 h w"], batch: Batch[Frame]
+    def _match_previous_unit(
+        self, depth: Float[Tensor, "t 1 h w"], clip: PassInput[Frame]
     ) -> Float[Tensor, "t 1 h w"]:
-        """Each pass has its own unit, its median: take that of the pass before, where they overlap.
+        """Scale the depth of a pass to the unit of the previous pass over their common frames.
 
-        Without a frame in common nothing ties the two, and the unit begins anew.
+        Each pass has its own unit, the median depth of its clip. Without a common frame the unit
+        of this pass is kept.
         """
-        stamps = [frame.stamp_ns for frame in batch.items]
-        both = [i for i, stamp in enumerate(stamps) if stamp in self._seen]
-        if both:
-            before = torch.stack([self._seen[stamps[i]] for i in both])
-            # Of logarithms, as the network's errors are: one far corner must not decide.
-            ratio = (before.clamp_min(1e-3) / depth[both].clamp_min(1e-3)).log().nanmedian().exp()
+        stamps = [frame.stamp_ns for frame in clip.items]
+        common = [i for i, stamp in enumerate(stamps) if stamp in self._previous_depth]
+        if common:
+            previous = torch.stack([self._previous_depth[stamps[i]] for i in common])
+            current = depth[common].clamp_min(1e-3)
+            # In logarithms, because the network's errors are relative; the median, so that a few
+            # far pixels do not dominate.
+            ratio = (previous.clamp_min(1e-3) / current).log().nanmedian().exp()
             depth = depth * torch.nan_to_num(ratio, nan=1.0)
-        self._seen = dict(zip(stamps, depth, strict=True))
+        self._previous_depth = dict(zip(stamps, depth, strict=True))
         return depth
 
     @staticmethod
     def _perception(frame: Frame, maps: dict[Task, np.ndarray[Any, Any]]) -> Perception:
         height, width = frame.rgb.shape[:2]
-        shaped = {
+        fields = {
             _FIELDS[task]: np.moveaxis(m, 0, -1) if task is Task.NORMALS else m[0]
             for task, m in maps.items()
         }
@@ -150,5 +170,5 @@ class GenceptionRunner:
             height=height,
             intrinsics=frame.intrinsics,
             bodies=(),
-            **shaped,
+            **fields,
         )

@@ -1,10 +1,10 @@
-"""The full-size network cut into graphs of fixed shapes, for torch.export and what follows it.
+"""The full-size network as subgraphs of fixed shapes, for torch.export and compilers.
 
-`GenceptionParts` holds three modules: encoder, transformer, decoder. All that does not depend on
-the clip (timestep, positions) is computed once and becomes a constant. So do the prompt's keys and
-values, either inside the graph or, for one graph that answers several prompts, beside it.
-The VAE unrolls over time, so its two graphs grow with the window, weights and all; for long windows
-the same work comes in steps of one latent frame: `genception_steps`.
+`GenceptionSubgraphs` holds three modules: encoder, transformer, decoder. Everything that does not
+depend on the clip (timestep, positions) is computed once and becomes a constant. The prompt's keys
+and values are a constant too, or an input if one graph serves several prompts. The VAE is unrolled
+over time, so its two graphs grow with the window; `vae_steps` has the same computation in steps of
+one latent frame.
 """
 
 from dataclasses import dataclass
@@ -14,46 +14,46 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from thfm_ros.genception.attention import TextKeys, text_keys
+from thfm_ros.genception.attention import TextKeyValues, text_key_values
 from thfm_ros.genception.clip_input import check_size, check_window
 from thfm_ros.genception.config import VAE_SPATIAL, VAE_TEMPORAL, GenceptionError
-from thfm_ros.genception.prompt_files import LENGTH
+from thfm_ros.genception.prompt_files import PROMPT_LENGTH
 from thfm_ros.genception.rope import Grid, Positions
-from thfm_ros.genception.tiny_vae import TinyCodec
+from thfm_ros.genception.tiny_vae import TinyVae
 from thfm_ros.genception.transformer import Condition, GenceptionTransformer
-from thfm_ros.genception.vae_steps import CodecSteps, DecoderStep, EncoderStep, Tensors
-from thfm_ros.genception.wan_vae import WanCodec
+from thfm_ros.genception.vae_steps import DecoderStep, EncoderStep, Tensors, VaeSteps
+from thfm_ros.genception.wan_vae import WanVae
 
-PromptText: TypeAlias = Float[Tensor, "blocks 2 1 heads l d"]
-"""Keys and values of one prompt for every block."""
+PromptKeyValues: TypeAlias = Float[Tensor, "blocks 2 1 heads l d"]
+"""Cross-attention keys and values of one prompt in every block."""
 
 
 @dataclass(frozen=True)
 class Profile:
-    """The one shape that a set of graphs is for: a window of images, batch 1."""
+    """Window length and image size (in pixels) that a set of graphs is compiled for; batch 1."""
 
     frames: int = 81
     width: int = 832
     height: int = 480
 
     def __post_init__(self) -> None:
-        """Refuse what the VAE and the patches cannot tile."""
+        """Reject what the VAE cannot encode or patches cannot divide; see `clip_input`."""
         check_window(self.frames)
         check_size(self.width, self.height)
 
     @property
     def name(self) -> str:
-        """For file names and tables: "832x480x81"."""
+        """Width, height and frames, for file names and tables: "832x480x81"."""
         return f"{self.width}x{self.height}x{self.frames}"
 
     @classmethod
     def from_text(cls, text: str) -> "Profile":
-        """Read "832x480x17"."""
+        """Parse width, height and frames such as "832x480x17"; GenceptionError if it is invalid."""
         try:
             width, height, frames = (int(part) for part in text.split("x"))
         except ValueError as error:
             raise GenceptionError(
-                f"{text!r} is no profile: expected WIDTHxHEIGHTxFRAMES, such as 832x480x17."
+                f"{text!r} is not a profile: expected WIDTHxHEIGHTxFRAMES, such as 832x480x17."
             ) from error
         return cls(frames, width, height)
 
@@ -69,88 +69,89 @@ class Profile:
 
 
 class StaticEncoder(nn.Module):
-    """Video [1, 3, t, h, w] in -1..1 to latents, unrolled over time."""
+    """Encoder of the VAE, unrolled over time."""
 
-    def __init__(self, codec: WanCodec | TinyCodec) -> None:
+    def __init__(self, vae: WanVae | TinyVae) -> None:
         super().__init__()
-        self.codec = codec
+        self.vae = vae
 
     def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Tensor:
-        """See `WanCodec.encode`."""
-        return self.codec.encode(video)
+        """See `WanVae.encode`."""
+        return self.vae.encode(video)
 
 
 class StaticDecoder(nn.Module):
-    """Latents to video in -1..1, unrolled over time."""
+    """Decoder of the VAE, unrolled over time."""
 
-    def __init__(self, codec: WanCodec | TinyCodec) -> None:
+    def __init__(self, vae: WanVae | TinyVae) -> None:
         super().__init__()
-        self.codec = codec
+        self.vae = vae
 
     def forward(self, latents: Float[Tensor, "b z s i j"]) -> Tensor:
-        """See `WanCodec.decode`."""
-        return self.codec.decode(latents)
+        """See `WanVae.decode`."""
+        return self.vae.decode(latents)
 
 
 class StaticTransformer(nn.Module):
-    """One grid, timestep 0; a prompt is known by its keys and values, inside the graph or not."""
+    """The transformer for one grid at timestep 0; the prompt is a constant or an input."""
 
     cos: Tensor
     sin: Tensor
     temb: Tensor
     modulation: Tensor
-    text: Tensor | None
+    prompt: Tensor | None
 
     def __init__(
-        self, network: GenceptionTransformer, grid: Grid, text: PromptText | None = None
+        self, network: GenceptionTransformer, grid: Grid, prompt: PromptKeyValues | None = None
     ) -> None:
-        """``text`` becomes a constant; without it every call has to bring its own."""
+        """``prompt`` becomes a constant; without it, it is an input of every call."""
         super().__init__()
         self.network = network
         positions = network.positions(grid)
-        self._counts = (positions.video, positions.groups)
-        # The embeddings of time do not depend on the prompt, so any will do.
-        nothing = network.group1.token.new_zeros(1, 1, network.config.text_dim)
-        condition = network.condition(nothing)
+        self._counts = (positions.video_tokens, positions.group_sizes)
+        # The time embeddings do not depend on the prompt, so zeros serve.
+        any_prompt = network.group1.token.new_zeros(1, 1, network.config.text_dim)
+        condition = network.condition(any_prompt)
         constants = {
             "cos": positions.cos,
             "sin": positions.sin,
             "temb": condition.temb,
             "modulation": condition.modulation,
-            "text": text,
+            "prompt": prompt,
         }
         for name, value in constants.items():
-            kept = None if value is None else value.detach().clone()
-            self.register_buffer(name, kept, persistent=False)
+            constant = None if value is None else value.detach().clone()
+            self.register_buffer(name, constant, persistent=False)
 
     def forward(
-        self, latents: Float[Tensor, "1 z s i j"], text: PromptText | None = None
+        self, latents: Float[Tensor, "1 z s i j"], prompt: PromptKeyValues | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Video latents and both token tables; ``text`` only if none was folded in."""
-        known = self.text if text is None else text
-        if known is None:
-            raise ValueError("no prompt was folded in, so each call needs one: see prompt_text")
-        keys = tuple(TextKeys(known[n, 0], known[n, 1]) for n in range(len(known)))
+        """Predicted video latents and both token tables; ``prompt`` only if it is no constant."""
+        key_values = self.prompt if prompt is None else prompt
+        if key_values is None:
+            raise ValueError("the prompt is an input of this graph: see prompt_key_values")
+        blocks = range(len(key_values))
+        text = tuple(TextKeyValues(key_values[n, 0], key_values[n, 1]) for n in blocks)
         positions = Positions(self.cos, self.sin, *self._counts)
-        condition = Condition(self.temb, self.modulation, keys)
+        condition = Condition(self.temb, self.modulation, text)
         return tuple(self.network.run(latents, positions, condition))  # type: ignore[return-value]
 
 
-def prompt_text(
+def prompt_key_values(
     network: GenceptionTransformer, prompt_embeds: Float[Tensor, "1 l text_dim"]
-) -> PromptText:
-    """All that the blocks want to know of a prompt: 42 MB for the public 1.3b in bfloat16."""
+) -> PromptKeyValues:
+    """Cross-attention keys and values of a prompt: 42 MB for the public 1.3b in bfloat16."""
     text = network.condition(prompt_embeds).text
     assert isinstance(text, Tensor)
-    each = [torch.stack(text_keys(block.attn2, text)) for block in network.wan.blocks]
+    each = [torch.stack(text_key_values(block.attn2, text)) for block in network.wan.blocks]
     return torch.stack(each)
 
 
 @dataclass(frozen=True)
-class GenceptionParts:
-    """The graphs of one profile; run encoder, transformer, decoder in this order.
+class GenceptionSubgraphs:
+    """The subgraphs of one profile, to be run in the order encoder, transformer, decoder.
 
-    Whoever wants only the tokens leaves out the decoder, which is half of the cost.
+    If only the tokens are needed, the decoder can be left out; it is half of the cost.
     """
 
     profile: Profile
@@ -160,73 +161,73 @@ class GenceptionParts:
     prompt_length: int
 
     @property
-    def vae(self) -> WanCodec:
-        """The codec, if it is one that has steps; GenceptionError otherwise."""
-        codec = self.encoder.codec
-        if isinstance(codec, WanCodec):
-            return codec
+    def vae(self) -> WanVae:
+        """The VAE; GenceptionError if it is a `TinyVae`, which does not run in steps."""
+        vae = self.encoder.vae
+        if isinstance(vae, WanVae):
+            return vae
         raise GenceptionError(
-            "Only the VAE runs in steps; the small codec does not grow with time."
+            "Only the Wan VAE runs in steps; the tiny VAE's graphs do not grow with the window."
         )
 
     @property
-    def encoder_steps(self) -> CodecSteps:
-        """One graph for the first image, one for every four."""
+    def encoder_steps(self) -> VaeSteps:
+        """One graph for the first frame, one for every four later ones."""
         step = EncoderStep(self.vae).eval()
-        return CodecSteps(step, step, VAE_TEMPORAL)
+        return VaeSteps(step, step, VAE_TEMPORAL)
 
     @property
-    def decoder_steps(self) -> CodecSteps:
+    def decoder_steps(self) -> VaeSteps:
         """One graph for the first latent frame, one for the others."""
         step = DecoderStep(self.vae).eval()
-        return CodecSteps(step, step, 1)
+        return VaeSteps(step, step, 1)
 
     def examples(self) -> dict[str, Tensors]:
-        """Inputs of the three modules in the right shapes, for torch.export."""
+        """Example inputs of the three subgraphs, by name, for torch.export."""
         network = self.transformer.network
         token, config = network.group1.token, network.config
         latents = token.new_zeros(self.profile.latent_shape(config.in_channels))
         heads = (config.num_attention_heads, self.prompt_length, config.attention_head_dim)
-        text = token.new_zeros(config.num_layers, 2, 1, *heads)
-        folded = self.transformer.text is not None
+        prompt = token.new_zeros(config.num_layers, 2, 1, *heads)
+        prompt_is_constant = self.transformer.prompt is not None
         return {
             "encoder": (token.new_zeros(self.profile.video_shape),),
-            "transformer": (latents,) if folded else (latents, text),
+            "transformer": (latents,) if prompt_is_constant else (latents, prompt),
             "decoder": (latents,),
         }
 
     def step_examples(self) -> dict[str, Tensors]:
-        """Inputs of the steps, memory included: "encoder_first", ..., "decoder_later"."""
-        found: dict[str, Tensors] = {}
+        """Example inputs of the steps, feature caches included: "encoder_first" etc."""
+        inputs: dict[str, Tensors] = {}
         for name, steps in (("encoder", self.encoder_steps), ("decoder", self.decoder_steps)):
             first, later = steps.examples(*self.examples()[name])
-            found |= {f"{name}_first": first, f"{name}_later": later}
-        return found
+            inputs |= {f"{name}_first": first, f"{name}_later": later}
+        return inputs
 
 
-def make_parts(
+def make_subgraphs(
     transformer: GenceptionTransformer,
-    codec: WanCodec | TinyCodec,
+    vae: WanVae | TinyVae,
     profile: Profile,
     prompt_embeds: Float[Tensor, "1 l d"] | None = None,
     *,
-    prompt_length: int = LENGTH,
-) -> GenceptionParts:
-    """Cut a loaded network into graphs.
+    prompt_length: int = PROMPT_LENGTH,
+) -> GenceptionSubgraphs:
+    """Split a loaded network into subgraphs of fixed shapes.
 
     Args:
-        transformer: of the precision that the graphs are to have.
-        codec: of the same.
-        profile: the one shape.
-        prompt_embeds: becomes part of the graph, which then answers this prompt only. Without it
-            the graph takes a prompt's `prompt_text` as its second input.
-        prompt_length: rows of the prompts that it is going to take.
+        transformer: in the precision that the graphs are to have.
+        vae: in the same precision.
+        profile: window length and image size.
+        prompt_embeds: becomes a constant of the transformer's graph. Without it the graph takes
+            the `prompt_key_values` of a prompt as its second input.
+        prompt_length: rows of the prompts that are given as input.
     """
     latents = transformer.group1.token.new_empty(
         profile.latent_shape(transformer.config.in_channels), device="meta"
     )
     with torch.no_grad():
-        text = None if prompt_embeds is None else prompt_text(transformer, prompt_embeds)
-        static = StaticTransformer(transformer, transformer.grid_of(latents), text)
-    encoder, decoder = StaticEncoder(codec).eval(), StaticDecoder(codec).eval()
-    return GenceptionParts(profile, encoder, static.eval(), decoder, prompt_length)
+        prompt = None if prompt_embeds is None else prompt_key_values(transformer, prompt_embeds)
+        static = StaticTransformer(transformer, transformer.grid_of(latents), prompt)
+    encoder, decoder = StaticEncoder(vae).eval(), StaticDecoder(vae).eval()
+    return GenceptionSubgraphs(profile, encoder, static.eval(), decoder, prompt_length)

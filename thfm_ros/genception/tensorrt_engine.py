@@ -1,10 +1,11 @@
 """TensorRT engines of the full-size network, built on the machine that runs them.
 
-Five graphs of one profile: the transformer, and for each half of the VAE the first step and every
-later one; the small codec's halves are one graph each. Prompts are not in the transformer's graph,
-as each would take the weights along once more; their keys and values are computed once and lie in
-the cache beside the engines. So a start from the cache needs none of the network's weights. No GPU
-was at hand when this was written.
+There are five engines per profile: the transformer, and for encoder and decoder of the VAE the
+first step and the later ones; of the tiny VAE, encoder and decoder are one engine each. The prompt
+is an input of the transformer's engine, because one engine per prompt would store the weights
+several times. The prompts' keys and values are computed once and stored in the cache too, so that
+a start from the cache does not load the network's weights. Not tested on a GPU yet: none was
+available.
 """
 
 import functools
@@ -19,140 +20,153 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from thfm_ros.contract import Task
-from thfm_ros.engine.base import EngineError
+from thfm_ros.engine.base import EngineError, VerificationError
 from thfm_ros.engine.cache import EngineCache, sha256_of
 from thfm_ros.engine.checkpoint import Checkpoint
 from thfm_ros.engine.manifest import EngineKey
 from thfm_ros.engine.tensorrt_compiler import Compiler, Run
-from thfm_ros.engine.tensorrt_engine import DiffersError, built_with
+from thfm_ros.engine.tensorrt_engine import build_versions
 from thfm_ros.genception.checkpoint import GenceptionCheckpoint
 from thfm_ros.genception.config import VAE_TEMPORAL
 from thfm_ros.genception.subgraphs import Profile
-from thfm_ros.genception.torch_reference import PRECISION, Reference
+from thfm_ros.genception.torch_reference import PRECISION, TorchReference
 from thfm_ros.genception.transformer import GenceptionOutputs
-from thfm_ros.genception.vae_steps import CodecSteps, Step, Tensors
-from thfm_ros.genception.verify import TOLERANCE, distance, fixed_video
+from thfm_ros.genception.vae_steps import Step, Tensors, VaeSteps
+from thfm_ros.genception.verify import TOLERANCE, fixed_video, relative_l2_error
 from thfm_ros.model.card import ModelCard
 
 log = logging.getLogger(__name__)
 
-PARTS = {
+ENGINES_OF_SUBGRAPH = {
     "encoder": ("encoder_first", "encoder_later"),
     "transformer": ("transformer",),
     "decoder": ("decoder_first", "decoder_later"),
 }
-"""What can fail, and be replaced by PyTorch, on its own; and its graphs."""
-PARTS_WITH_TINY_CODEC = {part: (part,) for part in PARTS}
-_CODEC_BYTES = 1 << 30
+"""Engines by subgraph. Each subgraph can fail, and be run by PyTorch, independently."""
+ENGINES_WITH_TINY_VAE = {subgraph: (subgraph,) for subgraph in ENGINES_OF_SUBGRAPH}
+_VAE_ENGINE_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How the artefacts of one checkpoint get into the cache, and out of it."""
+class EngineBuilder:
+    """Builds the engines and prompts of one checkpoint, or loads them from the cache."""
 
     card: ModelCard
     weights_sha256: str
     weights_bytes: int
     profile: Profile
     compiler: Compiler
-    reference: Reference
-    tiny_codec: bool = False
+    reference: TorchReference
+    tiny_vae: bool = False
 
-    def graph(self, name: str, cache: EngineCache) -> Step:
-        """A compiled graph, from the cache or built now."""
-        room = self.weights_bytes if name == "transformer" else _CODEC_BYTES
+    def load_engine(self, name: str, cache: EngineCache) -> Step:
+        """A compiled graph of `ENGINES_OF_SUBGRAPH`, from the cache or built now."""
+        needed = self.weights_bytes if name == "transformer" else _VAE_ENGINE_BYTES
         build = functools.partial(self._build, name)
-        return cache.load(self.key(name), build, self._read, needs_bytes=room)
+        return cache.load(self.key(name), build, self._read, needs_bytes=needed)
 
-    def texts(self, cache: EngineCache) -> dict[Task, Tensor]:
-        """Every prompt's keys and values."""
+    def load_prompts(self, cache: EngineCache) -> dict[Task, Tensor]:
+        """Keys and values of every prompt, from the cache or computed now."""
 
         def build(path: Path) -> dict[str, str]:
-            save_file(self.reference.texts, path)
+            save_file(self.reference.prompts, path)
             return {}
 
         def read(path: Path) -> dict[str, Tensor]:
             return load_file(path, device=str(self.compiler.device))
 
-        room = 64 << 20
-        found = cache.load(self.key("prompts", "prompts"), build, read, needs_bytes=room)
-        return {Task(name): text for name, text in found.items()}
+        prompts = cache.load(self.key("prompts", "prompts"), build, read, needs_bytes=64 << 20)
+        return {Task(name): prompt for name, prompt in prompts.items()}
 
-    def key(self, graph: str, engine: str = "tensorrt") -> EngineKey:
-        """All that an artefact depends on."""
+    def key(self, name: str, engine: str = "tensorrt") -> EngineKey:
+        """Everything that a cached file depends on."""
         return EngineKey(
             engine=engine,
             checkpoint=self.card.name,
             weights_sha256=self.weights_sha256,
-            profile=f"{self.profile.name}-{graph}",
+            profile=f"{self.profile.name}-{name}",
             precision=str(PRECISION).removeprefix("torch."),
             device=self.compiler.gpu(),
-            versions=built_with(self.compiler, "genception", "diffusers"),
+            versions=build_versions(self.compiler, "genception", "diffusers"),
         )
 
-    def _build(self, graph: str, path: Path) -> dict[str, str]:
+    def _build(self, name: str, path: Path) -> dict[str, str]:
         """Compile one graph to ``path`` and compare it with PyTorch."""
-        name = f"{self.card.name} {self.profile.name}"
-        log.info("Building the TensorRT engine %r of %s, once; this takes minutes.", graph, name)
-        module, inputs = self.reference.module(graph), self.reference.inputs[graph]
+        checkpoint = f"{self.card.name} {self.profile.name}"
+        log.info(
+            "Building the TensorRT engine %r of %s, once; this takes minutes.", name, checkpoint
+        )
+        module, inputs = self.reference.module(name), self.reference.inputs[name]
         self.compiler.build(module, inputs, path)
         with torch.no_grad():
-            wanted = _several(module(*inputs))
-        off = distance(self._read(path)(*inputs), wanted)
-        if not off <= TOLERANCE:
-            raise DiffersError(
-                f"The TensorRT engine {graph!r} differs from PyTorch by {off:.1e}, more than "
+            expected = _as_sequence(module(*inputs))
+        error = relative_l2_error(self._read(path)(*inputs), expected)
+        if not error <= TOLERANCE:
+            raise VerificationError(
+                f"The TensorRT engine {name!r} differs from PyTorch by {error:.1e}, more than "
                 f"{TOLERANCE:.0e}."
             )
-        return {"difference": f"{off:.1e}", "tolerance": f"{TOLERANCE:.0e}"}
+        return {"difference": f"{error:.1e}", "tolerance": f"{TOLERANCE:.0e}"}
 
     def _read(self, path: Path) -> Step:
-        return _kept(self.compiler.load(path))
+        return _with_copied_outputs(self.compiler.load(path))
 
 
-def _kept(run: Run) -> Step:
+def _with_copied_outputs(run: Run) -> Step:
     def step(*inputs: Tensor) -> Tensors:
-        # CUDA graphs write every call's outputs to the same place: the codec's memory, and what
-        # one task was answered, must outlive the next call.
-        said = _several(run(*(each.contiguous() for each in inputs)))
-        return tuple(out.clone() for out in said)
+        # CUDA graphs write the outputs of every call to the same memory, but the VAE's feature
+        # cache and the prediction of one task are needed after the next call.
+        outputs = _as_sequence(run(*(each.contiguous() for each in inputs)))
+        return tuple(output.clone() for output in outputs)
 
     return step
 
 
-def _several(said: Tensor | Sequence[Tensor]) -> Sequence[Tensor]:
-    return (said,) if isinstance(said, Tensor) else said
+def _as_sequence(outputs: Tensor | Sequence[Tensor]) -> Sequence[Tensor]:
+    return (outputs,) if isinstance(outputs, Tensor) else outputs
 
 
 class CompiledNetwork:
-    """Compiled graphs as a `genception_runner.Network`."""
+    """Compiled engines as a `runner.GenceptionNetwork`."""
 
     def __init__(
         self,
         card: ModelCard,
         description: str,
+        fallback_reason: str | None,
         device: torch.device,
-        parts: Mapping[str, Step],
-        texts: Mapping[Task, Tensor],
+        subgraphs: Mapping[str, Step],
+        prompts: Mapping[Task, Tensor],
     ) -> None:
-        """``parts`` are those of `PARTS`; without "decoder" it has only tokens to say."""
+        """Assemble a network.
+
+        Args:
+            card: of the checkpoint.
+            description: see `runner.GenceptionNetwork`.
+            fallback_reason: see `runner.GenceptionNetwork`.
+            device: of inputs and outputs.
+            subgraphs: by the names of `ENGINES_OF_SUBGRAPH`. "decoder" may be missing: then the
+                network predicts tokens and latents only.
+            prompts: `prompt_key_values` of every task.
+        """
         self.card, self.description = card, description
+        self.fallback_reason = fallback_reason
         self.device, self.dtype = device, PRECISION
-        self._parts, self._texts = dict(parts), dict(texts)
+        self._subgraphs, self._prompts = dict(subgraphs), dict(prompts)
 
     def encode(self, video: Float[Tensor, "1 3 t h w"]) -> Float[Tensor, "1 z s i j"]:
-        """See `genception_runner.Network`."""
-        return self._parts["encoder"](video)[0]
+        """See `runner.GenceptionNetwork`."""
+        return self._subgraphs["encoder"](video)[0]
 
-    def answer(self, latents: Float[Tensor, "1 z s i j"], task: Task) -> GenceptionOutputs:
-        """One pass, with the prompt of ``task``."""
-        return GenceptionOutputs(*self._parts["transformer"](latents, self._texts[task]))
+    def predict(self, latents: Float[Tensor, "1 z s i j"], task: Task) -> GenceptionOutputs:
+        """One forward pass with the prompt of ``task``."""
+        return GenceptionOutputs(*self._subgraphs["transformer"](latents, self._prompts[task]))
 
     def decode(self, latents: Float[Tensor, "1 z s i j"]) -> Float[Tensor, "1 3 t h w"]:
-        """See `genception_runner.Network`; EngineError if the decoder was left out."""
-        if "decoder" not in self._parts:
+        """See `runner.GenceptionNetwork`; EngineError if the network has no decoder."""
+        if "decoder" not in self._subgraphs:
             raise EngineError("This network has no decoder: load it with dense=True.")
-        return self._parts["decoder"](latents)[0]
+        return self._subgraphs["decoder"](latents)[0]
 
 
 def load_compiled(
@@ -162,82 +176,88 @@ def load_compiled(
     load: Callable[[], GenceptionCheckpoint],
     *,
     dense: bool = True,
-    tiny_codec: Path | None = None,
+    tiny_vae: Path | None = None,
 ) -> CompiledNetwork:
-    """The engines of a full-size checkpoint, building those that the cache does not have.
+    """Load the engines of a full-size checkpoint; build those that the cache does not have.
 
-    A part that cannot be compiled, or does not say what PyTorch says, is run by PyTorch; the log
-    and the description say so.
+    A subgraph that cannot be compiled, or whose outputs differ from PyTorch's, is run by PyTorch;
+    the log, the description and ``fallback_reason`` say so.
 
     Args:
-        checkpoint: what is to run, in the profile on its card.
-        cache: where engines are kept.
-        compiler: what builds them.
-        load: see `Reference`.
-        dense: False leaves the decoder out, for who only wants tokens: half of the cost.
-        tiny_codec: the file that ``load`` takes the codec from, if it is not the VAE.
+        checkpoint: to run in the profile on its card.
+        cache: of engines.
+        compiler: builds them.
+        load: see `TorchReference`.
+        dense: False leaves out the decoder, which is half of the cost, if only tokens are needed.
+        tiny_vae: weights file of the tiny VAE, if ``load`` uses it instead of the VAE.
 
     Raises:
-        Exception: why the last part failed, if all did; or why the prompts could not be read.
+        Exception: the error of the last subgraph if all failed, or of loading the prompts.
     """
     card = checkpoint.card
     profile = Profile(card.window, *card.frame_size)
-    reference = Reference(load, profile)
-    size = checkpoint.path.stat().st_size
-    sha256 = checkpoint.sha256() + ("" if tiny_codec is None else f"+{sha256_of(tiny_codec)}")
-    tiny = tiny_codec is not None
-    recipe = Recipe(card, sha256, size, profile, compiler, reference, tiny)
-    texts = recipe.texts(cache)
-    parts, failed = _parts(recipe, cache, list(PARTS) if dense else ["encoder", "transformer"])
-    if len(failed) == len(parts):
-        raise failed.popitem()[1]
-    description = _description(recipe, failed)
-    network = CompiledNetwork(card, description, compiler.device, parts, texts)
-    _run_once(network, profile, dense)
+    builder = EngineBuilder(
+        card=card,
+        weights_sha256=checkpoint.sha256() + (f"+{sha256_of(tiny_vae)}" if tiny_vae else ""),
+        weights_bytes=checkpoint.path.stat().st_size,
+        profile=profile,
+        compiler=compiler,
+        reference=TorchReference(load, profile),
+        tiny_vae=tiny_vae is not None,
+    )
+    prompts = builder.load_prompts(cache)
+    names = list(ENGINES_OF_SUBGRAPH) if dense else ["encoder", "transformer"]
+    subgraphs, reasons = _load_subgraphs(builder, cache, names)
+    fallback_reason = "; ".join(f"{name}: {reason}" for name, reason in reasons.items()) or None
+    network = CompiledNetwork(
+        card, _description(builder, reasons), fallback_reason, compiler.device, subgraphs, prompts
+    )
+    _warm_up(network, profile, dense)
     return network
 
 
-def _parts(
-    recipe: Recipe, cache: EngineCache, names: list[str]
-) -> tuple[dict[str, Step], dict[str, Exception]]:
-    """Every part, and why PyTorch runs some of them."""
-    parts: dict[str, Step] = {}
-    failed: dict[str, Exception] = {}
+def _load_subgraphs(
+    builder: EngineBuilder, cache: EngineCache, names: list[str]
+) -> tuple[dict[str, Step], dict[str, str]]:
+    """The named subgraphs, and for those that PyTorch runs the reason; raises if all failed."""
+    subgraphs: dict[str, Step] = {}
+    reasons: dict[str, str] = {}
     for name in names:
         try:
-            parts[name] = _part(name, recipe, cache)
+            subgraphs[name] = _load_subgraph(name, builder, cache)
         except Exception as error:
             log.warning("PyTorch runs the %s: %s", name, error)
-            failed[name] = error
-            parts[name] = _kept(recipe.reference.module(name))
-    return parts, failed
+            reasons[name] = str(error).strip().partition("\n")[0] or type(error).__name__
+            if len(reasons) == len(names):
+                raise
+            subgraphs[name] = _with_copied_outputs(builder.reference.module(name))
+    return subgraphs, reasons
 
 
-def _part(part: str, recipe: Recipe, cache: EngineCache) -> Step:
-    names = (PARTS_WITH_TINY_CODEC if recipe.tiny_codec else PARTS)[part]
-    first, *later = (recipe.graph(name, cache) for name in names)
+def _load_subgraph(subgraph: str, builder: EngineBuilder, cache: EngineCache) -> Step:
+    names = (ENGINES_WITH_TINY_VAE if builder.tiny_vae else ENGINES_OF_SUBGRAPH)[subgraph]
+    first, *later = (builder.load_engine(name, cache) for name in names)
     if not later:
         return first
-    steps = CodecSteps(first, later[0], VAE_TEMPORAL if part == "encoder" else 1)
+    steps = VaeSteps(first, later[0], VAE_TEMPORAL if subgraph == "encoder" else 1)
     return lambda x: (steps.run(x),)
 
 
-def _description(recipe: Recipe, failed: Mapping[str, Exception]) -> str:
-    compiler = recipe.compiler
+def _description(builder: EngineBuilder, reasons: Mapping[str, str]) -> str:
+    compiler = builder.compiler
     text = f"TensorRT {dict(compiler.libraries())['tensorrt']}, {compiler.gpu()}"
-    text += f", {str(PRECISION)[6:]}, {recipe.profile.name}"
-    text += ", tiny codec" if recipe.tiny_codec else ""
-    for part, error in failed.items():
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        text += f" (PyTorch instead of tensorrt for the {part}: {reason})"
+    text += f", {str(PRECISION)[6:]}, {builder.profile.name}"
+    text += ", tiny VAE" if builder.tiny_vae else ""
+    for subgraph, reason in reasons.items():
+        text += f" (PyTorch instead of tensorrt for the {subgraph}: {reason})"
     return text
 
 
 @torch.inference_mode()
-def _run_once(network: CompiledNetwork, profile: Profile, dense: bool) -> None:
-    """The first run is slow, and may find that memory does not suffice: not in a callback."""
+def _warm_up(network: CompiledNetwork, profile: Profile, dense: bool) -> None:
+    """Run once: the first run is slow and may run out of memory, so not in a callback."""
     latents = network.encode(fixed_video(profile, network.device, network.dtype))
     for task in network.card.tasks[:1]:
-        answer = network.answer(latents, task).video_latents
+        predicted = network.predict(latents, task).video_latents
         if dense:
-            network.decode(answer)
+            network.decode(predicted)

@@ -1,4 +1,4 @@
-"""The full-size network in PyTorch, as what engines are made of and judged by."""
+"""The full-size network in PyTorch: engines are compiled from it and compared with it."""
 
 import functools
 from collections.abc import Callable
@@ -9,62 +9,67 @@ from torch import Tensor, nn
 from thfm_ros.engine.base import EngineError
 from thfm_ros.genception.checkpoint import GenceptionCheckpoint
 from thfm_ros.genception.subgraphs import (
-    GenceptionParts,
+    GenceptionSubgraphs,
     Profile,
-    make_parts,
-    prompt_text,
+    make_subgraphs,
+    prompt_key_values,
 )
 from thfm_ros.genception.vae_steps import Tensors
 from thfm_ros.genception.verify import fixed_inputs, fixed_video
 
 PRECISION = torch.bfloat16
-"""That of the public weights. In half precision Wan's activations may overflow."""
+"""Precision of the public weights. In float16 Wan's activations may overflow."""
 
 
-class Reference:
-    """The network in PyTorch, loaded only if something must be built, compared or replaced."""
+class TorchReference:
+    """The network in PyTorch, loaded when an engine must be built, compared or replaced."""
 
     def __init__(self, load: Callable[[], GenceptionCheckpoint], profile: Profile) -> None:
-        """``load`` puts it where the engines are going to run, in `PRECISION`."""
+        """``load`` loads the checkpoint on the device of the engines, in `PRECISION`."""
         self._load, self._profile = load, profile
 
     @functools.cached_property
     def checkpoint(self) -> GenceptionCheckpoint:
-        """All of it."""
+        """The loaded checkpoint."""
         return self._load()
 
     @functools.cached_property
-    def parts(self) -> GenceptionParts:
-        """Cut into graphs."""
+    def subgraphs(self) -> GenceptionSubgraphs:
+        """Its subgraphs, with the prompt as an input."""
         loaded = self.checkpoint
         length = int(loaded.card.network["prompt_length"])
-        return make_parts(loaded.transformer, loaded.codec, self._profile, prompt_length=length)
+        return make_subgraphs(loaded.transformer, loaded.vae, self._profile, prompt_length=length)
 
     @functools.cached_property
-    def texts(self) -> dict[str, Tensor]:
-        """`prompt_text` of every task, by its name."""
+    def prompts(self) -> dict[str, Tensor]:
+        """`prompt_key_values` of every task, by the task's name."""
         loaded = self.checkpoint
         with torch.no_grad():
             return {
-                task.value: prompt_text(loaded.transformer, prompt)
+                task.value: prompt_key_values(loaded.transformer, prompt)
                 for task, prompt in loaded.prompts.items()
             }
 
     @functools.cached_property
     def inputs(self) -> dict[str, Tensors]:
-        """What each graph is given when the network sees a fixed clip."""
-        if not self.texts:
+        """Inputs of each compiled graph, by its name, on a fixed clip.
+
+        Raises:
+            EngineError: the checkpoint has no prompts.
+        """
+        if not self.prompts:
             name = self.checkpoint.card.name
             raise EngineError(f"{name} has no prompts: import it again with its embeddings.")
         video = fixed_video(self._profile, self.checkpoint.device, self.checkpoint.dtype)
-        return fixed_inputs(self.parts, video, next(iter(self.texts.values())))
+        return fixed_inputs(self.subgraphs, video, next(iter(self.prompts.values())))
 
-    def module(self, graph: str) -> nn.Module:
-        """What a graph, or a whole part, is made of."""
-        part, _, step = graph.partition("_")
+    def module(self, name: str) -> nn.Module:
+        """The module of a compiled graph ("decoder_later") or of a whole subgraph ("decoder")."""
+        subgraph, _, step = name.partition("_")
         if not step:
-            whole: nn.Module = getattr(self.parts, part)
+            whole: nn.Module = getattr(self.subgraphs, subgraph)
             return whole
-        steps = self.parts.encoder_steps if part == "encoder" else self.parts.decoder_steps
+        both = self.subgraphs
+        steps = both.encoder_steps if subgraph == "encoder" else both.decoder_steps
         assert isinstance(steps.later, nn.Module)
         return steps.later

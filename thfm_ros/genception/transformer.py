@@ -1,10 +1,9 @@
 """The full-size network: a Wan 2.1 video transformer with two groups of learned tokens.
 
-One forward pass, no noise: the clip's clean latent goes in at timestep 0, and what a generator
-would call minus its velocity comes out as the latent of the answer's video. Beside it come two
-small tables per camera frame, read off the learned tokens. Layers are diffusers'; what is added
-to them (grouped attention, positions, tokens, read-outs) is here and in genception_attention and
-genception_rope.
+One forward pass without noise: the input is the clip's latent at timestep 0, the output the latent
+of the predicted video, which is minus the velocity of a flow-matching generator. The learned
+tokens give two small tables per camera frame. The layers are diffusers'; what is added to them
+(grouped attention, positions, tokens, heads) is here and in `attention` and `rope`.
 """
 
 import logging
@@ -18,27 +17,27 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm
 
-from thfm_ros.genception.attention import GroupedAttention, TextKeys
+from thfm_ros.genception.attention import GroupedAttention, TextKeyValues
 from thfm_ros.genception.config import (
     GenceptionConfig,
     GenceptionError,
     config_from_mapping,
 )
-from thfm_ros.genception.npz_reader import ArrayStore, open_arrays
+from thfm_ros.genception.npz_reader import ArrayReader, open_arrays
 from thfm_ros.genception.rope import (
     Grid,
     Positions,
-    group_places,
-    rotations,
-    video_places,
+    group_coordinates,
+    rotary_embedding,
+    video_coordinates,
 )
-from thfm_ros.genception.weight_map import SUFFIX, check_shapes, weight_table
+from thfm_ros.genception.weight_map import SUFFIX, build_weight_map, check_shapes
 
 _log = logging.getLogger(__name__)
 
 
 class GenceptionOutputs(NamedTuple):
-    """What one pass says about a clip of ``t`` latent frames, ``4 t - 3`` camera frames."""
+    """Outputs of one pass over a clip of ``t`` latent frames, ``4 t - 3`` camera frames."""
 
     video_latents: Float[Tensor, "b 16 t h w"]  # decode with the VAE
     tokens1: Float[Tensor, "b frames k1 d1"]  # public checkpoints: 13 x 1, meaning not published
@@ -46,27 +45,28 @@ class GenceptionOutputs(NamedTuple):
 
 
 class Condition(NamedTuple):
-    """What steers a pass, and does not depend on the clip."""
+    """Inputs of a pass that do not depend on the clip: embedded timestep and prompt."""
 
     temb: Float[Tensor, "b dim"]
-    modulation: Float[Tensor, "b 6 dim"]
-    text: Float[Tensor, "b l dim"] | tuple[TextKeys, ...]  # the latter: one per block
+    modulation: Float[Tensor, "b 6 dim"]  # shifts, scales and gates of the blocks
+    text: Float[Tensor, "b l dim"] | tuple[TextKeyValues, ...]  # the latter: one per block
 
 
 class TokenGroup(nn.Module):
-    """One learned token, repeated for each camera frame, and its read-out."""
+    """One learned token, repeated for each camera frame, and its output head."""
 
     def __init__(self, config: GenceptionConfig, width: int, each: int) -> None:
+        """``width`` output channels per frame, in items of ``each`` channels."""
         super().__init__()
         self.shape = (width // each, each)
         self.eps = config.eps
         self.token = nn.Parameter(torch.zeros(config.dim))
-        self.place = nn.Parameter(torch.zeros(1, 1, 1, 2))  # row, column; in patches
+        self.place = nn.Parameter(torch.zeros(1, 1, 1, 2))  # learned row and column, in patches
         self.scale_shift_table = nn.Parameter(torch.zeros(1, 2, config.dim))
         self.proj_out = nn.Linear(config.dim, width)
 
     def read_out(self, hidden: Float[Tensor, "b n dim"]) -> Float[Tensor, "b n k d"]:
-        """What the group's tokens say at the end."""
+        """The head: outputs of the group's tokens after the last block."""
         shift, scale = self.scale_shift_table.float().chunk(2, dim=1)
         normed = layer_norm(hidden.float(), hidden.shape[-1:], eps=self.eps)
         out: Tensor = self.proj_out((normed * (1 + scale) + shift).type_as(hidden))
@@ -74,7 +74,7 @@ class TokenGroup(nn.Module):
 
 
 class GenceptionTransformer(nn.Module):
-    """See the module. Build it empty, or filled by `load_transformer`."""
+    """See the module. `load_transformer` and `checkpoint.load_checkpoint` load its weights."""
 
     def __init__(self, config: GenceptionConfig) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class GenceptionTransformer(nn.Module):
 
     @property
     def groups(self) -> tuple[TokenGroup, TokenGroup]:
-        """In the order in which their tokens follow the video's."""
+        """Both groups, in the order in which their tokens follow the video tokens."""
         return self.group1, self.group2
 
     def forward(
@@ -94,18 +94,19 @@ class GenceptionTransformer(nn.Module):
         prompt_embeds: Float[Tensor, "b l text_dim"],
         timestep: Int[Tensor, "b"] | int | None = None,
     ) -> GenceptionOutputs:
-        """Answer a prompt about a clip.
+        """Predict the output video and the token tables of a clip for a prompt.
 
         Args:
-            latents: the clip, encoded by the VAE; any size that patches of 2 x 2 divide.
-            prompt_embeds: UMT5 rows as they were shipped, zeros included: there is no mask.
-            timestep: 0, unless you study what the network does with noise.
+            latents: the clip, encoded by the VAE; height and width are multiples of the patch
+                size.
+            prompt_embeds: UMT5 embeddings as published, zero rows included: there is no mask.
+            timestep: 0 unless the input has noise.
 
         Returns:
-            In the precision of ``latents``, whatever the weights have.
+            Outputs in the precision of ``latents``, regardless of that of the weights.
 
         Raises:
-            GenceptionError: a shape that does not fit the network.
+            GenceptionError: a shape that does not match the network.
         """
         grid = self.grid_of(latents)
         dtype = self.group1.token.dtype
@@ -114,23 +115,23 @@ class GenceptionTransformer(nn.Module):
         return GenceptionOutputs(*(each.to(latents.dtype) for each in out))
 
     def grid_of(self, latents: Tensor) -> Grid:
-        """Size of a clip in patches, or a GenceptionError that says what would fit."""
-        steps, channels = self.config.patch_size, self.config.in_channels
+        """Size of a clip in patches; GenceptionError if it is not a whole number of patches."""
+        patch, channels = self.config.patch_size, self.config.in_channels
         fits = latents.ndim == 5 and latents.shape[1] == channels
-        if not fits or any(n % step for n, step in zip(latents.shape[2:], steps, strict=True)):
+        if not fits or any(n % side for n, side in zip(latents.shape[2:], patch, strict=True)):
             raise GenceptionError(
                 f"Latents are {list(latents.shape)}; expected [batch, {channels}, frames, height, "
-                f"width] with frames, height and width multiples of {steps}. "
-                "thfm_ros.genception.clip_input makes clips that fit."
+                f"width] with frames, height and width multiples of {patch}. "
+                "Use thfm_ros.genception.clip_input."
             )
-        return Grid(*(n // step for n, step in zip(latents.shape[2:], steps, strict=True)))
+        return Grid(*(n // side for n, side in zip(latents.shape[2:], patch, strict=True)))
 
     def positions(self, grid: Grid) -> Positions:
-        """Rotations of all tokens of a clip."""
-        native = self.config.native_grid
-        groups = [group_places(group.place, grid, native) for group in self.groups]
-        places = torch.cat((video_places(grid, groups[0].device), *groups))
-        cos, sin = rotations(places, self.config.attention_head_dim)
+        """Rotary embedding of all tokens of a clip."""
+        native_grid = self.config.native_grid
+        groups = [group_coordinates(group.place, grid, native_grid) for group in self.groups]
+        coordinates = torch.cat((video_coordinates(grid, groups[0].device), *groups))
+        cos, sin = rotary_embedding(coordinates, self.config.attention_head_dim)
         return Positions(cos, sin, grid.tokens, tuple(len(group) for group in groups))
 
     def condition(
@@ -152,27 +153,28 @@ class GenceptionTransformer(nn.Module):
     def run(
         self, latents: Float[Tensor, "b 16 t h w"], positions: Positions, condition: Condition
     ) -> GenceptionOutputs:
-        """The pass itself, in the precision of the weights."""
-        hidden = self.tokens(latents, positions.groups)
+        """The forward pass in the precision of the weights."""
+        hidden = self.tokens(latents, positions.group_sizes)
         text = condition.text
         for number, block in enumerate(self.wan.blocks):
-            mine = text if isinstance(text, Tensor) else text[number]
-            hidden = block(hidden, mine, condition.modulation, positions)
-        video, one, two = torch.split(hidden, [positions.video, *positions.groups], dim=1)
+            block_text = text if isinstance(text, Tensor) else text[number]
+            hidden = block(hidden, block_text, condition.modulation, positions)
+        sizes = [positions.video_tokens, *positions.group_sizes]
+        video, tokens1, tokens2 = torch.split(hidden, sizes, dim=1)
         return GenceptionOutputs(
             self._video_out(video, condition.temb, self.grid_of(latents)),
-            self.group1.read_out(one),
-            self.group2.read_out(two),
+            self.group1.read_out(tokens1),
+            self.group2.read_out(tokens2),
         )
 
     def tokens(
-        self, latents: Float[Tensor, "b 16 t h w"], counts: tuple[int, ...]
+        self, latents: Float[Tensor, "b 16 t h w"], group_sizes: tuple[int, ...]
     ) -> Float[Tensor, "b n dim"]:
-        """Patches of the clip, then the learned tokens, group after group."""
+        """Embedded patches of the clip, then the learned tokens, group after group."""
         video = self.wan.patch_embedding(latents).flatten(2).transpose(1, 2)
         learned = [
-            group.token.expand(len(latents), count, -1)
-            for group, count in zip(self.groups, counts, strict=True)
+            group.token.expand(len(latents), size, -1)
+            for group, size in zip(self.groups, group_sizes, strict=True)
         ]
         return torch.cat((video, *learned), dim=1)
 
@@ -183,10 +185,10 @@ class GenceptionTransformer(nn.Module):
         shift, scale = (wan.scale_shift_table + temb.unsqueeze(1)).chunk(2, dim=1)
         normed = (wan.norm_out(hidden.float()) * (1 + scale) + shift).type_as(hidden)
         patches = wan.proj_out(normed)
-        # Each patch lists its frames, rows and columns before its channels.
-        pixels = patches.reshape(len(patches), *grid, *self.config.patch_size, -1)
-        pixels = pixels.permute(0, 7, 1, 4, 2, 5, 3, 6)
-        velocity: Tensor = pixels.flatten(6, 7).flatten(4, 5).flatten(2, 3)
+        # The channels of a patch are ordered (frame, row, column, channel).
+        cells = patches.reshape(len(patches), *grid, *self.config.patch_size, -1)
+        cells = cells.permute(0, 7, 1, 4, 2, 5, 3, 6)
+        velocity: Tensor = cells.flatten(6, 7).flatten(4, 5).flatten(2, 3)
         return -velocity
 
 
@@ -213,7 +215,7 @@ def _wan(config: GenceptionConfig) -> Any:
         eps=config.eps,
         rope_max_seq_len=1,
     )
-    wan.rope = None  # its table has a greatest size; ours are made to measure
+    wan.rope = None  # its table limits the clip size; see `GenceptionTransformer.positions`
     for block in wan.blocks:
         block.attn1.set_processor(GroupedAttention())
         block.attn2.set_processor(GroupedAttention())
@@ -221,7 +223,11 @@ def _wan(config: GenceptionConfig) -> Any:
 
 
 def empty_transformer(config: GenceptionConfig) -> GenceptionTransformer:
-    """The network without memory for its weights, to be filled with ``assign=True``."""
+    """The network on the meta device; load its weights with ``assign=True``.
+
+    Raises:
+        GenceptionError: diffusers is not installed.
+    """
     with torch.device("meta"):
         network = GenceptionTransformer(config)
     return network.eval().requires_grad_(False)
@@ -233,45 +239,49 @@ def load_transformer(
     *,
     dtype: torch.dtype = torch.float32,
 ) -> GenceptionTransformer:
-    """Load an official checkpoint: every key, every shape.
+    """Load an official checkpoint and check every key and shape.
 
     Args:
-        npz_path_or_mapping: the official `.npz`, or its arrays by their keys. bfloat16 may be
-            stored as numpy stores it, as 2-byte void. Keys without ``.value`` are no weights.
+        npz_path_or_mapping: the official `.npz`, or its arrays by key. bfloat16 may be stored as
+            numpy stores it, as 2-byte void. Keys that do not end in ``.value`` are ignored.
         config: the official config of these weights.
-        dtype: of the loaded weights, and so of the computation. float32 reproduces the
-            reference; bfloat16 halves the memory.
+        dtype: of the loaded weights and of the computation. float32 reproduces the reference;
+            bfloat16 halves the memory.
 
     Raises:
-        GenceptionError: a key is missing, unknown or of another shape; all are named.
+        GenceptionError: keys are missing, unknown or of another shape; all are named.
     """
     if not isinstance(config, GenceptionConfig):
         config = config_from_mapping(config)
-    table = weight_table(config)
-    with open_arrays(npz_path_or_mapping) as store:
-        check_shapes(table, store.shapes, store.name)
-        others = sorted(key for key in store.shapes if not key.endswith(SUFFIX))
+    weight_map = build_weight_map(config)
+    with open_arrays(npz_path_or_mapping) as reader:
+        check_shapes(weight_map, reader.shapes, reader.name)
+        others = sorted(key for key in reader.shapes if not key.endswith(SUFFIX))
         if others:
-            _log.info("%s also holds %d arrays that are no weights", store.name, len(others))
+            _log.info("%s also contains %d arrays that are not weights", reader.name, len(others))
         network = empty_transformer(config)
-        network.load_state_dict(_state(table, store, dtype), strict=True, assign=True)
+        network.load_state_dict(_state(weight_map, reader, dtype), strict=True, assign=True)
     return network.requires_grad_(False)
 
 
-def _state(table: Any, store: ArrayStore, dtype: torch.dtype) -> dict[str, Tensor]:
+def _state(weight_map: Any, reader: ArrayReader, dtype: torch.dtype) -> dict[str, Tensor]:
     state = {}
-    for weight in table:
+    for weight in weight_map:
         if weight.target is None:
             continue
-        for number, array in enumerate(store.read(weight.key + SUFFIX, stacked=weight.stacked)):
-            turned = to_tensor(array, weight.key).permute(weight.axes)
-            # A copy even where nothing changes: the store may reuse its memory.
-            state[weight.target_name(number)] = turned.to(dtype, copy=True).contiguous()
+        for number, array in enumerate(reader.read(weight.key + SUFFIX, stacked=weight.stacked)):
+            transposed = to_tensor(array, weight.key).permute(weight.axes)
+            # Always a copy: the reader may reuse the array's memory.
+            state[weight.target_name(number)] = transposed.to(dtype, copy=True).contiguous()
     return state
 
 
 def to_tensor(array: np.ndarray[Any, Any], name: str) -> Tensor:
-    """A float32 array, or bfloat16 as numpy stores it: two bytes without a meaning."""
+    """A tensor of a float array, or of bfloat16 as numpy stores it (2-byte void).
+
+    Raises:
+        GenceptionError: another type; ``name`` is the weight's, for the message.
+    """
     if array.dtype.itemsize == 2 and array.dtype.kind == "V":
         return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
     if array.dtype == np.float32 or array.dtype == np.float16:

@@ -1,7 +1,7 @@
 """The VAE of the full-size network in steps of one latent frame, for torch.export.
 
-The memory of the past is an input and an output of each step, so that two small graphs per half
-serve a window of any length.
+The feature cache of the previous frames is an input and an output of each step, so that two small
+graphs per half (encoder, decoder) serve a window of any length.
 """
 
 from collections.abc import Callable
@@ -12,74 +12,75 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from thfm_ros.genception.wan_vae import Cache, WanCodec
+from thfm_ros.genception.wan_vae import FeatureCache, WanVae
 
 Tensors: TypeAlias = tuple[Tensor, ...]
 Step: TypeAlias = Callable[..., Tensors]
 
 
 class EncoderStep(nn.Module):
-    """One latent frame: the first image of a clip, or four more and what is remembered."""
+    """Encodes the first frame of a clip, or the next four, to one latent frame."""
 
-    def __init__(self, codec: WanCodec) -> None:
+    def __init__(self, vae: WanVae) -> None:
         super().__init__()
-        self.codec = codec
+        self.vae = vae
 
-    def forward(self, video: Float[Tensor, "b 3 n h w"], *memory: Tensor) -> Tensors:
-        """Latents [b, z, 1, h/8, w/8], then the memory for the next step."""
-        cache = _as_cache(memory, self.codec.encoder_slots)
-        latents = self.codec.encode_chunk(video, cache)
-        return latents, *_as_memory(cache, [])
+    def forward(self, video: Float[Tensor, "b 3 n h w"], *cached: Tensor) -> Tensors:
+        """Latents [b, z, 1, h/8, w/8], then the feature cache for the next step."""
+        cache = _as_cache(cached, self.vae.encoder_cache_size)
+        latents = self.vae.encode_chunk(video, cache)
+        return latents, *_as_tensors(cache, [])
 
 
 class DecoderStep(nn.Module):
-    """One latent frame to one image (the first of a clip) or four."""
+    """Decodes one latent frame to one frame (the first of a clip) or four."""
 
-    def __init__(self, codec: WanCodec) -> None:
+    def __init__(self, vae: WanVae) -> None:
         super().__init__()
-        self.codec = codec
+        self.vae = vae
 
-    def forward(self, latents: Float[Tensor, "b z 1 i j"], *memory: Tensor) -> Tensors:
-        """Images [b, 3, 1 or 4, h, w], then the memory for the next step."""
-        cache = _as_cache(memory, self.codec.decoder_slots)
-        video = self.codec.decode_chunk(latents, cache)
-        return video, *_as_memory(cache, self.codec.empty_doublings(latents))
-
-
-def _as_cache(memory: Tensors, slots: int) -> Cache:
-    return [*memory, *[None] * (slots - len(memory))]
+    def forward(self, latents: Float[Tensor, "b z 1 i j"], *cached: Tensor) -> Tensors:
+        """Video [b, 3, 1 or 4, h, w] in -1..1, then the feature cache for the next step."""
+        cache = _as_cache(cached, self.vae.decoder_cache_size)
+        video = self.vae.decode_chunk(latents, cache)
+        return video, *_as_tensors(cache, self.vae.empty_upsample_caches(latents))
 
 
-def _as_memory(cache: Cache, empty: list[Tensor]) -> Tensors:
-    """Two frames each, so that every step but the first has inputs of the same shapes.
+def _as_cache(cached: Tensors, size: int) -> FeatureCache:
+    return [*cached, *[None] * (size - len(cached))]
 
-    diffusers keeps one frame where there has been but one, and marks a doubling in time that has
-    seen nothing by the text "Rep". Frames of zeros before say the same: causal padding is zeros.
+
+def _as_tensors(cache: FeatureCache, empty: list[Tensor]) -> Tensors:
+    """Two frames per entry, so that all steps except the first have inputs of the same shapes.
+
+    diffusers stores one frame where only one was processed, and marks a temporal upsampling layer
+    that has not run yet by the string "Rep". Preceding frames of zeros are equivalent, since
+    causal padding is zeros.
     """
-    waiting = iter(empty)
-    known = (next(waiting) if isinstance(x, str) else x for x in cache if x is not None)
-    return tuple(x if x.shape[2] == 2 else torch.cat((torch.zeros_like(x), x), 2) for x in known)
+    empty_caches = iter(empty)
+    stored = (next(empty_caches) if isinstance(x, str) else x for x in cache if x is not None)
+    return tuple(x if x.shape[2] == 2 else torch.cat((torch.zeros_like(x), x), 2) for x in stored)
 
 
 @dataclass(frozen=True)
-class CodecSteps:
-    """One half of the codec as two graphs: the first step, and every later one."""
+class VaeSteps:
+    """Encoder or decoder of the VAE as two graphs: the first step, and all later ones."""
 
     first: Step
     later: Step
-    chunk: int  # frames of input that a later step takes
+    chunk: int  # input frames of a later step
 
     @torch.no_grad()
     def examples(self, x: Float[Tensor, "b c t h w"]) -> tuple[Tensors, Tensors]:
-        """Inputs of the first step and of the next, when they see ``x``."""
-        memory = self.first(x[:, :, :1])[1:]
-        return (x[:, :, :1],), (x[:, :, 1 : 1 + self.chunk], *memory)
+        """Inputs of the first and of the second step when ``x`` is processed."""
+        cached = self.first(x[:, :, :1])[1:]
+        return (x[:, :, :1],), (x[:, :, 1 : 1 + self.chunk], *cached)
 
     def run(self, x: Float[Tensor, "b c t h w"]) -> Tensor:
-        """The whole clip, step by step; the same as the unrolled half."""
-        out, *memory = self.first(x[:, :, :1])
-        parts = [out]
+        """The whole clip, step by step; equal to the unrolled encoder or decoder."""
+        out, *cached = self.first(x[:, :, :1])
+        chunks = [out]
         for start in range(1, x.shape[2], self.chunk):
-            out, *memory = self.later(x[:, :, start : start + self.chunk], *memory)
-            parts.append(out)
-        return torch.cat(parts, dim=2)
+            out, *cached = self.later(x[:, :, start : start + self.chunk], *cached)
+            chunks.append(out)
+        return torch.cat(chunks, dim=2)
