@@ -14,7 +14,7 @@ from thfm_ros.metrics.crops import CropLabels, CropPredictions, crop_scores
 from thfm_ros.model.network import NanoNetwork
 from thfm_ros.skeleton import Joint
 from thfm_ros.training.batches import held_out
-from thfm_ros.training.losses import Batch
+from thfm_ros.training.losses import CropBatch
 from thfm_ros.training.validation import labels_of, predict
 
 
@@ -24,12 +24,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def batches(data: Path) -> list[Batch]:
+def batches(data: Path) -> list[CropBatch]:
     return held_out(data, 64, 4)
 
 
 @pytest.fixture(scope="module")
-def truth(batches: list[Batch]) -> CropLabels:
+def truth(batches: list[CropBatch]) -> CropLabels:
     return labels_of(batches)
 
 
@@ -47,7 +47,7 @@ def perfect(truth: CropLabels) -> CropPredictions:
     )
 
 
-def test_every_metric_is_in_the_tables(batches: list[Batch], truth: CropLabels) -> None:
+def test_every_metric_is_in_the_tables(batches: list[CropBatch], truth: CropLabels) -> None:
     predicted = predict(NanoNetwork(), batches)
     scores = crop_scores(predicted, truth)
     text = crop_tables(
