@@ -111,8 +111,8 @@ def _dense_outputs(maps: Float32[np.ndarray, "c h w"]) -> DenseOutputs:
     return DenseOutputs(
         mask=channels[Task.SEGMENTATION][0],
         parts=channels[Task.PARTS],
-        relief=channels[Task.DEPTH][0],
+        relative_depth_m=channels[Task.DEPTH][0],
         normals=channels[Task.NORMALS],
-        surface=channels[Task.DENSE_POSE],
+        dense_pose_uv=channels[Task.DENSE_POSE],
         votes=channels[Task.INSTANCES],
     )

@@ -1,4 +1,4 @@
-"""What the network says about one image, before anybody interprets it. Numpy only."""
+"""Network outputs of one image before they are decoded. Numpy only."""
 
 from typing import NamedTuple
 
@@ -7,30 +7,35 @@ from jaxtyping import Float32
 
 
 class DenseOutputs(NamedTuple):
-    """Maps at half the image's resolution (``h`` = image height / 2)."""
+    """Maps at half the resolution of the network's image (``h`` = image height / 2)."""
 
-    mask: Float32[np.ndarray, "h w"]  # logit of "a person", any person
-    parts: Float32[np.ndarray, "17 h w"]  # logits, skeleton.PART_NAMES
-    relief: Float32[np.ndarray, "h w"]  # metres behind (+) the target's pelvis, along the axis
-    normals: Float32[np.ndarray, "3 h w"]  # optical frame, not yet of unit length
-    surface: Float32[np.ndarray, "3 h w"]  # cos 2*pi*u, sin 2*pi*u, v on the body part
-    votes: Float32[
-        np.ndarray, "2 h w"
-    ]  # from this pixel to its person's box centre, in longer sides
+    # Logits of "belongs to a person", whichever person it is.
+    mask: Float32[np.ndarray, "h w"]
+    # Logits of skeleton.PART_NAMES.
+    parts: Float32[np.ndarray, "17 h w"]
+    # Metres behind (+) the target person's pelvis, along the axis of the crop's view.
+    relative_depth_m: Float32[np.ndarray, "h w"]
+    # In the axes of the crop's view, not normalized.
+    normals: Float32[np.ndarray, "3 h w"]
+    # cos(2 pi u), sin(2 pi u) and v on the body part.
+    dense_pose_uv: Float32[np.ndarray, "3 h w"]
+    # From the pixel to the centre of its person's bounding box: x and y as shares of the image's
+    # longer side.
+    votes: Float32[np.ndarray, "2 h w"]
 
 
 class BodyOutputs(NamedTuple):
-    """The target: the person in the middle of the image. ``g`` is a quarter of the size."""
+    """The target person of a crop. ``g_h`` and ``g_w`` are a quarter of the image's size."""
 
-    heatmaps: Float32[np.ndarray, "k g_h g_w"]  # logits over cells, softmax over the whole map
-    positions: Float32[np.ndarray, "k 3"]  # metres from the pelvis, axes of the optical frame
-    visibility: Float32[np.ndarray, "k 2"]  # logits: inside the image; not hidden
+    heatmaps: Float32[np.ndarray, "k g_h g_w"]  # logits; softmax over the whole map
+    positions: Float32[np.ndarray, "k 3"]  # metres from the pelvis, axes of the crop's view
+    visibility: Float32[np.ndarray, "k 2"]  # logits: inside the image; not occluded
     log_width: float  # ln of the metres that the image's width spans at the pelvis' depth
-    presence: float  # logit: there is somebody in the middle
+    presence: float  # logit: there is a target person
 
 
 class RawOutputs(NamedTuple):
-    """One image. ``dense`` is None when only the body was asked for."""
+    """Outputs of one image. ``dense`` is None if only the body was asked for."""
 
     body: BodyOutputs
     dense: DenseOutputs | None

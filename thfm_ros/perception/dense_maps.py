@@ -224,7 +224,7 @@ class _PatchValues:
         """Depth along the optical axis, from root-relative depth along the axis of the view."""
         axis = self._detection.view.rotation[:, 2]
         root = np.float32(axis @ self._detection.root_m)
-        root_relative = self._patch.enlarge(self._extrapolated(self._dense.relief))
+        root_relative = self._patch.enlarge(self._extrapolated(self._dense.relative_depth_m))
         k, rows, columns = self._detection.camera, self._patch.rows, self._patch.columns
         x = (np.arange(columns.start, columns.stop) + 0.5 - k.cx) / k.fx
         y = (np.arange(rows.start, rows.stop) + 0.5 - k.cy) / k.fy
@@ -256,7 +256,7 @@ class _PatchValues:
 
     def _dense_pose(self) -> Float32[np.ndarray, "h w 3"]:
         """Part, u and v; u is an angle, so its cosine and sine are interpolated."""
-        cosine, sine, v = self._enlarged_channels(self._extrapolated(self._dense.surface))
+        cosine, sine, v = self._enlarged_channels(self._extrapolated(self._dense.dense_pose_uv))
         u = cv2.phase(cosine, sine) * np.float32(1 / (2 * np.pi))
         return np.asarray(cv2.merge([self._parts().astype(np.float32), u, np.clip(v, 0, 1)]))
 
