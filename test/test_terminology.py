@@ -96,6 +96,7 @@ ALLOWED = {
     ("thfm_ros/model/heads.py", "look"): "name of a tensor in released weights",
     ("*", "held_out"): "held-out data is the field's term",
     ("*", "heldout"): "held-out data is the field's term",
+    ("*", "hand_held"): "a hand-held camera, a thing in a hand",
     ("*", "look_at"): "the camera matrix of computer graphics",
 }
 """(file or *, name) that may stay, and why."""

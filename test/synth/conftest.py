@@ -1,4 +1,4 @@
-"""A pack of capsules on disk and in memory: tests need no source and no body model."""
+"""The capsule pack on disk and in memory, so that tests need no sources and no body model."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 
 from thfm_ros.synth.baking.capsules import capsule_pack
 from thfm_ros.synth.pack import AssetPack
-from thfm_ros.synth.scene.asset_choices import Choices, choose
+from thfm_ros.synth.scene.asset_choices import AssetChoices, choose_assets
 
 
 @pytest.fixture(scope="session")
@@ -15,8 +15,8 @@ def pack() -> AssetPack:
 
 
 @pytest.fixture(scope="session")
-def choices(pack: AssetPack) -> Choices:
-    return choose(pack, "all")
+def choices(pack: AssetPack) -> AssetChoices:
+    return choose_assets(pack, "all")
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""What comes out of the generator: same seed same pixels, and labels that agree with each other."""
+"""Rendered clips: the same seed gives the same pixels, and labels agree with each other."""
 
 import multiprocessing
 import time
@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from thfm_ros.skeleton import PART_NAMES, Joint
-from thfm_ros.synth.clip import PEOPLE
+from thfm_ros.synth.clip import MAX_PEOPLE
 from thfm_ros.synth.dataset import ShardError, read_about, read_shard
-from thfm_ros.synth.generate import Order, make_clips, missing, render_all
-from thfm_ros.synth.scene.asset_choices import Choices
+from thfm_ros.synth.generate import DatasetConfig, make_clips, missing_shards, render_all
+from thfm_ros.synth.scene.asset_choices import AssetChoices
 
-ORDER = Order(
+CONFIG = DatasetConfig(
     pack="", seed=3, split="all", view="crop", clips=6, shard=3, frames=(2, 1), size=64, samples=1,
     flow=True,
 )  # fmt: skip
@@ -23,14 +23,14 @@ Clip = dict[str, np.ndarray]
 
 
 @pytest.fixture(scope="module")
-def crops(choices: Choices) -> list[Clip]:
-    return list(make_clips(ORDER, choices, range(6)))
+def crops(choices: AssetChoices) -> list[Clip]:
+    return list(make_clips(CONFIG, choices, range(6)))
 
 
 @pytest.fixture(scope="module")
-def images(choices: Choices) -> list[Clip]:
-    order = replace(ORDER, view="frame", frames=(1,), reuse=1)
-    return list(make_clips(order, choices, range(30)))
+def frames(choices: AssetChoices) -> list[Clip]:
+    config = replace(CONFIG, view="frame", frames=(1,), clips_per_group=1)
+    return list(make_clips(config, choices, range(30)))
 
 
 def frames_of(clips: list[Clip]) -> Iterator[tuple[Clip, int]]:
@@ -39,16 +39,16 @@ def frames_of(clips: list[Clip]) -> Iterator[tuple[Clip, int]]:
             yield clip, index
 
 
-def test_the_same_seed_gives_the_same_pixels_whatever_was_made_before(
-    crops: list[Clip], choices: Choices
+def test_the_pixels_of_a_clip_depend_only_on_the_seed_and_its_number(
+    crops: list[Clip], choices: AssetChoices
 ) -> None:
-    (alone,) = make_clips(ORDER, choices, range(4, 5))
+    (alone,) = make_clips(CONFIG, choices, range(4, 5))
     for name, values in alone.items():
         np.testing.assert_array_equal(values, crops[4][name], err_msg=name)
 
 
-def test_another_seed_gives_other_pixels(crops: list[Clip], choices: Choices) -> None:
-    (other,) = make_clips(replace(ORDER, seed=4), choices, range(1))
+def test_another_seed_gives_different_pixels(crops: list[Clip], choices: AssetChoices) -> None:
+    (other,) = make_clips(replace(CONFIG, seed=4), choices, range(1))
     assert (other["rgb"] != crops[0]["rgb"]).mean() > 0.5
 
 
@@ -61,10 +61,10 @@ def test_arrays_have_the_types_and_sizes_of_the_format(crops: list[Clip]) -> Non
         "normals": ("int8", (2, 64, 64, 3)),
         "parts": ("uint8", (2, 64, 64)),
         "instances": ("uint8", (2, 64, 64)),
-        "surface": ("int8", (2, 64, 64, 3)),
-        "keypoints2d": ("float32", (2, PEOPLE, 35, 2)),
-        "keypoints3d": ("float32", (2, PEOPLE, 35, 3)),
-        "visibility": ("uint8", (2, PEOPLE, 35)),
+        "dense_pose_uv": ("int8", (2, 64, 64, 3)),
+        "keypoints2d": ("float32", (2, MAX_PEOPLE, 35, 2)),
+        "keypoints3d": ("float32", (2, MAX_PEOPLE, 35, 3)),
+        "visibility": ("uint8", (2, MAX_PEOPLE, 35)),
         "people": ("uint8", (2,)),
         "intrinsics": ("float32", (2, 4)),
         "extrinsics": ("float32", (2, 3, 4)),
@@ -77,23 +77,23 @@ def test_arrays_have_the_types_and_sizes_of_the_format(crops: list[Clip]) -> Non
     }
 
 
-def test_a_pixel_of_a_person_has_a_part_a_place_on_it_a_depth_and_a_normal(
-    crops: list[Clip], images: list[Clip]
+def test_pixels_of_people_have_a_part_a_uv_a_depth_and_a_normal(
+    crops: list[Clip], frames: list[Clip]
 ) -> None:
-    for clip, index in frames_of(crops + images):
+    for clip, index in frames_of(crops + frames):
         person = clip["instances"][index] > 0
         np.testing.assert_array_equal(clip["parts"][index] > 0, person)
         assert (clip["depth_m"][index][person] > 0).all()
-        surface = clip["surface"][index].astype(float) / 127
-        assert (surface[~person] == 0).all()
-        circle = np.hypot(surface[..., 0], surface[..., 1])[person]
+        uv = clip["dense_pose_uv"][index].astype(float) / 127
+        assert (uv[~person] == 0).all()
+        circle = np.hypot(uv[..., 0], uv[..., 1])[person]
         assert circle.size == 0 or abs(np.median(circle) - 1) < 0.02
         length = np.linalg.norm(clip["normals"][index].astype(float) / 127, axis=-1)
         assert (np.abs(length[person] - 1) < 0.02).all()
 
 
-def test_normals_face_the_camera(crops: list[Clip], images: list[Clip]) -> None:
-    for clip, index in frames_of(crops + images):
+def test_normals_face_the_camera(crops: list[Clip], frames: list[Clip]) -> None:
+    for clip, index in frames_of(crops + frames):
         fx, fy, cx, cy = clip["intrinsics"][index]
         height, width = clip["parts"].shape[1:]
         y, x = np.mgrid[:height, :width] + 0.5
@@ -102,7 +102,7 @@ def test_normals_face_the_camera(crops: list[Clip], images: list[Clip]) -> None:
         assert (towards < 0.03).all()
 
 
-def test_joints_in_pixels_are_the_projected_joints_in_metres(crops: list[Clip]) -> None:
+def test_keypoints_2d_are_the_projected_keypoints_3d(crops: list[Clip]) -> None:
     for clip, index in frames_of(crops):
         fx, fy, cx, cy = clip["intrinsics"][index]
         points = clip["keypoints3d"][index, 0]
@@ -110,7 +110,7 @@ def test_joints_in_pixels_are_the_projected_joints_in_metres(crops: list[Clip]) 
         np.testing.assert_allclose(clip["keypoints2d"][index, 0], pixels, atol=0.01)
 
 
-def test_a_visible_joint_lies_on_its_person_near_the_surface_that_is_seen(
+def test_a_visible_joint_lies_on_its_person_just_below_the_visible_surface(
     crops: list[Clip],
 ) -> None:
     on_person = []
@@ -124,19 +124,19 @@ def test_a_visible_joint_lies_on_its_person_near_the_surface_that_is_seen(
     assert np.concatenate(on_person).mean() > 0.85
 
 
-def test_people_who_are_not_there_have_no_joints(images: list[Clip]) -> None:
+def test_unused_rows_have_no_joints(frames: list[Clip]) -> None:
     counts = set()
-    for clip, index in frames_of(images):
+    for clip, index in frames_of(frames):
         count = int(clip["people"][index])
         counts.add(count)
         assert np.isnan(clip["keypoints3d"][index, count:]).all()
         assert np.isfinite(clip["keypoints3d"][index, :count]).all()
         assert (clip["visibility"][index, count:] == 0).all()
         assert clip["instances"][index].max() <= count
-    assert {0, 1, 2, 3} <= counts, "thirty images show nobody, one and several people"
+    assert {0, 1, 2, 3} <= counts, "thirty images show no person, one and several"
 
 
-def test_the_target_of_a_crop_is_number_one_and_in_its_middle(crops: list[Clip]) -> None:
+def test_the_target_of_a_crop_is_number_one_and_near_the_centre(crops: list[Clip]) -> None:
     for clip, index in frames_of(crops):
         target = clip["instances"][index] == 1
         assert target.mean() > 0.01
@@ -144,22 +144,22 @@ def test_the_target_of_a_crop_is_number_one_and_in_its_middle(crops: list[Clip])
         assert abs(x.mean() / 64 - 0.5) < 0.3 and abs(y.mean() / 64 - 0.5) < 0.35
 
 
-def test_the_parts_of_the_left_are_where_the_joints_of_the_left_are(crops: list[Clip]) -> None:
-    hand, joint = PART_NAMES.index("left_lower_arm"), Joint.LEFT_ELBOW
+def test_left_parts_are_near_left_joints(crops: list[Clip]) -> None:
+    arm, joint = PART_NAMES.index("left_lower_arm"), Joint.LEFT_ELBOW
     distances = []
     for clip, index in frames_of(crops):
         if clip["visibility"][index, 0, joint] == 2:
-            y, x = np.nonzero((clip["parts"][index] == hand) & (clip["instances"][index] == 1))
+            y, x = np.nonzero((clip["parts"][index] == arm) & (clip["instances"][index] == 1))
             point = clip["keypoints2d"][index, 0, joint]
             away = np.hypot(x + 0.5 - point[0], y + 0.5 - point[1])
             distances.append(away.min() if away.size else np.inf)
     assert np.median(distances) < 5
 
 
-def test_flow_leads_to_the_same_joint_in_the_next_frame(choices: Choices) -> None:
-    """A joint near the surface moves as the pixel over it does."""
+def test_flow_leads_to_the_same_joint_in_the_next_frame(choices: AssetChoices) -> None:
+    """A joint near the surface moves with the pixel in front of it."""
     errors = []
-    for clip in make_clips(replace(ORDER, frames=(2,), artefacts=0.0), choices, range(8)):
+    for clip in make_clips(replace(CONFIG, frames=(2,), artefacts=0.0), choices, range(8)):
         seen = np.flatnonzero((clip["visibility"][:, 0] == 2).all(axis=0))
         start, end = clip["keypoints2d"][:, 0, seen]
         x, y = np.floor(start).astype(int).T
@@ -167,40 +167,40 @@ def test_flow_leads_to_the_same_joint_in_the_next_frame(choices: Choices) -> Non
         moved = clip["flow"][0][y, x].astype(float)
         errors.append(np.linalg.norm(start + moved - end, axis=1)[own])
     errors_px = np.concatenate(errors)
-    still_px = 1.0  # what a wrong sign would exceed by far: people move 3 px and more here
-    assert np.median(errors_px) < still_px
+    assert np.median(errors_px) < 1.0  # a wrong sign would give 6 px: people move by 3 px or more
 
 
-def test_flow_leads_to_the_same_place_on_the_body_at_the_depth_that_it_says(
-    choices: Choices,
+def test_flow_leads_to_the_same_part_uv_and_depth_in_the_next_frame(
+    choices: AssetChoices,
 ) -> None:
-    """Each pixel is carried to the next frame, where labels of that frame's own are waiting."""
-    order = replace(ORDER, frames=(2,), size=160, artefacts=0.0)
-    away_m, same_part, apart = [], [], []
-    for clip in make_clips(order, choices, range(6)):
+    """Pixels are moved by the flow and compared with the labels of the next frame."""
+    config = replace(CONFIG, frames=(2,), size=160, artefacts=0.0)
+    depth_errors_m, same_part, uv_errors = [], [], []
+    for clip in make_clips(config, choices, range(6)):
         y, x = np.nonzero(clip["instances"][0] == 1)
-        there = np.stack([x, y], axis=1) + 0.5 + clip["flow"][0][y, x].astype(float)
-        to_x, to_y = np.floor(there).astype(int).T
+        moved = np.stack([x, y], axis=1) + 0.5 + clip["flow"][0][y, x].astype(float)
+        to_x, to_y = np.floor(moved).astype(int).T
         stays = (to_x >= 0) & (to_x < 160) & (to_y >= 0) & (to_y < 160)
         x, y, to_x, to_y = x[stays], y[stays], to_x[stays], to_y[stays]
         expected = clip["depth_m"][0][y, x].astype(float) + clip["depth_flow_m"][0][y, x]
-        off = np.abs(clip["depth_m"][1][to_y, to_x] - expected)
-        seen = off < 0.06  # the others are hidden in the next frame
-        away_m.append(off[seen])
-        same_part.append((clip["parts"][0][y, x] == clip["parts"][1][to_y, to_x])[seen])
-        surface = clip["surface"].astype(float) / 127
-        apart.append(np.linalg.norm(surface[0][y, x] - surface[1][to_y, to_x], axis=1)[seen])
-        assert seen.mean() > 0.6
-    assert np.median(np.concatenate(away_m)) < 0.004  # half floats step by 2 mm at 3 m
+        error_m = np.abs(clip["depth_m"][1][to_y, to_x] - expected)
+        unoccluded = error_m < 0.06  # the others are occluded in the next frame
+        depth_errors_m.append(error_m[unoccluded])
+        same_part.append((clip["parts"][0][y, x] == clip["parts"][1][to_y, to_x])[unoccluded])
+        uv = clip["dense_pose_uv"].astype(float) / 127
+        uv_error = np.linalg.norm(uv[0][y, x] - uv[1][to_y, to_x], axis=1)
+        uv_errors.append(uv_error[unoccluded])
+        assert unoccluded.mean() > 0.6
+    assert np.median(np.concatenate(depth_errors_m)) < 0.004  # float16 has steps of 2 mm at 3 m
     assert np.concatenate(same_part).mean() > 0.95
-    assert np.median(np.concatenate(apart)) < 0.1
+    assert np.median(np.concatenate(uv_errors)) < 0.1
 
 
-def test_normals_agree_with_the_slope_of_the_depth(choices: Choices) -> None:
-    """An independent way to the same thing: neighbours' points span the surface."""
-    order = replace(ORDER, size=160, frames=(1,))
+def test_normals_agree_with_the_gradient_of_the_depth(choices: AssetChoices) -> None:
+    """Normals computed independently from the back-projected points of neighbouring pixels."""
+    config = replace(CONFIG, size=160, frames=(1,))
     angles = []
-    for clip in make_clips(order, choices, range(4)):
+    for clip in make_clips(config, choices, range(4)):
         depth = clip["depth_m"][0].astype(float)
         fx, fy, cx, cy = clip["intrinsics"][0]
         y, x = np.mgrid[:160, :160] + 0.5
@@ -217,55 +217,79 @@ def test_normals_agree_with_the_slope_of_the_depth(choices: Choices) -> None:
     assert np.median(np.concatenate(angles)) < 12
 
 
-def test_interrupted_rendering_goes_on_where_it_stopped(pack_path: Path, tmp_path: Path) -> None:
-    order = replace(ORDER, pack=str(pack_path), clips=3, shard=1, size=32, frames=(1,), flow=False)
-    first = render_all(order, tmp_path, workers=1)
-    assert next(first)[0] == 0
-    first.close()  # type: ignore[attr-defined]
-    (tmp_path / "crop-all-3-00001.npz.part").write_bytes(b"what was being written")
-    assert missing(order, tmp_path) == [1, 2]
-    before = order.path(tmp_path, 0).stat().st_mtime_ns
-    assert [number for number, _ in render_all(order, tmp_path, workers=1)] == [1, 2]
-    assert order.path(tmp_path, 0).stat().st_mtime_ns == before
-    about = read_about(order.path(tmp_path, 2))
-    assert (about["seed"], about["view"], about["frames_total"]) == (3, "crop", 1)
-    assert read_shard(order.path(tmp_path, 2))["rgb"].shape == (1, 32, 32, 3)
-
-
-def test_who_stops_many_workers_does_not_wait_for_their_shards(
+def test_interrupted_rendering_continues_with_the_missing_shards(
     pack_path: Path, tmp_path: Path
 ) -> None:
-    order = replace(ORDER, pack=str(pack_path), clips=60, shard=1, size=32, frames=(1,), flow=False)
+    config = replace(
+        CONFIG, pack=str(pack_path), clips=3, shard=1, size=32, frames=(1,), flow=False
+    )
+    first = render_all(config, tmp_path, workers=1)
+    assert next(first)[0] == 0
+    first.close()  # type: ignore[attr-defined]
+    (tmp_path / "crop-all-3-00001.npz.part").write_bytes(b"a partial shard")
+    assert missing_shards(config, tmp_path) == [1, 2]
+    before = config.path(tmp_path, 0).stat().st_mtime_ns
+    assert [number for number, _ in render_all(config, tmp_path, workers=1)] == [1, 2]
+    assert config.path(tmp_path, 0).stat().st_mtime_ns == before
+    about = read_about(config.path(tmp_path, 2))
+    assert (about["seed"], about["view"], about["frames_total"]) == (3, "crop", 1)
+    assert read_shard(config.path(tmp_path, 2))["rgb"].shape == (1, 32, 32, 3)
+
+
+def test_stopping_does_not_wait_for_the_shards_of_the_workers(
+    pack_path: Path, tmp_path: Path
+) -> None:
+    config = replace(
+        CONFIG, pack=str(pack_path), clips=60, shard=1, size=32, frames=(1,), flow=False
+    )
     before = set(multiprocessing.active_children())
-    rendering = render_all(order, tmp_path, workers=2)
+    rendering = render_all(config, tmp_path, workers=2)
     next(rendering)
     workers = set(multiprocessing.active_children()) - before
     rendering.close()  # type: ignore[attr-defined]
-    # The pool's own thread waits for its workers too. For the instant in which it has been told
-    # that one has ended and has not yet noted it, that one seems alive to everybody else.
+    # The pool's own thread waits for its workers too. Between the end of a worker and the moment
+    # when that thread has recorded it, the worker seems alive to other threads.
     until = time.monotonic() + 5
     while any(worker.is_alive() for worker in workers) and time.monotonic() < until:
         time.sleep(0.02)
     assert len(workers) == 2 and not any(worker.is_alive() for worker in workers)
     shards = list(tmp_path.glob("*.npz"))
     assert 1 <= len(shards) < 60
-    assert all(read_about(path)["seed"] == 3 for path in shards), "each is whole"
+    assert all(read_about(path)["seed"] == 3 for path in shards), "each is complete"
 
 
-def test_a_damaged_shard_is_named_and_rendered_again(
+def test_a_damaged_shard_is_reported_and_rendered_again(
     pack_path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    order = replace(ORDER, pack=str(pack_path), clips=1, shard=1, size=32, frames=(1,), flow=False)
-    list(render_all(order, tmp_path, workers=1))
-    good = order.path(tmp_path, 0).read_bytes()
-    order.path(tmp_path, 0).write_bytes(good[:-100])
-    assert [number for number, _ in render_all(order, tmp_path, workers=1)] == [0]
-    assert order.path(tmp_path, 0).read_bytes() == good
+    config = replace(
+        CONFIG, pack=str(pack_path), clips=1, shard=1, size=32, frames=(1,), flow=False
+    )
+    list(render_all(config, tmp_path, workers=1))
+    good = config.path(tmp_path, 0).read_bytes()
+    config.path(tmp_path, 0).write_bytes(good[:-100])
+    assert [number for number, _ in render_all(config, tmp_path, workers=1)] == [0]
+    assert config.path(tmp_path, 0).read_bytes() == good
     assert "crop-all-3-00000.npz is damaged and is rendered again" in caplog.text
 
 
-def test_shards_of_another_recipe_are_not_mixed_in(pack_path: Path, tmp_path: Path) -> None:
-    order = replace(ORDER, pack=str(pack_path), clips=1, shard=1, size=32, frames=(1,), flow=False)
-    list(render_all(order, tmp_path, workers=1))
+def test_shards_with_other_options_are_refused(pack_path: Path, tmp_path: Path) -> None:
+    config = replace(
+        CONFIG, pack=str(pack_path), clips=1, shard=1, size=32, frames=(1,), flow=False
+    )
+    list(render_all(config, tmp_path, workers=1))
     with pytest.raises(ShardError, match=r"another samples"):
-        missing(replace(order, samples=2), tmp_path)
+        missing_shards(replace(config, samples=2), tmp_path)
+
+
+def test_shards_of_an_older_format_are_refused_and_kept(
+    pack_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(
+        CONFIG, pack=str(pack_path), clips=1, shard=1, size=32, frames=(1,), flow=False
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr("thfm_ros.synth.dataset.FORMAT", 1)
+        list(render_all(config, tmp_path, workers=1))
+    with pytest.raises(ShardError, match=r"format 1; .* reads format 2\. .*another --out"):
+        missing_shards(config, tmp_path)
+    assert config.path(tmp_path, 0).exists()

@@ -1,4 +1,4 @@
-"""Shards: what is written is read, what is damaged is named, what cannot be written says why."""
+"""Shards: round trips, damaged files, other formats, and files that cannot be written."""
 
 import logging
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 from thfm_ros.synth.dataset import ShardError, read_about, read_shard, read_shards, write_shard
 
 
-def some_arrays(frames: int = 3) -> dict[str, np.ndarray]:
+def random_arrays(frames: int = 3) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(1)
     size = (frames, 20, 28)
     smooth = np.cumsum(rng.integers(-2, 3, (*size, 3)), axis=2).astype(np.uint8)
@@ -19,7 +19,7 @@ def some_arrays(frames: int = 3) -> dict[str, np.ndarray]:
         "normals": rng.integers(-127, 128, (*size, 3)).astype(np.int8),
         "parts": rng.integers(0, 17, size).astype(np.uint8),
         "instances": rng.integers(0, 3, size).astype(np.uint8),
-        "surface": rng.integers(-127, 128, (*size, 3)).astype(np.int8),
+        "dense_pose_uv": rng.integers(-127, 128, (*size, 3)).astype(np.int8),
         "flow": rng.normal(0, 4, (*size, 2)).astype(np.float16),
         "depth_flow_m": rng.normal(0, 0.1, size).astype(np.float16),
         "keypoints2d": np.full((frames, 4, 35, 2), np.nan, np.float32),
@@ -28,8 +28,8 @@ def some_arrays(frames: int = 3) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("store", ["small", "lossless", "plain"])
-def test_a_shard_comes_back_as_it_was_written(tmp_path: Path, store: str) -> None:
-    arrays = some_arrays()
+def test_a_shard_is_read_as_it_was_written(tmp_path: Path, store: str) -> None:
+    arrays = random_arrays()
     write_shard(tmp_path / "a.npz", arrays, {"seed": 7}, store=store)
     back = read_shard(tmp_path / "a.npz")
     assert set(back) == set(arrays)
@@ -42,17 +42,17 @@ def test_a_shard_comes_back_as_it_was_written(tmp_path: Path, store: str) -> Non
     assert read_about(tmp_path / "a.npz")["seed"] == 7
 
 
-def test_only_the_arrays_that_are_named_are_decoded(tmp_path: Path) -> None:
-    write_shard(tmp_path / "a.npz", some_arrays(), {})
+def test_only_the_requested_arrays_are_decoded(tmp_path: Path) -> None:
+    write_shard(tmp_path / "a.npz", random_arrays(), {})
     assert set(read_shard(tmp_path / "a.npz", ("parts", "people"))) == {"parts", "people"}
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "foreign"])
-def test_a_damaged_shard_is_named_and_the_others_are_read(
+def test_a_damaged_shard_is_reported_and_the_others_are_read(
     tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name in ("a.npz", "b.npz"):
-        write_shard(tmp_path / name, some_arrays(), {}, store="plain")
+        write_shard(tmp_path / name, random_arrays(), {}, store="plain")
     data = bytearray((tmp_path / "a.npz").read_bytes())
     match damage:
         case "truncated":
@@ -71,23 +71,23 @@ def test_a_damaged_shard_is_named_and_the_others_are_read(
     assert read == ["b.npz"] and "a.npz" in caplog.text
 
 
-def test_another_format_is_refused_with_the_cure(
+def test_another_format_is_refused_with_advice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("thfm_ros.synth.dataset.FORMAT", 99)
-    write_shard(tmp_path / "a.npz", some_arrays(), {})
+    write_shard(tmp_path / "a.npz", random_arrays(), {})
     monkeypatch.undo()
-    with pytest.raises(ShardError, match=r"format 99.*Render it again"):
+    with pytest.raises(ShardError, match=r"format 99; .* reads format 2\. Render it again"):
         read_shard(tmp_path / "a.npz")
 
 
-def test_a_full_disk_leaves_no_half_shard_and_says_how_to_go_on(
+def test_a_full_disk_leaves_no_partial_shard_and_the_error_gives_advice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("thfm_ros.synth.dataset.np.savez", full)
-    with pytest.raises(ShardError, match=r"No space left on device.*Make room.*same command"):
-        write_shard(tmp_path / "a.npz", some_arrays(), {})
+    with pytest.raises(ShardError, match=r"No space left on device.*Free some space.*same command"):
+        write_shard(tmp_path / "a.npz", random_arrays(), {})
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""The rasteriser against plain loops and against shapes whose image is known by formula."""
+"""The rasteriser and skinning against plain loops, and against analytic shapes."""
 
 import numpy as np
 from analytic_shapes import sphere
@@ -6,14 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thfm_ros.synth.primitives.skin import blend, project, vertex_normals
-from thfm_ros.synth.shading.raster import draw, draw_depth, visible
+from thfm_ros.synth.shading.raster import rasterize, rasterize_depth, visible_triangles
 
-LENS = np.array([100.0, 110.0, 32.0, 24.0])
+INTRINSICS = np.array([100.0, 110.0, 32.0, 24.0])
 WIDTH, HEIGHT = 64, 48
 
 
-def plain_image(screen: np.ndarray, faces: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Nearness of the nearest triangle at each pixel's centre, pixel by pixel."""
+def reference_image(screen: np.ndarray, faces: np.ndarray, width: int, height: int) -> np.ndarray:
+    """1 / depth of the nearest triangle at each pixel's centre, computed per pixel."""
     out = np.zeros((height, width))
     for y in range(height):
         for x in range(width):
@@ -31,55 +31,58 @@ def plain_image(screen: np.ndarray, faces: np.ndarray, width: int, height: int) 
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10_000))
-def test_triangles_are_drawn_as_the_plain_loop_draws_them(seed: int) -> None:
+def test_triangles_are_rasterised_as_in_the_plain_loop(seed: int) -> None:
     rng = np.random.default_rng(seed)
     screen = rng.uniform(-4, 14, (12, 3)).astype(np.float32)
     screen[:, 2] = rng.uniform(-0.2, 2, 12)
     faces = rng.integers(0, 12, (9, 3)).astype(np.int32)
-    nearness = np.zeros((9, 11), np.float32)
+    z_buffer = np.zeros((9, 11), np.float32)
     triangles = np.full((9, 11), -1, np.int32)
-    draw(screen, faces, nearness, triangles)
-    expected = plain_image(screen, faces, 11, 9)
-    # On an edge the last bit decides who owns the pixel; nothing else may differ.
-    differs = np.abs(nearness - expected) > 1e-4
+    rasterize(screen, faces, z_buffer, triangles)
+    expected = reference_image(screen, faces, 11, 9)
+    # On an edge, rounding decides which triangle owns the pixel; nothing else may differ.
+    differs = np.abs(z_buffer - expected) > 1e-4
     assert differs.sum() <= 1
-    np.testing.assert_array_equal(triangles >= 0, nearness > 0)
+    np.testing.assert_array_equal(triangles >= 0, z_buffer > 0)
 
 
-def test_a_light_sees_the_same_as_a_camera() -> None:
+def test_both_rasterisers_give_the_same_z_buffer() -> None:
     rng = np.random.default_rng(3)
     screen = rng.uniform(0, 32, (30, 3)).astype(np.float32)
     faces = rng.integers(0, 30, (20, 3)).astype(np.int32)
     camera, light = np.zeros((32, 32), np.float32), np.zeros((32, 32), np.float32)
-    draw(screen, faces, camera, np.full((32, 32), -1, np.int32))
-    draw_depth(screen, faces, light)
+    rasterize(screen, faces, camera, np.full((32, 32), -1, np.int32))
+    rasterize_depth(screen, faces, light)
     np.testing.assert_array_equal(camera, light)
 
 
-def test_a_sphere_has_the_depth_of_the_formula() -> None:
+def test_a_sphere_has_its_analytic_depth() -> None:
     centre, radius = np.array([0.1, -0.05, 3.0]), 0.5
     vertices, faces = sphere(radius, centre)
     screen = np.empty_like(vertices)
-    project(vertices, np.eye(3), np.zeros(3), LENS, screen)
-    nearness = np.zeros((HEIGHT, WIDTH), np.float32)
-    draw(screen, faces, nearness, np.full((HEIGHT, WIDTH), -1, np.int32))
+    project(vertices, np.eye(3), np.zeros(3), INTRINSICS, screen)
+    z_buffer = np.zeros((HEIGHT, WIDTH), np.float32)
+    rasterize(screen, faces, z_buffer, np.full((HEIGHT, WIDTH), -1, np.int32))
     y, x = np.mgrid[:HEIGHT, :WIDTH] + 0.5
-    rays = np.stack([(x - LENS[2]) / LENS[0], (y - LENS[3]) / LENS[1], np.ones_like(x)], axis=-1)
+    rays = np.stack(
+        [(x - INTRINSICS[2]) / INTRINSICS[0], (y - INTRINSICS[3]) / INTRINSICS[1], np.ones_like(x)],
+        axis=-1,
+    )
     # |t ray - centre|^2 = radius^2
     a, b = (rays**2).sum(-1), rays @ centre
     root = b**2 - a * (centre @ centre - radius**2)
     hits = root > 0
     depth = np.where(hits, (b - np.sqrt(np.maximum(root, 0))) / a, np.inf)
-    inside = root > 0.05  # the polygons' outline lies a hair inside the circle
-    np.testing.assert_allclose(1 / nearness[inside], depth[inside], atol=0.003)
-    assert np.abs((nearness > 0).sum() - hits.sum()) < 0.03 * hits.sum()
+    inside = root > 0.05  # the outline of the polygons lies slightly inside the circle
+    np.testing.assert_allclose(1 / z_buffer[inside], depth[inside], atol=0.003)
+    assert np.abs((z_buffer > 0).sum() - hits.sum()) < 0.03 * hits.sum()
 
 
-def test_what_is_behind_the_camera_is_not_drawn() -> None:
+def test_triangles_behind_the_camera_are_not_rasterised() -> None:
     vertices = np.array([[-1, -1, -2], [1, -1, -2], [0, 1, 3]], np.float32)
     screen = np.empty_like(vertices)
-    project(vertices, np.eye(3), np.zeros(3), LENS, screen)
-    assert (visible(screen, np.array([[0, 1, 2]], np.int32), WIDTH, HEIGHT) == -1).all()
+    project(vertices, np.eye(3), np.zeros(3), INTRINSICS, screen)
+    assert (visible_triangles(screen, np.array([[0, 1, 2]], np.int32), WIDTH, HEIGHT) == -1).all()
 
 
 def test_skinning_equals_the_plain_sum_over_bones() -> None:
@@ -87,16 +90,16 @@ def test_skinning_equals_the_plain_sum_over_bones() -> None:
     rest = rng.normal(size=(20, 3)).astype(np.float32)
     bones = rng.integers(0, 5, (20, 8)).astype(np.int32)
     weights = -np.sort(-rng.dirichlet(np.ones(8), 20), axis=1).astype(np.float32)
-    turns = rng.normal(size=(5, 3, 3)).astype(np.float32)
+    rotations = rng.normal(size=(5, 3, 3)).astype(np.float32)
     shifts = rng.normal(size=(5, 3)).astype(np.float32)
     out = np.empty_like(rest)
-    blend(rest, bones, weights, turns, shifts, out)
-    moved = np.einsum("bij,vj->vbi", turns, rest) + shifts
+    blend(rest, bones, weights, rotations, shifts, out)
+    moved = np.einsum("bij,vj->vbi", rotations, rest) + shifts
     plain = np.einsum("vs,vsi->vi", weights, moved[np.arange(20)[:, None], bones])
     np.testing.assert_allclose(out, plain, rtol=1e-4, atol=1e-5)
 
 
-def test_the_normals_of_a_sphere_are_its_radii() -> None:
+def test_the_normals_of_a_sphere_are_radial() -> None:
     vertices, faces = sphere(2.0, np.zeros(3))
     normals = np.empty_like(vertices)
     vertex_normals(vertices, faces, normals)

@@ -1,4 +1,4 @@
-"""``thfm synth``: what it writes, and what it says when it cannot."""
+"""``thfm synth``: files that it writes, and its error messages."""
 
 import argparse
 from pathlib import Path
@@ -17,7 +17,7 @@ def run(*words: str) -> int:
     return cli.run(parser.parse_args(words))
 
 
-def test_render_writes_crops_and_whole_frames_and_can_be_called_again(
+def test_render_writes_crops_and_whole_frames_and_can_be_repeated(
     pack_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = (
@@ -53,20 +53,20 @@ def test_crops_and_whole_frames_share_a_sheet_that_may_be_a_jpeg(
     words = ("--pack", str(pack_path), "--clips", "2", "--frames", "1", "--size", "32")
     assert run("sample", *words, "--samples", "1", "--sheet", str(sheet)) == 0
     image = cv2.imread(str(sheet))
-    # The crop's row of 9 x 32 is as wide as the whole frame's of 9 x 48 x 36.
+    # The row of crops (9 x 32 pixels wide) is enlarged to that of whole frames (9 x 48).
     assert image is not None and image.shape == (48 + 2 + 36 + 2, 9 * 48, 3)
 
 
-def test_a_sheet_that_is_no_image_is_refused_before_anything_is_drawn(
+def test_a_sheet_with_another_file_ending_is_refused_before_rendering(
     pack_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sheet = tmp_path / "sheet.pdf"
     assert run("sample", "--pack", str(pack_path), "--sheet", str(sheet)) == 1
-    assert ".png or .jpg" in capsys.readouterr().err and not sheet.exists()
+    assert "end in .png" in capsys.readouterr().err and not sheet.exists()
 
 
 @pytest.mark.parametrize("command", ["render", "backgrounds"])
-def test_a_folder_in_which_nothing_can_be_made_is_named(
+def test_a_folder_that_cannot_be_created_is_named_in_the_error(
     command: str, pack_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("in the way")
@@ -77,7 +77,7 @@ def test_a_folder_in_which_nothing_can_be_made_is_named(
     assert str(out) in error and "another --out" in error
 
 
-def test_a_missing_pack_is_told_by_the_parent_of_many_workers(
+def test_a_missing_pack_is_reported_by_the_parent_of_several_workers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ("render", "--pack", "nowhere.npz", "--clips", "4", "--shard", "1", "--workers", "2")
@@ -95,14 +95,14 @@ def test_a_missing_pack_is_told_by_the_parent_of_many_workers(
         (("--clips", "1", "--size", "3"), "at least 16"),
     ],
 )
-def test_what_cannot_be_done_is_said_with_the_cure(
+def test_invalid_options_are_refused_with_advice(
     words: tuple[str, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("render", *words, "--out", str(tmp_path)) == 1
     assert message in capsys.readouterr().err
 
 
-def test_ctrl_c_ends_with_a_word_on_how_to_go_on(
+def test_ctrl_c_ends_with_advice_on_how_to_continue(
     pack_path: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -114,4 +114,4 @@ def test_ctrl_c_ends_with_a_word_on_how_to_go_on(
     monkeypatch.setattr("thfm_ros.synth.generate.render_shard", interrupted)
     words = ("render", "--pack", str(pack_path), "--clips", "1", "--out", str(tmp_path))
     assert run(*words) == 130
-    assert "goes on from here" in capsys.readouterr().err
+    assert "continues from here" in capsys.readouterr().err

@@ -1,5 +1,6 @@
-"""Synthetic humans: images of people that never lived, with exact labels for every task.
+"""Synthetic humans: rendered images of people with exact labels for every task.
 
-``bake`` turns public sources into one asset pack, ``sample`` shows what it gives and ``render``
-writes shards for training. Numpy, numba and OpenCV at run time; the body model only when baking.
+``bake`` converts public sources to one asset pack, ``sample`` renders a contact sheet from it and
+``render`` writes shards for training. Rendering needs numpy, numba and OpenCV; only baking needs
+the body model.
 """

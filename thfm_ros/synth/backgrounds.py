@@ -1,7 +1,7 @@
-"""A stack of images without people, which training sets behind, before and instead of people.
+"""An array of background images without people, for compositing and as negatives in training.
 
-They go the way of a flat image in a shard: exposure, tone curve, sensor with its faults. A
-network must not tell people from what is behind them by how they were recorded.
+They pass through the same exposure, tone curve and sensor simulation as flat images in shards, so
+a network cannot tell people from backgrounds by how they were recorded.
 """
 
 from collections.abc import Iterator
@@ -13,31 +13,31 @@ import numpy as np
 from jaxtyping import UInt8
 
 from thfm_ros.contract import PerceptionError
-from thfm_ros.synth.pack import Light
-from thfm_ros.synth.rendering.render import toned
-from thfm_ros.synth.rendering.sensor import random_exposure, random_sensor, recorded
-from thfm_ros.synth.scene.flat_image import HEIGHT, WIDTH, random_image
+from thfm_ros.synth.pack import Panorama
+from thfm_ros.synth.rendering.render import tone_map
+from thfm_ros.synth.rendering.sensor import random_exposure, random_sensor, record_frame
+from thfm_ros.synth.scene.flat_image import HEIGHT, WIDTH, random_flat_image
 
 
 def render_backgrounds(
-    path: Path, lights: tuple[Light, ...], count: int, seed: int, artefacts: float = 0.5
+    path: Path, panoramas: tuple[Panorama, ...], count: int, seed: int, artefacts: float = 0.5
 ) -> Iterator[int]:
-    """Write ``path`` [count 192 256 3] u8, sRGB; yields the number of each image when done.
+    """Write ``path`` [count 192 256 3] u8, sRGB; yields the index of each finished image.
 
-    The file appears when it is whole; who stops before has nothing, and begins anew.
+    The file appears when it is complete; an interrupted run leaves none and starts over.
 
     Args:
         path: the .npy file to write.
-        lights: the panoramas; there may be none.
-        count: how many images, 1 or more.
+        panoramas: the panoramas; may be empty.
+        count: number of images, at least 1.
         seed: image ``i`` depends on the seed and ``i`` alone.
-        artefacts: share of images that a bad camera has recorded.
+        artefacts: share of images with artefacts of a bad camera.
 
     Raises:
         PerceptionError: ``count`` is 0 or less, or the file cannot be written.
     """
     if count < 1:
-        raise PerceptionError(f"--count {count}: at least 1 image, please")
+        raise PerceptionError(f"--count {count}: there must be at least 1 image")
     part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,13 +45,13 @@ def render_backgrounds(
             _write_header(file, count)
             for number in range(count):
                 rng = np.random.default_rng((seed, 2, number))
-                file.write(background(rng, lights, artefacts).tobytes())
+                file.write(background(rng, panoramas, artefacts).tobytes())
                 yield number
         part.replace(path)
     except OSError as error:
         raise PerceptionError(
-            f"{path} cannot be written ({error.strerror or error}). Make room or choose another "
-            "--out, and give the same command again."
+            f"{path} cannot be written ({error.strerror or error}). Free some space or choose "
+            "another --out, and run the same command again."
         ) from error
     finally:
         with suppress(OSError):
@@ -59,16 +59,16 @@ def render_backgrounds(
 
 
 def background(
-    rng: np.random.Generator, lights: tuple[Light, ...], artefacts: float
+    rng: np.random.Generator, panoramas: tuple[Panorama, ...], artefacts: float
 ) -> UInt8[np.ndarray, "192 256 3"]:
-    """One image without people, as a camera records it."""
-    linear = random_image(rng, lights)
-    linear = toned(linear * random_exposure(rng).astype(np.float32))
-    return recorded(rng, linear, random_sensor(rng, artefacts))
+    """One background image without people, as a camera records it."""
+    linear = random_flat_image(rng, panoramas)
+    linear = tone_map(linear * random_exposure(rng).astype(np.float32))
+    return record_frame(rng, linear, random_sensor(rng, artefacts))
 
 
 def _write_header(file: BinaryIO, count: int) -> None:
-    """What ``np.save`` puts before the bytes. A memory map instead would die on a full disk."""
+    """Write the header of an .npy file; a memory map would crash on a full disk."""
     shape = (count, HEIGHT, WIDTH, 3)
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)

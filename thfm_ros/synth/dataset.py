@@ -1,8 +1,8 @@
-"""Shards on disk: clips with all their labels in one checked file.
+"""Shards on disk: clips with all their labels in one checksummed file.
 
-A shard is an .npz. Small arrays lie in it as they are; the maps are stored image by image as
-PNG (lossless) or, for ``rgb``, as JPEG, because whole clips must fit by the thousand on a laptop.
-``about`` holds a JSON text with the format, the recipe and a SHA-256 of everything else.
+A shard is an .npz. Small arrays are stored as they are; maps are stored image by image as PNG
+(lossless) or, for ``rgb``, as JPEG, so that thousands of clips fit on a laptop. ``about`` is a JSON
+text with the format, the options of the data set and a SHA-256 of everything else.
 """
 
 import hashlib
@@ -20,34 +20,39 @@ import numpy as np
 from thfm_ros.contract import PerceptionError
 
 logger = logging.getLogger(__name__)
-FORMAT = 1
+FORMAT = 2
+"""Raised when arrays change their names or meaning; 2 renamed ``surface`` to ``dense_pose_uv``."""
 JPEG_QUALITY = 95
 _PNG = [cv2.IMWRITE_PNG_COMPRESSION, 3, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_FILTERED]
 
-# How each map is seen by the image codecs: bytes or 16-bit words, 1 or 3 channels.
+# Maps that the image codec stores as 16-bit words; all others are bytes.
 _WORDS = ("depth_m", "flow", "depth_flow_m")
-MAPS = ("rgb", "depth_m", "normals", "parts", "instances", "surface", "flow", "depth_flow_m")
+MAPS = ("rgb", "depth_m", "normals", "parts", "instances", "dense_pose_uv", "flow", "depth_flow_m")
 _TYPES = {
     "rgb": np.uint8, "depth_m": np.float16, "normals": np.int8, "parts": np.uint8,
-    "instances": np.uint8, "surface": np.int8, "flow": np.float16, "depth_flow_m": np.float16,
+    "instances": np.uint8, "dense_pose_uv": np.int8, "flow": np.float16, "depth_flow_m": np.float16,
 }  # fmt: skip
 
 
 class ShardError(PerceptionError):
-    """A shard that is damaged, of another format, or cannot be written."""
+    """A shard is damaged, has another format, or cannot be written."""
+
+
+class FormatError(ShardError):
+    """A shard was written by a version with another format."""
 
 
 def write_shard(
     path: Path, arrays: dict[str, np.ndarray], about: dict[str, Any], *, store: str = "small"
 ) -> None:
-    """Write a shard, complete or not at all.
+    """Write a shard atomically.
 
     Args:
         path: ends in .npz; its folder must exist.
         arrays: the arrays of the shard format, [n, ...] each.
-        about: what the header says besides format, sizes and checksum.
+        about: entries of the header besides format, array names and checksum.
         store: "small": rgb as JPEG, other maps as PNG (34 kB per 128-pixel frame); "lossless": all
-            as PNG; "plain": arrays as they are, which ``np.load`` reads too (213 kB).
+            as PNG; "plain": bare arrays, which ``np.load`` reads too (213 kB).
 
     Raises:
         ShardError: the disk is full or the folder cannot be written.
@@ -70,16 +75,17 @@ def write_shard(
         with suppress(OSError):
             part.unlink(missing_ok=True)
         raise ShardError(
-            f"{path} cannot be written ({error.strerror or error}). Make room or choose another "
-            "--out; what is written already stays, and the same command goes on from there."
+            f"{path} cannot be written ({error.strerror or error}). Free some space or choose "
+            "another --out; finished shards are kept, and the same command continues after them."
         ) from error
 
 
 def read_about(path: Path) -> dict[str, Any]:
-    """The header of a shard.
+    """Read the header of a shard.
 
     Raises:
-        ShardError: it is no shard, or of another format.
+        FormatError: it has another format.
+        ShardError: it is damaged or no shard.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -89,15 +95,19 @@ def read_about(path: Path) -> dict[str, Any]:
             f"{path} is damaged or no shard ({error}). Delete it and render again."
         ) from error
     if about.get("format") != FORMAT:
-        raise ShardError(f"{path} has format {about.get('format')}, not {FORMAT}. Render it again.")
+        raise FormatError(
+            f"{path} has format {about.get('format')}; this version reads format {FORMAT}. "
+            "Render it again."
+        )
     return about
 
 
 def read_shard(path: Path, names: tuple[str, ...] | None = None) -> dict[str, np.ndarray]:
-    """All arrays of a shard (or those that are named), checked and decoded.
+    """All arrays of a shard (or those in ``names``), verified and decoded.
 
     Raises:
-        ShardError: it is damaged or of another format.
+        FormatError: it has another format.
+        ShardError: it is damaged.
     """
     about = read_about(path)
     try:
@@ -121,19 +131,19 @@ def read_shard(path: Path, names: tuple[str, ...] | None = None) -> dict[str, np
 
 
 def shard_paths(folder: Path) -> list[Path]:
-    """The shards of a folder, in order."""
+    """Paths of the shards in a folder, sorted by name."""
     return sorted(folder.glob("*.npz"))
 
 
 def read_shards(
     folder: Path, names: tuple[str, ...] | None = None
 ) -> Iterator[tuple[Path, dict[str, np.ndarray]]]:
-    """Every good shard of a folder; damaged ones are named in the log and left out."""
+    """Every readable shard of a folder; the others are skipped with a warning."""
     for path in shard_paths(folder):
         try:
             yield path, read_shard(path, names)
         except ShardError as error:
-            logger.warning("Left out: %s", error)
+            logger.warning("Skipped a shard: %s", error)
 
 
 def _checksum(stored: dict[str, np.ndarray]) -> str:
@@ -160,7 +170,7 @@ def _encoded(name: str, image: np.ndarray, lossless: bool) -> np.ndarray:
 
 
 def _as_image(name: str, values: np.ndarray) -> np.ndarray:
-    """A view that PNG can hold. Signed bytes are shifted, so that neighbours stay neighbours."""
+    """A view that PNG can store. Signed bytes are offset by 128, so that they stay monotonic."""
     if name in _WORDS:
         words = np.ascontiguousarray(values.astype(np.float16)).view(np.uint16)
         if words.ndim == 2:

@@ -1,7 +1,7 @@
-"""The asset pack: everything that a generator needs, in one file of some 15 MB.
+"""The asset pack: all assets of the generator in one file of about 15 MB.
 
-``bake`` writes it from public sources; nothing else reads those. World axes: x to the left of a
-person who stands in rest pose, -y where that person looks, z up; metres.
+``bake`` writes it from public sources; nothing else reads those. World axes, metres: for a person
+in rest pose, x is to the person's left, -y ahead, z up.
 """
 
 import json
@@ -16,14 +16,15 @@ from jaxtyping import Float16, Float32, Int16, Int32, UInt8
 
 from thfm_ros.contract import PerceptionError
 
-FORMAT = 3
+FORMAT = 4
+"""Raised when fields change their names or meaning; 4 renamed ``surface`` and ``lights``."""
 QUATERNION_UNIT = 32767.0  # quaternions are stored as int16
 
 Section = TypeVar("Section")
 
 
 class PackError(PerceptionError):
-    """The asset pack is missing, damaged or of another format."""
+    """The asset pack is missing, damaged or has another format, or cannot be written."""
 
 
 @dataclass(frozen=True)
@@ -32,72 +33,73 @@ class BodyAssets:
 
     faces: Int32[np.ndarray, "f 3"]
     face_uv: Float32[np.ndarray, "f 3 2"]
-    face_kind: UInt8[np.ndarray, "f"]  # 0 skin, 1 eye, 2 never drawn (inside of the mouth)
+    face_kind: UInt8[np.ndarray, "f"]  # 0 skin, 1 eye, 2 not drawn (inside of the mouth)
     weights: Float32[np.ndarray, "v 8"]  # skinning weights, sum 1
-    bones: Int32[np.ndarray, "v 8"]  # which bones they belong to
+    bones: Int32[np.ndarray, "v 8"]  # bone indices of these weights
     parents: Int32[np.ndarray, "b"]  # -1 for the root; a parent comes before its children
     bone_names: np.ndarray
     rest: Float32[np.ndarray, "v 3"]  # the average adult in rest pose
-    heads: Float32[np.ndarray, "b 3"]  # where that adult's bones begin
+    heads: Float32[np.ndarray, "b 3"]  # bone heads of that adult
     parts: UInt8[np.ndarray, "v"]  # skeleton.PART_NAMES
-    surface: Float32[np.ndarray, "v 3"]  # cos 2 pi u, sin 2 pi u, v
+    dense_pose_uv: Float32[np.ndarray, "v 3"]  # cos 2 pi u, sin 2 pi u, v on the part
     regressor_vertices: Int32[np.ndarray, "m"]
-    regressor: Float32[np.ndarray, "23 m"]  # skeleton joints 0..22 from those vertices
+    regressor: Float32[np.ndarray, "23 m"]  # joints 0..22 of the skeleton from those vertices
     shape_mean: Float32[np.ndarray, "n 3"]  # vertices, then bone heads
     shape_axes: Float16[np.ndarray, "c n 3"]
-    shape_samples: Float32[np.ndarray, "s c"]  # coefficients of bodies that were seen
-    shape_traits: Float32[np.ndarray, "s 5"]  # gender 0 male..1 female, age, african, asian, cauc.
+    shape_samples: Float32[np.ndarray, "s c"]  # coefficients of the sampled bodies
+    # Gender (0 male, 1 female), age, african, asian, caucasian.
+    shape_traits: Float32[np.ndarray, "s 5"]
     mask_names: np.ndarray
-    masks: UInt8[np.ndarray, "k v"]  # 0..255: where lips, brows, irises, ... are
+    masks: UInt8[np.ndarray, "k v"]  # 0..255: lips, brows, irises, ...
     expression_names: np.ndarray
     expression_vertices: Int32[np.ndarray, "x"]
-    expressions: Float16[np.ndarray, "e x 3"]  # metres to add
+    expressions: Float16[np.ndarray, "e x 3"]  # displacements, metres
 
 
 @dataclass(frozen=True)
 class Garment:
-    """A piece of clothing or hair bound to three body vertices per vertex of its own (``n``)."""
+    """Clothing or hair; each of its ``n`` vertices is bound to three body vertices."""
 
-    kind: str  # suit, shoes, hair, hat; tights, skirt, cap: the base mesh's own
+    kind: str  # suit, shoes, hair, hat; tights, skirt, cap: helper cloth
     name: str
     reference: Int32[np.ndarray, "n 3"]
     barycentric: Float32[np.ndarray, "n 3"]
     offset: Float32[np.ndarray, "n 3"]  # in units of the three scales
-    scale_vertices: Int32[np.ndarray, "3 2"]  # per axis x y z: the distance of these two ...
-    scale_rest: Float32[np.ndarray, "3"]  # ... is this on the garment's own body
+    scale_vertices: Int32[np.ndarray, "3 2"]  # per axis: two body vertices, and ...
+    scale_rest: Float32[np.ndarray, "3"]  # ... their distance on the garment's own body, metres
     faces: Int32[np.ndarray, "f 3"]
     face_uv: Float32[np.ndarray, "f 3 2"]
     weights: Float32[np.ndarray, "n 8"]
     bones: Int32[np.ndarray, "n 8"]
     parts: UInt8[np.ndarray, "n"]
-    surface: Float32[np.ndarray, "n 3"]
-    layer: UInt8[np.ndarray, "n"]  # 0 trousers and the like, 1 tops, 2 small pieces
-    hidden: Int32[np.ndarray, "h"]  # body vertices that it replaces
-    covered: Int32[np.ndarray, "p"]  # body vertices just under it ...
+    dense_pose_uv: Float32[np.ndarray, "n 3"]
+    layer: UInt8[np.ndarray, "n"]  # 0 below the waist, 1 above it, 2 small pieces
+    hidden: Int32[np.ndarray, "h"]  # body vertices that are not drawn below it
+    covered: Int32[np.ndarray, "p"]  # body vertices just below it ...
     covered_by: Int32[np.ndarray, "p"]  # ... and the garment vertex over each
 
 
 @dataclass(frozen=True)
 class MotionClip:
-    """Captured motion: turns of body segments against the rest pose, in world axes."""
+    """Captured motion: rotations of body segments against the rest pose, world axes."""
 
     name: str
     fps: float
-    segments: Int16[np.ndarray, "t s 4"]  # quaternions x y z w, motion.SEGMENTS
-    root: Float32[np.ndarray, "t 3"]  # metres, for legs of one metre
+    segments: Int16[np.ndarray, "t s 4"]  # quaternions x y z w, people.segments.SEGMENTS
+    root: Float32[np.ndarray, "t 3"]  # position of the pelvis, leg lengths
 
 
 @dataclass(frozen=True)
-class Light:
+class Panorama:
     """A panorama of linear light, 8 bits per channel: value = exp2(code / 14 - 12), 0 is black."""
 
     name: str
-    codes: UInt8[np.ndarray, "h w 3"]  # up is the first row
+    codes: UInt8[np.ndarray, "h w 3"]  # the first row is the zenith
 
 
 @dataclass(frozen=True)
 class AssetPack:
-    """All assets. ``poses`` are still postures as turns of each bone against its parent."""
+    """All assets. ``poses`` are static poses: rotation of each bone relative to its parent."""
 
     about: dict[str, Any]
     body: BodyAssets
@@ -105,19 +107,19 @@ class AssetPack:
     motions: tuple[MotionClip, ...]
     pose_names: tuple[str, ...]
     poses: Int16[np.ndarray, "p b 4"]
-    lights: tuple[Light, ...]
+    panoramas: tuple[Panorama, ...]
 
     def save(self, path: Path) -> None:
-        """Write one compressed file, complete or not at all.
+        """Write one compressed file atomically.
 
         Raises:
             PackError: the disk is full or the folder cannot be written.
         """
         arrays = {"about": np.array(json.dumps(self.about | {"format": FORMAT}))}
-        arrays |= _flat("body", self.body)
-        for group in ("garments", "motions", "lights"):
+        arrays |= _flattened("body", self.body)
+        for group in ("garments", "motions", "panoramas"):
             for index, item in enumerate(getattr(self, group)):
-                arrays |= _flat(f"{group}/{index:03d}", item)
+                arrays |= _flattened(f"{group}/{index:03d}", item)
         arrays["pose_names"], arrays["poses"] = np.array(self.pose_names), self.poses
         part = path.with_name(path.name + ".part")
         try:
@@ -130,7 +132,7 @@ class AssetPack:
                 part.unlink(missing_ok=True)
             raise PackError(
                 f"{path} cannot be written ({error.strerror or error}). "
-                "Make room or choose another --out, and bake again."
+                "Free some space or choose another --out, and bake again."
             ) from error
 
 
@@ -138,19 +140,21 @@ def load_pack(path: Path) -> AssetPack:
     """Read a pack.
 
     Raises:
-        PackError: there is none, it is damaged, or it was baked for another format.
+        PackError: the file is missing or damaged, or has another format.
     """
-    bake = "make one with: thfm synth bake --sources DIR --out PACK"
+    advice = "make one with: thfm synth bake --sources DIR --out PACK"
     if not path.is_file():
-        raise PackError(f"There is no asset pack at {path}; {bake}")
+        raise PackError(f"There is no asset pack at {path}; {advice}")
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         about = json.loads(str(arrays["about"]))
     except (ValueError, KeyError, OSError, zipfile.BadZipFile, EOFError) as error:
-        raise PackError(f"{path} is not a readable asset pack ({error}); {bake}") from error
+        raise PackError(f"{path} is not a readable asset pack ({error}); {advice}") from error
     if about.get("format") != FORMAT:
-        raise PackError(f"{path} has format {about.get('format')}, not {FORMAT}; {bake}")
+        raise PackError(
+            f"{path} has format {about.get('format')}; this version reads {FORMAT}; {advice}"
+        )
     return AssetPack(
         about=about,
         body=_section(BodyAssets, "body", arrays),
@@ -158,11 +162,11 @@ def load_pack(path: Path) -> AssetPack:
         motions=_sections(MotionClip, "motions", arrays),
         pose_names=tuple(str(name) for name in arrays["pose_names"]),
         poses=arrays["poses"],
-        lights=_sections(Light, "lights", arrays),
+        panoramas=_sections(Panorama, "panoramas", arrays),
     )
 
 
-def _flat(prefix: str, section: Any) -> dict[str, np.ndarray]:
+def _flattened(prefix: str, section: Any) -> dict[str, np.ndarray]:
     values = {f.name: getattr(section, f.name) for f in fields(section)}
     return {f"{prefix}/{name}": np.asarray(value) for name, value in values.items()}
 

@@ -1,1 +1,1 @@
-"""`thfm synth bake`: public sources into one asset pack."""
+"""`thfm synth bake`: conversion of public sources to one asset pack."""

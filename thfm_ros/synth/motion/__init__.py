@@ -1,1 +1,1 @@
-"""How people move: captures, gestures, strides and their variations."""
+"""Motion of people: captured clips, procedural gestures and strides, and variations of them."""

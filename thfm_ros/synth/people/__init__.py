@@ -1,1 +1,1 @@
-"""A person: body shape, rig, skin, clothes and hair."""
+"""Person models: body shape, rig, skin, clothes and hair."""

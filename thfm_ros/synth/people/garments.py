@@ -1,4 +1,4 @@
-"""Put on clothes: bound garments from the pack, or painted ones where the pack has none."""
+"""Fit the pack's garments to a body; fabrics, wrinkles and trimmed edges."""
 
 import numpy as np
 from jaxtyping import Float, Float32
@@ -7,9 +7,9 @@ from thfm_ros.skeleton import PART_NAMES
 from thfm_ros.synth.pack import BodyAssets, Garment
 from thfm_ros.synth.primitives.mesh import Mesh, Palette
 from thfm_ros.synth.primitives.skin import vertex_normals
-from thfm_ros.synth.primitives.texture import cloth
+from thfm_ros.synth.primitives.texture import fabric_texture
 
-SKIN_INSET_M = 0.012  # how far covered skin is drawn in, so that it does not poke through cloth
+SKIN_INSET_M = 0.012  # covered skin is moved inwards so that it does not poke through cloth
 HAIR = PART_NAMES.index("hair")
 
 
@@ -20,7 +20,7 @@ def normals_of(vertices: Float[np.ndarray, "v 3"], faces: np.ndarray) -> Float32
     return out
 
 
-def fitted(garment: Garment, body: Float32[np.ndarray, "v 3"]) -> Float[np.ndarray, "n 3"]:
+def fit_garment(garment: Garment, body: Float32[np.ndarray, "v 3"]) -> Float[np.ndarray, "n 3"]:
     """The garment's vertices on a body of any shape, in rest pose, metres."""
     placed = (garment.barycentric[:, :, None] * body[garment.reference]).sum(axis=1)
     for column, (axis, sign) in enumerate(((0, 1.0), (2, 1.0), (1, -1.0))):
@@ -31,14 +31,14 @@ def fitted(garment: Garment, body: Float32[np.ndarray, "v 3"]) -> Float[np.ndarr
     return out
 
 
-def wrinkled(
+def add_wrinkles(
     rng: np.random.Generator,
     vertices: Float[np.ndarray, "n 3"],
     faces: np.ndarray,
     depth_m: float,
     thickness_m: float,
 ) -> Float[np.ndarray, "n 3"]:
-    """Move vertices along their normals by a sum of waves, and outwards by the thickness."""
+    """Displace vertices along their normals by a sum of waves plus the thickness."""
     waves = np.zeros(len(vertices))
     for _ in range(7):
         direction = rng.standard_normal(3) * rng.uniform(15, 60)
@@ -50,13 +50,13 @@ def wrinkled(
 def garment_mesh(
     garment: Garment, vertices: Float[np.ndarray, "n 3"], materials: np.ndarray
 ) -> Mesh:
-    """A fitted garment as a mesh; ``materials`` holds a number per face."""
+    """A fitted garment as a mesh; ``materials`` [f] holds a material index per face."""
     return Mesh(
         rest=vertices.astype(np.float32),
         bones=garment.bones,
         weights=garment.weights,
         parts=garment.parts,
-        surface=garment.surface,
+        dense_pose_uv=garment.dense_pose_uv,
         colours=np.ones((len(vertices), 3), np.float32),
         faces=garment.faces,
         face_uv=garment.face_uv,
@@ -65,18 +65,20 @@ def garment_mesh(
 
 
 def layer_materials(rng: np.random.Generator, garment: Garment, palette: Palette) -> np.ndarray:
-    """A fabric for each layer of a suit (trousers, top, small pieces): material per face."""
+    """Material per face [f]: a fabric for each layer of a suit (trousers, top, small pieces)."""
     out = np.zeros(len(garment.faces), np.int32)
     layer = garment.layer[garment.faces[:, 0]]
-    for number in np.unique(layer):
-        out[layer == number] = fabric(rng, palette, plain=0.75 if number == 0 else 0.5)
+    for layer_number in np.unique(layer):
+        out[layer == layer_number] = fabric_material(
+            rng, palette, plain=0.75 if layer_number == 0 else 0.5
+        )
     return out
 
 
-def fabric(rng: np.random.Generator, palette: Palette, plain: float = 0.55) -> int:
-    """A new cloth material."""
+def fabric_material(rng: np.random.Generator, palette: Palette, plain: float = 0.55) -> int:
+    """Add a random fabric to the palette and return its material index."""
     return palette.material(
-        palette.texture(cloth(rng, plain)),
+        palette.texture(fabric_texture(rng, plain)),
         repeat=float(rng.choice([1, 2, 3, 5])),
         shine=float(rng.choice([0, 0.02, 0.08])),
         gloss=rng.uniform(5, 40),
@@ -84,23 +86,28 @@ def fabric(rng: np.random.Generator, palette: Palette, plain: float = 0.55) -> i
     )
 
 
-def inset(vertices: Float32[np.ndarray, "v 3"], body: BodyAssets, covered: np.ndarray) -> None:
-    """Draw the covered skin in, in place."""
+def inset_skin(vertices: Float32[np.ndarray, "v 3"], body: BodyAssets, covered: np.ndarray) -> None:
+    """Move covered skin inwards by SKIN_INSET_M, in place."""
     if len(covered):
         vertices[covered] -= SKIN_INSET_M * normals_of(vertices, body.faces)[covered]
 
 
-def trimmed(
-    vertices: Float[np.ndarray, "n 3"], faces: np.ndarray, room: Float[np.ndarray, "n"]
+def trim_to_edge(
+    vertices: Float[np.ndarray, "n 3"], faces: np.ndarray, edge_distance: Float[np.ndarray, "n"]
 ) -> Float[np.ndarray, "n 3"]:
-    """Bring the vertices beyond an edge back onto it, along the triangles' sides.
+    """Move the vertices beyond a garment's edge back onto it, along triangle edges.
 
-    A seam that followed the triangles would look like a saw.
+    A hem that followed the triangles would be jagged.
+
+    Args:
+        vertices: vertices of the cloth, metres.
+        faces: triangles that are at least partly within the edge.
+        edge_distance: signed distance of each vertex to the edge, positive inside.
     """
     sides = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     sides = np.concatenate([sides, sides[:, ::-1]])
-    within, beyond = sides[(room[sides[:, 0]] > 0) & (room[sides[:, 1]] <= 0)].T
-    share = room[within] / (room[within] - room[beyond] + 1e-9)
+    within, beyond = sides[(edge_distance[sides[:, 0]] > 0) & (edge_distance[sides[:, 1]] <= 0)].T
+    share = edge_distance[within] / (edge_distance[within] - edge_distance[beyond] + 1e-9)
     crossing = vertices[within] + share[:, None] * (vertices[beyond] - vertices[within])
     count = np.bincount(beyond, minlength=len(vertices))
     out = np.array(vertices, float)

@@ -1,4 +1,4 @@
-"""Soft masks over the skin: where make-up, stubble, hair and the colours of the eye go."""
+"""Soft masks over the skin for make-up, stubble, hair and the parts of the eye."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ from jaxtyping import Float, Float32, UInt8
 
 from thfm_ros.skeleton import PART_NAMES, Joint
 
-TEXTURES = ("lips", "ears", "fingernails", "eyelids")  # painted masks that the body brings
+TEXTURES = ("lips", "ears", "fingernails", "eyelids")  # masks that come with the body model
 
 
 def skin_masks(
@@ -20,14 +20,14 @@ def skin_masks(
     """Compute the masks on the rest pose.
 
     Args:
-        rest: vertices, metres, looking to -y.
+        rest: vertices in rest pose, metres, facing -y.
         parts: part label per vertex.
-        joints: the first 23 joints of the skeleton on that body.
+        joints: the first 23 joints of the skeleton on that body, metres.
         eyes: first and past-the-last vertex of each eyeball.
-        texture: gives the mask (0..1 per vertex) of one of TEXTURES.
+        texture: function (name, vertices) -> mask 0..1 per vertex, for the names in TEXTURES.
 
     Returns:
-        Names, and values 0..255.
+        Names [k] and values 0..255 [k, v].
     """
     head = parts == PART_NAMES.index("head")
     left, right, nose = joints[Joint.LEFT_EYE], joints[Joint.RIGHT_EYE], joints[Joint.NOSE]
@@ -74,7 +74,7 @@ def _brow(rest: np.ndarray, eye: np.ndarray) -> np.ndarray:
 
 
 def _scalp(rest: np.ndarray, between_eyes: np.ndarray) -> np.ndarray:
-    """Above a hairline that falls from the forehead past the ears to the nape."""
+    """Mask above a hairline that falls from the forehead past the ears to the nape."""
     behind = rest[:, 1] - between_eyes[1]  # +y is towards the back of the head
     hairline = between_eyes[2] + np.interp(
         behind, [0.0, 0.05, 0.1, 0.15], [0.062, 0.05, 0.0, -0.06]

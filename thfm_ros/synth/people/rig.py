@@ -1,4 +1,4 @@
-"""The bones by name, and how to turn a limb with everything that hangs on it."""
+"""The bone hierarchy: look-up by name and rotation of whole subtrees."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from thfm_ros.synth.pack import BodyAssets
-from thfm_ros.synth.primitives.rotation import frame_of, unit
+from thfm_ros.synth.primitives.rotation import normalized, orthonormal_frame
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,49 +27,49 @@ class Rig:
         return {name: number for number, name in enumerate(self.names)}
 
     @cached_property
-    def _below(self) -> dict[str, np.ndarray]:
+    def _subtrees(self) -> dict[str, np.ndarray]:
         return {}
 
-    def below(self, bone: str) -> np.ndarray:
-        """Indices of a bone and of everything that hangs on it."""
-        if bone not in self._below:
+    def subtree(self, bone: str) -> np.ndarray:
+        """Indices of a bone and of all its descendants."""
+        if bone not in self._subtrees:
             found = {self.index[bone]}
             for number, parent in enumerate(self.body.parents):
                 if int(parent) in found:
                     found.add(number)
-            self._below[bone] = np.array(sorted(found))
-        return self._below[bone]
+            self._subtrees[bone] = np.array(sorted(found))
+        return self._subtrees[bone]
 
     def head(self, bone: str) -> Float[np.ndarray, "3"]:
-        """Where the bone begins at rest, metres."""
+        """Head of the bone at rest, metres."""
         out: np.ndarray = self.body.heads[self.index[bone]].astype(float)
         return out
 
     def direction(self, near: str, far: str) -> Float[np.ndarray, "3"]:
-        """Unit vector from one bone's beginning to another's, at rest."""
-        return unit(self.head(far) - self.head(near))
+        """Unit vector from the head of one bone to that of another, at rest."""
+        return normalized(self.head(far) - self.head(near))
 
-    def turn_below(
-        self, turns: Float[np.ndarray, "t b 3 3"], bone: str, by: Float[np.ndarray, "*t 3 3"]
+    def rotate_subtree(
+        self, rotations: Float[np.ndarray, "t b 3 3"], bone: str, by: Float[np.ndarray, "*t 3 3"]
     ) -> None:
-        """Turn a bone and all below by ``by`` (world axes), in place."""
-        turns[:, self.below(bone)] = (
-            np.broadcast_to(by, (len(turns), 3, 3))[:, None] @ turns[:, self.below(bone)]
+        """Rotate a bone and its descendants by ``by`` (world axes), in place."""
+        rotations[:, self.subtree(bone)] = (
+            np.broadcast_to(by, (len(rotations), 3, 3))[:, None] @ rotations[:, self.subtree(bone)]
         )
 
-    def set_below(
-        self, turns: Float[np.ndarray, "t b 3 3"], bone: str, to: Float[np.ndarray, "*t 3 3"]
+    def set_subtree(
+        self, rotations: Float[np.ndarray, "t b 3 3"], bone: str, to: Float[np.ndarray, "*t 3 3"]
     ) -> None:
-        """Give a bone and all below one turn (world axes), in place."""
-        turns[:, self.below(bone)] = np.broadcast_to(to, (len(turns), 3, 3))[:, None]
+        """Set the rotation of a bone and all its descendants (world axes), in place."""
+        rotations[:, self.subtree(bone)] = np.broadcast_to(to, (len(rotations), 3, 3))[:, None]
 
 
-def hinged(
+def hinge_rotation(
     rest: Float[np.ndarray, "3"],
     rest_hinge: Float[np.ndarray, "3"],
     direction: Float[np.ndarray, "*t 3"],
     hinge: Float[np.ndarray, "*t 3"],
 ) -> Float[np.ndarray, "*t 3 3"]:
-    """The turn that brings a bone's direction and the axis of its joint where they should be."""
-    out: np.ndarray = frame_of(direction, hinge) @ frame_of(rest, rest_hinge).T
+    """The rotation that takes a bone's direction and hinge axis at rest to the given ones."""
+    out: np.ndarray = orthonormal_frame(direction, hinge) @ orthonormal_frame(rest, rest_hinge).T
     return out

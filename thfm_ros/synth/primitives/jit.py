@@ -1,8 +1,8 @@
-"""One way to compile a kernel, so that the type checker still sees its signature.
+"""Decorators that compile kernels with numba and keep their signatures for the type checker.
 
-numba has no types of its own; an untyped decorator would make every kernel untyped. Kernels are
-compiled once per machine and cached beside this file (or in NUMBA_CACHE_DIR). ``fastmath`` is
-on: sums may be reordered, but always in the same way, so that a seed gives the same pixels.
+numba ships no type stubs; an untyped decorator would make every kernel untyped. Kernels are
+compiled once per machine and cached beside this file (or in NUMBA_CACHE_DIR). ``fastmath`` lets
+the compiler reorder sums, but always in the same way, so a seed still gives the same pixels.
 """
 
 from collections.abc import Callable
@@ -19,9 +19,10 @@ def kernel(function: Kernel) -> Kernel:
 
 
 def inlined(function: Kernel) -> Kernel:
-    """Compile a helper into the kernels that call it.
+    """Inline a helper into the kernels that call it.
 
-    A call that passes arrays counts references; per pixel that cost eight times the arithmetic.
+    A call that passes arrays counts references; once per pixel, that took eight times as long as
+    the arithmetic itself.
     """
     options = {"inline": "always", "fastmath": True, "error_model": "numpy"}
     return cast(Kernel, numba.njit(**options)(function))

@@ -1,4 +1,4 @@
-"""Rotations as matrices [..., 3, 3], and smooth noise to vary motion with. Pure functions."""
+"""Rotation matrices [..., 3, 3], and smooth noise for varying motion. Pure functions."""
 
 import numpy as np
 from jaxtyping import Float
@@ -7,8 +7,8 @@ Array = Float[np.ndarray, "..."]
 TINY = 1e-9
 
 
-def unit(vectors: Float[np.ndarray, "*b n"]) -> Float[np.ndarray, "*b n"]:
-    """Scale the last axis to length one; a zero vector stays zero."""
+def normalized(vectors: Float[np.ndarray, "*b n"]) -> Float[np.ndarray, "*b n"]:
+    """Scale vectors along the last axis to length one; a zero vector stays zero."""
     out: np.ndarray = vectors / (np.linalg.norm(vectors, axis=-1, keepdims=True) + TINY)
     return out
 
@@ -16,7 +16,7 @@ def unit(vectors: Float[np.ndarray, "*b n"]) -> Float[np.ndarray, "*b n"]:
 def from_axis_angle(
     vectors: Float[np.ndarray, "*b 3"] | list[float],
 ) -> Float[np.ndarray, "*b 3 3"]:
-    """Rodrigues: the direction is the axis, the length the angle in radians."""
+    """Rodrigues' formula: the direction is the axis, the length the angle in radians."""
     vectors = np.asarray(vectors, dtype=np.float64)
     angle = np.linalg.norm(vectors, axis=-1)[..., None, None]
     x, y, z = np.moveaxis(vectors / (angle[..., 0] + TINY), -1, 0)
@@ -27,16 +27,16 @@ def from_axis_angle(
     return out
 
 
-def about(axis: str, radians: float | Array) -> Float[np.ndarray, "*b 3 3"]:
-    """Turn about a coordinate axis, "x", "y" or "z"."""
+def axis_rotation(axis: str, radians: float | Array) -> Float[np.ndarray, "*b 3 3"]:
+    """Rotation about a coordinate axis, "x", "y" or "z"."""
     vectors = np.zeros((*np.shape(radians), 3))
     vectors[..., "xyz".index(axis)] = radians
     return from_axis_angle(vectors)
 
 
 def from_quaternion(quaternions: Float[np.ndarray, "*b 4"]) -> Float[np.ndarray, "*b 3 3"]:
-    """From (x, y, z, w); the length does not matter."""
-    x, y, z, w = np.moveaxis(unit(np.asarray(quaternions, dtype=np.float64)), -1, 0)
+    """Rotation matrices of quaternions (x, y, z, w) of any non-zero length."""
+    x, y, z, w = np.moveaxis(normalized(np.asarray(quaternions, dtype=np.float64)), -1, 0)
     rows = (
         1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w),
         2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w),
@@ -46,10 +46,10 @@ def from_quaternion(quaternions: Float[np.ndarray, "*b 4"]) -> Float[np.ndarray,
 
 
 def to_quaternion(matrices: Float[np.ndarray, "*b 3 3"]) -> Float[np.ndarray, "*b 4"]:
-    """To (x, y, z, w) with w >= 0."""
+    """Unit quaternions (x, y, z, w) with w >= 0."""
     m = np.asarray(matrices, dtype=np.float64)
     xx, yy, zz = m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]
-    # All four candidates, scaled by a different component each; the largest is the accurate one.
+    # Four candidates, each scaled by a different component; the largest is the most accurate.
     a, b, c = m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]
     d, e, f = m[..., 1, 0] + m[..., 0, 1], m[..., 0, 2] + m[..., 2, 0], m[..., 2, 1] + m[..., 1, 2]
     candidates = np.stack(
@@ -64,11 +64,11 @@ def to_quaternion(matrices: Float[np.ndarray, "*b 3 3"]) -> Float[np.ndarray, "*
     best = np.argmax(np.einsum("...ii->...i", candidates), axis=-1)
     picked = np.take_along_axis(candidates, best[..., None, None], axis=-2)[..., 0, :]
     picked = np.where(picked[..., 3:] < 0, -picked, picked)
-    return unit(picked)
+    return normalized(picked)
 
 
 def to_axis_angle(matrices: Float[np.ndarray, "*b 3 3"]) -> Float[np.ndarray, "*b 3"]:
-    """The shortest turn, radians times axis."""
+    """The shortest rotation as axis times angle in radians."""
     quaternions = to_quaternion(matrices)
     sine = np.linalg.norm(quaternions[..., :3], axis=-1, keepdims=True)
     angle = 2 * np.arctan2(sine, quaternions[..., 3:])
@@ -76,22 +76,24 @@ def to_axis_angle(matrices: Float[np.ndarray, "*b 3 3"]) -> Float[np.ndarray, "*
     return out
 
 
-def between(
+def rotation_between(
     start: Float[np.ndarray, "*b 3"], end: Float[np.ndarray, "*b 3"]
 ) -> Float[np.ndarray, "*b 3 3"]:
     """The smallest rotation that takes the direction ``start`` to ``end``."""
-    axis = np.cross(unit(np.asarray(start, float)), unit(np.asarray(end, float)))
+    axis = np.cross(normalized(np.asarray(start, float)), normalized(np.asarray(end, float)))
     sine = np.linalg.norm(axis, axis=-1, keepdims=True)
-    cosine = np.sum(unit(np.asarray(start, float)) * unit(np.asarray(end, float)), axis=-1)
+    cosine = np.sum(
+        normalized(np.asarray(start, float)) * normalized(np.asarray(end, float)), axis=-1
+    )
     return from_axis_angle(axis / (sine + TINY) * np.arctan2(sine, cosine[..., None]))
 
 
-def frame_of(
+def orthonormal_frame(
     direction: Float[np.ndarray, "*b 3"], hinge: Float[np.ndarray, "*b 3"]
 ) -> Float[np.ndarray, "*b 3 3"]:
-    """Axes as columns: the direction, the hinge made orthogonal to it, and their product."""
-    first = unit(np.asarray(direction, float))
-    second = unit(hinge - first * np.sum(first * hinge, axis=-1, keepdims=True))
+    """Columns: the direction, the hinge orthogonalised to it, and their cross product."""
+    first = normalized(np.asarray(direction, float))
+    second = normalized(hinge - first * np.sum(first * hinge, axis=-1, keepdims=True))
     return np.stack([first, second, np.cross(first, second)], axis=-1)
 
 

@@ -1,4 +1,4 @@
-"""Kernels that bend a mesh: linear blend skinning, vertex normals, projection."""
+"""Kernels on mesh vertices: linear blend skinning, vertex normals, projection."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from thfm_ros.synth.primitives.jit import kernel
 
-NEAR_M = 0.05  # what is closer than this to the camera is not drawn
+NEAR_M = 0.05  # near plane: closer vertices are not drawn
 
 
 @kernel
@@ -18,9 +18,10 @@ def blend(
     shifts: np.ndarray,
     out: np.ndarray,
 ) -> None:
-    """Move float32 ``rest`` [v, 3] by bones: out = sum_w w (turn @ rest + shift).
+    """Linear blend skinning of float32 ``rest`` [v, 3]: out = sum_w w (rotation @ rest + shift).
 
-    ``weights`` [v, 8] fall along the row; ``turns`` [b, 3, 3] and ``shifts`` [b, 3] are float32.
+    ``weights`` [v, 8] descend along each row; ``rotations`` [b, 3, 3] and ``shifts`` [b, 3] are
+    float32.
     """
     for v in range(rest.shape[0]):
         a, b, c = rest[v, 0], rest[v, 1], rest[v, 2]
@@ -38,7 +39,7 @@ def blend(
 
 @kernel
 def vertex_normals(vertices: np.ndarray, faces: np.ndarray, out: np.ndarray) -> None:
-    """Unit normals [v, 3]: the mean of the adjacent triangles' normals, weighted by area."""
+    """Unit vertex normals [v, 3]: area-weighted mean of the adjacent triangles' normals."""
     out[:] = 0
     for f in range(faces.shape[0]):
         i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
@@ -72,9 +73,9 @@ def project(
     lens: np.ndarray,
     out: np.ndarray,
 ) -> None:
-    """To the image: out [v, 3] = x, y in pixels and 1 / depth (negative: behind the camera).
+    """Project vertices: out [v, 3] = x, y in pixels and 1 / depth (-1: nearer than NEAR_M).
 
-    ``rotation`` [3, 3] and ``shift`` [3] are camera <- world; ``lens`` is fx, fy, cx, cy.
+    ``rotation`` [3, 3] and ``shift`` [3] are camera from world; ``intrinsics`` is fx, fy, cx, cy.
     """
     for v in range(vertices.shape[0]):
         a, b, c = vertices[v, 0], vertices[v, 1], vertices[v, 2]

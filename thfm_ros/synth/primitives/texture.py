@@ -1,4 +1,4 @@
-"""Procedural images that tile: cloth, hair, floors and walls. Linear light, 0..1."""
+"""Procedural, tiling textures: fabric, hair, floors and walls. Linear light, 0..1."""
 
 from functools import lru_cache
 
@@ -9,11 +9,11 @@ from jaxtyping import Float, Float32
 SIZE = 128
 Colour = Float[np.ndarray, "3"]
 Texture = Float32[np.ndarray, "128 128 3"]
-_PLACE = (np.mgrid[:SIZE, :SIZE] / SIZE).astype(np.float32)  # y and x of every texel, 0..1
-_BANK = 12  # noise fields per kind; each is rolled and flipped at random, so they never repeat
+_TEXEL_YX = (np.mgrid[:SIZE, :SIZE] / SIZE).astype(np.float32)  # y and x of each texel, 0..1
+_FIELDS_PER_KIND = 12  # noise fields per kind; each use is rolled and transposed at random
 
-# What people wear, linear light: black, greys, white, navy, denim, beige, olive, wine, ...
-_WORN = np.array(
+# Common colours of clothes, linear light: black, greys, white, navy, denim, beige, olive, wine.
+_CLOTHING_COLOURS = np.array(
     [
         [0.012, 0.012, 0.014], [0.03, 0.03, 0.032], [0.09, 0.09, 0.095], [0.25, 0.25, 0.25],
         [0.72, 0.71, 0.69], [0.012, 0.018, 0.045], [0.05, 0.085, 0.16], [0.13, 0.2, 0.31],
@@ -21,23 +21,25 @@ _WORN = np.array(
         [0.02, 0.07, 0.055], [0.35, 0.05, 0.05], [0.28, 0.42, 0.55], [0.55, 0.35, 0.38],
     ]
 )  # fmt: skip
-_WORN_SHARE = np.array([4, 3, 2.5, 2, 3, 3, 2.5, 1.5, 1.5, 1, 1, 1, 0.7, 0.8, 1, 0.8])
+_CLOTHING_SHARE = np.array([4, 3, 2.5, 2, 3, 3, 2.5, 1.5, 1.5, 1, 1, 1, 0.7, 0.8, 1, 0.8])
 
 
-def noise(rng: np.random.Generator, octaves: int, roughness: float) -> Float32[np.ndarray, "n n"]:
-    """A tiling field of mean 0 and deviation 1; the k-th octave has weight 2^(-k roughness)."""
-    field = _noise_bank(octaves, roughness)[rng.integers(_BANK)]
+def tiling_noise(
+    rng: np.random.Generator, octaves: int, roughness: float
+) -> Float32[np.ndarray, "n n"]:
+    """A tiling noise field of mean 0 and deviation 1; octave k has weight 2^(-k roughness)."""
+    field = _noise_fields(octaves, roughness)[rng.integers(_FIELDS_PER_KIND)]
     field = np.roll(field, tuple(rng.integers(SIZE, size=2)), axis=(0, 1))
     return field.T if rng.random() < 0.5 else field
 
 
 @lru_cache(maxsize=16)
-def _noise_bank(octaves: int, roughness: float) -> list[np.ndarray]:
+def _noise_fields(octaves: int, roughness: float) -> list[np.ndarray]:
     rng = np.random.default_rng((octaves, round(100 * roughness)))
-    return [_noise(rng, octaves, roughness) for _ in range(_BANK)]
+    return [_octave_noise(rng, octaves, roughness) for _ in range(_FIELDS_PER_KIND)]
 
 
-def _noise(rng: np.random.Generator, octaves: int, roughness: float) -> np.ndarray:
+def _octave_noise(rng: np.random.Generator, octaves: int, roughness: float) -> np.ndarray:
     total = np.zeros((SIZE, SIZE))
     for octave in range(octaves):
         cells = min(2 ** (octave + 2), SIZE)
@@ -49,8 +51,8 @@ def _noise(rng: np.random.Generator, octaves: int, roughness: float) -> np.ndarr
     return out
 
 
-def any_colour(rng: np.random.Generator, saturation: float | None = None) -> Colour:
-    """Any hue, rather dull than loud."""
+def random_colour(rng: np.random.Generator, saturation: float | None = None) -> Colour:
+    """A colour of any hue, more often muted than saturated."""
     saturation = rng.beta(1.2, 2.2) if saturation is None else saturation
     hue, value = rng.random() * 6, rng.beta(1.5, 1.3) * 0.9 + 0.04
     wheel = np.clip(np.abs((hue + np.array([0.0, 4.0, 2.0])) % 6 - 3) - 1, 0, 1)
@@ -58,21 +60,23 @@ def any_colour(rng: np.random.Generator, saturation: float | None = None) -> Col
     return out
 
 
-def worn_colour(rng: np.random.Generator) -> Colour:
-    """A colour that clothes often have; every third is any colour at all."""
+def clothing_colour(rng: np.random.Generator) -> Colour:
+    """A common colour of clothes; one in three is a random colour."""
     if rng.random() < 0.33:
-        return any_colour(rng)
-    base = _WORN[rng.choice(len(_WORN), p=_WORN_SHARE / _WORN_SHARE.sum())]
+        return random_colour(rng)
+    base = _CLOTHING_COLOURS[
+        rng.choice(len(_CLOTHING_COLOURS), p=_CLOTHING_SHARE / _CLOTHING_SHARE.sum())
+    ]
     out: np.ndarray = np.clip(
         base * np.exp(rng.normal(0, 0.25) + rng.normal(0, 0.08, 3)), 0.006, 0.85
     )
     return out
 
 
-def cloth(rng: np.random.Generator, plain: float = 0.55) -> Texture:
-    """A fabric: plain with probability ``plain``, else striped, checked, dotted, blotched."""
-    first, second, third = (worn_colour(rng) for _ in range(3))
-    y, x = _PLACE
+def fabric_texture(rng: np.random.Generator, plain: float = 0.55) -> Texture:
+    """A fabric: plain with probability ``plain``, else striped, checked, dotted or blotched."""
+    first, second, third = (clothing_colour(rng) for _ in range(3))
+    y, x = _TEXEL_YX
     out = np.broadcast_to(first.astype(np.float32), (SIZE, SIZE, 3)).copy()
     pattern = "plain" if rng.random() < plain else str(rng.choice(_PATTERNS))
     if pattern == "stripes":
@@ -88,14 +92,14 @@ def cloth(rng: np.random.Generator, plain: float = 0.55) -> Texture:
         near = np.hypot((x * count) % 1 - 0.5, (y * count) % 1 - 0.5)
         out[near < rng.uniform(0.12, 0.35)] = second
     elif pattern == "blotches":
-        field = noise(rng, 3, 1.0)
+        field = tiling_noise(rng, 3, 1.0)
         out[field > 0.4] = second
         out[field < -0.6] = third
     elif pattern == "print":  # a block of another colour on the chest
         low, high = np.sort(rng.uniform(0, 1, 2))
         out[(y > low) & (y < high) & (np.abs(x - rng.uniform(0.2, 0.8)) < 0.12)] = second
-    out *= 1 + 0.06 * noise(rng, 5, 0.3)[..., None]
-    out *= 1 + np.float32(rng.uniform(0.03, 0.14)) * noise(rng, 3, 1.0)[..., None]
+    out *= 1 + 0.06 * tiling_noise(rng, 5, 0.3)[..., None]
+    out *= 1 + np.float32(rng.uniform(0.03, 0.14)) * tiling_noise(rng, 3, 1.0)[..., None]
     result: np.ndarray = np.clip(out, 0.004, 1).astype(np.float32)
     return result
 
@@ -103,9 +107,9 @@ def cloth(rng: np.random.Generator, plain: float = 0.55) -> Texture:
 _PATTERNS = ("stripes", "checks", "dots", "blotches", "print")
 
 
-# What floors, walls and furniture are made of, linear light: pale, brown and dark wood, concrete,
+# Colours of floors, walls and furniture, linear light: pale, brown and dark wood, concrete,
 # asphalt, stone, brick, carpet, white, grey, black, grass, sand, steel.
-_MATERIALS = np.array(
+_BUILDING_COLOURS = np.array(
     [
         [0.42, 0.27, 0.14], [0.22, 0.12, 0.055], [0.07, 0.037, 0.02], [0.3, 0.29, 0.27],
         [0.055, 0.055, 0.058], [0.2, 0.18, 0.15], [0.25, 0.09, 0.055], [0.42, 0.35, 0.26],
@@ -116,23 +120,23 @@ _MATERIALS = np.array(
 
 
 def material_colour(rng: np.random.Generator) -> Colour:
-    """A colour that built things often have; every fifth is any colour at all."""
+    """A common colour of building materials; one in five is a random colour."""
     if rng.random() < 0.2:
-        out: np.ndarray = np.clip(any_colour(rng, rng.beta(1, 4)) + 0.03, 0, 0.9)
+        out: np.ndarray = np.clip(random_colour(rng, rng.beta(1, 4)) + 0.03, 0, 0.9)
         return out
-    base = _MATERIALS[rng.integers(len(_MATERIALS))]
+    base = _BUILDING_COLOURS[rng.integers(len(_BUILDING_COLOURS))]
     found: np.ndarray = np.clip(
         base * np.exp(rng.normal(0, 0.3) + rng.normal(0, 0.06, 3)), 0.01, 0.85
     )
     return found
 
 
-def surface(rng: np.random.Generator) -> Texture:
-    """A floor, a wall or a thing: plain, planks, tiles, checks, concrete, carpet."""
-    y, x = _PLACE
+def material_texture(rng: np.random.Generator) -> Texture:
+    """Texture of a floor, wall or object: plain, planks, tiles, checks, concrete or carpet."""
+    y, x = _TEXEL_YX
     colour = material_colour(rng)
     out = np.broadcast_to(colour.astype(np.float32), (SIZE, SIZE, 3)).copy()
-    kind = rng.choice(6, p=_SURFACE_SHARE)
+    kind = rng.choice(6, p=_MATERIAL_SHARE)
     if kind == 1:
         planks = rng.uniform(0.75, 1.25, 8).astype(np.float32)
         out *= planks[(y * 8).astype(int)][..., None]
@@ -143,30 +147,30 @@ def surface(rng: np.random.Generator) -> Texture:
         odd = ((x * 4).astype(int) + (y * 4).astype(int)) % 2
         out *= np.where(odd, np.float32(rng.uniform(0.5, 0.9)), np.float32(1))[..., None]
     elif kind == 4:
-        out *= np.exp(np.float32(rng.uniform(0.05, 0.22)) * noise(rng, 6, 0.1))[..., None]
+        out *= np.exp(np.float32(rng.uniform(0.05, 0.22)) * tiling_noise(rng, 6, 0.1))[..., None]
     elif kind == 5:
         out = np.where(
-            (noise(rng, 4, 0.8) > 0.3)[..., None], out, 0.5 * (out + material_colour(rng))
+            (tiling_noise(rng, 4, 0.8) > 0.3)[..., None], out, 0.5 * (out + material_colour(rng))
         ).astype(np.float32)
-    # Coarse stains must stay faint: strong ones look like clouds, which no floor does.
-    out *= 1 + np.float32(rng.uniform(0.01, 0.06)) * noise(rng, 3, 0.7)[..., None]
-    out *= 1 + np.float32(rng.uniform(0.02, 0.12)) * noise(rng, 6, 0.0)[..., None]
+    # Coarse stains must stay faint: strong ones look like clouds, unlike any floor.
+    out *= 1 + np.float32(rng.uniform(0.01, 0.06)) * tiling_noise(rng, 3, 0.7)[..., None]
+    out *= 1 + np.float32(rng.uniform(0.02, 0.12)) * tiling_noise(rng, 6, 0.0)[..., None]
     result: np.ndarray = np.clip(out, 0.01, 1).astype(np.float32)
     return result
 
 
-_SURFACE_SHARE = (0.3, 0.19, 0.19, 0.09, 0.18, 0.05)
+_MATERIAL_SHARE = (0.3, 0.19, 0.19, 0.09, 0.18, 0.05)
 
 
-def wall(rng: np.random.Generator) -> Texture:
-    """Plaster or paper in a light colour, or, in a third of the rooms, any surface."""
+def wall_texture(rng: np.random.Generator) -> Texture:
+    """Plaster or wallpaper in a light colour; in a third of the cases any material."""
     if rng.random() < 0.33:
-        return surface(rng)
+        return material_texture(rng)
     tint = [1, 1 - rng.uniform(0, 0.12), 1 - rng.uniform(0, 0.3)]  # lime, cream, ochre
     if rng.random() < 0.25:
         tint = list(1 - rng.uniform(0, 0.3, 3))
     colour = rng.uniform(0.35, 0.85) * np.array(tint)
-    grain = 1 + np.float32(rng.uniform(0.01, 0.05)) * noise(rng, 6, 0.2)
+    grain = 1 + np.float32(rng.uniform(0.01, 0.05)) * tiling_noise(rng, 6, 0.2)
     out: np.ndarray = np.clip(colour.astype(np.float32) * grain[..., None], 0.01, 1)
     return out
 
@@ -180,9 +184,9 @@ _HAIR = np.array(
 _HAIR_SHARE = np.array([0.31, 0.22, 0.17, 0.1, 0.08, 0.05, 0.04, 0.03])
 
 
-def hair(rng: np.random.Generator) -> tuple[Texture, Colour]:
-    """Strands along y, and their mean colour."""
+def hair_texture(rng: np.random.Generator) -> tuple[Texture, Colour]:
+    """A texture with strands along y, and its mean colour."""
     base = _HAIR[rng.choice(len(_HAIR), p=_HAIR_SHARE)] * np.exp(rng.normal(0, 0.15))
     strands = cv2.resize(rng.standard_normal((2, SIZE)), (SIZE, SIZE))
-    shade = 0.35 * strands + 0.25 * noise(rng, 3, 1.0)
+    shade = 0.35 * strands + 0.25 * tiling_noise(rng, 3, 1.0)
     return np.clip(base * np.exp(0.55 * shade)[..., None], 0.003, 1).astype(np.float32), base

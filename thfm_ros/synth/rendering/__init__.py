@@ -1,1 +1,1 @@
-"""A scene into an image with labels, as a camera's sensor would record it."""
+"""Rendering of scenes to images with labels, and simulation of the camera's sensor."""

@@ -1,1 +1,1 @@
-"""What stands in a scene: people, things, animals, decoys and a place."""
+"""Scenes: people, props, animals, decoys and backdrops."""

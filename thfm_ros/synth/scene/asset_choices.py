@@ -1,36 +1,36 @@
-"""Which of the assets a run may use: training and held-out clips share no body, motion or light."""
+"""Splits of the assets: training and held-out clips share no body, motion or panorama."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from thfm_ros.synth.motion.captured import Motion, captured, posture
-from thfm_ros.synth.motion.gestures import gesture, striding
-from thfm_ros.synth.motion.variation import mixed, tumbled, varied
-from thfm_ros.synth.pack import AssetPack, Light
+from thfm_ros.synth.motion.captured import Motion, captured_motion, pose_motion
+from thfm_ros.synth.motion.gestures import gesture_motion, striding_motion
+from thfm_ros.synth.motion.variation import combine_motions, reorient_body, vary_motion
+from thfm_ros.synth.pack import AssetPack, Panorama
 from thfm_ros.synth.people.rig import Rig
 
-FALLEN = 0.2
-"""Share of the people who lie, tumble or stand on their heads: few captures show it."""
-STRIDING = 0.1
+REORIENTED_SHARE = 0.2
+"""Share of the people whose whole body is reoriented (lying, upside down, any orientation)."""
+STRIDING_SHARE = 0.1
 """Share of the people who walk, run or lunge past the camera."""
 
 
 @dataclass(frozen=True)
-class Choices:
-    """A part of a pack, with the rig that its motions turn."""
+class AssetChoices:
+    """The part of a pack that a split may use, and the rig."""
 
     pack: AssetPack
     rig: Rig
-    bodies: np.ndarray  # numbers of known bodies
-    captures: np.ndarray  # numbers of captured clips
-    chances: np.ndarray  # of these
-    postures: np.ndarray
-    lights: tuple[Light, ...]
-    striding: float = STRIDING
+    bodies: np.ndarray  # indices of the sampled bodies
+    captures: np.ndarray  # indices of the captured clips
+    capture_probabilities: np.ndarray  # probability of each of these
+    poses: np.ndarray  # indices of the static poses
+    panoramas: tuple[Panorama, ...]
+    striding: float = STRIDING_SHARE  # share of the people who stride past the camera
 
 
-def choose(pack: AssetPack, split: str, striding: float = STRIDING) -> Choices:
+def choose_assets(pack: AssetPack, split: str, striding: float = STRIDING_SHARE) -> AssetChoices:
     """The assets of a split.
 
     Args:
@@ -39,63 +39,67 @@ def choose(pack: AssetPack, split: str, striding: float = STRIDING) -> Choices:
         striding: share of the people who stride past the camera.
     """
 
-    def part(count: int, every: int) -> np.ndarray:
-        numbers = np.arange(count)
+    def subset(count: int, every: int) -> np.ndarray:
+        indices = np.arange(count)
         if split == "all" or count < every:
-            return numbers
-        held_out = numbers % every == every - 1
-        out: np.ndarray = numbers[held_out if split == "val" else ~held_out]
+            return indices
+        held_out = indices % every == every - 1
+        out: np.ndarray = indices[held_out if split == "val" else ~held_out]
         return out
 
-    captures = part(len(pack.motions), 7)
-    return Choices(
+    captures = subset(len(pack.motions), 7)
+    return AssetChoices(
         pack=pack,
         rig=Rig(pack.body),
-        bodies=part(len(pack.body.shape_samples), 8),
+        bodies=subset(len(pack.body.shape_samples), 8),
         captures=captures,
-        chances=_chances([pack.motions[number].name for number in captures]),
-        postures=part(len(pack.poses), 7),
-        lights=tuple(pack.lights[number] for number in part(len(pack.lights), 6)),
+        capture_probabilities=_capture_probabilities(
+            [pack.motions[index].name for index in captures]
+        ),
+        poses=subset(len(pack.poses), 7),
+        panoramas=tuple(pack.panoramas[index] for index in subset(len(pack.panoramas), 6)),
         striding=striding,
     )
 
 
-def _chances(names: list[str]) -> np.ndarray:
-    """Of clips: half of the captures are walks, which would be half of what people do."""
+def _capture_probabilities(names: list[str]) -> np.ndarray:
+    """Probability of each clip, lower in kinds with many clips: half of all clips are walks."""
     kinds = [name.rpartition("_")[0] for name in names]
     weights = np.array([kinds.count(kind) ** -0.5 for kind in kinds])
-    chances: np.ndarray = weights / max(weights.sum(), 1e-9)
-    return chances
+    capture_probabilities: np.ndarray = weights / max(weights.sum(), 1e-9)
+    return capture_probabilities
 
 
-def random_motion(rng: np.random.Generator, choices: Choices, frames: int, fps: float) -> Motion:
-    """A gesture made by rule, a capture or a posture, or parts of two of them.
+def random_motion(
+    rng: np.random.Generator, choices: AssetChoices, frames: int, fps: float
+) -> Motion:
+    """Draw a motion: a procedural gesture, a captured clip, a static pose, or parts of two of them.
 
-    Two thirds of all but the gestures are varied, and some people lie or stand on their heads.
-    Some stride past the camera, upright.
+    Two thirds of all but the gestures are varied, and a share of REORIENTED_SHARE is reoriented as
+    a whole. A share of ``choices.striding`` strides past the camera, upright.
     """
     if rng.random() < choices.striding:
-        motion = striding(rng, choices.rig, frames, fps)
-        return varied(rng, motion, choices.rig) if rng.random() < 0.3 else motion
-    motion, ruled = _source(rng, choices, frames, fps)
+        motion = striding_motion(rng, choices.rig, frames, fps)
+        return vary_motion(rng, motion, choices.rig) if rng.random() < 0.3 else motion
+    motion, is_gesture = _base_motion(rng, choices, frames, fps)
     if rng.random() < 0.35:
-        other, _ = _source(rng, choices, frames, fps)
-        motion, ruled = mixed(rng, motion, other, choices.rig), False
-    if not ruled and rng.random() >= 0.33:
-        motion = varied(rng, motion, choices.rig)
-    return tumbled(rng, motion) if rng.random() < FALLEN else motion
+        other, _ = _base_motion(rng, choices, frames, fps)
+        motion, is_gesture = combine_motions(rng, motion, other, choices.rig), False
+    if not is_gesture and rng.random() >= 0.33:
+        motion = vary_motion(rng, motion, choices.rig)
+    return reorient_body(rng, motion) if rng.random() < REORIENTED_SHARE else motion
 
 
-def _source(
-    rng: np.random.Generator, choices: Choices, frames: int, fps: float
+def _base_motion(
+    rng: np.random.Generator, choices: AssetChoices, frames: int, fps: float
 ) -> tuple[Motion, bool]:
-    """One motion as it is, and whether it is a gesture made by rule."""
+    """One unchanged motion, and whether it is a procedural gesture."""
     kind = rng.random()
-    if kind < 0.4 or (not len(choices.captures) and not len(choices.postures)):
-        return gesture(rng, choices.rig, frames, fps), True
+    if kind < 0.4 or (not len(choices.captures) and not len(choices.poses)):
+        return gesture_motion(rng, choices.rig, frames, fps), True
     if kind < 0.85 and len(choices.captures):
-        which = int(rng.choice(choices.captures, p=choices.chances))
-        return captured(rng, choices.pack, which, frames, fps), False
-    if len(choices.postures):
-        return posture(rng, choices.pack, frames, choices.postures), False
-    return gesture(rng, choices.rig, frames, fps), True
+        which = int(rng.choice(choices.captures, p=choices.capture_probabilities))
+        return captured_motion(rng, choices.pack, which, frames, fps), False
+    if len(choices.poses):
+        return pose_motion(rng, choices.pack, frames, choices.poses), False
+    return gesture_motion(rng, choices.rig, frames, fps), True

@@ -1,1 +1,1 @@
-"""Camera, rasteriser, light and surfaces."""
+"""Cameras, rasteriser, lighting and shading."""

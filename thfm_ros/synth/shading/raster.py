@@ -1,7 +1,7 @@
-"""Kernels that find what is seen where: a z-buffer of triangle numbers, and depth maps of lights.
+"""Rasteriser kernels: triangle index per pixel with a z-buffer, and depth maps for lights.
 
-A pixel is covered when its centre (x + 0.5, y + 0.5) lies in a triangle. 1 / depth is linear on
-the image, so it is what the buffer holds: larger is nearer, zero is nothing.
+A pixel is covered when its centre (x + 0.5, y + 0.5) lies in a triangle. The z-buffer holds
+1 / depth, which is linear on the image: larger is nearer, zero is empty.
 """
 
 import math
@@ -13,21 +13,22 @@ from thfm_ros.synth.primitives.jit import inlined, kernel
 
 
 @kernel
-def _first(low: float) -> int:
-    """Index of the first pixel whose centre is at or after ``low``."""
+def _first_pixel(low: float) -> int:
+    """Index of the first pixel whose centre is at or beyond ``low``."""
     return max(math.ceil(low - 0.5), 0)
 
 
 @kernel
-def draw(
-    screen: np.ndarray, faces: np.ndarray, nearness: np.ndarray, triangles: np.ndarray
+def rasterize(
+    screen: np.ndarray, faces: np.ndarray, z_buffer: np.ndarray, triangles: np.ndarray
 ) -> None:
-    """Draw into ``nearness`` float32 [h, w] (start with 0) and ``triangles`` int32 (start with -1).
+    """Rasterise triangles into a z-buffer.
 
+    ``z_buffer`` float32 [h, w] must be 0 and ``triangles`` int32 [h, w] -1 at first.
     ``screen`` is float32 [v, 3]: x, y in pixels, 1 / depth; a triangle with a corner behind the
     camera is left out.
     """
-    height, width = nearness.shape
+    height, width = z_buffer.shape
     for f in range(faces.shape[0]):
         i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
         w0, w1, w2 = screen[i, 2], screen[j, 2], screen[k, 2]
@@ -36,11 +37,11 @@ def draw(
         x0, y0, x1, y1 = screen[i, 0], screen[i, 1], screen[j, 0], screen[j, 1]
         x2, y2 = screen[k, 0], screen[k, 1]
         left, right = (
-            _first(min(x0, x1, x2)),
+            _first_pixel(min(x0, x1, x2)),
             min(math.floor(max(x0, x1, x2) - 0.5), width - 1),
         )
         top, bottom = (
-            _first(min(y0, y1, y2)),
+            _first_pixel(min(y0, y1, y2)),
             min(math.floor(max(y0, y1, y2) - 0.5), height - 1),
         )
         area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
@@ -56,25 +57,25 @@ def draw(
                 c = 1.0 - a - b
                 if a >= 0 and b >= 0 and c >= 0:
                     w = a * w0 + b * w1 + c * w2
-                    if w > nearness[y, x]:
-                        nearness[y, x] = w
+                    if w > z_buffer[y, x]:
+                        z_buffer[y, x] = w
                         triangles[y, x] = f
 
 
 @kernel
-def draw_depth(screen: np.ndarray, faces: np.ndarray, nearness: np.ndarray) -> None:
-    """As ``draw``, but nearness alone: what a light sees. ``screen``'s third value is > 0."""
-    height, width = nearness.shape
+def rasterize_depth(screen: np.ndarray, faces: np.ndarray, z_buffer: np.ndarray) -> None:
+    """As ``rasterize``, but the z-buffer alone, for shadow maps. ``screen[:, 2]`` must be > 0."""
+    height, width = z_buffer.shape
     for f in range(faces.shape[0]):
         i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
         x0, y0, x1, y1 = screen[i, 0], screen[i, 1], screen[j, 0], screen[j, 1]
         x2, y2 = screen[k, 0], screen[k, 1]
         left, right = (
-            _first(min(x0, x1, x2)),
+            _first_pixel(min(x0, x1, x2)),
             min(math.floor(max(x0, x1, x2) - 0.5), width - 1),
         )
         top, bottom = (
-            _first(min(y0, y1, y2)),
+            _first_pixel(min(y0, y1, y2)),
             min(math.floor(max(y0, y1, y2) - 0.5), height - 1),
         )
         area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
@@ -89,15 +90,15 @@ def draw_depth(screen: np.ndarray, faces: np.ndarray, nearness: np.ndarray) -> N
                 c = 1.0 - a - b
                 if a >= 0 and b >= 0 and c >= 0:
                     w = a * screen[i, 2] + b * screen[j, 2] + c * screen[k, 2]
-                    if w > nearness[y, x]:
-                        nearness[y, x] = w
+                    if w > z_buffer[y, x]:
+                        z_buffer[y, x] = w
 
 
 @inlined
 def barycentric(
     screen: np.ndarray, i: int, j: int, k: int, px: float, py: float
 ) -> tuple[float, float, float, float]:
-    """Weights of three corners at a point of the image, right in space, and the depth there."""
+    """Perspective-correct weights of three corners at an image point, and the depth there."""
     x0, y0, x1, y1 = screen[i, 0], screen[i, 1], screen[j, 0], screen[j, 1]
     x2, y2 = screen[k, 0], screen[k, 1]
     inverse = 1.0 / ((x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0))
@@ -111,10 +112,10 @@ def barycentric(
 
 
 @inlined
-def mixed(
+def interpolate(
     values: np.ndarray, i: int, j: int, k: int, a: float, b: float, c: float
 ) -> tuple[float, float, float]:
-    """Three columns of ``values`` [n, 3], mixed from three rows."""
+    """Rows i, j, k of ``values`` [n, 3] interpolated with the weights a, b, c."""
     return (
         a * values[i, 0] + b * values[j, 0] + c * values[k, 0],
         a * values[i, 1] + b * values[j, 1] + c * values[k, 1],
@@ -122,11 +123,11 @@ def mixed(
     )
 
 
-def visible(
+def visible_triangles(
     screen: Float32[np.ndarray, "v 3"], faces: Int32[np.ndarray, "f 3"], width: int, height: int
 ) -> Int32[np.ndarray, "h w"]:
-    """Number of the nearest triangle under each pixel's centre, -1 where there is none."""
-    nearness = np.zeros((height, width), np.float32)
+    """Index of the nearest triangle at each pixel's centre, -1 where there is none."""
+    z_buffer = np.zeros((height, width), np.float32)
     triangles = np.full((height, width), -1, np.int32)
-    draw(screen, faces, nearness, triangles)
+    rasterize(screen, faces, z_buffer, triangles)
     return triangles

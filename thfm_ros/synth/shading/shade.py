@@ -1,4 +1,4 @@
-"""Kernels that give a surface point its colour: texture, sky, key light, shadow, highlight."""
+"""Shading kernels: texture, sky light, key light, shadow and specular highlight."""
 
 import math
 from typing import NamedTuple
@@ -6,29 +6,29 @@ from typing import NamedTuple
 import numpy as np
 
 from thfm_ros.synth.primitives.jit import inlined, kernel
-from thfm_ros.synth.shading.light import LightMaps
-from thfm_ros.synth.shading.raster import barycentric, mixed
+from thfm_ros.synth.shading.light import ShadowMaps
+from thfm_ros.synth.shading.raster import barycentric, interpolate
 
-OPEN_BIAS_M = 0.03  # how far a vertex is lifted before it looks at the sky
+SKY_BIAS_M = 0.03  # offset along the normal before a vertex is tested against the sky's maps
 
 
-class Drawn(NamedTuple):
-    """One frame's geometry, as the shader takes it."""
+class ShaderGeometry(NamedTuple):
+    """The geometry of one frame as the shader reads it."""
 
     screen: np.ndarray  # float32 [v, 3]: pixels and 1 / depth
     vertices: np.ndarray  # float32 [v, 3], world
     normals: np.ndarray  # float32 [v, 3], world
-    openness: np.ndarray  # float32 [v], share of the sky that is seen
+    sky_visibility: np.ndarray  # float32 [v], share of the sky that is visible
     colours: np.ndarray  # float32 [v, 3]
     faces: np.ndarray  # int32 [f, 3]
     face_uv: np.ndarray  # float32 [f, 3, 2]
     materials: np.ndarray  # int32 [f]
-    table: np.ndarray  # float32 [m, 6], mesh.Palette
+    material_table: np.ndarray  # float32 [m, 6], mesh.Palette
     textures: np.ndarray  # float32 [k, n, n, 3]
 
 
-class Lamps(NamedTuple):
-    """The light, as the shader takes it."""
+class ShaderLight(NamedTuple):
+    """The light as the shader reads it."""
 
     harmonics: np.ndarray  # float32 [9, 3]
     direction: np.ndarray  # float32 [3]
@@ -37,7 +37,7 @@ class Lamps(NamedTuple):
 
 @inlined
 def texel(t: np.ndarray, n: int, u: float, v: float) -> tuple[float, float, float]:
-    """Bilinear look-up in the n-th of the tiling textures float32 [k, s, s, 3]."""
+    """Bilinear sample of the n-th of the tiling textures float32 [k, s, s, 3]."""
     last = t.shape[1] - 1  # the size is a power of two
     u, v = (u - math.floor(u)) * (last + 1), (v - math.floor(v)) * (last + 1)
     i, j = int(u) & last, int(v) & last
@@ -52,7 +52,7 @@ def texel(t: np.ndarray, n: int, u: float, v: float) -> tuple[float, float, floa
 
 
 @inlined
-def lit_share(
+def lit_fraction(
     depths: np.ndarray,
     matrices: np.ndarray,
     n: int,
@@ -62,9 +62,9 @@ def lit_share(
     bias: float,
     soft: int,
 ) -> float:
-    """Share of a (2 soft + 1)^2 window of the n-th light map in which nothing is before a point.
+    """Unoccluded share of a (2 soft + 1)^2 window of the n-th shadow map around a world point.
 
-    ``depths`` is float32 [n, s, s], ``matrices`` [n, 3, 4]; outside of the map all is lit.
+    ``depths`` is float32 [n, s, s], ``matrices`` [n, 3, 4]; points outside the map are lit.
     """
     size = depths.shape[1]
     m = matrices
@@ -82,7 +82,7 @@ def lit_share(
 
 
 @kernel
-def sky_openness(
+def compute_sky_visibility(
     vertices: np.ndarray,
     normals: np.ndarray,
     sky: np.ndarray,
@@ -90,26 +90,26 @@ def sky_openness(
     directions: np.ndarray,
     out: np.ndarray,
 ) -> None:
-    """How open each vertex is to the sky, 0.25..1, into ``out`` float32 [v].
+    """Ambient occlusion: visible share of the sky per vertex, 0.25..1, into ``out`` float32 [v].
 
-    ``directions`` [n, 3] are the unit directions from which the maps look.
+    ``directions`` [n, 3] are the unit vectors towards the viewpoints of the maps.
     """
-    lift = OPEN_BIAS_M
+    lift = SKY_BIAS_M
     for v in range(vertices.shape[0]):
         nx, ny, nz = normals[v, 0], normals[v, 1], normals[v, 2]
         x, y, z = vertices[v, 0] + nx * lift, vertices[v, 1] + ny * lift, vertices[v, 2] + nz * lift
-        seen, total = 0.0, 1e-6
+        visible, total = 0.0, 1e-6
         for n in range(sky.shape[0]):
             d0, d1, d2 = directions[n, 0], directions[n, 1], directions[n, 2]
             facing = max(0.0, d0 * nx + d1 * ny + d2 * nz) + 0.05
-            seen += facing * lit_share(sky, matrices, n, x, y, z, 0.02, 0)
+            visible += facing * lit_fraction(sky, matrices, n, x, y, z, 0.02, 0)
             total += facing
-        out[v] = 0.25 + 0.75 * seen / total
+        out[v] = 0.25 + 0.75 * visible / total
 
 
 @inlined
 def sky_light(h: np.ndarray, x: float, y: float, z: float) -> tuple[float, float, float]:
-    """Light that arrives from the whole sky on a surface with this normal, per channel."""
+    """Irradiance over pi from the whole sky on a surface with this unit normal, per channel."""
     xy, yz, xz = 0.858086 * x * y, 0.858086 * y * z, 0.858086 * x * z
     zz, xx = 0.247708 * (3 * z * z - 1), 0.429043 * (x * x - y * y)
     x, y, z = 1.023328 * x, 1.023328 * y, 1.023328 * z
@@ -124,9 +124,9 @@ def sky_light(h: np.ndarray, x: float, y: float, z: float) -> tuple[float, float
 
 
 @inlined
-def towards(x: float, y: float, z: float, to: np.ndarray) -> tuple[float, float, float]:
-    """Unit vector from a point to ``to``."""
-    dx, dy, dz = to[0] - x, to[1] - y, to[2] - z
+def direction_to(x: float, y: float, z: float, target: np.ndarray) -> tuple[float, float, float]:
+    """Unit vector from a point to ``target`` [3]."""
+    dx, dy, dz = target[0] - x, target[1] - y, target[2] - z
     inverse = 1.0 / (math.sqrt(dx * dx + dy * dy + dz * dz) + 1e-9)
     return dx * inverse, dy * inverse, dz * inverse
 
@@ -135,7 +135,7 @@ def towards(x: float, y: float, z: float, to: np.ndarray) -> tuple[float, float,
 def facing_normal(
     nx: float, ny: float, nz: float, vx: float, vy: float, vz: float
 ) -> tuple[float, float, float]:
-    """The unit normal of a sheet that may be seen from behind (cloth, hair)."""
+    """Unit normal turned towards the viewer, for thin sheets seen from behind (cloth, hair)."""
     inverse = 1.0 / (math.sqrt(nx * nx + ny * ny + nz * nz) + 1e-9)
     if nx * vx + ny * vy + nz * vz < 0:
         inverse = -inverse
@@ -143,44 +143,54 @@ def facing_normal(
 
 
 @inlined
-def surface_colour(
-    drawn: Drawn, lamps: Lamps, maps: LightMaps, eye: np.ndarray, f: int, px: float, py: float
+def shade_triangle(
+    geometry: ShaderGeometry,
+    light: ShaderLight,
+    maps: ShadowMaps,
+    eye: np.ndarray,
+    f: int,
+    px: float,
+    py: float,
 ) -> tuple[float, float, float]:
-    """Linear colour of triangle ``f`` under the point (px, py) of the image."""
-    i, j, k = drawn.faces[f, 0], drawn.faces[f, 1], drawn.faces[f, 2]
-    a, b, c, _ = barycentric(drawn.screen, i, j, k, px, py)
-    x, y, z = mixed(drawn.vertices, i, j, k, a, b, c)
-    vx, vy, vz = towards(x, y, z, eye)
-    nx, ny, nz = mixed(drawn.normals, i, j, k, a, b, c)
+    """Linear colour of triangle ``f`` at the image point (px, py)."""
+    i, j, k = geometry.faces[f, 0], geometry.faces[f, 1], geometry.faces[f, 2]
+    a, b, c, _ = barycentric(geometry.screen, i, j, k, px, py)
+    x, y, z = interpolate(geometry.vertices, i, j, k, a, b, c)
+    vx, vy, vz = direction_to(x, y, z, eye)
+    nx, ny, nz = interpolate(geometry.normals, i, j, k, a, b, c)
     nx, ny, nz = facing_normal(nx, ny, nz, vx, vy, vz)
-    red, green, blue = mixed(drawn.colours, i, j, k, a, b, c)
-    row = drawn.table[drawn.materials[f]]
+    red, green, blue = interpolate(geometry.colours, i, j, k, a, b, c)
+    row = geometry.material_table[geometry.materials[f]]
     if row[0] >= 0:
-        uv = drawn.face_uv[f]
+        uv = geometry.face_uv[f]
         u = (a * uv[0, 0] + b * uv[1, 0] + c * uv[2, 0]) * row[1]
         v = (a * uv[0, 1] + b * uv[1, 1] + c * uv[2, 1]) * row[1] * row[5]
-        tr, tg, tb = texel(drawn.textures, int(row[0]), u, v)
+        tr, tg, tb = texel(geometry.textures, int(row[0]), u, v)
         red, green, blue = red * tr, green * tg, blue * tb
-    open_ = a * drawn.openness[i] + b * drawn.openness[j] + c * drawn.openness[k]
-    d = lamps.direction
-    straight = d[0] * nx + d[1] * ny + d[2] * nz
-    diffuse = max(0.0, (straight + row[4]) / (1.0 + row[4]))
-    shine, lit = 0.0, 0.0
+    sky_visible = (
+        a * geometry.sky_visibility[i]
+        + b * geometry.sky_visibility[j]
+        + c * geometry.sky_visibility[k]
+    )
+    d = light.direction
+    cosine = d[0] * nx + d[1] * ny + d[2] * nz
+    diffuse = max(0.0, (cosine + row[4]) / (1.0 + row[4]))
+    specular, lit = 0.0, 0.0
     if diffuse > 0:
         lift = 0.012
         lx, ly, lz = x + nx * lift, y + ny * lift, z + nz * lift
-        lit = lit_share(maps.key, maps.key_matrix, 0, lx, ly, lz, 0.012, 1)
+        lit = lit_fraction(maps.key, maps.key_matrix, 0, lx, ly, lz, 0.012, 1)
         hx, hy, hz = d[0] + vx, d[1] + vy, d[2] + vz
         half = max(0.0, (nx * hx + ny * hy + nz * hz)) / math.sqrt(
             hx * hx + hy * hy + hz * hz + 1e-9
         )
-        shine = row[2] * half ** row[3] * lit
+        specular = row[2] * half ** row[3] * lit
     away = 1.0 - max(0.0, nx * vx + ny * vy + nz * vz)
-    rim = row[2] * 0.6 * away * away * away * away * open_
-    sr, sg, sb = sky_light(lamps.harmonics, nx, ny, nz)
-    key = lamps.colour
+    rim = row[2] * 0.6 * away * away * away * away * sky_visible
+    sr, sg, sb = sky_light(light.harmonics, nx, ny, nz)
+    key = light.colour
     return (
-        red * (sr * open_ + key[0] * diffuse * lit) + shine * key[0] + rim * sr,
-        green * (sg * open_ + key[1] * diffuse * lit) + shine * key[1] + rim * sg,
-        blue * (sb * open_ + key[2] * diffuse * lit) + shine * key[2] + rim * sb,
+        red * (sr * sky_visible + key[0] * diffuse * lit) + specular * key[0] + rim * sr,
+        green * (sg * sky_visible + key[1] * diffuse * lit) + specular * key[1] + rim * sg,
+        blue * (sb * sky_visible + key[2] * diffuse * lit) + specular * key[2] + rim * sb,
     )
