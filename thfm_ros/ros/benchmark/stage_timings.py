@@ -45,7 +45,7 @@ def measure_stages(
         parameters: ROS parameters of the node.
     """
     # Detection passes as often as in the node, but within the step, so that they are counted.
-    pipeline = load_pipeline(config_from({**parameters, "regions.beside": False}), live=True)
+    pipeline = load_pipeline(config_from({**parameters, "regions.run_async": False}), live=True)
     network = _CpuMeter()
     if isinstance(pipeline, PerceptionPipeline):
         vars(pipeline.engine)["step"] = network.measured(pipeline.engine.step)
