@@ -1,4 +1,4 @@
-"""The launch files in a real launch; runs where ROS 2 was installed with launch (apt)."""
+"""The launch files, launched; runs where ROS 2 is installed with launch and launch_pytest (apt)."""
 
 import time
 from pathlib import Path
@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 launch = pytest.importorskip(
-    "launch", reason="launch is not here: it comes with an installed ROS 2 (apt), not with wheels"
+    "launch", reason="launch is not installed: it is part of an apt ROS 2, not of the wheels"
 )
 launch_pytest = pytest.importorskip(
     "launch_pytest",
-    reason="launch_pytest is not here: sudo apt install ros-$ROS_DISTRO-launch-pytest",
+    reason="launch_pytest is not installed: sudo apt install ros-$ROS_DISTRO-launch-pytest",
 )
 
 import rclpy  # noqa: E402
@@ -37,17 +37,17 @@ def demo() -> Any:
 
 
 @pytest.mark.launch(fixture=demo)
-def test_the_demo_launch_finds_people_in_its_clip() -> None:
+def test_the_demo_launch_detects_people_in_its_clip() -> None:
     rclpy.init()
     try:
         node = rclpy.create_node("probe")
-        got: list[BodyArray] = []
-        node.create_subscription(BodyArray, "/thfm/bodies", got.append, 10)
-        end = time.monotonic() + 90  # the engine may have to be built first
-        while time.monotonic() < end and not any(message.bodies for message in got):
+        received: list[BodyArray] = []
+        node.create_subscription(BodyArray, "/thfm/bodies", received.append, 10)
+        end = time.monotonic() + 90  # the engine may be built first
+        while time.monotonic() < end and not any(message.bodies for message in received):
             rclpy.spin_once(node, timeout_sec=0.2)
-        assert any(message.bodies for message in got)
-        assert {message.header.frame_id for message in got} == {"camera_optical_frame"}
+        assert any(message.bodies for message in received)
+        assert {message.header.frame_id for message in received} == {"camera_optical_frame"}
     finally:
         rclpy.try_shutdown()
 
@@ -58,7 +58,7 @@ def waiting() -> Any:
 
 
 @pytest.mark.launch(fixture=waiting)
-def test_name_namespace_and_autostart_reach_the_node() -> None:
+def test_name_namespace_and_autostart_are_passed_to_the_node() -> None:
     rclpy.init()
     try:
         node = rclpy.create_node("probe")
@@ -74,7 +74,7 @@ def test_name_namespace_and_autostart_reach_the_node() -> None:
         rclpy.try_shutdown()
 
 
-def test_the_share_folder_has_the_launch_files() -> None:
+def test_the_share_folder_contains_the_launch_files() -> None:
     assert {path.name for path in Path(share_folder(), "launch").iterdir()} >= {
         "thfm.launch.py",
         "demo.launch.py",

@@ -1,4 +1,4 @@
-"""Over real DDS: lifecycle, services and parameters; what cannot be is refused with a reason."""
+"""The node over DDS: lifecycle, services and parameters; refusals have a reason."""
 
 import time
 from collections.abc import Iterator
@@ -29,39 +29,41 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
 
 @pytest.fixture
 def client(listener: Listener, process: NodeProcess) -> Client:
-    made = Client(listener, process)
-    made.wait_for_subscription()
-    return made
+    client = Client(listener, process)
+    client.wait_for_subscription()
+    return client
 
 
 def test_set_tasks_by_name_and_by_prompt(client: Client) -> None:
     depth, parts = client.listen(Image, "depth/image"), client.listen(Image, "parts/image")
-    answer = client.call(SetTasks, "set_tasks", SetTasks.Request(tasks=["depth"]))
-    assert answer.success and list(answer.active) == ["depth"]
-    assert list(answer.available) == ALL
+    response = client.call(SetTasks, "set_tasks", SetTasks.Request(tasks=["depth"]))
+    assert response.success and list(response.active) == ["depth"]
+    assert list(response.available) == ALL
     client.stream(lambda: len(depth) > 3, "depth")
     count = len(parts)
     client.stream(lambda: len(depth) > 8, "more depth")
     assert len(parts) == count
-    prompts = [" PARTS ", "depth"]  # the fake card's prompts are its tasks' names
+    prompts = [" PARTS ", "depth"]  # the prompts of the fake card are the names of its tasks
     assert client.call(SetTasks, "set_tasks", SetTasks.Request(tasks=prompts)).success
     client.stream(lambda: len(parts) > count, "parts")
     assert client.call(SetTasks, "set_tasks", SetTasks.Request(tasks=ALL)).success
 
 
 @pytest.mark.parametrize("tasks", [["depth", "colour of the eyes"], []])
-def test_set_tasks_refuses_all_or_nothing_with_a_reason(client: Client, tasks: list[str]) -> None:
-    answer = client.call(SetTasks, "set_tasks", SetTasks.Request(tasks=tasks))
-    assert not answer.success
-    assert "it can: bodies, dense_pose" in answer.message or "can: bodies" in answer.message
-    assert list(answer.active) == ALL
+def test_set_tasks_refuses_the_whole_request_with_a_reason(
+    client: Client, tasks: list[str]
+) -> None:
+    response = client.call(SetTasks, "set_tasks", SetTasks.Request(tasks=tasks))
+    assert not response.success
+    assert "has: bodies, dense_pose" in response.message
+    assert list(response.active) == ALL
 
 
-def test_disabled_is_silent_and_enabled_again_it_goes_on(client: Client) -> None:
+def test_a_disabled_node_publishes_nothing_until_it_is_enabled(client: Client) -> None:
     bodies = client.listen(BodyArray, "bodies")
     client.stream(lambda: len(bodies) > 2, "bodies")
     assert client.call(SetBool, "enable", SetBool.Request(data=False)).success
-    client.wait(lambda: "switched off" in client.status("input")[1], "told")
+    client.wait(lambda: "disabled" in client.status("input")[1], "diagnostics")
     count = len(bodies)
     for _ in range(10):
         client.publish()
@@ -72,33 +74,33 @@ def test_disabled_is_silent_and_enabled_again_it_goes_on(client: Client) -> None
     client.stream(lambda: len(bodies) > count + 2, "bodies again")
 
 
-def test_reset_forgets_everybody(client: Client) -> None:
+def test_reset_drops_all_tracks(client: Client) -> None:
     bodies = client.listen(BodyArray, "bodies")
     client.stream(lambda: bodies and len(bodies[-1].bodies) == 2, "two bodies")
     before = {body.id for body in bodies[-1].bodies}
     assert client.call(Trigger, "reset", Trigger.Request()).success
     count = len(bodies)
-    client.stream(lambda: len(bodies) > count + 5 and len(bodies[-1].bodies) == 2, "two others")
+    client.stream(lambda: len(bodies) > count + 5 and len(bodies[-1].bodies) == 2, "two new bodies")
     assert not before & {body.id for body in bodies[-1].bodies}
 
 
-def test_who_comes_while_nobody_listens_is_somebody_else(client: Client) -> None:
+def test_ids_are_new_after_a_time_without_subscribers(client: Client) -> None:
     bodies: list[BodyArray] = []
-    listening = client.node.create_subscription(BodyArray, "/thfm/bodies", bodies.append, 10)
+    subscription = client.node.create_subscription(BodyArray, "/thfm/bodies", bodies.append, 10)
     client.stream(lambda: bodies and len(bodies[-1].bodies) == 2, "two bodies")
     before = {body.id for body in bodies[-1].bodies}
-    client.node.destroy_subscription(listening)
-    end = time.monotonic() + 2.0  # longer than track.lost_for_s; the images go on
-    client.stream(lambda: time.monotonic() > end, "images without a listener")
+    client.node.destroy_subscription(subscription)
+    end = time.monotonic() + 2.0  # longer than track.lost_for_s; images continue
+    client.stream(lambda: time.monotonic() > end, "images without a subscriber")
     bodies.clear()
     client.listener.listen(BodyArray, "/thfm/bodies")
-    again = client.listener.got["/thfm/bodies"]
-    client.stream(lambda: again and len(again[-1].bodies) == 2, "two bodies again")
-    assert not before & {body.id for message in again for body in message.bodies}
+    after = client.listener.received["/thfm/bodies"]
+    client.stream(lambda: after and len(after[-1].bodies) == 2, "two bodies again")
+    assert not before & {body.id for message in after for body in message.bodies}
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "reason"),
     [
         ("window.length", 0, "range"),
         ("window.length", 5.5, "type"),
@@ -110,20 +112,22 @@ def test_who_comes_while_nobody_listens_is_somebody_else(client: Client) -> None
         ("autostart", False, "read-only"),
     ],
 )
-def test_a_parameter_that_cannot_be_is_refused_with_a_reason(
-    client: Client, name: str, value: object, said: str
+def test_an_invalid_parameter_is_refused_with_a_reason(
+    client: Client, name: str, value: object, reason: str
 ) -> None:
-    accepted, reason = client.set_parameter(name, value)
+    accepted, text = client.set_parameter(name, value)
     assert not accepted
-    assert said.lower() in reason.lower()
+    assert reason.lower() in text.lower()
 
 
-def test_a_whole_number_is_good_enough_for_seconds(client: Client) -> None:
+def test_a_float_parameter_accepts_an_integer(client: Client) -> None:
     assert client.set_parameter("window.max_gap_s", 1) == (True, "")
     assert client.set_parameter("window.max_gap_s", 0.5) == (True, "")
 
 
-def test_a_threshold_takes_effect_at_once_and_the_label_map_is_sent_again(client: Client) -> None:
+def test_a_threshold_takes_effect_at_once_and_the_label_map_is_published_again(
+    client: Client,
+) -> None:
     labels = client.listen(LabelMap, "segmentation/labels", LATCHED)
     client.wait(lambda: labels, "labels")
     assert client.set_parameter("decode.mask_threshold", 0.7)[0]
@@ -131,7 +135,7 @@ def test_a_threshold_takes_effect_at_once_and_the_label_map_is_sent_again(client
     assert client.set_parameter("decode.mask_threshold", 0.5)[0]
 
 
-def test_the_lifecycle_goes_round_and_what_was_refused_can_be_set_in_between(
+def test_parameters_that_were_refused_can_be_set_between_cleanup_and_configure(
     client: Client,
 ) -> None:
     for transition, state in (
@@ -141,13 +145,13 @@ def test_the_lifecycle_goes_round_and_what_was_refused_can_be_set_in_between(
         assert client.change_state(transition)
         assert client.state() == state
     assert not client.call(Trigger, "reset", Trigger.Request()).success
-    answer = client.call(SetTasks, "set_tasks", SetTasks.Request(tasks=["depth"]))
-    assert not answer.success and "unconfigured" in answer.message
+    response = client.call(SetTasks, "set_tasks", SetTasks.Request(tasks=["depth"]))
+    assert not response.success and "unconfigured" in response.message
     assert client.set_parameter("depth_encoding", "16UC1") == (True, "")
     assert client.set_parameter("diagnostics_period_s", 0.1) == (True, "")
     assert client.set_parameter("humans_namespace", "/robot-1/humans")[0]
     assert not client.change_state("configure")
-    client.wait(lambda: "humans_namespace" in client.status("engine")[1], "why not")
+    client.wait(lambda: "humans_namespace" in client.status("engine")[1], "the reason")
     assert client.set_parameter("humans_namespace", "/humans")[0]
     assert client.change_state("configure")
     assert client.change_state("activate")
@@ -155,6 +159,7 @@ def test_the_lifecycle_goes_round_and_what_was_refused_can_be_set_in_between(
     depth = client.listen(Image, "depth/image")
     client.stream(lambda: depth, "depth in millimetres")
     assert depth[-1].encoding == "16UC1"
-    before = len(client.listener.got["/diagnostics"])
+    diagnostics = client.listener.received["/diagnostics"]
+    before = len(diagnostics)
     client.listener.wait(lambda: False, 1.0)
-    assert len(client.listener.got["/diagnostics"]) - before >= 7  # 4 or 5 at the period before
+    assert len(diagnostics) - before >= 7  # 4 or 5 with the former period

@@ -1,8 +1,8 @@
-"""What the node itself costs: processor time per 640x480 frame, everything but the network.
+"""Processor time of the node per 640x480 frame, without the network.
 
     pytest -m slow -s test/ros/test_node_cost.py
 
-The limits are loose, since a busy machine makes every frame dearer; the figures are printed.
+The limits are wide, since other processes increase the cost of a frame; the figures are printed.
 """
 
 import os
@@ -21,18 +21,18 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from visualization_msgs.msg import MarkerArray
 
 from thfm_ros.msg import BodyArray
-from thfm_ros.ros.calibration import info_of
-from thfm_ros.ros.dds_profile import prepare
+from thfm_ros.ros.calibration import camera_info_from_intrinsics
+from thfm_ros.ros.dds_profile import prepare_ros_environment
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 
 RATE_HZ, FRAMES = 10.0, 150
-ONE: dict[str, type] = {"bodies": BodyArray}
+BODIES: dict[str, type] = {"bodies": BodyArray}
 IMAGES = (
     *("depth/image", "segmentation/image", "parts/image", "instances/image"),
     *("normals/image", "dense_pose/image"),
 )
-ESTIMATES: dict[str, type] = {**ONE, **dict.fromkeys(IMAGES, Image)}
+ESTIMATES: dict[str, type] = {**BODIES, **dict.fromkeys(IMAGES, Image)}
 ALL: dict[str, type] = {
     **ESTIMATES,
     **dict.fromkeys(("overlay", "normals/color", "dense_pose/color"), Image),
@@ -44,8 +44,8 @@ ALL: dict[str, type] = {
 
 @pytest.fixture
 def listener(monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
-    """As everywhere, but with the profile that carries 640x480 images."""
-    prepare()
+    """The usual listener, with the DDS profile for 640x480 images."""
+    prepare_ros_environment()
     rclpy.init()
     try:
         yield Listener()
@@ -56,7 +56,7 @@ def listener(monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
 
 
 def processor_ticks(process: NodeProcess) -> Counter[str]:
-    """What each thread has used until now; "python" are executor, worker and OpenCV's."""
+    """Processor time of each thread; "python" are the executor, the worker and OpenCV's."""
     used: Counter[str] = Counter()
     for thread in Path(f"/proc/{process.pid}/task").iterdir():
         name, _, rest = (thread / "stat").read_text().partition("(")[2].rpartition(")")
@@ -68,10 +68,10 @@ def processor_ticks(process: NodeProcess) -> Counter[str]:
 
 @pytest.mark.parametrize(
     ("topics", "limit_ms"),
-    [({}, 15.0), (ONE, 25.0), (ESTIMATES, 50.0), (ALL, 80.0)],
+    [({}, 15.0), (BODIES, 25.0), (ESTIMATES, 50.0), (ALL, 80.0)],
     ids=["none", "bodies", "estimates", "all"],
 )
-def test_the_nodes_own_cost_per_frame(
+def test_processor_time_per_frame_is_below_the_limit(
     listener: Listener,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -90,7 +90,7 @@ def test_the_nodes_own_cost_per_frame(
         for topic, kind in topics.items():
             callback = lambda _, topic=topic: count(topic)  # noqa: E731
             client.node.create_subscription(kind, f"/thfm/{topic}", callback, 1, raw=True)
-        info = info_of(CAMERA, Image().header)
+        info = camera_info_from_intrinsics(CAMERA, Image().header)
         info.header.frame_id = "camera"
 
         def send() -> None:
@@ -102,12 +102,12 @@ def test_the_nodes_own_cost_per_frame(
             client.stream(lambda: time.monotonic() > end, "", send=send, rate_hz=RATE_HZ)
 
         stream(40)
-        before, seen = processor_ticks(process), dict(counts)
+        ticks_before, counts_before = processor_ticks(process), dict(counts)
         stream(FRAMES)
-        spent = processor_ticks(process) - before
-    arrived = [counts[topic] - seen[topic] for topic in topics]
-    frames = max(arrived, default=FRAMES)  # on a busy machine some images are overtaken
-    assert min(arrived, default=frames) > 0.3 * frames > 0.1 * FRAMES, arrived
+        spent = processor_ticks(process) - ticks_before
+    received = [counts[topic] - counts_before[topic] for topic in topics]
+    frames = max(received, default=FRAMES)  # on a busy machine some images are dropped
+    assert min(received, default=frames) > 0.3 * frames > 0.1 * FRAMES, received
     ms = 1e3 / os.sysconf("SC_CLK_TCK") / frames
     by_thread = {name: ms * ticks for name, ticks in spent.most_common(6)}
     spent_ms = ms * sum(spent.values())

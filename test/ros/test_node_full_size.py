@@ -1,4 +1,4 @@
-"""Over real DDS with nothing replaced: a tiny checkpoint of the full-size family, by parameter."""
+"""The unmodified node over DDS, with a tiny checkpoint of the full-size family."""
 
 from pathlib import Path
 
@@ -29,15 +29,15 @@ TOPICS = {  # encoding
 }
 
 
-def perceived_at_last(checkpoint: Path, frames: int) -> Perception:
-    """What the network says when it has seen the same image for so many frames."""
+def perception_after(checkpoint: Path, frames: int) -> Perception:
+    """The perception after ``frames`` copies of the same image."""
     pipeline = load_pipeline(Config(engine=EngineConfig(checkpoint=str(checkpoint))))
     window = FrameWindow(pipeline.config.window)
     for number in range(frames):
         clip = window.push(Frame(image(CAMERA), 1 + number * 33_000_000, "camera", CAMERA))
         assert clip is not None
-        seen = pipeline.step(clip, frozenset({Task.DEPTH}))
-    return seen
+        perception = pipeline.step(clip, frozenset({Task.DEPTH}))
+    return perception
 
 
 def stamp_ns(msg: Image) -> int:
@@ -47,31 +47,31 @@ def stamp_ns(msg: Image) -> int:
 @pytest.mark.timeout(240)
 def test_a_full_size_checkpoint_runs_through_the_node(listener: Listener, tmp_path: Path) -> None:
     checkpoint = reference.write_checkpoint(tmp_path / "release")
-    wanted = perceived_at_last(checkpoint, frames=7).depth_relative
-    assert wanted is not None
+    expected = perception_after(checkpoint, frames=7).depth_relative
+    assert expected is not None
     settings = {"engine.checkpoint": str(checkpoint), "diagnostics_period_s": 0.2}
     with started("thfm_ros.ros.node", ros_arguments(settings), tmp_path / "log") as process:
         client = Client(listener, process)
         client.wait(client._image.get_subscription_count, "the node subscribes", 90.0)
-        got = {topic: client.listen(Image, topic) for topic in TOPICS}
+        received = {topic: client.listen(Image, topic) for topic in TOPICS}
         metric = client.listen(Image, "depth/image")
         sent: list[int] = []
         client.stream(
-            lambda: all(len(messages) >= 8 for messages in got.values()),
-            "all that the checkpoint can do",
+            lambda: all(len(messages) >= 8 for messages in received.values()),
+            "all topics of the checkpoint",
             send=lambda: sent.append(client.publish()),
             rate_hz=8.0,
             timeout_s=90.0,
         )
         for topic, encoding in TOPICS.items():
-            for msg in got[topic]:
+            for msg in received[topic]:
                 assert (msg.encoding, msg.width, msg.height) == (encoding, WIDTH, HEIGHT)
                 assert stamp_ns(msg) in sent and msg.header.frame_id == "camera"
-        last = got["depth_relative/image"][-1]
+        last = received["depth_relative/image"][-1]
         depth = np.frombuffer(last.data, np.float32).reshape(HEIGHT, WIDTH)
-        unit = np.median(depth) / np.median(wanted)  # each stream has its own
-        np.testing.assert_allclose(depth, unit * wanted, rtol=1e-3)
-        assert not metric, "the scale is not known, calibrated or not"
+        scale = np.median(depth) / np.median(expected)  # different for each stream
+        np.testing.assert_allclose(depth, scale * expected, rtol=1e-3)
+        assert not metric, "this family has no metric scale, with or without a calibration"
 
         names = {name for name, _ in client.node.get_topic_names_and_types()}
         assert "/thfm/normals/color" in names
@@ -85,7 +85,9 @@ def test_a_full_size_checkpoint_runs_through_the_node(listener: Listener, tmp_pa
 
 
 @pytest.mark.timeout(240)
-def test_tasks_and_parameters_change_while_it_runs(listener: Listener, tmp_path: Path) -> None:
+def test_tasks_and_parameters_change_while_the_node_runs(
+    listener: Listener, tmp_path: Path
+) -> None:
     checkpoint = reference.write_checkpoint(tmp_path / "release")
     settings = {
         "engine.checkpoint": str(checkpoint),
@@ -96,8 +98,7 @@ def test_tasks_and_parameters_change_while_it_runs(listener: Listener, tmp_path:
         client = Client(listener, process)
         client.wait(client._image.get_subscription_count, "the node subscribes", 90.0)
         refused = client.call(SetTasks, "set_tasks", SetTasks.Request(tasks=["bodies"]))
-        assert not refused.success and "it can: depth, normals, segmentation" in refused.message
-        # By its prompt, as the network knows it.
+        assert not refused.success and "it has: depth, normals, segmentation" in refused.message
         chosen = client.call(
             SetTasks, "set_tasks", SetTasks.Request(tasks=["Input: RGB. Output: Surface Normal."])
         )
@@ -106,10 +107,10 @@ def test_tasks_and_parameters_change_while_it_runs(listener: Listener, tmp_path:
         normals = client.listen(Image, "normals/image")
         depth = client.listen(Image, "depth_relative/image")
         client.stream(lambda: len(normals) >= 3, "normals", rate_hz=8.0, timeout_s=90.0)
-        assert not depth, "not chosen"
+        assert not depth, "this task is not active"
         client.wait(
             lambda: client.status("window")[2].get("fill", "").endswith("of 5 frames"),
-            "a window as long as the network's, also after a parameter was set",
+            "the window has the network's length after a parameter was set",
         )
         level, text, _ = client.status("engine")
         assert level == 1 and "(instead of onnx: ONNX Runtime runs nano checkpoints only" in text

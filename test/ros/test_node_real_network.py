@@ -1,4 +1,4 @@
-"""Over real DDS with nothing replaced: the shipped checkpoint looks at a real street."""
+"""The unmodified node over DDS, with the shipped checkpoint and a video of a street."""
 
 from pathlib import Path
 
@@ -18,17 +18,15 @@ PACKAGE = Path(thfm_ros.__file__).resolve().parent
 
 
 def frames_of(clip: Path, count: int) -> list[np.ndarray]:
-    """The first images, RGB, halved: they must fit what DDS moves without a profile."""
+    """The first frames, RGB, at half size: DDS transports these without a profile."""
     video = cv2.VideoCapture(str(clip))
-    frames = [image for there, image in (video.read() for _ in range(count)) if there]
+    frames = [image for ok, image in (video.read() for _ in range(count)) if ok]
     return [np.ascontiguousarray(frame[::2, ::2, ::-1]) for frame in frames]
 
 
-def test_people_of_a_real_street_are_found_and_described(
-    listener: Listener, tmp_path: Path
-) -> None:
+def test_people_in_the_street_clip_are_tracked(listener: Listener, tmp_path: Path) -> None:
     if not (PACKAGE / "weights" / "nano.safetensors").is_file():
-        pytest.skip("no checkpoint is shipped in thfm_ros/weights")
+        pytest.skip("thfm_ros/weights contains no checkpoint")
     images = frames_of(next((PACKAGE / "clips").glob("*.mp4")), 30)
     assert len(images) == 30
     settings = {"engine.kind": "torch", "diagnostics_period_s": 0.2}
@@ -44,7 +42,7 @@ def test_people_of_a_real_street_are_found_and_described(
 
         client.stream(
             lambda: labels and any(each.state == 1 for m in bodies[-3:] for each in m.bodies),
-            "somebody is tracked",
+            "a tracked person",
             send=send,
             rate_hz=8.0,
             timeout_s=60.0,

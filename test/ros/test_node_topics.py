@@ -1,4 +1,4 @@
-"""Over real DDS, between processes: an image goes in, every topic comes out."""
+"""The node over DDS, in another process: images are published, every topic is received."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -20,7 +20,7 @@ from thfm_ros.skeleton import JOINT_NAMES, PART_NAMES, Joint
 pytestmark = pytest.mark.ros
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-IMAGES = {  # topic: encoding, bytes of a pixel
+IMAGES = {  # topic: encoding, bytes per pixel
     "depth/image": ("32FC1", 4),
     "depth_relative/image": ("32FC1", 4),
     "segmentation/image": ("mono8", 1),
@@ -48,9 +48,9 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
 
 @pytest.fixture
 def client(listener: Listener, process: NodeProcess) -> Client:
-    made = Client(listener, process)
-    made.wait_for_subscription()
-    return made
+    client = Client(listener, process)
+    client.wait_for_subscription()
+    return client
 
 
 def stamp_ns(msg: Any) -> int:
@@ -68,18 +68,18 @@ def pixels(msg: Image) -> np.ndarray:
     return np.frombuffer(msg.data, kind).reshape(msg.height, msg.width, -1)
 
 
-def test_every_topic_describes_the_image_with_its_own_stamp_and_frame(client: Client) -> None:
-    got = listen_to_all(client)
+def test_every_topic_has_the_stamp_and_frame_of_its_image(client: Client) -> None:
+    received = listen_to_all(client)
     sent: list[int] = []
-    silent = {"depth_relative/image"}  # the camera is calibrated
+    unused = {"depth_relative/image"}  # only without a calibration
 
-    def all_there() -> bool:
-        return all(len(got[topic]) >= 3 for topic in got.keys() - silent)
+    def all_received() -> bool:
+        return all(len(received[topic]) >= 3 for topic in received.keys() - unused)
 
-    client.stream(all_there, "all topics", send=lambda: sent.append(client.publish()))
-    assert got["depth_relative/image"] == []
-    for topic in got.keys() - silent:
-        msg = got[topic][-1]
+    client.stream(all_received, "all topics", send=lambda: sent.append(client.publish()))
+    assert received["depth_relative/image"] == []
+    for topic in received.keys() - unused:
+        msg = received[topic][-1]
         assert stamp_ns(msg) in sent, topic
         if topic != "markers":
             assert msg.header.frame_id == "camera", topic
@@ -87,50 +87,53 @@ def test_every_topic_describes_the_image_with_its_own_stamp_and_frame(client: Cl
             encoding, pixel = IMAGES[topic]
             assert (msg.width, msg.height, msg.encoding) == (WIDTH, HEIGHT, encoding), topic
             assert msg.step == WIDTH * pixel and len(msg.data) == HEIGHT * msg.step, topic
-    cloud = got["points"][-1]
+    cloud = received["points"][-1]
     assert (cloud.width, cloud.height, cloud.point_step) == (WIDTH, HEIGHT, 16)
-    assert list(got["depth/camera_info"][-1].k)[:3:2] == [CAMERA.fx, CAMERA.cx - 0.5]
+    assert list(received["depth/camera_info"][-1].k)[:3:2] == [CAMERA.fx, CAMERA.cx - 0.5]
 
 
-def test_the_people_of_the_scene_are_on_every_topic(client: Client) -> None:
-    got = listen_to_all(client)
+def test_all_topics_agree_on_the_people_of_the_scene(client: Client) -> None:
+    received = listen_to_all(client)
 
-    def both_known() -> bool:
-        return bool(got["bodies"]) and [b.state for b in got["bodies"][-1].bodies] == [1, 1]
+    def both_tracked() -> bool:
+        return bool(received["bodies"]) and [b.state for b in received["bodies"][-1].bodies] == [
+            1,
+            1,
+        ]
 
-    client.stream(both_known, "two tracked bodies")
-    message = got["bodies"][-1]
-    same: dict[str, Any] = {}
+    client.stream(both_tracked, "two tracked bodies")
+    message = received["bodies"][-1]
+    of_image: dict[str, Any] = {}  # the messages with the same stamp, by topic
 
     def all_of_that_image() -> bool:
         for topic in [*IMAGES, "markers"]:
-            for about in got[topic]:
-                if stamp_ns(about) == stamp_ns(message):
-                    same[topic] = about
-        return len(same) == len(IMAGES)  # and markers, but without depth_relative
+            for each in received[topic]:
+                if stamp_ns(each) == stamp_ns(message):
+                    of_image[topic] = each
+        return len(of_image) == len(IMAGES)  # with markers, without depth_relative
 
-    client.wait(all_of_that_image, "every topic about one image")
+    client.wait(all_of_that_image, "every topic of one image")
     assert message.metric
     bodies = message.bodies
     roots = sorted([body.root.x, body.root.y, body.root.z] for body in bodies)
-    truth = sorted(person.root_m.tolist() for person in PEOPLE)
-    np.testing.assert_allclose(roots, truth, atol=0.25)
+    ground_truth = sorted(person.root_m.tolist() for person in PEOPLE)
+    np.testing.assert_allclose(roots, ground_truth, atol=0.25)
     assert all(len(body.id) == 5 and body.id.islower() for body in bodies)
     assert len(bodies[0].joints) == len(JOINT_NAMES)
-    labels, numbers = pixels(same["segmentation/image"]), pixels(same["instances/image"])
+    labels, instances = pixels(of_image["segmentation/image"]), pixels(of_image["instances/image"])
     assert set(np.unique(labels)) == {0, 1}
-    assert set(np.unique(numbers)) == {0, 1, 65535}
-    for number, body in enumerate(bodies):  # the number is the index into ~/bodies
+    assert set(np.unique(instances)) == {0, 1, 65535}
+    for index, body in enumerate(bodies):
         x, y = body.joints[Joint.SPINE_UPPER].x, body.joints[Joint.SPINE_UPPER].y
-        assert numbers[int(y), int(x), 0] == number
-        depth = pixels(same["depth/image"])[int(y), int(x), 0]
+        assert instances[int(y), int(x), 0] == index
+        depth = pixels(of_image["depth/image"])[int(y), int(x), 0]
         assert depth == pytest.approx(body.root.z, abs=0.3)
-    assert np.isnan(pixels(same["normals/image"])[0, 0]).all()
-    drawn = {m.ns for m in same["markers"].markers if m.action == Marker.ADD}
+    assert np.isnan(pixels(of_image["normals/image"])[0, 0]).all()
+    drawn = {m.ns for m in of_image["markers"].markers if m.action == Marker.ADD}
     assert drawn == {f"body_{body.id}" for body in bodies}
 
 
-def test_the_latched_messages_are_there_for_whoever_comes_late(client: Client) -> None:
+def test_late_subscribers_receive_the_latched_messages(client: Client) -> None:
     skeleton = client.listen(SkeletonInfo, "skeleton_info", LATCHED)
     people = client.listen(LabelMap, "segmentation/labels", LATCHED)
     parts = client.listen(LabelMap, "parts/labels", LATCHED)
@@ -140,7 +143,7 @@ def test_the_latched_messages_are_there_for_whoever_comes_late(client: Client) -
     assert tuple(parts[0].names) == PART_NAMES
 
 
-def test_without_subscribers_nothing_is_computed_and_one_subscriber_costs_only_its_task(
+def test_only_tasks_with_subscribers_are_estimated(
     client: Client,
 ) -> None:
     client.stream(
@@ -148,19 +151,20 @@ def test_without_subscribers_nothing_is_computed_and_one_subscriber_costs_only_i
         "images arrive",
     )
     client.stream(
-        lambda: client.status("latency")[2].get("estimated") == "nothing", "nothing estimated"
+        lambda: client.status("latency")[2].get("estimated tasks") == "none", "no task estimated"
     )
     before = client.status("latency")[2]["results"]
-    seen = len(client.listener.got["/diagnostics"])
-    client.stream(lambda: len(client.listener.got["/diagnostics"]) > seen + 3, "diagnostics go on")
+    diagnostics = client.listener.received["/diagnostics"]
+    count = len(diagnostics)
+    client.stream(lambda: len(diagnostics) > count + 3, "more diagnostics")
     assert client.status("latency")[2]["results"] == before
     client.listen(Image, "parts/image")
     client.stream(
-        lambda: client.status("latency")[2].get("estimated") == "parts", "only parts estimated"
+        lambda: client.status("latency")[2].get("estimated tasks") == "parts", "parts estimated"
     )
 
 
-def test_rep155_topics_follow_a_body(client: Client) -> None:
+def test_rep155_topics_describe_a_body(client: Client) -> None:
     bodies = client.listen(BodyArray, "bodies")
     client.stream(
         lambda: bodies and bodies[-1].bodies and bodies[-1].bodies[0].state == 1, "a body"
@@ -180,7 +184,7 @@ def test_rep155_topics_follow_a_body(client: Client) -> None:
     assert position[-1].point.z == pytest.approx(PEOPLE[0].z, abs=1.2)
 
 
-def test_a_new_size_in_mid_stream_begins_a_new_stream_and_goes_on(client: Client) -> None:
+def test_another_image_size_begins_a_new_stream(client: Client) -> None:
     overlay = client.listen(Image, "overlay")
     client.stream(lambda: len(overlay) > 2, "overlays")
     epoch = client.status("window")[2].get("stream")
@@ -198,7 +202,7 @@ def test_a_new_size_in_mid_stream_begins_a_new_stream_and_goes_on(client: Client
     assert overlay[-1].height == HEIGHT // 2
 
 
-def test_deactivating_is_silence_and_takes_the_markers_away(client: Client) -> None:
+def test_deactivating_stops_publishing_and_deletes_the_markers(client: Client) -> None:
     overlay, markers = client.listen(Image, "overlay"), client.listen(MarkerArray, "markers")
     client.stream(lambda: overlay and markers and markers[-1].markers, "markers")
     assert client.change_state("deactivate")

@@ -1,4 +1,4 @@
-"""The way of an image through the node, in this process: what is slow, broken or out of order."""
+"""The perceiver in this process: slow steps, engine failures and stamps out of order."""
 
 import array
 import threading
@@ -16,7 +16,7 @@ from thfm_ros.contract import Clip, Perception, Task
 from thfm_ros.engine.base import EngineError
 from thfm_ros.msg import BodyArray
 from thfm_ros.pipeline import PerceptionPipeline
-from thfm_ros.ros.diagnostics import Announcer
+from thfm_ros.ros.diagnostics import StateLogger
 from thfm_ros.ros.health import Health
 from thfm_ros.ros.perceiver import Perceiver
 from thfm_ros.ros.worker import Worker
@@ -26,62 +26,68 @@ pytestmark = pytest.mark.ros
 CAMERA = camera(320, 240, focal=250.0)
 
 
-class Gate:
-    """An engine that waits at a gate, or fails, and tells how many threads are inside."""
+class StepControl:
+    """Lets a test block the pipeline's steps or make them fail, and counts concurrent steps."""
 
     def __init__(self) -> None:
-        self.open, self.entered = threading.Event(), threading.Event()
-        self.open.set()
-        self.broken = False
-        self.inside = self.most_inside = 0
+        self.may_finish, self.started = threading.Event(), threading.Event()
+        self.may_finish.set()
+        self.fails = False
+        self.running = self.max_running = 0
 
 
-class GatedPipeline(PerceptionPipeline):
-    """A pipeline behind such a gate."""
+class ControlledPipeline(PerceptionPipeline):
+    """A pipeline whose steps a `StepControl` controls."""
 
-    gate: Gate
+    control: StepControl
 
     def step(self, clip: Clip, tasks: frozenset[Task]) -> Perception:
-        self.gate.inside += 1
-        self.gate.most_inside = max(self.gate.most_inside, self.gate.inside)
-        self.gate.entered.set()
+        control = self.control
+        control.running += 1
+        control.max_running = max(control.max_running, control.running)
+        control.started.set()
         try:
-            self.gate.open.wait(20)
-            if self.gate.broken:
+            control.may_finish.wait(20)
+            if control.fails:
                 raise EngineError("the GPU is gone")
             return super().step(clip, tasks)
         finally:
-            self.gate.inside -= 1
+            control.running -= 1
 
 
 @pytest.fixture
-def gate() -> Gate:
-    return Gate()
+def control() -> StepControl:
+    return StepControl()
 
 
 @pytest.fixture
 def perceiver(
-    listener: Listener, gate: Gate, monkeypatch: pytest.MonkeyPatch
+    listener: Listener, control: StepControl, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Perceiver]:
-    patient = Worker.stop
-    monkeypatch.setattr(Worker, "stop", lambda worker, timeout_s=0.2: patient(worker, timeout_s))
+    original_stop = Worker.stop
+
+    def stop(worker: Worker[Clip], timeout_s: float = 0.2) -> bool:
+        return original_stop(worker, timeout_s)
+
+    monkeypatch.setattr(Worker, "stop", stop)
     engine = FakeEngine(CAMERA, lambda: [Person(0.0, 0.0, 3.0)])
-    pipeline = GatedPipeline(engine, config_from({"track.seed": 1}))
-    pipeline.gate = gate
-    announcer = Announcer(lambda level, text: None)
-    made = Perceiver(listener.node, pipeline, Health(2.0), announcer)
-    made.start()
-    yield made
-    gate.open.set()
-    made.close()
+    pipeline = ControlledPipeline(engine, config_from({"track.seed": 1}))
+    pipeline.control = control
+    state_logger = StateLogger(lambda level, text: None)
+    perceiver = Perceiver(listener.node, pipeline, Health(2.0), state_logger)
+    perceiver.start()
+    yield perceiver
+    control.may_finish.set()
+    perceiver.close()
 
 
 @pytest.fixture
 def bodies(listener: Listener, perceiver: Perceiver) -> list[BodyArray]:
     listener.listen(BodyArray, "/listener/bodies")
-    got: list[BodyArray] = listener.got["/listener/bodies"]
-    wait(listener, lambda: bool(perceiver.outputs.wanted(perceiver.active)))
-    return got
+    received: list[BodyArray] = listener.received["/listener/bodies"]
+    active = perceiver.active_tasks
+    wait(listener, lambda: bool(perceiver.publishers.update_requested(active)))
+    return received
 
 
 def wait(listener: Listener, until: Callable[[], bool]) -> None:
@@ -97,28 +103,28 @@ def an_image(at_s: float) -> Image:
 
 
 def send(perceiver: Perceiver, at_s: float) -> None:
-    running = perceiver._running
-    assert running is not None
-    perceiver.receive(an_image(at_s), running)
+    session = perceiver._session
+    assert session is not None
+    perceiver.on_image(an_image(at_s), session)
 
 
 def stamps(bodies: list[BodyArray]) -> list[int]:
     return [message.header.stamp.sec for message in bodies]
 
 
-def leave_a_step_behind(perceiver: Perceiver, gate: Gate) -> None:
-    """The worker is in the pipeline, and `stop` gives up waiting for it."""
-    gate.open.clear()
+def stop_during_a_step(perceiver: Perceiver, control: StepControl) -> None:
+    """Stop while the worker is in a step that does not finish; `stop` does not wait for it."""
+    control.may_finish.clear()
     send(perceiver, 100)
-    assert gate.entered.wait(5)
+    assert control.started.wait(5)
     perceiver.stop()
 
 
-def test_a_step_that_outlasts_its_activity_publishes_nothing(
-    listener: Listener, perceiver: Perceiver, gate: Gate, bodies: list[BodyArray]
+def test_a_step_that_ends_after_stop_publishes_nothing(
+    listener: Listener, perceiver: Perceiver, control: StepControl, bodies: list[BodyArray]
 ) -> None:
-    leave_a_step_behind(perceiver, gate)
-    gate.open.set()
+    stop_during_a_step(perceiver, control)
+    control.may_finish.set()
     listener.wait(lambda: False, 0.5)
     assert stamps(bodies) == []
     perceiver.start()
@@ -126,45 +132,45 @@ def test_a_step_that_outlasts_its_activity_publishes_nothing(
     wait(listener, lambda: stamps(bodies) == [200])
 
 
-def test_a_step_that_outlasts_its_activity_is_alone_in_the_pipeline(
-    listener: Listener, perceiver: Perceiver, gate: Gate, bodies: list[BodyArray]
+def test_a_step_that_ends_after_stop_does_not_overlap_with_the_next(
+    listener: Listener, perceiver: Perceiver, control: StepControl, bodies: list[BodyArray]
 ) -> None:
-    leave_a_step_behind(perceiver, gate)
+    stop_during_a_step(perceiver, control)
     perceiver.start()
     send(perceiver, 200)
     time.sleep(0.2)
-    gate.open.set()
+    control.may_finish.set()
     wait(listener, lambda: stamps(bodies) == [200])
-    assert gate.most_inside == 1
+    assert control.max_running == 1
 
 
-def test_people_are_taken_away_once_when_the_engine_fails(
-    listener: Listener, perceiver: Perceiver, gate: Gate, bodies: list[BodyArray],
+def test_published_people_are_removed_once_when_the_engine_fails(
+    listener: Listener, perceiver: Perceiver, control: StepControl, bodies: list[BodyArray],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     cleared: list[float] = []
-    monkeypatch.setattr(perceiver.outputs, "clear", lambda: cleared.append(time.monotonic()))
+    monkeypatch.setattr(perceiver.publishers, "clear", lambda: cleared.append(time.monotonic()))
     send(perceiver, 100)
     wait(listener, lambda: len(bodies) == 1)
-    gate.broken = True
+    control.fails = True
     for i in range(1, 4):
-        gate.entered.clear()
+        control.started.clear()
         send(perceiver, 100 + 0.1 * i)
-        assert gate.entered.wait(5)
+        assert control.started.wait(5)
         time.sleep(0.15)
     assert len(cleared) == 1
 
 
 @pytest.mark.parametrize(
-    ("times", "forgotten"),
+    ("times", "expected"),
     [([1.0, 1.1, 1.2], 0), ([1.0, 3.0, 5.0], 0), ([9.0, 1.0, 1.1], 1), ([9.0, 1.0, 0.5], 2)],
-    ids=["in order", "with holes", "back once", "back twice"],
+    ids=["in order", "with gaps", "back once", "back twice"],
 )
-def test_transforms_are_forgotten_when_time_goes_back_and_only_then(
-    perceiver: Perceiver, monkeypatch: pytest.MonkeyPatch, times: list[float], forgotten: int
+def test_transforms_are_cleared_only_when_time_goes_backwards(
+    perceiver: Perceiver, monkeypatch: pytest.MonkeyPatch, times: list[float], expected: int
 ) -> None:
-    count: list[int] = []
-    monkeypatch.setattr(perceiver.outputs, "forget_transforms", lambda: count.append(1))
+    calls: list[int] = []
+    monkeypatch.setattr(perceiver.publishers, "clear_transforms", lambda: calls.append(1))
     for at_s in times:
         send(perceiver, at_s)
-    assert len(count) == forgotten
+    assert len(calls) == expected

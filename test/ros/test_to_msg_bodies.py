@@ -1,4 +1,4 @@
-"""People as messages and markers, and the latched messages that explain them."""
+"""Bodies as messages and markers, and the latched messages that describe them."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -25,11 +25,11 @@ HEADER = Header(frame_id="camera")
 
 
 def sent(msg: BodyArray) -> BodyArray:
-    """The message as a subscriber gets it."""
+    """The message as a subscriber receives it."""
     return deserialize_message(serialize_message(msg), BodyArray)
 
 
-def test_every_number_of_a_body_arrives() -> None:
+def test_all_fields_of_a_body_are_published() -> None:
     body = a_body()
     array = sent(BodyArrayMaker().array(a_perception(body), HEADER))
     assert (array.image_width, array.image_height, array.metric) == (WIDTH, HEIGHT, True)
@@ -41,18 +41,18 @@ def test_every_number_of_a_body_arrives() -> None:
     assert len(msg.joints) == len(JOINT_NAMES)
     for index, joint in enumerate(msg.joints):
         np.testing.assert_array_equal([joint.x, joint.y, joint.score], body.keypoints[index])
-        place = [joint.position.x, joint.position.y, joint.position.z]
-        np.testing.assert_allclose(place, body.positions_m[index])
+        position = [joint.position.x, joint.position.y, joint.position.z]
+        np.testing.assert_allclose(position, body.positions_m[index])
         np.testing.assert_array_equal(joint.covariance, body.covariances_m2[index])
 
 
 @pytest.mark.parametrize("state", TrackState)
-def test_states_have_their_number(state: TrackState) -> None:
+def test_track_states_are_constants_of_the_message(state: TrackState) -> None:
     (msg,) = BodyArrayMaker().array(a_perception(a_body(state=state)), HEADER).bodies
     assert msg.state == getattr(BodyMsg, state.name)
 
 
-def test_unknown_joints_arrive_as_nan() -> None:
+def test_unknown_joints_are_published_as_nan() -> None:
     body = a_body()
     body.positions_m[3] = np.nan
     body.keypoints[4, :2] = np.nan
@@ -61,7 +61,7 @@ def test_unknown_joints_arrive_as_nan() -> None:
     assert np.isnan(msg.joints[4].x)
 
 
-def test_a_maker_forgets_whoever_is_gone_and_grows_with_the_crowd() -> None:
+def test_successive_messages_contain_the_present_bodies_only() -> None:
     maker = BodyArrayMaker()
     first = sent(maker.array(a_perception(a_body("abcde")), HEADER))
     both = sent(maker.array(a_perception(a_body("fghij", seed=1), a_body("abcde")), HEADER))
@@ -72,7 +72,7 @@ def test_a_maker_forgets_whoever_is_gone_and_grows_with_the_crowd() -> None:
     assert list(none.bodies) == []
 
 
-def test_nobody_is_an_empty_list() -> None:
+def test_without_people_the_list_is_empty() -> None:
     array = sent(BodyArrayMaker().array(a_perception(calibrated=False), HEADER))
     assert list(array.bodies) == []
     assert array.metric is False
@@ -82,7 +82,7 @@ def by_id(markers: MarkerArray) -> dict[tuple[str, int], Marker]:
     return {(marker.ns, marker.id): marker for marker in markers.markers}
 
 
-def test_a_body_is_drawn_as_spheres_lines_and_its_id() -> None:
+def test_a_body_has_markers_for_joints_bones_and_id() -> None:
     body = a_body()
     drawn = by_id(BodyMarkers().markers(a_perception(body), HEADER))
     assert set(drawn) == {("body_abcde", number) for number in range(3)}
@@ -97,16 +97,16 @@ def test_a_body_is_drawn_as_spheres_lines_and_its_id() -> None:
     assert all(m.header.frame_id == "camera" and m.lifetime.nanosec for m in drawn.values())
 
 
-def test_joints_that_are_unknown_or_doubtful_are_left_out_of_spheres_and_lines() -> None:
+def test_unknown_and_low_confidence_joints_are_left_out_of_markers() -> None:
     body = a_body()
     body.positions_m[Joint.LEFT_WRIST] = np.nan
     body.keypoints[Joint.RIGHT_WRIST, 2] = 0.05
-    drawn = by_id(BodyMarkers().markers(a_perception(body), HEADER, min_score=0.1))
+    drawn = by_id(BodyMarkers().markers(a_perception(body), HEADER, min_confidence=0.1))
     assert len(drawn["body_abcde", 0].points) == len(JOINT_NAMES) - 2
     assert len(drawn["body_abcde", 1].points) == 2 * (len(BONES) - 4)  # elbow-wrist, wrist-hand
 
 
-def test_whoever_is_gone_is_deleted_once() -> None:
+def test_markers_of_a_body_that_is_gone_are_deleted_once() -> None:
     markers = BodyMarkers()
     markers.markers(a_perception(a_body("abcde"), a_body("fghij")), HEADER)
     second = by_id(markers.markers(a_perception(a_body("fghij")), HEADER))
@@ -116,23 +116,23 @@ def test_whoever_is_gone_is_deleted_once() -> None:
     assert all(marker.action == Marker.ADD for marker in third)
 
 
-def test_without_a_scale_nobody_is_drawn() -> None:
+def test_without_metric_positions_there_are_no_markers() -> None:
     body = replace(a_body(), positions_m=np.full((len(JOINT_NAMES), 3), np.nan, np.float32))
     assert BodyMarkers().markers(a_perception(body, calibrated=False), HEADER).markers == []
 
 
-def test_what_is_only_predicted_is_paler() -> None:
-    seen = by_id(BodyMarkers().markers(a_perception(a_body()), HEADER))
+def test_predicted_bodies_are_more_transparent() -> None:
+    tracked = by_id(BodyMarkers().markers(a_perception(a_body()), HEADER))
     lost = by_id(BodyMarkers().markers(a_perception(a_body(state=TrackState.LOST)), HEADER))
-    assert lost["body_abcde", 0].color.a < seen["body_abcde", 0].color.a
+    assert lost["body_abcde", 0].color.a < tracked["body_abcde", 0].color.a
 
 
-def test_clearing_deletes_everything() -> None:
+def test_clear_deletes_all_markers() -> None:
     (marker,) = BodyMarkers().clear(HEADER).markers
     assert marker.action == Marker.DELETEALL
 
 
-def test_the_label_maps_name_every_value() -> None:
+def test_label_maps_name_every_label() -> None:
     people = label_map(Task.SEGMENTATION, CARD, 0.4, HEADER)
     assert dict(zip(people.ids, people.names, strict=True)) == {0: "background", 1: "person"}
     assert people.unlabelled == 255 and people.threshold == pytest.approx(0.4)
@@ -141,8 +141,8 @@ def test_the_label_maps_name_every_value() -> None:
     assert tuple(parts.names) == PART_NAMES
 
 
-def test_the_twin_of_vision_msgs_says_the_same() -> None:
-    """vision_msgs is on no Python index: a stand-in with its fields takes its place here."""
+def test_label_info_has_the_labels_of_the_label_map() -> None:
+    """vision_msgs is on no Python index, so an object with its fields replaces it."""
     stand_in = SimpleNamespace(
         LabelInfo=lambda **fields: SimpleNamespace(**fields),
         VisionClass=lambda **fields: SimpleNamespace(**fields),
@@ -151,7 +151,7 @@ def test_the_twin_of_vision_msgs_says_the_same() -> None:
     assert [(c.class_id, c.class_name) for c in info.class_map] == list(enumerate(PART_NAMES))
 
 
-def test_the_skeleton_describes_itself() -> None:
+def test_skeleton_info_describes_joints_bones_and_flip_pairs() -> None:
     info = skeleton_info(CARD, HEADER)
     assert tuple(info.joint_names) == JOINT_NAMES
     bones = list(zip(info.bone_parents, info.bone_children, strict=True))
@@ -160,7 +160,7 @@ def test_the_skeleton_describes_itself() -> None:
     assert info.joint_names[info.flip_pairs[Joint.LEFT_KNEE]] == "right_knee"
 
 
-def test_a_checkpoint_with_other_joints_claims_no_bones() -> None:
+def test_bones_of_a_checkpoint_with_other_joints_are_left_empty() -> None:
     info = skeleton_info(replace(CARD, joint_names=("head", "tail")), HEADER)
     assert list(info.joint_names) == ["head", "tail"]
     assert list(info.bone_parents) == []

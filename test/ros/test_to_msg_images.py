@@ -1,4 +1,4 @@
-"""Dense results as messages: bytes, encodings, unknown pixels, and images for viewers."""
+"""Dense maps as messages: bytes, encodings, unknown pixels, and visualizations."""
 
 import array
 import sys
@@ -13,7 +13,7 @@ from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 
 from thfm_ros.geometry import unproject
-from thfm_ros.media import drawing as draw
+from thfm_ros.media import drawing
 from thfm_ros.ros.to_msg import visualizations
 from thfm_ros.ros.to_msg.images import depth_millimetres, image_message, person_labels
 from thfm_ros.ros.to_msg.points import PointCloudMaker
@@ -37,25 +37,25 @@ def a_header() -> Header:
         (np.float32, 3, "32FC3", 12),
     ],
 )
-def test_an_image_is_what_the_slow_way_makes_of_it(
+def test_an_image_message_equals_one_made_through_the_setter(
     dtype: type, channels: int, encoding: str, pixel_bytes: int
 ) -> None:
     shape = (5, 7, channels) if channels else (5, 7)
     pixels: np.ndarray = np.random.default_rng(0).uniform(0, 200, shape).astype(dtype)
-    fast = image_message(pixels, a_header())
-    plain = Image(header=a_header(), height=5, width=7, encoding=encoding, step=7 * pixel_bytes)
-    plain.is_bigendian = int(sys.byteorder == "big")
-    plain.data = array.array("B", pixels.tobytes())
-    assert serialize_message(fast) == serialize_message(plain)
+    message = image_message(pixels, a_header())
+    expected = Image(header=a_header(), height=5, width=7, encoding=encoding, step=7 * pixel_bytes)
+    expected.is_bigendian = int(sys.byteorder == "big")
+    expected.data = array.array("B", pixels.tobytes())
+    assert serialize_message(message) == serialize_message(expected)
 
 
-def test_an_image_shares_the_memory_of_its_pixels() -> None:
+def test_an_image_message_shares_the_memory_of_its_array() -> None:
     pixels = np.zeros((4, 4), np.float32)
     msg = image_message(pixels, a_header())
     assert np.shares_memory(np.frombuffer(msg.data, np.uint8), pixels)
 
 
-def test_a_view_with_other_strides_is_laid_out_in_rows() -> None:
+def test_an_array_with_other_strides_is_made_contiguous() -> None:
     pixels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)[:, :, ::-1]
     sent = deserialize_message(serialize_message(image_message(pixels, a_header())), Image)
     np.testing.assert_array_equal(np.frombuffer(sent.data, np.uint8).reshape(2, 4, 3), pixels)
@@ -63,60 +63,63 @@ def test_a_view_with_other_strides_is_laid_out_in_rows() -> None:
 
 @given(st.lists(st.floats(width=32, allow_infinity=True, allow_nan=True), min_size=1, max_size=20))
 @settings(max_examples=100, deadline=None)
-def test_millimetres_are_rounded_and_zero_where_unknown_or_too_far(metres: list[float]) -> None:
-    made = depth_millimetres(np.array([metres], np.float32))[0]
-    for before, after in zip(metres, made.tolist(), strict=True):
-        mm = before * 1000
+def test_millimetres_are_rounded_and_zero_if_unknown_or_out_of_range(metres: list[float]) -> None:
+    converted = depth_millimetres(np.array([metres], np.float32))[0]
+    for depth_m, result in zip(metres, converted.tolist(), strict=True):
+        mm = depth_m * 1000
         if not 0.5 <= mm < 65535:
-            assert after == 0
+            assert result == 0
         else:
-            assert abs(after - mm) <= 0.5
+            assert abs(result - mm) <= 0.5
 
 
-def test_labels_say_person_background_or_nothing() -> None:
+def test_labels_are_person_background_or_unlabelled() -> None:
     mask = np.array([[0.0, 0.49, 0.5, 1.0, np.nan]], np.float32)
     np.testing.assert_array_equal(person_labels(mask, 0.5), [[0, 0, 1, 1, 255]])
     np.testing.assert_array_equal(person_labels(mask[:, :4], 0.5), [[0, 0, 1, 1]])
 
 
-def test_the_fast_image_of_normals_is_the_plain_one() -> None:
+def test_normal_colours_equal_those_of_the_drawing_module() -> None:
     normals = a_perception().normals
     assert normals is not None
-    fast, plain = visualizations.normal_colours(normals), draw.normal_colours(normals)
-    assert np.abs(fast.astype(int) - plain).max() <= 1
+    fast, slow = visualizations.normal_colours(normals), drawing.normal_colours(normals)
+    assert np.abs(fast.astype(int) - slow).max() <= 1
     assert not fast[np.isnan(normals[..., 0])].any()
 
 
-def test_the_fast_image_of_dense_pose_is_the_plain_one_within_its_steps() -> None:
-    surface = a_perception().dense_pose
-    assert surface is not None
-    fast, plain = visualizations.dense_pose_colours(surface), draw.dense_pose_colours(surface)
-    off = np.abs(fast.astype(int) - plain)
-    # One step of u turns the hue by a 32nd, up to 48 levels; of v, five levels.
-    assert off.max() <= 30
-    assert not fast[np.isnan(surface[..., 0])].any()
+def test_dense_pose_colours_equal_those_of_the_drawing_module_up_to_quantisation() -> None:
+    dense_pose = a_perception().dense_pose
+    assert dense_pose is not None
+    fast, slow = (
+        visualizations.dense_pose_colours(dense_pose),
+        drawing.dense_pose_colours(dense_pose),
+    )
+    difference = np.abs(fast.astype(int) - slow)
+    # A step of u changes the hue by a 32nd, up to 48 levels; a step of v changes five levels.
+    assert difference.max() <= 30
+    assert not fast[np.isnan(dense_pose[..., 0])].any()
 
 
-def test_a_image_of_nobody_is_black() -> None:
-    nothing = np.full((6, 8, 3), np.nan, np.float32)
-    assert not visualizations.dense_pose_colours(nothing).any()
-    assert not visualizations.normal_colours(nothing).any()
+def test_visualizations_without_people_are_black() -> None:
+    unknown = np.full((6, 8, 3), np.nan, np.float32)
+    assert not visualizations.dense_pose_colours(unknown).any()
+    assert not visualizations.normal_colours(unknown).any()
 
 
 @pytest.mark.parametrize("people", [0, 1, 2])
-def test_the_fast_overlay_is_the_plain_one(people: int) -> None:
+def test_the_overlay_equals_that_of_the_drawing_module(people: int) -> None:
     bodies = [a_body("abcde"), a_body("fghij", (0.5, 0.1, 3.0), seed=1)][:people]
-    seen = a_perception(*bodies)
-    assert seen.instances is not None
-    seen.instances[10:20, 20:30] = 1  # nobody's if there are fewer people
+    perception = a_perception(*bodies)
+    assert perception.instances is not None
+    perception.instances[10:20, 20:30] = 1  # an index without a body if there are fewer
     rgb = an_image()
-    fast, plain = visualizations.overlay(rgb, seen), draw.overlay(rgb, seen)
-    assert np.abs(fast.astype(int) - plain).max() <= 2
-    np.testing.assert_array_equal(rgb, an_image())  # the input is not drawn on
+    fast, slow = visualizations.overlay(rgb, perception), drawing.overlay(rgb, perception)
+    assert np.abs(fast.astype(int) - slow).max() <= 2
+    np.testing.assert_array_equal(rgb, an_image())  # the input is unchanged
 
 
 def fields_of(msg: PointCloud2) -> dict[str, np.ndarray]:
-    """Every field as an array [h, w], read by the offsets that the message tells."""
+    """Every field as an array [h, w], read by the offsets in the message."""
     raw = np.frombuffer(msg.data, np.uint8).reshape(msg.height, msg.width, msg.point_step)
     return {
         field.name: raw[..., field.offset : field.offset + 4].copy().view(np.float32)[..., 0]
@@ -124,42 +127,44 @@ def fields_of(msg: PointCloud2) -> dict[str, np.ndarray]:
     }
 
 
-def test_points_are_the_unprojected_depth_with_the_images_colours() -> None:
-    seen, rgb = a_perception(a_body()), an_image()
-    assert seen.depth_m is not None
-    msg = PointCloudMaker(with_normals=False).cloud(seen, rgb, a_header())
+def test_points_are_the_unprojected_depth_with_the_image_colours() -> None:
+    perception, rgb = a_perception(a_body()), an_image()
+    assert perception.depth_m is not None
+    msg = PointCloudMaker(with_normals=False).cloud(perception, rgb, a_header())
     assert msg is not None and not msg.is_dense
     assert (msg.height, msg.width, msg.row_step) == (HEIGHT, WIDTH, WIDTH * msg.point_step)
     read = fields_of(msg)
     xyz = np.stack([read[name] for name in "xyz"], axis=-1)
-    np.testing.assert_allclose(xyz, unproject(seen.depth_m, CAMERA), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(xyz, unproject(perception.depth_m, CAMERA), rtol=1e-5, atol=1e-6)
     colour = read["rgb"].view(np.uint32)
     for shift, channel in ((16, 0), (8, 1), (0, 2)):
         np.testing.assert_array_equal((colour >> shift) & 255, rgb[..., channel])
 
 
-def test_points_carry_normals_if_asked_for() -> None:
-    seen = a_perception()
-    msg = PointCloudMaker(with_normals=True).cloud(seen, an_image(), a_header())
-    assert msg is not None and seen.normals is not None
+def test_points_have_normals_if_requested() -> None:
+    perception = a_perception()
+    msg = PointCloudMaker(with_normals=True).cloud(perception, an_image(), a_header())
+    assert msg is not None and perception.normals is not None
     read = fields_of(msg)
-    np.testing.assert_array_equal(read["normal_y"], seen.normals[..., 1])
+    np.testing.assert_array_equal(read["normal_y"], perception.normals[..., 1])
 
 
-def test_points_follow_a_camera_that_changes() -> None:
+def test_points_follow_changed_intrinsics() -> None:
     maker = PointCloudMaker(with_normals=False)
-    first, seen = a_perception(), a_perception(seed=1)
+    first, perception = a_perception(), a_perception(seed=1)
     assert maker.cloud(first, an_image(), a_header()) is not None
     small = np.s_[: HEIGHT // 2, : WIDTH // 2]
     k = type(CAMERA)(30.0, 30.0, 16.5, 11.5, WIDTH // 2, HEIGHT // 2)
-    assert seen.depth_m is not None
-    resized = type(seen)(0, "camera", k.width, k.height, k, (), depth_m=seen.depth_m[small].copy())
+    assert perception.depth_m is not None
+    resized = type(perception)(
+        0, "camera", k.width, k.height, k, (), depth_m=perception.depth_m[small].copy()
+    )
     msg = maker.cloud(resized, an_image()[small], a_header())
     assert msg is not None and resized.depth_m is not None
     xyz = np.stack([fields_of(msg)[name] for name in "xyz"], axis=-1)
     np.testing.assert_allclose(xyz, unproject(resized.depth_m, k), rtol=1e-5, atol=1e-6)
 
 
-def test_without_a_scale_there_are_no_points() -> None:
-    seen = a_perception(calibrated=False)
-    assert PointCloudMaker(with_normals=False).cloud(seen, an_image(), a_header()) is None
+def test_without_metric_depth_there_are_no_points() -> None:
+    perception = a_perception(calibrated=False)
+    assert PointCloudMaker(with_normals=False).cloud(perception, an_image(), a_header()) is None

@@ -1,4 +1,4 @@
-"""The newest wins, everything else is counted, and nothing stops the thread but its owner."""
+"""The worker processes the newest item, older ones are dropped, and only `stop` ends its thread."""
 
 import threading
 import time
@@ -6,7 +6,7 @@ import time
 from thfm_ros.ros.worker import Mailbox, Worker
 
 
-def test_an_item_that_nobody_took_is_overwritten_and_that_is_told() -> None:
+def test_an_item_that_was_not_taken_is_replaced_and_put_says_so() -> None:
     mailbox: Mailbox[int] = Mailbox()
     assert mailbox.put(1) is False
     assert mailbox.put(2) is True
@@ -23,7 +23,7 @@ def test_take_waits_for_an_item() -> None:
     assert time.monotonic() - began > 0.03
 
 
-def test_closing_wakes_whoever_waits_and_drops_what_lies_there() -> None:
+def test_closing_ends_waiting_and_drops_the_stored_item() -> None:
     mailbox: Mailbox[int] = Mailbox()
     threading.Timer(0.05, mailbox.close).start()
     assert mailbox.take() is None
@@ -31,7 +31,7 @@ def test_closing_wakes_whoever_waits_and_drops_what_lies_there() -> None:
     assert mailbox.take() is None
 
 
-def test_a_slow_worker_gets_the_newest_and_every_other_item_is_counted() -> None:
+def test_a_slow_worker_gets_the_newest_item_and_put_reports_each_drop() -> None:
     done: list[int] = []
     started, go_on = threading.Event(), threading.Event()
 
@@ -51,15 +51,15 @@ def test_a_slow_worker_gets_the_newest_and_every_other_item_is_counted() -> None
         time.sleep(0.005)
     assert worker.stop()
     assert done == [0, 99]
-    assert dropped == 98  # all but the one in hand and the newest
+    assert dropped == 98  # all except the item being processed and the newest
 
 
-def test_an_error_in_one_item_does_not_end_the_thread() -> None:
+def test_an_exception_from_the_handler_does_not_end_the_thread() -> None:
     done: list[int] = []
 
     def handle(item: int) -> None:
         if item == 0:
-            raise ValueError("the first")
+            raise ValueError("first item")
         done.append(item)
 
     worker = Worker(handle)
@@ -74,48 +74,48 @@ def test_an_error_in_one_item_does_not_end_the_thread() -> None:
     assert done == [1]
 
 
-def test_stopping_a_worker_whose_task_hangs_does_not_hang() -> None:
-    hanging, release = threading.Event(), threading.Event()
+def test_stop_returns_even_if_the_handler_does_not() -> None:
+    blocked, release = threading.Event(), threading.Event()
 
     def handle(_: int) -> None:
-        hanging.set()
+        blocked.set()
         release.wait(30)
 
     worker = Worker(handle)
     worker.start()
     worker.put(1)
-    assert hanging.wait(5)
+    assert blocked.wait(5)
     began = time.monotonic()
     assert worker.stop(timeout_s=0.1) is False
     assert time.monotonic() - began < 2
     release.set()
 
 
-def test_a_worker_that_never_started_can_be_stopped() -> None:
+def test_a_worker_that_was_not_started_can_be_stopped() -> None:
     worker: Worker[int] = Worker(lambda item: None)
     assert worker.stop()
 
 
-def test_a_worker_rests_once_when_nothing_comes_and_again_after_the_next_item() -> None:
-    order: list[str] = []
-    worker = Worker(order.append, rest=lambda: order.append("rest"), rest_after_s=0.05)
+def test_on_idle_is_called_once_without_items_and_again_after_the_next_item() -> None:
+    calls: list[str] = []
+    worker = Worker(calls.append, on_idle=lambda: calls.append("idle"), idle_after_s=0.05)
     worker.start()
-    time.sleep(0.3)  # nothing has come yet: there is nothing to rest from, but for once
+    time.sleep(0.3)  # it is also called before the first item
     worker.put("one")
     time.sleep(0.3)
     worker.put("two")
     time.sleep(0.3)
     assert worker.stop()
-    assert order == ["rest", "one", "rest", "two", "rest"]
+    assert calls == ["idle", "one", "idle", "two", "idle"]
 
 
-def test_an_error_while_resting_does_not_end_the_thread() -> None:
+def test_an_exception_from_on_idle_does_not_end_the_thread() -> None:
     done: list[int] = []
 
-    def breaks() -> None:
+    def fail() -> None:
         raise RuntimeError("no context")
 
-    worker = Worker(done.append, rest=breaks, rest_after_s=0.02)
+    worker = Worker(done.append, on_idle=fail, idle_after_s=0.02)
     worker.start()
     time.sleep(0.2)
     worker.put(1)

@@ -1,7 +1,7 @@
-"""The real node with a network that costs nothing: `python -m canned_node`.
+"""The perception node with stored network outputs: `python -m canned_node`.
 
-What the fake engine says about a cut-out is remembered, so that what remains of the node's
-processor time is everything but the network.
+The fake engine's outputs for each crop are computed once and then reused, so that the remaining
+processor time of the node is its own, without the network.
 """
 
 import numpy as np
@@ -18,23 +18,23 @@ PEOPLE = [Person(0.0, 0.0, 3.0)]
 
 
 class CannedEngine(FakeEngine):
-    """Looks at each cut-out once."""
+    """Computes the outputs for each crop once."""
 
     def __init__(self) -> None:
         super().__init__(CAMERA, lambda: PEOPLE)
-        self._said: dict[tuple[object, ...], RawOutputs] = {}
+        self._outputs: dict[tuple[object, ...], RawOutputs] = {}
 
     def step(
-        self, cut: np.ndarray, state: object | None, *, dense: bool
+        self, image: np.ndarray, state: object | None, *, dense: bool
     ) -> tuple[RawOutputs, object]:
-        key = (cut.shape, dense, *cut[0, 0].tolist(), *cut[-1, -1].tolist())
-        if key not in self._said:
-            self._said[key] = super().step(cut, state, dense=dense)[0]
-        return self._said[key], 1
+        key = (image.shape, dense, *image[0, 0].tolist(), *image[-1, -1].tolist())
+        if key not in self._outputs:
+            self._outputs[key] = super().step(image, state, dense=dense)[0]
+        return self._outputs[key], 1
 
 
 def load(config: Config, *, live: bool) -> PerceptionPipeline:
-    """In the place of load_pipeline, which does the same to the allocator."""
+    """Replaces load_pipeline, which changes the allocator in the same way."""
     keep_freed_memory()
     return PerceptionPipeline(CannedEngine(), config, live=live)
 

@@ -1,7 +1,8 @@
-"""The real node with an engine that needs no weights: `python -m fake_node`.
+"""The perception node with an engine that needs no weights: `python -m fake_node`.
 
-The engine is that of fake_engine.py: it knows where people stand, and finds in the image's
-colours where it looks. A black image makes it fail, as an engine does whose GPU is gone.
+The engine is that of fake_engine.py: it knows the people of the scene, and reads from the colours
+of its input which part of the image that is. It fails on a black image, as an engine whose GPU
+was lost does.
 """
 
 import os
@@ -12,6 +13,7 @@ from fake_engine import FakeEngine, Person, camera
 
 from thfm_ros.config import Config
 from thfm_ros.engine.base import EngineError
+from thfm_ros.model.outputs import RawOutputs
 from thfm_ros.pipeline import PerceptionPipeline
 from thfm_ros.ros import node
 
@@ -22,17 +24,19 @@ STEP_S_VARIABLE = "THFM_FAKE_STEP_S"
 
 
 class SlowOrBrokenEngine(FakeEngine):
-    """Takes its time, and fails on a black image."""
+    """Takes the time that the environment variable says, and fails on a black image."""
 
-    def step(self, cut: np.ndarray, state: object | None, *, dense: bool):  # type: ignore[no-untyped-def]
+    def step(
+        self, image: np.ndarray, state: object | None, *, dense: bool
+    ) -> tuple[RawOutputs, object]:
         time.sleep(float(os.environ.get(STEP_S_VARIABLE, "0")))
-        if cut[..., 0].max() == 0:
-            raise EngineError("the fake engine saw black")
-        return super().step(cut, state, dense=dense)
+        if image[..., 0].max() == 0:
+            raise EngineError("the fake engine received a black image")
+        return super().step(image, state, dense=dense)
 
 
 def load(config: Config, *, live: bool) -> PerceptionPipeline:
-    """In the place of load_pipeline."""
+    """Replaces load_pipeline."""
     return PerceptionPipeline(SlowOrBrokenEngine(CAMERA, lambda: PEOPLE), config, live=live)
 
 

@@ -1,4 +1,4 @@
-"""A camera, a listener and a service client for a perception node in another process."""
+"""A camera, subscriptions and a service client for a perception node in another process."""
 
 import array
 import os
@@ -19,10 +19,10 @@ from rcl_interfaces.srv import SetParameters
 from ros_process import Listener, NodeProcess, ros_arguments, started
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from thfm_ros.ros.calibration import info_of
+from thfm_ros.ros.calibration import camera_info_from_intrinsics
 
 SUPPORT = Path(__file__).resolve().parent
-PATIENCE_S = 20.0
+TIMEOUT_S = 20.0
 
 
 @contextmanager
@@ -30,21 +30,21 @@ def fake_node(
     log: Path, parameters: dict[str, object] | None = None, **environment: str
 ) -> Iterator[NodeProcess]:
     """The node with the engine of fake_node.py, in a process of its own."""
-    before = dict(os.environ)
+    original = dict(os.environ)
     os.environ.update(environment, PYTHONPATH=str(SUPPORT))
     settings = {"diagnostics_period_s": 0.2, **(parameters or {})}
     try:
         with started("fake_node", ros_arguments(settings), log) as process:
             os.environ.clear()
-            os.environ.update(before)
+            os.environ.update(original)
             yield process
     finally:
         os.environ.clear()
-        os.environ.update(before)
+        os.environ.update(original)
 
 
 class Client:
-    """Everything that a test does with the node ``/thfm``; failures show the node's log."""
+    """Publishes to the node ``/thfm`` and receives from it; failures show the node's log."""
 
     def __init__(self, listener: Listener, process: NodeProcess) -> None:
         self.listener, self.process = listener, process
@@ -56,18 +56,22 @@ class Client:
         self._stamp_ns = 0
 
     def listen(self, kind: type, topic: str, qos: Any = 50) -> list[Any]:
-        """Messages of a topic, as they come; a name without / lies below the node's."""
+        """Subscribe; the list grows as messages arrive. A relative name is below the node's."""
         full = topic if topic.startswith("/") else f"/thfm/{topic}"
         self.listener.listen(kind, full, qos)
-        return self.listener.got[full]
+        return self.listener.received[full]
 
-    def wait(self, until: Callable[[], Any], what: str, timeout_s: float = PATIENCE_S) -> None:
-        """Serve the test's own node until it holds; fails with the node's log."""
+    def wait(self, until: Callable[[], Any], what: str, timeout_s: float = TIMEOUT_S) -> None:
+        """Receive messages until the condition is true.
+
+        Raises:
+            AssertionError: it did not become true; the text has ``what`` and the node's log.
+        """
         if not self.listener.wait(lambda: bool(until()), timeout_s):
-            raise AssertionError(f"never: {what}\n{self.process.text()}")
+            raise AssertionError(f"did not happen: {what}\n{self.process.text()}")
 
     def wait_for_subscription(self) -> None:
-        """Until the node listens to the camera."""
+        """Wait until the node has subscribed to the camera."""
         self.wait(lambda: self._image.get_subscription_count(), "the node subscribes to image")
 
     def publish(
@@ -79,7 +83,7 @@ class Client:
         frame_id: str = "camera",
         **changes: Any,
     ) -> int:
-        """One image of the fake scene (or ``rgb``), with ``changes`` to the message."""
+        """Publish the fake scene, or ``rgb``, with ``changes`` to the message; its stamp."""
         rgb = image(CAMERA) if rgb is None else rgb
         self._stamp_ns = max(self._stamp_ns + 1, time.time_ns()) if stamp_ns is None else stamp_ns
         msg = Image(height=rgb.shape[0], width=rgb.shape[1], encoding="rgb8", step=3 * rgb.shape[1])
@@ -89,12 +93,12 @@ class Client:
         for name, value in changes.items():
             setattr(msg, name, value)
         if calibrated:
-            self._info.publish(info_of(CAMERA, msg.header))
+            self._info.publish(camera_info_from_intrinsics(CAMERA, msg.header))
         self._image.publish(msg)
         return self._stamp_ns
 
     def publish_compressed(self, data: bytes) -> None:
-        """One compressed image."""
+        """Publish a compressed image."""
         msg = CompressedImage(format="jpeg", data=array.array("B", data))
         self._stamp_ns = max(self._stamp_ns + 1, time.time_ns())
         msg.header.stamp.sec, msg.header.stamp.nanosec = divmod(self._stamp_ns, 1_000_000_000)
@@ -108,51 +112,51 @@ class Client:
         *,
         send: Callable[[], Any] | None = None,
         rate_hz: float = 20.0,
-        timeout_s: float = PATIENCE_S,
+        timeout_s: float = TIMEOUT_S,
     ) -> None:
-        """Publish images at a rate until it holds."""
+        """Call ``send``, or publish images, at a rate until the condition is true; see `wait`."""
         end = time.monotonic() + timeout_s
         due = time.monotonic()
         while not until():
             if time.monotonic() > end:
-                raise AssertionError(f"never: {what}\n{self.process.text()}")
+                raise AssertionError(f"did not happen: {what}\n{self.process.text()}")
             if time.monotonic() >= due:
                 (send or self.publish)()
                 due = max(due + 1 / rate_hz, time.monotonic() - 0.1)
             rclpy.spin_once(self.node, timeout_sec=0.005)
 
-    def status(self, part: str) -> tuple[int, str, dict[str, str]]:
-        """Level, text and values of the newest diagnostics about a part of the node."""
-        for message in reversed(self.listener.got["/diagnostics"]):
+    def status(self, component: str) -> tuple[int, str, dict[str, str]]:
+        """Level, message and values of the newest diagnostics about a component of the node."""
+        for message in reversed(self.listener.received["/diagnostics"]):
             for status in message.status:
-                if status.name == f"thfm: {part}":
+                if status.name == f"thfm: {component}":
                     values = {pair.key: pair.value for pair in status.values}
                     return status.level[0], status.message, values
         return -1, "", {}
 
     def call(self, kind: type, service: str, request: Any) -> Any:
-        """The answer of a service below the node's name."""
+        """Call a service below the node's name and return its response."""
         client = self.node.create_client(kind, f"/thfm/{service}")
         try:
             self.wait(client.service_is_ready, f"service {service}")
             future = client.call_async(request)
-            self.wait(future.done, f"an answer of {service}")
+            self.wait(future.done, f"a response of {service}")
             return future.result()
         finally:
             self.node.destroy_client(client)
 
     def change_state(self, label: str) -> bool:
-        """A lifecycle transition by its name."""
+        """Request a lifecycle transition by its name; whether it succeeded."""
         request = ChangeState.Request()
         request.transition.label = label
         return bool(self.call(ChangeState, "change_state", request).success)
 
     def state(self) -> str:
-        """The lifecycle state's name."""
+        """The name of the lifecycle state."""
         return str(self.call(GetState, "get_state", GetState.Request()).current_state.label)
 
     def set_parameter(self, name: str, value: object) -> tuple[bool, str]:
-        """Whether it was accepted, and the reason if not."""
+        """Set a parameter; whether it was accepted, and the reason if not."""
         request = SetParameters.Request(parameters=[Parameter(name=name, value=_value(value))])
         (result,) = self.call(SetParameters, "set_parameters", request).results
         return bool(result.successful), str(result.reason)

@@ -1,4 +1,4 @@
-"""Nodes in processes of their own, and a listener for what they publish."""
+"""Nodes in processes of their own, and a node that collects messages."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from rclpy.qos import QoSProfile
 
 
 class NodeProcess:
-    """A module run with ``python -m`` in a process group of its own, its output in a file."""
+    """A module, run with ``python -m`` in a process group of its own, with its output in a file."""
 
     def __init__(self, module: str, arguments: list[str], log: Path) -> None:
         self.log = log
@@ -24,7 +24,7 @@ class NodeProcess:
                 [sys.executable, "-m", module, *arguments],
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                cwd=log.parent,  # not the source tree, which has no messages
+                cwd=log.parent,  # not the source tree, which has no generated messages
                 start_new_session=True,
             )
 
@@ -36,7 +36,11 @@ class NodeProcess:
         return self.log.read_text(errors="replace")
 
     def exit_code(self, timeout_s: float) -> int:
-        """Wait for the end; raises with the output when it does not come."""
+        """Wait until the process ends.
+
+        Raises:
+            AssertionError: it does not end in time; the text has its output.
+        """
         try:
             return self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -46,12 +50,12 @@ class NodeProcess:
         return self._process.poll() is None
 
     def stop(self) -> int:
-        """Ask as Ctrl-C does, then insist."""
-        for sent, patience_s in ((signal.SIGINT, 5.0), (signal.SIGKILL, 5.0)):
+        """Send SIGINT, as Ctrl-C does, and SIGKILL if that does not end the process."""
+        for number, timeout_s in ((signal.SIGINT, 5.0), (signal.SIGKILL, 5.0)):
             if self.running():
-                os.killpg(self._process.pid, sent)
+                os.killpg(self._process.pid, number)
                 try:
-                    return self._process.wait(patience_s)
+                    return self._process.wait(timeout_s)
                 except subprocess.TimeoutExpired:
                     continue
         return self._process.wait(1.0)
@@ -59,7 +63,7 @@ class NodeProcess:
 
 @contextmanager
 def started(module: str, arguments: list[str], log: Path) -> Iterator[NodeProcess]:
-    """A node process that is stopped at the end of the block, whatever happens in it."""
+    """A node process that is stopped at the end of the block, also after an exception."""
     process = NodeProcess(module, arguments, log)
     try:
         yield process
@@ -68,7 +72,7 @@ def started(module: str, arguments: list[str], log: Path) -> Iterator[NodeProces
 
 
 def ros_arguments(parameters: dict[str, object], remap: dict[str, str] | None = None) -> list[str]:
-    """``--ros-args`` for parameters and remappings."""
+    """Command line arguments for parameters and remappings."""
     arguments = ["--ros-args"]
     for name, value in parameters.items():
         text = str(value).lower() if isinstance(value, bool) else str(value)
@@ -79,18 +83,18 @@ def ros_arguments(parameters: dict[str, object], remap: dict[str, str] | None = 
 
 
 class Listener:
-    """Collects messages by topic, in a node of the test's own process."""
+    """Collects messages by topic, with a node in the process of the test."""
 
     def __init__(self) -> None:
         self.node = rclpy.create_node("listener")
-        self.got: dict[str, list[Any]] = {}
+        self.received: dict[str, list[Any]] = {}
 
     def listen(self, message: type, topic: str, qos: QoSProfile | int = 50) -> None:
-        self.got[topic] = []
-        self.node.create_subscription(message, topic, self.got[topic].append, qos)
+        self.received[topic] = []
+        self.node.create_subscription(message, topic, self.received[topic].append, qos)
 
     def wait(self, until: Callable[[], bool], timeout_s: float) -> bool:
-        """Take messages until the condition holds; False when it never did."""
+        """Receive messages until the condition is true; False after ``timeout_s``."""
         end = time.monotonic() + timeout_s
         while not until():
             if time.monotonic() > end:

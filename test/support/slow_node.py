@@ -22,8 +22,9 @@ STEP_S = float(os.environ.get("SLOW_NODE_STEP_S", "0.04"))
 class SlowEngine:
     """Detects a person in the middle of every image; its state has the size of a network's."""
 
-    card, concurrent, fallback_reason = CARD, True, None
+    card, concurrent = CARD, True
     description = f"waits {STEP_S * 1e3:.0f} ms per call"
+    fallback_reason: str | None = None
 
     def __init__(self) -> None:
         sizes = (CARD.crop_size, CARD.frame_size)

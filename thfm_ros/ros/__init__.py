@@ -1,1 +1,1 @@
-"""The only folder that imports rclpy or messages; the core knows nothing of ROS."""
+"""The ROS 2 side of the package; no other folder imports rclpy or messages."""

@@ -1,6 +1,6 @@
-"""How this package meets ROS: where its files lie, and a DDS that can carry images.
+"""The environment that ROS reads: installed files, and a DDS profile that can carry images.
 
-Call `prepare()` before ``rclpy.init``. Nothing here imports rclpy.
+Call `prepare_ros_environment()` before ``rclpy.init``. This module does not import rclpy.
 """
 
 import logging
@@ -10,18 +10,19 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-# Fast DDS 2 knows the second name only; Fast DDS 3 warns about it, so just one of them is set.
+# Fast DDS 2 reads only the second variable; Fast DDS 3 warns about it. So only one is set.
 PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
-FAST_DDS_2 = ("humble", "iron", "jazzy")
+FAST_DDS_2_DISTRIBUTIONS = ("humble", "iron", "jazzy")
 
-# The profile's segment is 32 MiB for each process; a demo has three, and rviz makes four. A full
-# /dev/shm does not report an error but kills the writer (SIGBUS), and containers get 64 MiB.
+# Each process allocates the profile's segment of 32 MiB; a demo has three processes, rviz is a
+# fourth. A full /dev/shm does not raise an error but kills the writer with SIGBUS, and containers
+# have 64 MiB by default.
 SHARED_MEMORY_NEEDED = 4 * 32 * 2**20
 
 
-def prepare() -> None:
-    """Set what ROS reads from the environment, leaving alone whatever the user has set."""
-    # The wheels of ROS 2 do not set it, and without it no package finds its share folder.
+def prepare_ros_environment() -> None:
+    """Set the environment variables that ROS reads, unless the user has set them."""
+    # The ROS 2 wheels do not set it; without it no package finds its share folder.
     os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)
     use_shared_memory()
 
@@ -44,9 +45,12 @@ def share_folder() -> Path:
 
 
 def use_shared_memory() -> Path | None:
-    """Let Fast DDS use the shipped profile; returns it, or None when it was left alone.
+    """Make Fast DDS load the shipped profile, unless another profile is set.
 
-    Without it a best-effort 640x480 colour image loses nearly every frame between processes.
+    Without it nearly all best-effort 640x480 colour images are lost between processes.
+
+    Returns:
+        The profile's path; None if the environment was left unchanged.
     """
     if any(os.environ.get(name) for name in PROFILE_VARIABLES):
         return None
@@ -55,23 +59,24 @@ def use_shared_memory() -> Path | None:
     except FileNotFoundError as error:
         logger.warning("%s Until then large images are lost between processes.", error)
         return None
-    free = _shared_memory_free()
+    free = _free_shared_memory()
     if free < SHARED_MEMORY_NEEDED:
         logger.warning(
-            "/dev/shm has %d MiB free, %d are needed: images go over UDP and many are lost. "
-            "In a container: docker run --shm-size=512m (or --ipc=host).",
+            "/dev/shm has %d MiB free, but %d MiB are needed: images are sent over UDP and many "
+            "are lost. In a container: docker run --shm-size=512m (or --ipc=host).",
             free // 2**20,
             SHARED_MEMORY_NEEDED // 2**20,
         )
         return None
     distribution = os.environ.get("ROS_DISTRO", "")
-    os.environ[PROFILE_VARIABLES[distribution in FAST_DDS_2]] = str(profile)
+    os.environ[PROFILE_VARIABLES[distribution in FAST_DDS_2_DISTRIBUTIONS]] = str(profile)
     return profile
 
 
-def _shared_memory_free() -> int:
+def _free_shared_memory() -> int:
+    """Free bytes of /dev/shm; 0 where it does not exist."""
     try:
-        room = os.statvfs("/dev/shm")
-    except OSError:  # no such folder: not Linux
+        status = os.statvfs("/dev/shm")
+    except OSError:  # not Linux
         return 0
-    return room.f_bavail * room.f_frsize
+    return status.f_bavail * status.f_frsize

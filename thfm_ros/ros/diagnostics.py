@@ -1,7 +1,7 @@
-"""Findings as /diagnostics and as log lines.
+"""Publication of component states on /diagnostics, and log lines when a state changes.
 
-Published by a thread of its own: what it has to say matters most when the node's other threads
-are stuck in an engine that builds, or hangs.
+A thread of its own publishes them: diagnostics matter most when the node's other threads are
+blocked, while an engine is being built or does not return.
 """
 
 import threading
@@ -11,14 +11,21 @@ from collections.abc import Callable
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 
-from thfm_ros.ros.health import Finding, Level
-from thfm_ros.ros.qos import NEWEST, publisher
+from thfm_ros.ros.health import ComponentStatus, Level
+from thfm_ros.ros.qos import LATEST, create_publisher
 
-REPEAT_S = 10.0  # the same line is logged at most so often
+REPEAT_S = 10.0  # a state that recurs is logged again after this time at the earliest
 
 
-class Announcer:
-    """Logs a state when it changes: once, and a state that comes and goes every `REPEAT_S`."""
+class StateLogger:
+    """Logs a component's state when it changes, and a recurring one at most every `REPEAT_S`.
+
+    Thread-safe.
+
+    Args:
+        log: writes one line with a level.
+        clock: monotonic seconds.
+    """
 
     def __init__(
         self, log: Callable[[Level, str], None], clock: Callable[[], float] = time.monotonic
@@ -26,35 +33,38 @@ class Announcer:
         self._log = log
         self._clock = clock
         self._lock = threading.Lock()
-        self._state: dict[str, tuple[str, Level]] = {}
-        self._said: dict[tuple[str, str], float] = {}
+        self._current: dict[str, tuple[str, Level]] = {}
+        self._logged_at: dict[tuple[str, str], float] = {}
 
-    def forget(self, part: str) -> None:
-        """Something is tried again: what comes of it is news, even if it is the same."""
+    def forget(self, component: str) -> None:
+        """Log the component's next state even if it has not changed: it was tried again."""
         with self._lock:
-            self._state.pop(part, None)
-            for said in [each for each in self._said if each[0] == part]:
-                del self._said[said]
+            self._current.pop(component, None)
+            for logged in [each for each in self._logged_at if each[0] == component]:
+                del self._logged_at[logged]
 
-    def say(self, part: str, level: Level, key: str, text: str) -> None:
-        """``part`` is now in the state ``key``; ``text`` says it to people."""
+    def update(self, component: str, level: Level, key: str, message: str) -> None:
+        """Set the component's state ``key`` and log ``message`` if the state is new.
+
+        A change from one OK state to another is not logged.
+        """
         with self._lock:
-            before, was = self._state.get(part, ("", Level.OK))
-            self._state[part] = key, level
+            last_key, last_level = self._current.get(component, ("", Level.OK))
+            self._current[component] = key, level
             now = self._clock()
-            if before == key or level is was is Level.OK:  # good news is that trouble is over
+            if last_key == key or level is last_level is Level.OK:
                 return
-            if now - self._said.get((part, key), -REPEAT_S) < REPEAT_S:
+            if now - self._logged_at.get((component, key), -REPEAT_S) < REPEAT_S:
                 return
-            self._said = {k: at for k, at in self._said.items() if now - at < REPEAT_S}
-            self._said[part, key] = now
-        self._log(level, f"{part}: {text}")
+            self._logged_at = {k: at for k, at in self._logged_at.items() if now - at < REPEAT_S}
+            self._logged_at[component, key] = now
+        self._log(level, f"{component}: {message}")
 
 
-def log_through(node: Node) -> Callable[[Level, str], None]:
-    """The node's logger as an `Announcer` wants it."""
+def node_log(node: Node) -> Callable[[Level, str], None]:
+    """The node's logger as a function of level and text."""
     logger = node.get_logger()
-    # One line of source per level: rclpy refuses a logging call that changes its severity.
+    # One source line per level: rclpy refuses a logging call that changes its severity.
     by_level = {
         Level.OK: lambda text: logger.info(text),
         Level.WARN: lambda text: logger.warning(text),
@@ -63,61 +73,61 @@ def log_through(node: Node) -> Callable[[Level, str], None]:
     return lambda level, text: by_level[level](text)
 
 
-def diagnostic_array(node: Node, findings: list[Finding]) -> DiagnosticArray:
-    """The message, with a status per finding named ``<node>: <part>``."""
+def diagnostic_array(node: Node, statuses: list[ComponentStatus]) -> DiagnosticArray:
+    """The message, with one status per component, named ``<node>: <component>``."""
     name = node.get_fully_qualified_name().removeprefix("/")
     array = DiagnosticArray()
     array.header.stamp = node.get_clock().now().to_msg()
     array.status = [
         DiagnosticStatus(
-            level=bytes([finding.level]),
-            name=f"{name}: {finding.part}",
-            message=finding.text,
+            level=bytes([status.level]),
+            name=f"{name}: {status.component}",
+            message=status.message,
             hardware_id="thfm_ros",
-            values=[KeyValue(key=key, value=value) for key, value in finding.values.items()],
+            values=[KeyValue(key=key, value=value) for key, value in status.values.items()],
         )
-        for finding in findings
+        for status in statuses
     ]
     return array
 
 
 class Diagnostics:
-    """Publishes and announces the findings every ``period_s``, from `start` to `stop`."""
+    """Publishes and logs the component states every ``period_s``, from `start` to `stop`."""
 
     def __init__(
         self,
         node: Node,
-        announcer: Announcer,
-        findings: Callable[[], list[Finding]],
+        state_logger: StateLogger,
+        evaluate: Callable[[], list[ComponentStatus]],
         period_s: float,
     ) -> None:
         self._node = node
-        self._announcer = announcer
-        self._findings = findings
+        self._state_logger = state_logger
+        self._evaluate = evaluate
         self.period_s = period_s
-        self._publisher = publisher(node, DiagnosticArray, "/diagnostics", NEWEST)
+        self._publisher = create_publisher(node, DiagnosticArray, "/diagnostics", LATEST)
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="diagnostics", daemon=True)
 
     def start(self) -> None:
-        """Begin; once."""
+        """Start the thread; may be called once."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End, and wait for the message in hand."""
+        """End the thread, after the message it is publishing."""
         self._ending.set()
         self._thread.join(5.0)
 
     def publish(self) -> None:
-        """Judge and tell, now."""
-        findings = self._findings()
-        for finding in findings:
-            self._announcer.say(finding.part, finding.level, finding.key, finding.text)
-        self._publisher.publish(diagnostic_array(self._node, findings))
+        """Evaluate all components now, log changes and publish."""
+        statuses = self._evaluate()
+        for status in statuses:
+            self._state_logger.update(status.component, status.level, status.key, status.message)
+        self._publisher.publish(diagnostic_array(self._node, statuses))
 
     def _run(self) -> None:
         while not self._ending.wait(self.period_s):
             try:
                 self.publish()
-            except Exception as error:  # what reports failures must outlive its own
+            except Exception as error:  # diagnostics must continue after their own failures
                 self._node.get_logger().error(f"diagnostics: {error}", throttle_duration_sec=10.0)

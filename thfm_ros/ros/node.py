@@ -1,8 +1,8 @@
-"""The lifecycle node `thfm`: one camera in, people out.
+"""The lifecycle node ``thfm``: images of one camera in, perception of people out.
 
-configure loads the engine and offers the topics, activate subscribes, deactivate goes silent and
-keeps the engine, cleanup gives everything back. What cannot be configured is said in the log and
-in /diagnostics, and the node waits for a better configuration.
+configure loads the engine and creates the publishers, activate subscribes to the camera,
+deactivate stops publishing and keeps the engine, cleanup releases everything. If configuring
+fails, the log and /diagnostics say why, and the node can be configured again.
 """
 
 import gc
@@ -24,34 +24,35 @@ from thfm_ros.config import Config
 from thfm_ros.contract import PerceptionError
 from thfm_ros.loading import load_pipeline
 from thfm_ros.ros import params
-from thfm_ros.ros.dds_profile import prepare
-from thfm_ros.ros.diagnostics import Announcer, Diagnostics, log_through
-from thfm_ros.ros.health import Finding, Health, Level, Situation
+from thfm_ros.ros.dds_profile import prepare_ros_environment
+from thfm_ros.ros.diagnostics import Diagnostics, StateLogger, node_log
+from thfm_ros.ros.health import ComponentStatus, Health, Level, NodeSnapshot
 from thfm_ros.ros.perceiver import Perceiver
+from thfm_ros.ros.task_names import parse_tasks
 from thfm_ros.srv import SetTasks
 
-_PATIENCE_S = 3.0  # with threads that do not end when asked
-_LOOK_S = 0.2  # how often it is looked whether a signal came
+_JOIN_TIMEOUT_S = 3.0
+_SIGNAL_POLL_S = 0.2
 
 
 class PerceptionNode(LifecycleNode):
-    """The node.
+    """The perception node.
 
     Raises:
-        ConfigError: a parameter from the command line or a file cannot be.
+        ConfigError: a parameter from the command line or a parameter file is invalid.
     """
 
     def __init__(self, **node_options: Any) -> None:
         super().__init__("thfm", **node_options)
-        config = params.declare(self)
+        config = params.declare_parameters(self)
         self.autostart = config.node.autostart
         self._state = "unconfigured"
         self._enabled = True
         self._perceiver: Perceiver | None = None
         self._health = Health(config.node.image_timeout_s)
-        self._announcer = Announcer(log_through(self))
+        self._state_logger = StateLogger(node_log(self))
         period_s = config.node.diagnostics_period_s
-        self._diagnostics = Diagnostics(self, self._announcer, self._findings, period_s)
+        self._diagnostics = Diagnostics(self, self._state_logger, self._evaluate_health, period_s)
         self._diagnostics.start()
         params.ParameterGuard(self, lambda: self._perceiver is not None, self._apply)
         self.create_service(SetBool, "~/enable", self._on_enable)
@@ -59,26 +60,26 @@ class PerceptionNode(LifecycleNode):
         self.create_service(SetTasks, "~/set_tasks", self._on_set_tasks)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load the engine and offer the topics."""
+        """Load the engine and create the publishers."""
         self._state = "configuring"
-        self._announcer.forget("engine")
-        self._health.engine_trouble = ""
+        self._state_logger.forget("engine")
+        self._health.configuration_error = ""
         try:
-            config = params.current(self)
+            config = params.current_config(self)
             self._health.image_timeout_s = config.node.image_timeout_s
             self._diagnostics.period_s = config.node.diagnostics_period_s
             self.get_logger().info(
-                f"loading {config.engine.checkpoint!r}; the first load builds it"
+                f"loading {config.engine.checkpoint!r}; its engine is built the first time"
             )
             pipeline = load_pipeline(config, live=True)
-            self._perceiver = Perceiver(self, pipeline, self._health, self._announcer)
+            self._perceiver = Perceiver(self, pipeline, self._health, self._state_logger)
         except PerceptionError as error:
-            return self._cannot_configure(str(error))
-        except Exception as error:  # a library's own: without a cure, but still no dead node
-            return self._cannot_configure(f"{type(error).__name__}: {error}")
+            return self._configuring_failed(str(error))
+        except Exception as error:  # of a library: reported without advice, the node keeps running
+            return self._configuring_failed(f"{type(error).__name__}: {error}")
         self._state = "inactive"
         gc.collect()
-        gc.freeze()  # a collection that walks all of a runtime's modules is a late frame
+        gc.freeze()  # a collection that traverses all objects of the engine would delay a frame
         card = pipeline.engine.card
         self.get_logger().info(
             f"{card.name} on {pipeline.engine.description}: "
@@ -87,48 +88,48 @@ class PerceptionNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Subscribe."""
+        """Subscribe to the camera."""
         assert self._perceiver is not None
         if self._enabled:
             self._perceiver.start()
         self._state = "active"
         self.get_logger().info(
-            f"listening to {self._perceiver.image_topic} and {self._perceiver.info_topic}"
+            f"subscribed to {self._perceiver.image_topic} and {self._perceiver.info_topic}"
         )
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Go silent; the engine stays loaded."""
+        """Stop publishing; the engine remains loaded."""
         if self._perceiver is not None:
             self._perceiver.stop()
         self._state = "inactive"
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Give engine and topics back."""
+        """Release the engine and destroy the publishers."""
         self._close()
         self._state = "unconfigured"
         return super().on_cleanup(state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """The last transition."""
+        """Release everything for the last time."""
         self._close()
         self._state = "finalized"
         return super().on_shutdown(state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """A transition raised: back to the beginning, where it can be tried again."""
+        """Return to unconfigured after a transition raised an exception."""
         self._close()
         self._state = "unconfigured"
         return TransitionCallbackReturn.SUCCESS
 
     def start(self) -> None:
-        """Configure and activate; what fails is told, and can be tried again by services."""
+        """Configure and activate. A failure is reported; the services allow another attempt."""
         if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
             self.trigger_activate()
 
     def end(self) -> None:
-        """Before the node is destroyed: stop all threads and take markers away."""
+        """Stop all threads and remove markers; call this before destroying the node."""
         self._close()
         self._diagnostics.stop()
 
@@ -138,10 +139,10 @@ class PerceptionNode(LifecycleNode):
             self._perceiver.close()
             self._perceiver = None
 
-    def _cannot_configure(self, text: str) -> TransitionCallbackReturn:
+    def _configuring_failed(self, text: str) -> TransitionCallbackReturn:
         self._state = "unconfigured"
-        self._health.engine_trouble = text
-        self._announcer.say("engine", Level.ERROR, text, f"cannot be configured: {text}")
+        self._health.configuration_error = text
+        self._state_logger.update("engine", Level.ERROR, text, f"cannot be configured: {text}")
         return TransitionCallbackReturn.FAILURE
 
     def _apply(self, config: Config) -> None:
@@ -165,7 +166,7 @@ class PerceptionNode(LifecycleNode):
         response.success = self._perceiver is not None
         if self._perceiver is not None:
             self._perceiver.reset()
-            response.message = "everybody is forgotten; the next image begins a new stream"
+            response.message = "all tracks are dropped; the next image begins a new stream"
         else:
             response.message = f"there is nothing to reset: the node is {self._state}"
         return response
@@ -176,33 +177,33 @@ class PerceptionNode(LifecycleNode):
         perceiver = self._perceiver
         if perceiver is None:
             response.message = (
-                f"The node is {self._state}, so no checkpoint is loaded that could say what it "
-                f"can do. First: ros2 lifecycle set {self.get_fully_qualified_name()} configure"
+                f"The node is {self._state}, so no checkpoint is loaded and its tasks are not "
+                f"known. First: ros2 lifecycle set {self.get_fully_qualified_name()} configure"
             )
             return response
         try:
-            perceiver.choose(perceiver.tasks_from(request.tasks))
+            perceiver.set_tasks(parse_tasks(request.tasks, perceiver.card))
             response.success = True
-            response.message = "estimated from now on, as far as somebody subscribes"
+            response.message = "active from now on; tasks are estimated if they have subscribers"
         except PerceptionError as error:
             response.message = str(error)
-        response.active = sorted(task.value for task in perceiver.active)
-        response.available = sorted(task.value for task in perceiver.available)
+        response.active = sorted(task.value for task in perceiver.active_tasks)
+        response.available = sorted(task.value for task in perceiver.available_tasks)
         return response
 
-    def _findings(self) -> list[Finding]:
+    def _evaluate_health(self) -> list[ComponentStatus]:
         perceiver = self._perceiver
         if perceiver is None:
-            return self._health.findings(Situation(state=self._state))
-        return self._health.findings(perceiver.situation(self._state, self._enabled))
+            return self._health.evaluate(NodeSnapshot(state=self._state))
+        return self._health.evaluate(perceiver.snapshot(self._state, self._enabled))
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the node until SIGINT or SIGTERM."""
     logging.basicConfig(format="[%(levelname)s] [%(name)s]: %(message)s")
-    prepare()
-    # Signals are handled here: rclpy's own handler would end the context before the last
-    # messages, which take the markers away, are out.
+    prepare_ros_environment()
+    # Signals are handled here: rclpy's own handler would shut the context down before the last
+    # messages, which remove the markers, are published.
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     ending = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -218,12 +219,13 @@ def main(args: Sequence[str] | None = None) -> None:
     failures: list[BaseException] = []
     thread = threading.Thread(target=_spin, args=(executor, node, ending, failures), daemon=True)
     thread.start()
-    while not ending.wait(_LOOK_S):  # where another thread received it, a signal wakes nobody
+    # Polled: a signal that another thread receives does not interrupt the wait.
+    while not ending.wait(_SIGNAL_POLL_S):
         pass
     executor.shutdown(timeout_sec=0)
-    thread.join(_PATIENCE_S)
-    if thread.is_alive():  # an engine is being built, in code that nobody can interrupt
-        node.get_logger().warning("leaving in the middle of a transition")
+    thread.join(_JOIN_TIMEOUT_S)
+    if thread.is_alive():  # an engine is being built, in code that cannot be interrupted
+        node.get_logger().warning("the process ends during a lifecycle transition")
         os._exit(1)
     node.end()
     node.destroy_node()
@@ -238,7 +240,7 @@ def _spin(
     ending: threading.Event,
     failures: list[BaseException],
 ) -> None:
-    """Serve the node's callbacks, from its start on; a bug in one of them ends the process."""
+    """Start the node and serve its callbacks; an exception in one of them ends the process."""
     try:
         if node.autostart:
             node.start()

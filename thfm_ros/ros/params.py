@@ -1,7 +1,7 @@
-"""ROS parameters, read off the dataclasses of config.py: one per field, with its limits and doc.
+"""ROS parameters: one per field of the dataclasses in config.py, with its limits and description.
 
-A value that a field cannot take is refused with the field's own words. What is only read when
-the node is configured says so instead of being accepted without effect.
+An invalid value is refused with the error text of the field. A parameter that is read only when
+the node is configured is refused while it is configured, since setting it would have no effect.
 """
 
 import sys
@@ -18,19 +18,20 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
-from thfm_ros.config import Config, ConfigError, Parameter, config_from, parameters
+from thfm_ros.config import Config, Parameter, config_from, parameters
+from thfm_ros.config_option import ConfigError
 
 LIVE_GROUPS = ("window", "regions", "decode", "track")
-"""Groups that take effect at once; the others are read when the node is configured."""
+"""Groups whose changes take effect at once; the others are read when the node is configured."""
 
 _MAX_INT = 2**63 - 1
 
 
-def declare(node: Node) -> Config:
+def declare_parameters(node: Node) -> Config:
     """Declare every parameter and return their values.
 
     Raises:
-        ConfigError: a value from the command line or a file that cannot be.
+        ConfigError: a value from the command line or a parameter file is invalid.
     """
     for parameter in parameters():
         default = parameter.default
@@ -38,54 +39,56 @@ def declare(node: Node) -> Config:
         try:
             node.declare_parameter(parameter.name, value, descriptor(parameter))
         except (InvalidParameterTypeException, InvalidParameterValueException) as error:
-            raise ConfigError(f"{error} {_accepts(parameter)}") from error
-    return current(node)
+            raise ConfigError(f"{error} {_accepted_values(parameter)}") from error
+    return current_config(node)
 
 
-def current(node: Node) -> Config:
-    """What the node's parameters say now."""
-    return config_from({p.name: _plain(node.get_parameter(p.name).value) for p in parameters()})
+def current_config(node: Node) -> Config:
+    """The configuration of the node's present parameter values."""
+    return config_from(
+        {p.name: _config_value(node.get_parameter(p.name).value) for p in parameters()}
+    )
 
 
 def descriptor(parameter: Parameter) -> ParameterDescriptor:
-    """What `ros2 param describe` says about a parameter."""
-    about = ParameterDescriptor(name=parameter.name, description=parameter.doc)
+    """What `ros2 param describe` prints about a parameter."""
+    result = ParameterDescriptor(name=parameter.name, description=parameter.doc)
     if parameter.unit:
-        about.description += f" [{parameter.unit}]"
+        result.description += f" [{parameter.unit}]"
     if parameter.choices is not None:
-        about.additional_constraints = "one of: " + ", ".join(parameter.choices)
-    about.read_only = parameter.name == "autostart"
+        result.additional_constraints = "one of: " + ", ".join(parameter.choices)
+    result.read_only = parameter.name == "autostart"
     kind = type(parameter.default)
-    # A fixed type would refuse "max_gap_s: 1" for not being 1.0; config.py checks types itself.
-    about.dynamic_typing = kind is float
+    # With a fixed type ROS refuses the integer in "max_gap_s: 1"; config.py checks types itself.
+    result.dynamic_typing = kind is float
     low, high = parameter.min, parameter.max
     if kind is float and (low is not None or high is not None):
         limit = sys.float_info.max
-        about.floating_point_range = [
+        result.floating_point_range = [
             FloatingPointRange(
                 from_value=-limit if low is None else float(low),
                 to_value=limit if high is None else float(high),
             )
         ]
     if kind is int and (low is not None or high is not None):
-        about.integer_range = [
+        result.integer_range = [
             IntegerRange(
                 from_value=-_MAX_INT if low is None else int(low),
                 to_value=_MAX_INT if high is None else int(high),
                 step=1,
             )
         ]
-    return about
+    return result
 
 
 class ParameterGuard:
-    """Accepts or refuses changes while the node runs.
+    """Accepts or refuses parameter changes while the node runs.
 
     Args:
-        node: whose parameters have been declared.
-        is_configured: whether what is read at configure has been read.
+        node: a node whose parameters are declared.
+        is_configured: whether the node is configured.
         apply: called with the new configuration after a live change was accepted; it may raise
-            PerceptionError to refuse after all.
+            ConfigError to refuse the change.
     """
 
     def __init__(
@@ -98,42 +101,44 @@ class ParameterGuard:
         node.add_on_set_parameters_callback(self._on_set)
 
     def _on_set(self, changes: Sequence[RosParameter]) -> SetParametersResult:
-        ours = [change for change in changes if change.name in self._groups]
-        if not ours:
+        known = [change for change in changes if change.name in self._groups]
+        if not known:
             return SetParametersResult(successful=True)
         try:
-            values = {change.name: _plain(change.value) for change in ours}
-            config = config_from(values, current(self._node))
-            self._refuse_late(ours)
+            values = {change.name: _config_value(change.value) for change in known}
+            config = config_from(values, current_config(self._node))
+            self._refuse_while_configured(known)
             if self._is_configured():
                 self._apply(config)
         except ConfigError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
-    def _refuse_late(self, changes: Sequence[RosParameter]) -> None:
+    def _refuse_while_configured(self, changes: Sequence[RosParameter]) -> None:
+        """Raise ConfigError if a change would have an effect only at the next configure."""
         if not self._is_configured():
             return
         for change in changes:
             if self._groups[change.name] in LIVE_GROUPS:
                 continue
-            if _plain(change.value) == _plain(self._node.get_parameter(change.name).value):
+            present = self._node.get_parameter(change.name).value
+            if _config_value(change.value) == _config_value(present):
                 continue
             name = self._node.get_fully_qualified_name()
-            hint = " Tasks can be chosen now through ~/set_tasks." if change.name == "tasks" else ""
+            hint = " Use ~/set_tasks to set the tasks now." if change.name == "tasks" else ""
             raise ConfigError(
                 f"{change.name} is read when the node is configured. First `ros2 lifecycle set "
                 f"{name} deactivate` and `cleanup`, then set it, `configure` and `activate`.{hint}"
             )
 
 
-def _plain(value: Any) -> Any:
-    """A parameter's value as config.py knows it."""
+def _config_value(value: Any) -> Any:
+    """A ROS parameter's value in the type that config.py uses."""
     return tuple(value) if isinstance(value, list) else value
 
 
-def _accepts(parameter: Parameter) -> str:
-    """What a parameter can be, for an error about what it cannot."""
+def _accepted_values(parameter: Parameter) -> str:
+    """What a parameter accepts, as part of an error text."""
     text = f"{parameter.name} is a {type(parameter.default).__name__}"
     if parameter.min is not None or parameter.max is not None:
         low = "-inf" if parameter.min is None else f"{parameter.min:g}"

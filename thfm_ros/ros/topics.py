@@ -1,4 +1,4 @@
-"""The table of topics: what each is, which tasks it needs, and how its message is made."""
+"""The table of result topics: name, message type, the tasks it needs, and how to make a message."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from visualization_msgs.msg import MarkerArray
 from thfm_ros.config import Config
 from thfm_ros.contract import Perception, Task
 from thfm_ros.msg import BodyArray
-from thfm_ros.ros.calibration import info_of
+from thfm_ros.ros.calibration import camera_info_from_intrinsics
 from thfm_ros.ros.to_msg import visualizations
 from thfm_ros.ros.to_msg.bodies import BodyArrayMaker
 from thfm_ros.ros.to_msg.images import depth_millimetres, image_message, person_labels
@@ -25,10 +25,10 @@ NO_TASKS: frozenset[Task] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
-    """What is said about one frame, the header of its image, and the settings it was made with."""
+class FrameResult:
+    """The perception of one frame, with its image, the image's header and the configuration."""
 
-    seen: Perception
+    perception: Perception
     rgb: UInt8[np.ndarray, "h w 3"]
     header: Header
     config: Config
@@ -36,126 +36,128 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One result, below the node's name.
+    """One result topic.
 
-    Without ``needs`` there is no topic; ``uses`` makes it richer. ``make`` returns None when
-    there is nothing to say about a frame.
+    Attributes:
+        name: below the node's name.
+        kind: message type.
+        requires: tasks without which the topic does not exist.
+        make: the message for a frame; None if the frame has no such result.
+        optional: tasks that add to the message if they are estimated.
+        in_target_frame: whether 3D coordinates are transformed to the parameter ``target_frame``.
     """
 
     name: str
     kind: type
-    needs: frozenset[Task]
-    make: Callable[[Scene], Any]
-    uses: frozenset[Task] = NO_TASKS
-    in_space: bool = False  # speaks in target_frame, if one is set
+    requires: frozenset[Task]
+    make: Callable[[FrameResult], Any]
+    optional: frozenset[Task] = NO_TASKS
+    in_target_frame: bool = False
 
-    def offered(self, tasks: frozenset[Task]) -> bool:
-        """Whether it has anything to say when ``tasks`` can be estimated."""
-        return self.needs <= tasks and bool((self.needs | self.uses) & tasks)
+    def is_available(self, tasks: frozenset[Task]) -> bool:
+        """Whether it has content when ``tasks`` can be estimated."""
+        return self.requires <= tasks and bool((self.requires | self.optional) & tasks)
 
 
-def topics(config: Config, markers: BodyMarkers) -> list[Topic]:
-    """All of them; ``markers`` remembers which bodies are drawn."""
-    shown = frozenset({Task.SEGMENTATION, Task.INSTANCES, Task.BODIES})
+def result_topics(config: Config, markers: BodyMarkers) -> list[Topic]:
+    """All topics; ``markers`` keeps the bodies that viewers display."""
+    drawn = frozenset({Task.SEGMENTATION, Task.INSTANCES, Task.BODIES})
     return [
-        *_about_space(config),
-        *_about_pixels(),
-        *_about_people(markers),
-        Topic("overlay", Image, NO_TASKS, _overlay, uses=shown),
+        *_depth_topics(config),
+        *_map_topics(),
+        *_body_topics(markers),
+        Topic("overlay", Image, NO_TASKS, _overlay, optional=drawn),
     ]
 
 
-def _about_space(config: Config) -> list[Topic]:
+def _depth_topics(config: Config) -> list[Topic]:
     depth = frozenset({Task.DEPTH})
     with_normals = config.node.points_with_normals
     maker = PointCloudMaker(with_normals=with_normals)
 
-    def points(scene: Scene) -> PointCloud2 | None:
-        return maker.cloud(scene.seen, scene.rgb, scene.header)
+    def points(result: FrameResult) -> PointCloud2 | None:
+        return maker.cloud(result.perception, result.rgb, result.header)
 
-    richer = frozenset({Task.NORMALS}) if with_normals else NO_TASKS
+    normals = frozenset({Task.NORMALS}) if with_normals else NO_TASKS
     return [
         Topic("depth/image", Image, depth, _depth),
-        Topic("depth/camera_info", CameraInfo, depth, _depth_info),
+        Topic("depth/camera_info", CameraInfo, depth, _depth_camera_info),
         Topic("depth_relative/image", Image, depth, partial(_map, "depth_relative")),
-        Topic("points", PointCloud2, depth, points, uses=richer),
+        Topic("points", PointCloud2, depth, points, optional=normals),
     ]
 
 
-def _about_pixels() -> list[Topic]:
-    normals, surface = frozenset({Task.NORMALS}), frozenset({Task.DENSE_POSE})
+def _map_topics() -> list[Topic]:
+    normals, dense_pose = frozenset({Task.NORMALS}), frozenset({Task.DENSE_POSE})
     return [
         Topic("segmentation/image", Image, frozenset({Task.SEGMENTATION}), _segmentation),
         Topic("parts/image", Image, frozenset({Task.PARTS}), partial(_map, "parts")),
         Topic("instances/image", Image, frozenset({Task.INSTANCES}), partial(_map, "instances")),
         Topic("normals/image", Image, normals, partial(_map, "normals")),
         Topic("normals/color", Image, normals, _normal_colours),
-        Topic("dense_pose/image", Image, surface, partial(_map, "dense_pose")),
-        Topic("dense_pose/color", Image, surface, _surface_colours),
+        Topic("dense_pose/image", Image, dense_pose, partial(_map, "dense_pose")),
+        Topic("dense_pose/color", Image, dense_pose, _dense_pose_colours),
     ]
 
 
-def _about_people(markers: BodyMarkers) -> list[Topic]:
-    needs = frozenset({Task.BODIES})
+def _body_topics(body_markers: BodyMarkers) -> list[Topic]:
+    bodies = frozenset({Task.BODIES})
     maker = BodyArrayMaker()
 
-    def bodies(scene: Scene) -> BodyArray:
-        return maker.array(scene.seen, scene.header)
+    def body_array(result: FrameResult) -> BodyArray:
+        return maker.array(result.perception, result.header)
 
-    def drawn(scene: Scene) -> MarkerArray:
-        return markers.markers(
-            scene.seen, scene.header, scene.config.decode.min_keypoint_confidence
-        )
+    def markers(result: FrameResult) -> MarkerArray:
+        min_confidence = result.config.decode.min_keypoint_confidence
+        return body_markers.markers(result.perception, result.header, min_confidence)
 
     return [
-        Topic("bodies", BodyArray, needs, bodies, in_space=True),
-        Topic("markers", MarkerArray, needs, drawn, in_space=True),
+        Topic("bodies", BodyArray, bodies, body_array, in_target_frame=True),
+        Topic("markers", MarkerArray, bodies, markers, in_target_frame=True),
     ]
 
 
-def _map(name: str, scene: Scene) -> Image | None:
-    """A dense result as it is."""
-    values = getattr(scene.seen, name)
-    return None if values is None else image_message(values, scene.header)
+def _map(name: str, result: FrameResult) -> Image | None:
+    """A dense map in its own data type."""
+    values = getattr(result.perception, name)
+    return None if values is None else image_message(values, result.header)
 
 
-def _depth(scene: Scene) -> Image | None:
-    depth_m = scene.seen.depth_m
+def _depth(result: FrameResult) -> Image | None:
+    depth_m = result.perception.depth_m
     if depth_m is None:
         return None
-    millimetres = scene.config.node.depth_encoding == "16UC1"
-    return image_message(depth_millimetres(depth_m) if millimetres else depth_m, scene.header)
+    in_millimetres = result.config.node.depth_encoding == "16UC1"
+    return image_message(depth_millimetres(depth_m) if in_millimetres else depth_m, result.header)
 
 
-def _depth_info(scene: Scene) -> CameraInfo | None:
-    k = scene.seen.intrinsics
-    if k is None or scene.seen.depth_m is None:
+def _depth_camera_info(result: FrameResult) -> CameraInfo | None:
+    k = result.perception.intrinsics
+    if k is None or result.perception.depth_m is None:
         return None
-    return info_of(k, scene.header)
+    return camera_info_from_intrinsics(k, result.header)
 
 
-def _segmentation(scene: Scene) -> Image | None:
-    mask = scene.seen.mask
+def _segmentation(result: FrameResult) -> Image | None:
+    mask = result.perception.mask
     if mask is None:
         return None
-    return image_message(person_labels(mask, scene.config.decode.mask_threshold), scene.header)
+    return image_message(person_labels(mask, result.config.decode.mask_threshold), result.header)
 
 
-def _normal_colours(scene: Scene) -> Image | None:
-    normals = scene.seen.normals
-    return (
-        None
-        if normals is None
-        else image_message(visualizations.normal_colours(normals), scene.header)
-    )
-
-
-def _surface_colours(scene: Scene) -> Image | None:
-    surface = scene.seen.dense_pose
-    if surface is None:
+def _normal_colours(result: FrameResult) -> Image | None:
+    normals = result.perception.normals
+    if normals is None:
         return None
-    return image_message(visualizations.dense_pose_colours(surface), scene.header)
+    return image_message(visualizations.normal_colours(normals), result.header)
 
 
-def _overlay(scene: Scene) -> Image:
-    return image_message(visualizations.overlay(scene.rgb, scene.seen), scene.header)
+def _dense_pose_colours(result: FrameResult) -> Image | None:
+    dense_pose = result.perception.dense_pose
+    if dense_pose is None:
+        return None
+    return image_message(visualizations.dense_pose_colours(dense_pose), result.header)
+
+
+def _overlay(result: FrameResult) -> Image:
+    return image_message(visualizations.overlay(result.rgb, result.perception), result.header)

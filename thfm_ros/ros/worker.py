@@ -1,7 +1,8 @@
-"""One thread that always works on the newest thing: a mailbox with a single slot.
+"""A worker thread that always processes the newest item: a mailbox with one slot.
 
-Whoever is slower than its input must drop something. Here it is the oldest, at once, and it is
-counted; so what comes out is never older than one step plus the wait for the step before it.
+A consumer that is slower than its input must drop items. Here the older item is dropped as soon as
+a newer one arrives, and the caller is told, so that drops can be counted. A result is therefore
+never older than its own processing time plus that of the item before it.
 """
 
 import logging
@@ -15,7 +16,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class Mailbox(Generic[T]):
-    """A slot for one item, which the next item overwrites."""
+    """A slot for one item; a new item replaces one that was not taken yet. Thread-safe."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -23,16 +24,16 @@ class Mailbox(Generic[T]):
         self._closed = False
 
     def put(self, item: T) -> bool:
-        """Lay down the newest; True if that overwrote one which nobody had taken."""
+        """Store the newest item; True if that replaced an item that was not taken."""
         with self._changed:
-            overwritten = self._item is not None
+            replaced = self._item is not None
             if not self._closed:
                 self._item = item
                 self._changed.notify()
-            return overwritten
+            return replaced
 
     def take(self, timeout_s: float | None = None) -> T | None:
-        """Wait for an item and take it away; None once closed, or when nothing came in time."""
+        """Wait for an item and remove it; None after `close`, or after ``timeout_s``."""
         with self._changed:
             self._changed.wait_for(lambda: self._item is not None or self._closed, timeout_s)
             item, self._item = self._item, None
@@ -40,11 +41,11 @@ class Mailbox(Generic[T]):
 
     @property
     def closed(self) -> bool:
-        """Whether nothing will come any more."""
+        """Whether `close` was called: no item is accepted any more."""
         return self._closed
 
     def close(self) -> None:
-        """Wake whoever waits, with nothing; drop what lies there."""
+        """Drop the stored item and make waiting threads return."""
         with self._changed:
             self._closed, self._item = True, None
             self._changed.notify_all()
@@ -53,8 +54,12 @@ class Mailbox(Generic[T]):
 class Worker(Generic[T]):
     """Calls ``handle`` with the newest item, in a thread of its own, from `start` to `stop`.
 
-    ``rest`` is called once when nothing has come for ``rest_after_s``. Both deal with their own
-    errors; one that escapes is logged and the thread goes on.
+    Args:
+        handle: called with each item. An exception from it is logged and the thread continues.
+        name: of the thread.
+        on_idle: called once when no item has arrived for ``idle_after_s``; then again only after
+            another item. Exceptions as for ``handle``.
+        idle_after_s: None: ``on_idle`` is never called.
     """
 
     def __init__(
@@ -62,39 +67,39 @@ class Worker(Generic[T]):
         handle: Callable[[T], None],
         name: str = "worker",
         *,
-        rest: Callable[[], None] = lambda: None,
-        rest_after_s: float | None = None,
+        on_idle: Callable[[], None] = lambda: None,
+        idle_after_s: float | None = None,
     ) -> None:
-        self._handle, self._rest, self._rest_after_s = handle, rest, rest_after_s
+        self._handle, self._on_idle, self._idle_after_s = handle, on_idle, idle_after_s
         self._mailbox: Mailbox[T] = Mailbox()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Begin; once."""
+        """Start the thread; may be called once."""
         self._thread.start()
 
     def put(self, item: T) -> bool:
-        """Hand over the newest; True if an older one is thereby dropped."""
+        """Queue the newest item; True if that drops an older one."""
         return self._mailbox.put(item)
 
     def stop(self, timeout_s: float = 5.0) -> bool:
-        """End after the item in hand; False if that takes longer than ``timeout_s``."""
+        """Finish the current item and end; False if that takes longer than ``timeout_s``."""
         self._mailbox.close()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        patience_s = self._rest_after_s
+        timeout_s = self._idle_after_s
         while True:
-            item = self._mailbox.take(patience_s)
+            item = self._mailbox.take(timeout_s)
             if item is None and self._mailbox.closed:
                 return
             try:
                 if item is None:
-                    self._rest()
+                    self._on_idle()
                 else:
                     self._handle(item)
             except Exception:
-                _LOG.exception("A result is lost: the worker's task raised.")
-            patience_s = None if item is None else self._rest_after_s
+                _LOG.exception("A result is lost: the worker's callback raised an exception.")
+            timeout_s = None if item is None else self._idle_after_s

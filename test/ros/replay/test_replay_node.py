@@ -1,4 +1,4 @@
-"""The replay node, as its subscribers see it: in a process of its own, over DDS."""
+"""The replay node over DDS, in a process of its own; its sources and calibrations."""
 
 import itertools
 import sys
@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from ros_process import Listener, NodeProcess, ros_arguments, started
 from sensor_msgs.msg import CameraInfo, Image
 
+from thfm_ros.ros.calibration import CalibrationError
 from thfm_ros.ros.replay import node as replay_node
-from thfm_ros.ros.replay.calibration import CalibrationError, calibration_from_file, pinhole
-from thfm_ros.ros.replay.sources import SourceError, open_source
+from thfm_ros.ros.replay.calibration import calibration_from_file, pinhole
+from thfm_ros.ros.replay.sources import ImageSourceError, open_image_source
 
 pytestmark = pytest.mark.ros
 
@@ -24,7 +25,7 @@ MODULE = "thfm_ros.ros.replay.node"
 
 
 def a_folder_of_images(folder: Path, sizes: list[tuple[int, int]]) -> list[np.ndarray]:
-    """Noise, so that a swapped channel, row or image cannot go unnoticed."""
+    """Write images of noise, so that a swapped channel, row or image is detected."""
     rng = np.random.default_rng(1)
     folder.mkdir()
     images = []
@@ -45,7 +46,7 @@ def stamp_ns(message: Image | CameraInfo) -> int:
 
 
 def played(listener: Listener, tmp_path: Path, **parameters: object) -> list[Image]:
-    """Everything a replay to its end publishes; it must end by itself and say 0."""
+    """All images of a replay, which must end by itself with exit code 0."""
     listener.listen(Image, "image")
     listener.listen(CameraInfo, "camera_info")
     values = {"rate_hz": 30.0, "wait_for_subscribers": 1} | parameters
@@ -53,11 +54,11 @@ def played(listener: Listener, tmp_path: Path, **parameters: object) -> list[Ima
         assert listener.wait(lambda: not replay.running(), 15), replay.text()
         assert replay.exit_code(1) == 0, replay.text()
     listener.wait(lambda: False, 0.3)
-    return listener.got["image"]
+    return listener.received["image"]
 
 
 @pytest.mark.parametrize("encoding", ["bgr8", "rgb8"])
-def test_images_of_any_size_arrive_bit_for_bit_in_their_order(
+def test_images_of_any_size_are_published_unchanged_and_in_order(
     listener: Listener, tmp_path: Path, encoding: str
 ) -> None:
     sizes = [(64, 48), (64, 48), (33, 21), (64, 48)]
@@ -73,7 +74,7 @@ def test_images_of_any_size_arrive_bit_for_bit_in_their_order(
     assert "001b.png is skipped" in (tmp_path / "replay.log").read_text()
 
 
-def test_every_image_has_a_camera_info_with_its_stamp_frame_and_size(
+def test_every_image_has_a_camera_info_of_the_same_stamp_frame_and_size(
     listener: Listener, tmp_path: Path
 ) -> None:
     a_folder_of_images(tmp_path / "in", [(64, 48), (33, 21), (64, 48)])
@@ -81,11 +82,11 @@ def test_every_image_has_a_camera_info_with_its_stamp_frame_and_size(
 
     images = played(listener, tmp_path, source=tmp_path / "in", frame_id="eye")
 
-    infos = listener.got["camera_info"]
+    infos = listener.received["camera_info"]
     assert [stamp_ns(i) for i in infos] == [stamp_ns(m) for m in images]
     assert [(i.width, i.height) for i in infos] == [(64, 48), (33, 21), (64, 48)]
     assert {i.header.frame_id for i in infos} == {m.header.frame_id for m in images} == {"eye"}
-    # The stamps are the moment of publication: inside this test, and a period apart.
+    # The stamps are the times of publication: during this test, and a period apart.
     stamps = [stamp_ns(m) for m in images]
     assert begin_ns < stamps[0] and stamps[-1] < time.time_ns()
     assert all(0.01 < (b - a) / 1e9 < 0.2 for a, b in itertools.pairwise(stamps))
@@ -103,28 +104,26 @@ def test_a_video_plays_to_its_end(listener: Listener, tmp_path: Path) -> None:
     means = [pixels(m).mean() for m in messages]
     np.testing.assert_allclose(means, [0, 80, 160, 240], atol=3)
     gaps_s = np.diff([stamp_ns(m) for m in messages]) / 1e9
-    assert np.median(gaps_s) == pytest.approx(1 / 25, abs=0.015)  # the file's own rate
+    assert np.median(gaps_s) == pytest.approx(1 / 25, abs=0.015)  # the rate of the file
 
 
-def test_a_loop_begins_again_and_ends_by_interrupt_with_0(
-    listener: Listener, tmp_path: Path
-) -> None:
+def test_with_loop_the_images_repeat_until_an_interrupt(listener: Listener, tmp_path: Path) -> None:
     a_folder_of_images(tmp_path / "in", [(16, 16), (8, 8)])
     (tmp_path / "in" / "broken.png").write_text("not an image")
     listener.listen(Image, "image")
     values = {"source": tmp_path / "in", "rate_hz": 50.0, "loop": True, "wait_for_subscribers": 1}
     with started(MODULE, ros_arguments(values), tmp_path / "replay.log") as replay:
-        assert listener.wait(lambda: len(listener.got["image"]) >= 5, 10), replay.text()
+        assert listener.wait(lambda: len(listener.received["image"]) >= 5, 10), replay.text()
         assert replay.stop() == 0, replay.text()
-    assert [m.width for m in listener.got["image"]][:5] == [16, 8, 16, 8, 16]
+    assert [m.width for m in listener.received["image"]][:5] == [16, 8, 16, 8, 16]
     assert replay.text().count("broken.png is skipped") == 1
 
 
-class Unplugged:
-    """A camera that gives two images and no more."""
+class UnpluggedCamera:
+    """Replaces cv2.VideoCapture: two images, then a failure."""
 
     def __init__(self, *_: int) -> None:
-        self._left = [np.full((4, 6, 3), level, np.uint8) for level in (1, 2)]
+        self._remaining = [np.full((4, 6, 3), level, np.uint8) for level in (1, 2)]
 
     def isOpened(self) -> bool:
         return True
@@ -136,43 +135,43 @@ class Unplugged:
         return 30.0
 
     def read(self, _: object) -> tuple[bool, np.ndarray | None]:
-        return (True, self._left.pop(0)) if self._left else (False, None)
+        return (True, self._remaining.pop(0)) if self._remaining else (False, None)
 
     def release(self) -> None:
         pass
 
 
-def test_a_camera_that_goes_away_is_an_error_and_not_an_end(
+def test_a_camera_without_further_images_is_an_error(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cv2, "VideoCapture", Unplugged)
+    monkeypatch.setattr(cv2, "VideoCapture", UnpluggedCamera)
     assert replay_node.main(ros_arguments({"source": "/dev/video7"})) == 1
     assert "camera /dev/video7 gives no image: it was unplugged" in capfd.readouterr().err
 
 
-def test_a_signal_while_a_image_is_published_is_an_orderly_end(
+def test_a_signal_during_a_publication_ends_the_node_without_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a_folder_of_images(tmp_path / "in", [(16, 16)])
-    asked = []
+    shapes = []
 
     def interrupted(node: replay_node.ReplayNode, image: np.ndarray) -> None:
         rclpy.shutdown()
-        asked.append(image.shape)
-        node._images.publish(Image())  # raises: the context is gone
+        shapes.append(image.shape)
+        node._images.publish(Image())  # raises, since the context is shut down
 
     monkeypatch.setattr(replay_node.ReplayNode, "_publish", interrupted)
     assert replay_node.main(ros_arguments({"source": tmp_path / "in"})) == 0
-    assert asked == [(16, 16, 3)]
+    assert shapes == [(16, 16, 3)]
 
 
-def test_without_a_field_of_view_nothing_claims_to_be_calibrated(
+def test_with_a_field_of_view_of_zero_no_camera_info_is_published(
     listener: Listener, tmp_path: Path
 ) -> None:
     a_folder_of_images(tmp_path / "in", [(16, 16)] * 3)
     messages = played(listener, tmp_path, source=tmp_path / "in", horizontal_fov_deg=0.0)
     assert len(messages) == 3
-    assert listener.got["camera_info"] == []
+    assert listener.received["camera_info"] == []
 
 
 @pytest.mark.parametrize(
@@ -181,19 +180,19 @@ def test_without_a_field_of_view_nothing_claims_to_be_calibrated(
         ("", ["''", "Name a video file"]),
         ("nowhere.mp4", ["nowhere.mp4", "Name a video file"]),
         ("text.mp4", ["text.mp4", "ffmpeg"]),
-        ("empty", ["holds no image", ".png"]),
+        ("empty", ["contains no image", ".png"]),
         ("63", ["/dev/video63", "usermod"]),
         ("/dev/video63", ["/dev/video63", "usermod"]),
     ],
 )
-def test_a_source_that_cannot_be_read_is_named_with_its_cure(
+def test_an_unreadable_source_is_reported_with_a_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, words: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("empty").mkdir()
     Path("text.mp4").write_text("no video")
-    with pytest.raises(SourceError) as error:
-        open_source(name)
+    with pytest.raises(ImageSourceError) as error:
+        open_image_source(name)
     assert all(word in str(error.value) for word in words)
 
 
@@ -201,12 +200,12 @@ def test_a_source_that_cannot_be_read_is_named_with_its_cure(
     ("parameters", "words"),
     [
         ({"source": "nowhere.mp4"}, ["FATAL", "nowhere.mp4"]),
-        ({"source": "broken"}, ["FATAL", "no image that can be read"]),
+        ({"source": "broken"}, ["FATAL", "no readable image"]),
         ({"source": "good", "calibration": "small.yaml"}, ["FATAL", "320x240", "16x16"]),
     ],
     ids=["at the start", "in the first tick", "with the first image"],
 )
-def test_the_node_ends_with_1_and_no_traceback_when_it_cannot_play(
+def test_the_node_exits_with_1_and_no_traceback_if_it_cannot_publish(
     tmp_path: Path, parameters: dict[str, object], words: list[str]
 ) -> None:
     a_folder_of_images(tmp_path / "good", [(16, 16)])
@@ -223,7 +222,7 @@ def test_the_node_ends_with_1_and_no_traceback_when_it_cannot_play(
 
 
 @given(width=st.integers(16, 4096), height=st.integers(16, 4096), fov_deg=st.floats(1.0, 170.0))
-def test_a_pinhole_sees_its_field_of_view_from_edge_to_edge(
+def test_the_field_of_view_of_a_pinhole_spans_the_image(
     width: int, height: int, fov_deg: float
 ) -> None:
     info = pinhole(width, height, fov_deg)
@@ -251,7 +250,7 @@ def test_an_impossible_field_of_view_is_refused(fov_deg: float) -> None:
         "distortion_coefficients: {data: []}}",
     ],
 )
-def test_a_bad_calibration_is_named(tmp_path: Path, text: str) -> None:
+def test_a_malformed_calibration_file_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "bad.yaml").write_text(text)
     with pytest.raises(CalibrationError, match=r"bad\.yaml"):
         calibration_from_file(tmp_path / "bad.yaml")
@@ -269,7 +268,7 @@ projection_matrix: {rows: 3, cols: 4, data: [290, 0, 160, 0, 0, 291, 120, 0, 0, 
 """
 
 
-def test_a_calibration_file_is_read_as_it_stands(tmp_path: Path) -> None:
+def test_a_calibration_file_is_read_without_changes(tmp_path: Path) -> None:
     (tmp_path / "ost.yaml").write_text(CALIBRATION)
     info = calibration_from_file(tmp_path / "ost.yaml")
     assert (info.width, info.height, info.distortion_model) == (320, 240, "plumb_bob")
@@ -278,5 +277,5 @@ def test_a_calibration_file_is_read_as_it_stands(tmp_path: Path) -> None:
     assert list(info.p) == [290, 0, 160, 0, 0, 291, 120, 0, 0, 0, 1, 0]
 
 
-def test_the_tests_do_not_import_the_source_tree_by_accident() -> None:
+def test_the_source_tree_is_not_importable_by_accident() -> None:
     assert str(Path(__file__).parents[3]) not in sys.path

@@ -1,1 +1,1 @@
-"""Humans as REP-155 describes them: kinematics, joint states, URDF and topics per body."""
+"""People as REP-155 describes them: kinematic tree, joint states, URDF and topics per body."""

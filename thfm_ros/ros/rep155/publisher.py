@@ -1,8 +1,9 @@
-"""Bodies as REP-155 has them: topics under /humans/bodies/<id>/ and a tree of tf frames.
+"""Bodies as in REP-155: topics under /humans/bodies/<id>/ and a tree of tf frames.
 
-What core message types can say is always there: joint_states, urdf, position. tf needs tf2_msgs,
-the list of ids, regions, 2D skeletons and cropped images need hri_msgs; neither is on a Python
-index, so each is used where it is installed, and `Humans.about` says what is missing.
+joint_states, urdf and position need core message types only and are always published. tf needs
+tf2_msgs; the list of ids, regions of interest, 2D skeletons and cropped images need hri_msgs.
+Neither is on a Python index, so each is used where it is installed, and the diagnostics say what
+is missing.
 """
 
 from collections.abc import Mapping, Set
@@ -21,49 +22,53 @@ from std_msgs.msg import Header
 
 from thfm_ros.config import NodeConfig
 from thfm_ros.contract import Perception, PerceptionError, TrackState
-from thfm_ros.ros.qos import NEWEST, has_listener, publisher
-from thfm_ros.ros.rep155.body_topics import Human
-from thfm_ros.ros.rep155.joint_angles import Posture, posture
-from thfm_ros.ros.rep155.kinematics import BodySize, steps
-from thfm_ros.ros.transform import quaternion_of
+from thfm_ros.ros.qos import LATEST, create_publisher, has_subscribers
+from thfm_ros.ros.rep155.body_topics import BodyTopics
+from thfm_ros.ros.rep155.joint_angles import Posture, solve_posture
+from thfm_ros.ros.rep155.kinematics import BodySize, joint_transforms
+from thfm_ros.ros.transform import quaternion_from_matrix
 
 
 def check_namespace(namespace: str) -> None:
-    """PerceptionError where no topic can be below ``namespace``; empty is fine."""
+    """Check that ``namespace`` can be the beginning of a topic name; it may be empty.
+
+    Raises:
+        PerceptionError: it cannot.
+    """
     try:
         if root := namespace.rstrip("/"):
             validate_full_topic_name(expand_topic_name(f"{root}/bodies/id", "thfm", "/"))
     except (ValueError, InvalidTopicNameException) as error:
         raise PerceptionError(
-            f"humans_namespace is {namespace!r}, which is no name: {error} Set it to one like "
-            "'/humans', or to '' to publish none of REP-155."
+            f"humans_namespace is {namespace!r}, which is not a valid name: {error} Set it to one "
+            "like '/humans', or to '' to publish nothing of REP-155."
         ) from error
 
 
-class Humans:
-    """Publishes people the REP-155 way. Called by the worker's thread only."""
+class HumansPublisher:
+    """Publishes bodies on REP-155 topics and tf. Used by the worker's thread only."""
 
     def __init__(self, node: Node, config: NodeConfig) -> None:
         self._node = node
-        self._prefix = config.body_frame_prefix
+        self._frame_prefix = config.body_frame_prefix
         self._root = config.humans_namespace.rstrip("/")
-        self._people: dict[str, Human] = {}
-        self._hri = _optional("hri_msgs.msg")
+        self._bodies: dict[str, BodyTopics] = {}
+        self._hri = _optional_module("hri_msgs.msg")
         self._tracked = None
         if self._root and self._hri:
             topic = f"{self._root}/bodies/tracked"
-            self._tracked = publisher(node, self._hri.IdsList, topic, NEWEST)
-        self._wants_tf = config.publish_tf
-        self._tf_msgs = _optional("tf2_msgs.msg") if config.publish_tf else None
+            self._tracked = create_publisher(node, self._hri.IdsList, topic, LATEST)
+        self._publish_tf = config.publish_tf
+        self._tf_msgs = _optional_module("tf2_msgs.msg") if config.publish_tf else None
         self._tf = None
         if self._tf_msgs:
-            self._tf = publisher(node, self._tf_msgs.TFMessage, "/tf", QoSProfile(depth=100))
+            self._tf = create_publisher(node, self._tf_msgs.TFMessage, "/tf", QoSProfile(depth=100))
 
     @property
-    def about(self) -> Mapping[str, str]:
+    def diagnostic_values(self) -> Mapping[str, str]:
         """What is published, and what is missing for the rest."""
         tf = "on" if self._tf else "off (publish_tf)"
-        if self._wants_tf and not self._tf:
+        if self._publish_tf and not self._tf:
             tf = "off: tf2_msgs is not installed"
         hri = "on" if self._hri else "off: hri_msgs is not installed"
         if not self._root:
@@ -72,27 +77,31 @@ class Humans:
             "REP-155 namespace": self._root or "off",
             "tf of bodies": tf,
             "tracked, roi, skeleton2d, cropped": hri,
-            "bodies": ", ".join(sorted(self._people)),
+            "bodies": ", ".join(sorted(self._bodies)),
         }
 
-    def needed(self) -> bool:
-        """Whether anybody listens to anything that this would publish."""
-        lists = has_listener(self._tf) or has_listener(self._tracked)
-        return lists or any(human.needed for human in self._people.values())
+    def has_subscribers(self) -> bool:
+        """Whether any topic that this publishes has a subscriber."""
+        shared = has_subscribers(self._tf) or has_subscribers(self._tracked)
+        return shared or any(body.have_subscribers for body in self._bodies.values())
 
-    def publish(self, seen: Perception, rgb: UInt8[np.ndarray, "h w 3"], header: Header) -> None:
-        """Everybody who is more than a first suspicion; ``header`` has the frame of the bodies."""
-        bodies = [body for body in seen.bodies if body.state is not TrackState.TENTATIVE]
-        self._forget(self._people.keys() - {body.id for body in bodies})
+    def publish(
+        self, perception: Perception, rgb: UInt8[np.ndarray, "h w 3"], header: Header
+    ) -> None:
+        """Publish all confirmed tracks; ``header`` has the frame of their 3D positions."""
+        bodies = [body for body in perception.bodies if body.state is not TrackState.TENTATIVE]
+        self._remove(self._bodies.keys() - {body.id for body in bodies})
         transforms: list[TransformStamped] = []
-        with_tf = has_listener(self._tf)
+        with_tf = has_subscribers(self._tf)
         for body in bodies:
-            human = self._people.get(body.id) or self._meet(body.id)
-            found = posture(body.positions_m) if with_tf or human.angles_needed else None
-            human.publish(body, seen, found, rgb, header)
-            if with_tf and found and human.size.described:
-                base = f"{self._prefix}{body.id}"
-                transforms += tree(base, body.id, found, human.size.described, header)
+            topics = self._bodies.get(body.id) or self._add(body.id)
+            posture = solve_posture(body.positions_m) if with_tf or topics.needs_angles else None
+            topics.publish(body, perception, posture, rgb, header)
+            if with_tf and posture and topics.size.described:
+                frame = f"{self._frame_prefix}{body.id}"
+                transforms += body_transforms(
+                    frame, body.id, posture, topics.size.described, header
+                )
         if transforms and self._tf and self._tf_msgs:
             self._tf.publish(self._tf_msgs.TFMessage(transforms=transforms))
         if self._tracked and self._hri:
@@ -100,38 +109,40 @@ class Humans:
             self._tracked.publish(self._hri.IdsList(header=header, ids=ids))
 
     def clear(self, header: Header) -> None:
-        """Nobody is here any more."""
-        self._forget(set(self._people))
+        """Remove all bodies: there is no current detection."""
+        self._remove(set(self._bodies))
         if self._tracked and self._hri:
             self._tracked.publish(self._hri.IdsList(header=header, ids=[]))
 
     def close(self) -> None:
-        """Give the topics back."""
-        self._forget(set(self._people))
+        """Destroy all publishers."""
+        self._remove(set(self._bodies))
         for each in (self._tf, self._tracked):
             if each:
                 self._node.destroy_publisher(each)
 
-    def _meet(self, body_id: str) -> Human:
-        root = f"{self._root}/bodies/{body_id}" if self._root else ""
-        human = self._people[body_id] = Human(self._node, root, body_id, self._hri)
-        return human
+    def _add(self, body_id: str) -> BodyTopics:
+        namespace = f"{self._root}/bodies/{body_id}" if self._root else ""
+        topics = self._bodies[body_id] = BodyTopics(self._node, namespace, body_id, self._hri)
+        return topics
 
-    def _forget(self, gone: Set[str]) -> None:
-        for body_id in set(gone):
-            self._people.pop(body_id).close()
+    def _remove(self, body_ids: Set[str]) -> None:
+        for body_id in set(body_ids):
+            self._bodies.pop(body_id).close()
 
 
-def tree(
-    base: str, body_id: str, found: Posture, size: BodySize, header: Header
+def body_transforms(
+    frame: str, body_id: str, posture: Posture, size: BodySize, header: Header
 ) -> list[TransformStamped]:
-    """``base``, the body's frame, in the header's; below it every link that can be placed."""
-    made = [_transform(header, header.frame_id, base, found.rotation, found.origin_m)]
-    for hinge, step in steps(size, found.angles):
-        parent = base if hinge.parent == "body" else f"{hinge.parent}_{body_id}"
-        name = f"{hinge.child}_{body_id}"
-        made.append(_transform(header, parent, name, step[:3, :3], step[:3, 3]))
-    return made
+    """The tf tree of a body: ``frame`` in the header's frame, and below it every known link."""
+    rotation, origin = posture.rotation, posture.origin_m
+    transforms = [_transform(header, header.frame_id, frame, rotation, origin)]
+    for joint, t_parent_child in joint_transforms(size, posture.angles):
+        parent = frame if joint.parent == "body" else f"{joint.parent}_{body_id}"
+        child = f"{joint.child}_{body_id}"
+        rotation, origin = t_parent_child[:3, :3], t_parent_child[:3, 3]
+        transforms.append(_transform(header, parent, child, rotation, origin))
+    return transforms
 
 
 def _transform(
@@ -139,18 +150,18 @@ def _transform(
     parent: str,
     child: str,
     rotation: Float64[np.ndarray, "3 3"],
-    translation: Float64[np.ndarray, "3"],
+    translation_m: Float64[np.ndarray, "3"],
 ) -> TransformStamped:
-    made = TransformStamped(child_frame_id=child)
-    made.header = Header(stamp=header.stamp, frame_id=parent)
-    to, turn = made.transform.translation, made.transform.rotation
-    to.x, to.y, to.z = translation.tolist()
-    turn.x, turn.y, turn.z, turn.w = quaternion_of(rotation)
-    return made
+    stamped = TransformStamped(child_frame_id=child)
+    stamped.header = Header(stamp=header.stamp, frame_id=parent)
+    t, q = stamped.transform.translation, stamped.transform.rotation
+    t.x, t.y, t.z = translation_m.tolist()
+    q.x, q.y, q.z, q.w = quaternion_from_matrix(rotation)
+    return stamped
 
 
-def _optional(module: str) -> Any:
+def _optional_module(name: str) -> Any:
     try:
-        return import_module(module)
+        return import_module(name)
     except ImportError:
         return None

@@ -1,1 +1,1 @@
-"""The replay node: a video, images or a camera as image topics with a calibration."""
+"""The replay node: publishes a video, images or a camera as a ROS camera with a calibration."""

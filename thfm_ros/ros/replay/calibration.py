@@ -1,6 +1,7 @@
-"""CameraInfo for images that come without one: from a calibration file, or a plain pinhole.
+"""CameraInfo for images that have none: from a calibration file, or of an ideal pinhole camera.
 
-ROS counts pixels from the centre of the top-left one, so the middle of an image is (w - 1) / 2.
+In CameraInfo (0, 0) is the centre of the top-left pixel, so the centre of an image is at
+(width - 1) / 2.
 """
 
 import math
@@ -10,19 +11,19 @@ from typing import Any
 import yaml
 from sensor_msgs.msg import CameraInfo
 
-from thfm_ros.contract import PerceptionError
-
-
-class CalibrationError(PerceptionError):
-    """A calibration that cannot be used for these images."""
+from thfm_ros.ros.calibration import CalibrationError
 
 
 def pinhole(width: int, height: int, horizontal_fov_deg: float) -> CameraInfo:
-    """A camera without distortion whose image spans ``horizontal_fov_deg`` from side to side."""
+    """A camera without distortion whose image is ``horizontal_fov_deg`` degrees wide.
+
+    Raises:
+        CalibrationError: the field of view is not one of a pinhole camera.
+    """
     if not 1.0 <= horizontal_fov_deg <= 170.0:
         raise CalibrationError(
-            f"A horizontal field of view of {horizontal_fov_deg} degrees is no pinhole camera's; "
-            "give 1 to 170, or 0 for no CameraInfo."
+            f"A pinhole camera cannot have a horizontal field of view of {horizontal_fov_deg} "
+            "degrees; give 1 to 170, or 0 for no CameraInfo."
         )
     focal_px = width / 2 / math.tan(math.radians(horizontal_fov_deg) / 2)
     matrix = [focal_px, 0.0, (width - 1) / 2, 0.0, focal_px, (height - 1) / 2, 0.0, 0.0, 1.0]
@@ -30,10 +31,10 @@ def pinhole(width: int, height: int, horizontal_fov_deg: float) -> CameraInfo:
 
 
 def calibration_from_file(path: Path) -> CameraInfo:
-    """What ROS's camera calibrator wrote (``ost.yaml``).
+    """Read a file of ROS's camera_calibration (``ost.yaml``).
 
     Raises:
-        CalibrationError: the file cannot be read or lacks a field, which is named.
+        CalibrationError: the file cannot be read, or a field is missing or malformed.
     """
     try:
         values = yaml.safe_load(path.read_text())
@@ -60,12 +61,16 @@ def calibration_from_file(path: Path) -> CameraInfo:
 
 
 def check_size(info: CameraInfo, width: int, height: int) -> None:
-    """Refuse a calibration that was made for images of another size."""
+    """Check that a calibration is for images of this size.
+
+    Raises:
+        CalibrationError: it is for another size.
+    """
     if (info.width, info.height) != (width, height):
         raise CalibrationError(
             f"The calibration is for {info.width}x{info.height}, but the images are "
-            f"{width}x{height}. Calibrate at that size, or leave the calibration out and give "
-            "horizontal_fov_deg."
+            f"{width}x{height}. Calibrate at that size, or set horizontal_fov_deg instead of a "
+            "calibration."
         )
 
 

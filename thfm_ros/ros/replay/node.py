@@ -1,7 +1,7 @@
-"""The node ``replay``: a video, a folder of images or a camera, as a ROS camera.
+"""The node ``replay``: publishes a video, a folder of images or a camera as a ROS camera.
 
-It publishes ``image`` and ``camera_info`` with the moment of publication as stamp, so that the
-whole path of a robot runs on any machine.
+It publishes ``image`` and ``camera_info`` with the time of publication as stamp, so that all of a
+robot's processing can be run on any machine.
 """
 
 import array
@@ -24,65 +24,83 @@ from rclpy.task import Future
 from sensor_msgs.msg import CameraInfo, Image
 
 from thfm_ros.contract import PerceptionError
-from thfm_ros.ros.dds_profile import prepare
+from thfm_ros.ros.dds_profile import prepare_ros_environment
 from thfm_ros.ros.replay.calibration import calibration_from_file, check_size, pinhole
-from thfm_ros.ros.replay.sources import RgbImage, SourceError, open_source
+from thfm_ros.ros.replay.sources import BgrImage, ImageSourceError, open_image_source
 
-FOLDER_RATE_HZ = 10.0  # of sources that have no rate of their own
-SETTLE_S = 0.5  # a subscriber that we see has not always seen us yet, and would miss an image
+DEFAULT_FOLDER_RATE_HZ = 10.0
+# Discovery is not simultaneous: a subscription that this node has discovered may not have
+# discovered this node yet, and would miss the first image.
+DISCOVERY_S = 0.5
 
 
 @dataclass(frozen=True)
-class _Setting:
+class ReplayParameter:
+    """Default and description of a parameter."""
+
     default: bool | int | float | str
     doc: str
 
 
-# Parameters of the node; launch/demo.launch.py and the tests read them too.
-SETTINGS = {
-    "source": _Setting("", "a video file, a folder of images, or a camera: /dev/video0 or 0"),
-    "rate_hz": _Setting(0.0, "images per second; 0 is the source's own rate (a folder: 10)"),
-    "loop": _Setting(False, "begin again at the end"),
-    "exit_at_end": _Setting(True, "leave at the end; otherwise stay silent until stopped"),
-    "wait_for_subscribers": _Setting(0, "hold the first image until so many have subscribed"),
-    "encoding": _Setting("bgr8", "bgr8 or rgb8"),
-    "frame_id": _Setting("camera_optical_frame", "frame of the images"),
-    "calibration": _Setting("", "a file of camera_calibration (ost.yaml), for camera_info"),
-    "horizontal_fov_deg": _Setting(
-        60.0, "without a calibration: a pinhole as wide as this; 0: no camera_info, nothing metric"
+# launch/demo.launch.py and the tests read these too.
+PARAMETERS = {
+    "source": ReplayParameter(
+        "", "what to publish: a video file, a folder of images, or a camera (/dev/video0 or 0)"
+    ),
+    "rate_hz": ReplayParameter(
+        0.0, "images per second; 0: the video's or camera's own rate, for a folder 10"
+    ),
+    "loop": ReplayParameter(False, "start again from the first image after the last one"),
+    "exit_at_end": ReplayParameter(
+        True, "end the process after the last image; false: keep running without publishing"
+    ),
+    "wait_for_subscribers": ReplayParameter(
+        0, "number of subscriptions to image that must exist before the first image is published"
+    ),
+    "encoding": ReplayParameter("bgr8", "encoding of the published images: bgr8 or rgb8"),
+    "frame_id": ReplayParameter("camera_optical_frame", "tf frame in the headers of the images"),
+    "calibration": ReplayParameter(
+        "",
+        "calibration file for camera_info, as written by camera_calibration (ost.yaml); empty: "
+        "an ideal pinhole camera, see horizontal_fov_deg",
+    ),
+    "horizontal_fov_deg": ReplayParameter(
+        60.0,
+        "horizontal field of view of the pinhole camera that camera_info describes if there is no "
+        "calibration file [degrees]; 0: no camera_info is published",
     ),
 }
 
 
 class ReplayNode(Node):
-    """Publishes one image per tick; ``finished`` is done when there are no more."""
+    """Publishes one image per timer tick; the future ``finished`` is done after the last."""
 
     def __init__(self) -> None:
         super().__init__("replay")
-        for name, setting in SETTINGS.items():
-            # ROS reads `source:=0` as a number, and `rate_hz:=5` as one that is not 5.0.
-            loose = name == "source" or isinstance(setting.default, float)
-            about = ParameterDescriptor(
-                description=setting.doc, read_only=True, dynamic_typing=loose
+        for name, parameter in PARAMETERS.items():
+            # ROS parses `source:=0` as an integer, and `rate_hz:=5` as one that is not a float.
+            any_type = name == "source" or isinstance(parameter.default, float)
+            descriptor = ParameterDescriptor(
+                description=parameter.doc, read_only=True, dynamic_typing=any_type
             )
-            self.declare_parameter(name, setting.default, about)
+            self.declare_parameter(name, parameter.default, descriptor)
         self.finished = Future()
         self._loop = bool(self._value("loop"))
-        self._audience = int(self._value("wait_for_subscribers"))
-        self._complete_since: float | None = None
+        self._missing_subscribers = int(self._value("wait_for_subscribers"))
+        self._discovered_at: float | None = None
         self._encoding = str(self._value("encoding"))
         if self._encoding not in ("bgr8", "rgb8"):
-            raise SourceError(f"encoding is {self._encoding!r}; choose bgr8 or rgb8.")
-        self._info = self._fixed_info()
-        self._source = open_source(str(self._value("source")))
+            raise ImageSourceError(f"encoding is {self._encoding!r}; choose bgr8 or rgb8.")
+        self._info = self._info_from_file()
+        self._source = open_image_source(str(self._value("source")))
         self._published = 0
         self._image = Image()
-        self._buffer: RgbImage = np.empty((0, 0, 3), np.uint8)
-        # Reliable serves subscribers of both kinds, and a best-effort one costs nothing more.
+        self._buffer: BgrImage = np.empty((0, 0, 3), np.uint8)
+        # Reliable matches subscriptions of both kinds, and costs nothing more for best-effort ones.
         qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
         self._images = self.create_publisher(Image, "image", qos)
         self._infos = self.create_publisher(CameraInfo, "camera_info", qos)
-        rate_hz = self._number("rate_hz", 1000.0) or self._source.rate_hz or FOLDER_RATE_HZ
+        rate_hz = self._number("rate_hz", 1000.0) or self._source.rate_hz or DEFAULT_FOLDER_RATE_HZ
         self.get_logger().info(f"Playing {self._source.description} at {rate_hz:g} Hz")
         self._timer = self.create_timer(1.0 / rate_hz, self._tick)
 
@@ -90,45 +108,45 @@ class ReplayNode(Node):
         value: bool | int | float | str = self.get_parameter(name).value
         return value
 
-    def _number(self, name: str, most: float) -> float:
+    def _number(self, name: str, high: float) -> float:
         value = self._value(name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
-            raise SourceError(f"{name} is {value!r}; give a number from 0 to {most:g}.")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= high:
+            raise ImageSourceError(f"{name} is {value!r}; give a number from 0 to {high:g}.")
         return float(value)
 
-    def _fixed_info(self) -> CameraInfo | None:
+    def _info_from_file(self) -> CameraInfo | None:
         path = str(self._value("calibration"))
         return calibration_from_file(Path(path).expanduser()) if path else None
 
     def _tick(self) -> None:
-        if self._audience and not self._audience_is_settled():
+        if self._missing_subscribers and not self._subscribers_are_ready():
             return
-        self._audience = 0  # whoever leaves later does not stop the stream
+        self._missing_subscribers = 0  # a subscriber that leaves later does not pause the stream
         image = self._read()
         if image is None:
             self._end()
             return
         self._publish(image)
 
-    def _audience_is_settled(self) -> bool:
-        if self._images.get_subscription_count() < self._audience:
-            self._complete_since = None
+    def _subscribers_are_ready(self) -> bool:
+        if self._images.get_subscription_count() < self._missing_subscribers:
+            self._discovered_at = None
             return False
-        if self._complete_since is None:
-            self._complete_since = time.monotonic()
-        return time.monotonic() - self._complete_since >= SETTLE_S
+        if self._discovered_at is None:
+            self._discovered_at = time.monotonic()
+        return time.monotonic() - self._discovered_at >= DISCOVERY_S
 
-    def _read(self) -> RgbImage | None:
-        into = self._buffer if self._buffer.size else None
-        image = self._source.read(into)
+    def _read(self) -> BgrImage | None:
+        buffer = self._buffer if self._buffer.size else None
+        image = self._source.read(buffer)
         if image is None and self._loop and self._published and self._source.rewind():
-            image = self._source.read(into)
+            image = self._source.read(buffer)
         return image
 
-    def _publish(self, image: RgbImage) -> None:
+    def _publish(self, image: BgrImage) -> None:
         stamp = self.get_clock().now().to_msg()
         if image.shape != self._buffer.shape:
-            self._start_size(image)
+            self._allocate(image)
         elif image is not self._buffer:
             self._buffer[...] = image
         if self._encoding == "rgb8":
@@ -140,8 +158,8 @@ class ReplayNode(Node):
             self._infos.publish(self._info)
         self._published += 1
 
-    def _start_size(self, image: RgbImage) -> None:
-        """Make a message of the image's size whose bytes the source writes into directly."""
+    def _allocate(self, image: BgrImage) -> None:
+        """Make a message of the image's size; the source then decodes into its bytes."""
         height, width = image.shape[:2]
         if self._value("calibration"):
             assert self._info is not None
@@ -153,28 +171,28 @@ class ReplayNode(Node):
         )
         self._image.header.frame_id = str(self._value("frame_id"))
         self._image.data = array.array("B", image.tobytes())
-        # A view of the message's own array: since Kilted it is not the one that was assigned.
+        # A view of the message's own array, which since Kilted is not the one that was assigned.
         self._buffer = np.frombuffer(self._image.data, np.uint8).reshape(image.shape)
 
     def _end(self) -> None:
         self._timer.cancel()
         if not self._published:
-            raise SourceError(f"The {self._source.description} has no image that can be read.")
-        self.get_logger().info(f"{self._published} images published; that was the last")
+            raise ImageSourceError(f"The {self._source.description} has no readable image.")
+        self.get_logger().info(f"{self._published} images published; the source has ended")
         if self._value("exit_at_end"):
             self._images.wait_for_all_acked(Duration(seconds=1))
             self.finished.set_result(None)
 
     def close(self) -> None:
-        """Give the file or camera back, and leave ROS."""
+        """Release the source and destroy the node."""
         self._source.close()
         self.destroy_node()
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the node until its source ends or it is stopped; 1 when the source cannot be read."""
+    """Run the node until its source ends or it is stopped; 1 if the source cannot be read."""
     logging.basicConfig(format="%(levelname)s %(message)s")
-    prepare()
+    prepare_ros_environment()
     rclpy.init(args=args)
     node = None
     try:
@@ -186,7 +204,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except Exception:
-        if rclpy.ok():  # else a signal ended ROS while an image was being published
+        if rclpy.ok():  # otherwise a signal shut ROS down during a publish
             raise
     finally:
         if node is not None:

@@ -1,4 +1,4 @@
-"""Images from a video file, a folder or a camera, for the replay node. Knows OpenCV, not ROS."""
+"""Images from a video file, a folder or a camera, for the replay node. Uses OpenCV, not ROS."""
 
 import logging
 import re
@@ -14,55 +14,55 @@ from thfm_ros.media.video import IMAGE_SUFFIXES
 
 logger = logging.getLogger(__name__)
 
-RgbImage: TypeAlias = UInt8[np.ndarray, "h w 3"]  # blue, green, red, as OpenCV reads them
+BgrImage: TypeAlias = UInt8[np.ndarray, "h w 3"]  # blue, green, red, as OpenCV reads images
 
 
-class SourceError(PerceptionError):
-    """Nothing can be read from what the user named."""
+class ImageSourceError(PerceptionError):
+    """The source that the user named cannot be read; the text says how to correct it."""
 
 
-class Source(Protocol):
-    """Where images come from, one after the other."""
+class ImageSource(Protocol):
+    """A sequence of images."""
 
     description: str
-    rate_hz: float  # the source's own rate; 0 when it has none
-    count: int  # images from beginning to end; 0 when nobody knows
+    rate_hz: float  # images per second of the source itself; 0 if it has no rate
+    count: int  # images from beginning to end; 0 if unknown
 
-    def read(self, into: RgbImage | None) -> RgbImage | None:
+    def read(self, buffer: BgrImage | None) -> BgrImage | None:
         """The next image, or None at the end.
 
-        It is written to ``into`` and that is returned, if its size fits; else a new array.
+        It is written to ``buffer`` and that is returned, if the size is equal; else a new array.
         """
 
     def rewind(self) -> bool:
-        """Begin again; False where there is no beginning."""
+        """Go back to the first image; False if the source cannot."""
 
     def close(self) -> None:
-        """Give back what is held."""
+        """Release file or device."""
 
 
 class VideoSource:
-    """A video file, decoded as it is asked for."""
+    """A video file, decoded frame by frame."""
 
     def __init__(self, path: Path) -> None:
         self.description = f"video {path}"
         self._capture = cv2.VideoCapture(str(path))
         if not self._capture.isOpened():
-            raise SourceError(
-                f"OpenCV cannot read {path} as a video. Files that play elsewhere can be "
-                f"converted: ffmpeg -i {path.name} -c:v libx264 converted.mp4"
+            raise ImageSourceError(
+                f"OpenCV cannot read {path} as a video. A file that other programs can play can "
+                f"be converted: ffmpeg -i {path.name} -c:v libx264 converted.mp4"
             )
         rate_hz = float(self._capture.get(cv2.CAP_PROP_FPS))
         self.rate_hz = rate_hz if 0.1 <= rate_hz <= 1000.0 else 0.0
         self.count = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
 
-    def read(self, into: RgbImage | None) -> RgbImage | None:
-        """The next frame; None at the end of the file or of what can be decoded."""
-        ok, image = self._capture.read(into)
+    def read(self, buffer: BgrImage | None) -> BgrImage | None:
+        """The next frame; None at the end of the file or at a frame that cannot be decoded."""
+        ok, image = self._capture.read(buffer)
         return image if ok else None
 
     def rewind(self) -> bool:
-        """Go to the first frame."""
+        """Go back to the first frame."""
         return bool(self._capture.set(cv2.CAP_PROP_POS_FRAMES, 0))
 
     def close(self) -> None:
@@ -71,7 +71,7 @@ class VideoSource:
 
 
 class FolderSource:
-    """The images of a folder in the order of their names; they may differ in size."""
+    """The images of a folder, sorted by name; they may differ in size."""
 
     rate_hz = 0.0
 
@@ -79,36 +79,36 @@ class FolderSource:
         self.description = f"images in {folder}"
         self._paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
         self._next = 0
-        self._broken: set[Path] = set()
+        self._unreadable: set[Path] = set()
         self.count = len(self._paths)
         if not self._paths:
-            kinds = ", ".join(sorted(IMAGE_SUFFIXES))
-            raise SourceError(f"{folder} holds no image; looked for {kinds}.")
+            suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
+            raise ImageSourceError(f"{folder} contains no image ({suffixes}).")
 
-    def read(self, into: RgbImage | None) -> RgbImage | None:
-        """The next image that can be read; the others are named in the log."""
+    def read(self, buffer: BgrImage | None) -> BgrImage | None:
+        """The next readable image; each unreadable one is logged once."""
         while self._next < len(self._paths):
             path = self._paths[self._next]
             self._next += 1
             image = cv2.imread(str(path), cv2.IMREAD_COLOR)
             if image is None:
-                if path not in self._broken:  # once, however often the folder is played
+                if path not in self._unreadable:
                     logger.warning("%s is skipped: OpenCV cannot read it.", path)
-                self._broken.add(path)
+                self._unreadable.add(path)
                 continue
-            if into is not None and into.shape == image.shape:
-                into[...] = image
-                return into
+            if buffer is not None and buffer.shape == image.shape:
+                buffer[...] = image
+                return buffer
             return np.asarray(image, np.uint8)
         return None
 
     def rewind(self) -> bool:
-        """Begin with the first image again."""
+        """Go back to the first image."""
         self._next = 0
         return True
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Nothing to release: files are closed after reading."""
 
 
 class CameraSource:
@@ -121,51 +121,52 @@ class CameraSource:
         self._capture = cv2.VideoCapture(number, cv2.CAP_V4L2)
         if not self._capture.isOpened():
             present = sorted(str(path) for path in Path("/dev").glob("video*"))
-            raise SourceError(
+            raise ImageSourceError(
                 f"/dev/video{number} cannot be opened; this machine has "
-                f"{', '.join(present) or 'no /dev/video*'}. If it is there, another program may "
-                "use it, or you may not: sudo usermod -aG video $USER, then log in again."
+                f"{', '.join(present) or 'no /dev/video*'}. If the device exists, another program "
+                "may be using it, or you lack the permission: sudo usermod -aG video $USER, then "
+                "log in again."
             )
-        # The driver's queue would hand out images that are several frames old.
+        # With the default queue of the driver, images are several frames old.
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         self.rate_hz = float(self._capture.get(cv2.CAP_PROP_FPS))
 
-    def read(self, into: RgbImage | None) -> RgbImage:
+    def read(self, buffer: BgrImage | None) -> BgrImage:
         """Wait for the next image.
 
         Raises:
-            SourceError: there is none any more: unlike a file, a camera has no end.
+            ImageSourceError: no image comes. Unlike a file, a camera has no end.
         """
-        ok, image = self._capture.read(into)
+        ok, image = self._capture.read(buffer)
         if not ok or image is None:
-            raise SourceError(
+            raise ImageSourceError(
                 f"The {self.description} gives no image: it was unplugged, or another program "
-                "has taken it. Plug it in again and start anew."
+                "uses it. Plug it in again and restart."
             )
         return np.asarray(image, np.uint8)
 
     def rewind(self) -> bool:
-        """A camera has no beginning."""
+        """A camera cannot go back."""
         return False
 
     def close(self) -> None:
-        """Let others use the camera."""
+        """Release the device."""
         self._capture.release()
 
 
-def open_source(name: str) -> Source:
-    """The source that a user means: a file, a folder, ``/dev/video0``, or a camera's number.
+def open_image_source(name: str) -> ImageSource:
+    """Open a video file, a folder of images, ``/dev/videoN``, or a camera given by its number.
 
     Raises:
-        SourceError: it does not exist or cannot be read; the text says what would work.
+        ImageSourceError: it does not exist or cannot be read.
     """
     camera = re.fullmatch(r"(?:/dev/video)?(\d+)", name)
     if camera is not None:
         return CameraSource(int(camera[1]))
     path = Path(name).expanduser()
     if not name or not path.exists():
-        raise SourceError(
-            f"There is no {name!r}. Name a video file, a folder of images, or a camera "
+        raise ImageSourceError(
+            f"{name!r} does not exist. Name a video file, a folder of images, or a camera "
             "(/dev/video0 or 0)."
         )
     return FolderSource(path) if path.is_dir() else VideoSource(path)

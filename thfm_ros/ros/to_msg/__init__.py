@@ -1,1 +1,1 @@
-"""From a `Perception` to messages. Every one carries the header of the image it describes."""
+"""Conversion of a `Perception` to messages. Each carries the header of the image it describes."""

@@ -1,4 +1,4 @@
-"""People as thfm_ros/BodyArray."""
+"""Bodies as thfm_ros/BodyArray."""
 
 import numpy as np
 from geometry_msgs.msg import Point
@@ -17,26 +17,28 @@ _STATES = {
 
 
 class BodyArrayMaker:
-    """Makes the message of one frame after another.
+    """Makes one message per frame.
 
-    Building 35 joints a person anew costs seven times as much as filling old ones (0.35 against
-    0.05 ms), so the messages share their parts: publish one before making the next.
+    Creating 35 joint messages per person costs seven times as much as filling existing ones (0.35
+    against 0.05 ms), so successive messages share their parts: publish a message before making
+    the next.
     """
 
     def __init__(self) -> None:
         self._array = BodyArray()
         self._pool: list[BodyMsg] = []
 
-    def array(self, seen: Perception, header: Header) -> BodyArray:
-        """Everybody, in the order that ``instances`` counts in."""
-        while len(self._pool) < len(seen.bodies):
+    def array(self, perception: Perception, header: Header) -> BodyArray:
+        """All bodies, in the order of the indices in ``perception.instances``."""
+        bodies = perception.bodies
+        while len(self._pool) < len(bodies):
             self._pool.append(BodyMsg())
         array = self._array
         array.header = header
-        array.image_width, array.image_height = seen.width, seen.height
-        array.metric = seen.intrinsics is not None
-        array.bodies = self._pool[: len(seen.bodies)]
-        for msg, body in zip(array.bodies, seen.bodies, strict=True):
+        array.image_width, array.image_height = perception.width, perception.height
+        array.metric = perception.intrinsics is not None
+        array.bodies = self._pool[: len(bodies)]
+        for msg, body in zip(array.bodies, bodies, strict=True):
             _fill(msg, body)
         return array
 
@@ -48,7 +50,7 @@ def _fill(msg: BodyMsg, body: Body) -> None:
     msg.root_covariance = np.asarray(body.root_covariance_m2, np.float32)
     if len(msg.joints) != len(body.keypoints):
         msg.joints = [JointMsg() for _ in body.keypoints]
-    # tolist() once: reading numpy scalars one by one is what would cost here.
+    # One tolist() per array: reading numpy scalars one by one is the expensive part.
     covariances = np.asarray(body.covariances_m2, np.float32)
     rows = zip(body.keypoints.tolist(), body.positions_m.tolist(), covariances, strict=True)
     for joint, (keypoint, position, covariance) in zip(msg.joints, rows, strict=True):
@@ -58,5 +60,5 @@ def _fill(msg: BodyMsg, body: Body) -> None:
 
 
 def set_point(point: Point, xyz: list[float]) -> None:
-    """Fill a Point."""
+    """Set the coordinates of a Point."""
     point.x, point.y, point.z = xyz

@@ -1,7 +1,7 @@
-"""Dense results as sensor_msgs/Image.
+"""Dense maps as sensor_msgs/Image.
 
-A message shares the memory of the array that it shows, so it must be published before that array
-changes. Nothing is copied here but what changes its type on the way out.
+A message shares the memory of its array, so it must be published before the array changes. Only
+an array whose data type changes is copied here.
 """
 
 import sys
@@ -19,14 +19,11 @@ _ENCODINGS: dict[tuple[str, int], str] = {
     ("float32", 3): "32FC3",
 }
 UNLABELLED = 255
-"""The label of pixels about which nothing is said."""
-
-NO_INSTANCE = 65535
-"""The number of pixels that belong to nobody in ``Perception.bodies``."""
+"""The label of pixels whose class is unknown."""
 
 
 def image_message(pixels: np.ndarray, header: Header) -> Image:
-    """An Image of ``pixels`` [h, w] or [h, w, 3]; the encoding follows from type and channels."""
+    """An Image of ``pixels`` [h, w] or [h, w, 3]; data type and channels give the encoding."""
     pixels = np.ascontiguousarray(pixels)
     height, width = pixels.shape[:2]
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
@@ -39,25 +36,25 @@ def image_message(pixels: np.ndarray, header: Header) -> Image:
 
 
 def share_bytes(msg: object, values: np.ndarray) -> None:
-    """Let ``msg.data`` be the memory of a contiguous array.
+    """Make ``msg.data`` the memory of a contiguous array, without a copy.
 
-    The setter of ``data`` copies, element by element before Kilted unless it is given an
-    array.array. Writing behind its back is what rclpy's converter wants anyway: anything with
-    the buffer protocol is taken over by one memcpy.
+    The property's setter copies; before Kilted it does so element by element, unless the value is
+    an array.array. The private attribute accepts any object with the buffer protocol, which rclpy
+    converts with one memcpy.
     """
     msg._data = values.data.cast("B")  # type: ignore[attr-defined]
 
 
 def depth_millimetres(depth_m: Float32[np.ndarray, "h w"]) -> UInt16[np.ndarray, "h w"]:
-    """REP-118's other form: millimetres, 0 unknown or out of range."""
+    """Depth in REP-118's integer form: millimetres; 0 if unknown or out of range."""
     mm = np.clip(depth_m, 0, 100) * np.float32(1000)  # 100 m is out of range too
-    mm[~((mm >= 0.5) & (mm < 65535))] = 0  # NaN fails both
+    mm[~((mm >= 0.5) & (mm < 65535))] = 0  # also for NaN
     return np.asarray(np.rint(mm, out=mm).astype(np.uint16))
 
 
 def person_labels(mask: Float32[np.ndarray, "h w"], threshold: float) -> UInt8[np.ndarray, "h w"]:
-    """1 person, 0 background, 255 where the probability is unknown."""
+    """Labels: 1 person, 0 background, 255 where the probability is unknown (NaN)."""
     labels: UInt8[np.ndarray, "h w"] = np.greater_equal(mask, np.float32(threshold)).view(np.uint8)
-    if np.isnan(mask.sum()):  # one pass instead of two where nothing is unknown
+    if np.isnan(mask.sum()):  # saves the second pass if no probability is unknown
         labels[np.isnan(mask)] = UNLABELLED
     return labels

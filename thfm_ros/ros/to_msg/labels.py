@@ -1,4 +1,4 @@
-"""What the numbers in label images mean, and what the joints of a body are: latched messages."""
+"""Latched messages that describe the labels in images and the skeleton of a body."""
 
 from typing import Any
 
@@ -10,17 +10,17 @@ from thfm_ros.msg import LabelMap, SkeletonInfo
 from thfm_ros.ros.to_msg.images import UNLABELLED
 from thfm_ros.skeleton import BONES, FLIP_PAIRS, JOINT_NAMES
 
-PERSON_NAMES = ("background", "person")
+PERSON_LABELS = ("background", "person")
 
 
-def names_of(task: Task, card: ModelCard) -> tuple[str, ...]:
-    """Names of a label image's values 0, 1, ..."""
-    return card.part_names if task is Task.PARTS else PERSON_NAMES
+def label_names(task: Task, card: ModelCard) -> tuple[str, ...]:
+    """Names of the labels 0, 1, ... in the task's label image."""
+    return card.part_names if task is Task.PARTS else PERSON_LABELS
 
 
 def label_map(task: Task, card: ModelCard, threshold: float, header: Header) -> LabelMap:
-    """The message beside a label image."""
-    names = names_of(task, card)
+    """The description of a label image."""
+    names = label_names(task, card)
     return LabelMap(
         header=header,
         task=task.value,
@@ -32,19 +32,19 @@ def label_map(task: Task, card: ModelCard, threshold: float, header: Header) -> 
 
 
 def label_info(task: Task, card: ModelCard, threshold: float, header: Header, msgs: Any) -> Any:
-    """The same as vision_msgs/LabelInfo; ``msgs`` is the module vision_msgs.msg."""
+    """The description as vision_msgs/LabelInfo; ``msgs`` is the module vision_msgs.msg."""
     info = msgs.LabelInfo(header=header, threshold=threshold)
     info.class_map = [
-        msgs.VisionClass(class_id=number, class_name=name)
-        for number, name in enumerate(names_of(task, card))
+        msgs.VisionClass(class_id=label, class_name=name)
+        for label, name in enumerate(label_names(task, card))
     ]
     return info
 
 
 def skeleton_info(card: ModelCard, header: Header) -> SkeletonInfo:
-    """Names, bones and twins of the joints in every Body.
+    """Names, bones and flip pairs of the joints in every Body.
 
-    A checkpoint with other joints than this package's says their names; its bones are not known.
+    For a checkpoint with other joints than `skeleton.Joint`, bones and flip pairs are left empty.
     """
     info = SkeletonInfo(header=header, model=card.name, joint_names=list(card.joint_names))
     if card.joint_names == JOINT_NAMES:

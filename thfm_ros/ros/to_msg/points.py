@@ -1,7 +1,8 @@
 """Depth and colour as an organised PointCloud2.
 
-Packed here: sensor_msgs_py builds the same bytes from a structured array that would first have
-to be filled field by field, and then copies them once more.
+sensor_msgs_py is not used here: it makes the same bytes from a structured array, which must first
+be filled field by field and is then copied again. Where it is installed, a test reads these clouds
+with it.
 """
 
 import sys
@@ -20,59 +21,60 @@ _NORMALS = ("normal_x", "normal_y", "normal_z")
 
 
 class PointCloudMaker:
-    """Makes clouds of one camera after another; keeps what only depends on the camera.
+    """Makes one cloud per frame; keeps what depends on the camera only.
 
     The cloud shares memory with this object: publish it before making the next.
     """
 
     def __init__(self, *, with_normals: bool) -> None:
-        self._names = _XYZ_RGB + (_NORMALS if with_normals else ())
+        self._field_names = _XYZ_RGB + (_NORMALS if with_normals else ())
         self._with_normals = with_normals
-        self._camera: Intrinsics | None = None
+        self._intrinsics: Intrinsics | None = None
         self._points: np.ndarray = np.empty(0, np.float32)
 
     def cloud(
-        self, seen: Perception, rgb: UInt8[np.ndarray, "h w 3"], header: Header
+        self, perception: Perception, rgb: UInt8[np.ndarray, "h w 3"], header: Header
     ) -> PointCloud2 | None:
-        """The points of every pixel, NaN where depth is; None without metric depth."""
-        if seen.depth_m is None or seen.intrinsics is None:
+        """One point per pixel, NaN where depth is unknown; None without metric depth."""
+        if perception.depth_m is None or perception.intrinsics is None:
             return None
-        self._prepare(seen.intrinsics)
-        planes = self._planes(seen.depth_m, rgb)
+        self._prepare(perception.intrinsics)
+        channels = self._xyz_rgb(perception.depth_m, rgb)
         if self._with_normals:
-            normals = seen.normals
-            unknown = np.full_like(seen.depth_m, np.nan)
-            planes += [unknown] * 3 if normals is None else list(cv2.split(normals))
-        cv2.merge(planes, self._points)
+            normals = perception.normals
+            unknown = np.full_like(perception.depth_m, np.nan)
+            channels += [unknown] * 3 if normals is None else list(cv2.split(normals))
+        cv2.merge(channels, self._points)
         return self._message(header)
 
-    def _planes(
+    def _xyz_rgb(
         self, depth_m: Float32[np.ndarray, "h w"], rgb: UInt8[np.ndarray, "h w 3"]
-    ) -> list[np.ndarray]:
+    ) -> list[Float32[np.ndarray, "h w"]]:
         np.multiply(depth_m, self._ray_x, out=self._x)
         np.multiply(depth_m, self._ray_y, out=self._y)
-        # PCL's habit: the bytes b, g, r, a read as one float
+        # PCL's convention: the bytes b, g, r, a as one float
         colour = cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2BGRA)
         colour = colour if sys.byteorder == "little" else np.ascontiguousarray(colour[..., ::-1])
         return [self._x, self._y, depth_m, colour.view(np.float32)[..., 0]]
 
     def _prepare(self, k: Intrinsics) -> None:
-        if k == self._camera:
+        """Compute the rays of all pixels, unless the intrinsics are those of the last frame."""
+        if k == self._intrinsics:
             return
-        self._camera = k
+        self._intrinsics = k
         self._ray_x = (np.arange(k.width, dtype=np.float32) + np.float32(0.5 - k.cx)) / k.fx
         self._ray_y = ((np.arange(k.height, dtype=np.float32) + np.float32(0.5 - k.cy)) / k.fy)[
             :, None
         ]
         self._x, self._y = (np.empty((k.height, k.width), np.float32) for _ in range(2))
-        self._points = np.empty((k.height, k.width, len(self._names)), np.float32)
+        self._points = np.empty((k.height, k.width, len(self._field_names)), np.float32)
 
     def _message(self, header: Header) -> PointCloud2:
         height, width, fields = self._points.shape
         msg = PointCloud2(header=header, height=height, width=width, is_dense=False)
         msg.fields = [
             PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
-            for i, name in enumerate(self._names)
+            for i, name in enumerate(self._field_names)
         ]
         msg.is_bigendian = sys.byteorder == "big"
         msg.point_step = 4 * fields
