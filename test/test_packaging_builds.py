@@ -1,4 +1,4 @@
-"""Both builds of this tree, each followed by two processes that exchange a message. Minutes."""
+"""Both builds of this tree, each tested by two processes that exchange a message; takes minutes."""
 
 import os
 import shutil
@@ -26,16 +26,17 @@ if sys.argv[1] == "talker":
     while time.monotonic() < end:
         rclpy.spin_once(node, timeout_sec=0.1)
 else:
-    got = []
-    node.create_subscription(BodyArray, "bodies", got.append, 1)
-    while not got and time.monotonic() < end:
+    received = []
+    node.create_subscription(BodyArray, "bodies", received.append, 1)
+    while not received and time.monotonic() < end:
         rclpy.spin_once(node, timeout_sec=0.1)
-    print("heard", got[0].image_width, got[0].bodies[0].id, SetTasks.Request().tasks)
+    message = received[0]
+    print("received", message.image_width, message.bodies[0].id, SetTasks.Request().tasks)
 """
 
 
 def copied(root: Path, to: Path) -> Path:
-    """What git knows of the tree, as a clone would have it, with what is not committed yet."""
+    """Copy the files that git does not ignore, including uncommitted changes."""
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listed, cwd=root, check=True, capture_output=True, text=True).stdout
     for name in filter(None, names.split("\0")):
@@ -53,7 +54,7 @@ def run(command: list[str], cwd: Path, environment: dict[str, str]) -> str:
 
 
 def exchange(python: list[str], folder: Path, environment: dict[str, str]) -> str:
-    """One process publishes, another hears it; what the other printed."""
+    """Run a publishing and a receiving process; what the receiving one prints."""
     (folder / "talk.py").write_text(TALK)
     talker = subprocess.Popen([*python, "talk.py", "talker"], cwd=folder, env=environment)
     try:
@@ -76,7 +77,7 @@ def test_colcon_builds_the_tree_as_it_is(root: Path, tmp_path: Path) -> None:
         "replay_node",
         "thfm",
     ]
-    # The workspace lies over the environment, in which thfm_ros may be installed as well.
+    # The workspace takes precedence over the environment, where thfm_ros may be installed too.
     python = ["bash", "-c", '. ../install/local_setup.bash && exec "$0" "$@"', sys.executable]
     (tmp_path / "run").mkdir()
     where = run(
@@ -85,9 +86,11 @@ def test_colcon_builds_the_tree_as_it_is(root: Path, tmp_path: Path) -> None:
         environment,
     )
     assert str(prefix) in where
-    assert "heard 640 abcde []" in exchange(python, tmp_path / "run", environment)
-    helped = [*python, str(prefix / "lib" / "thfm_ros" / "replay_node")]
-    done = subprocess.run(helped, cwd=tmp_path / "run", env=environment, capture_output=True)
+    assert "received 640 abcde []" in exchange(python, tmp_path / "run", environment)
+    replay_without_source = [*python, str(prefix / "lib" / "thfm_ros" / "replay_node")]
+    done = subprocess.run(
+        replay_without_source, cwd=tmp_path / "run", env=environment, capture_output=True
+    )
     assert done.returncode == 1 and b"Name a video file" in done.stderr
 
 
@@ -103,9 +106,9 @@ def test_pip_builds_the_tree_in_a_new_environment(root: Path, tmp_path: Path) ->
     pip = [python, "-m", "pip", "install", "--quiet"]
     if not os.environ.get("ROS_DISTRO"):
         run([*pip, "-r", str(tree / "requirements-ros.txt")], tmp_path, environment)
-    # Its requirements have nothing to do with the messages, and PyTorch alone takes minutes.
+    # Without dependencies: the messages do not need them, and PyTorch alone takes minutes.
     run([*pip, "--no-deps", str(tree)], tmp_path, environment)
-    assert "heard 640 abcde []" in exchange([python], tmp_path, environment)
+    assert "received 640 abcde []" in exchange([python], tmp_path, environment)
     (typed,) = (tmp_path / "venv").rglob("site-packages/thfm_ros/py.typed")
     assert (typed.parent / "perception" / "tracking.py").is_file()
     done = subprocess.run(

@@ -24,7 +24,7 @@ STEP_S_VARIABLE = "THFM_FAKE_STEP_S"
 
 
 class SlowOrBrokenEngine(FakeEngine):
-    """Takes the time that the environment variable says, and fails on a black image."""
+    """Takes the time that the environment variable sets, and fails on a black image."""
 
     def step(
         self, image: np.ndarray, state: object | None, *, dense: bool

@@ -190,7 +190,7 @@ class Health:
             level = Level.ERROR if silent_s > 5 * self.image_timeout_s else Level.WARN
             missing = "no image yet" if self._last_image is None else "no image any more"
             message = f"{missing}, for {silent_s:.0f} s. {node.image_source}"
-            return ComponentStatus(name, level, f"silent {level}", message, values)
+            return ComponentStatus(name, level, f"no images {level}", message, values)
         if self._rejection is not None:
             cause, message = self._rejection
             return ComponentStatus(name, Level.ERROR, f"rejected {cause}", message, values)

@@ -1,7 +1,7 @@
 """A worker thread that always processes the newest item: a mailbox with one slot.
 
 A consumer that is slower than its input must drop items. Here the older item is dropped as soon as
-a newer one arrives, and the caller is told, so that drops can be counted. A result is therefore
+a newer one arrives, and `put` reports that, so that drops can be counted. A result is therefore
 never older than its own processing time plus that of the item before it.
 """
 

@@ -166,7 +166,7 @@ def test_angles_have_the_signs_of_rep155() -> None:
     assert posture.angles["waist"] == pytest.approx(math.pi / 4)
 
 
-def test_a_head_that_looks_left_and_up_has_positive_yaw_and_pitch() -> None:
+def test_a_head_turned_left_and_up_has_positive_yaw_and_pitch() -> None:
     p = standing()
     head = [Joint.LEFT_EAR, Joint.RIGHT_EAR, Joint.LEFT_EYE, Joint.RIGHT_EYE]
     pivot = np.array([0, 0, 0.7])
