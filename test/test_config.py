@@ -20,19 +20,19 @@ from thfm_ros.config_text import as_markdown, as_yaml, settings_from
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def test_every_parameter_has_a_name_of_its_own_and_says_what_it_is_for() -> None:
-    everything = list(parameters())
-    assert len({each.name for each in everything}) == len(everything) > 30
-    assert all(each.doc and not each.doc.endswith(".") for each in everything)
+def test_every_parameter_has_a_unique_name_and_a_description() -> None:
+    listed = list(parameters())
+    assert len({each.name for each in listed}) == len(listed) > 30
+    assert all(each.doc and not each.doc.endswith(".") for each in listed)
 
 
-def test_parameters_of_the_node_have_no_group_and_the_others_do() -> None:
+def test_only_parameters_of_the_node_have_no_group() -> None:
     names = {each.name for each in parameters()}
     assert {"autostart", "window.length", "engine.checkpoint"} <= names
     assert not any(name.startswith("node.") for name in names)
 
 
-def test_values_and_config_are_the_same_thing() -> None:
+def test_values_of_inverts_config_from() -> None:
     config = config_from({"window.length": 7, "tasks": ["depth"], "track.lost_for_s": 2})
     assert config.window.length == 7
     assert config.node.tasks == ("depth",)
@@ -41,13 +41,13 @@ def test_values_and_config_are_the_same_thing() -> None:
     assert config_from({}) == Config()
 
 
-def test_a_change_keeps_what_was_set_before() -> None:
+def test_other_values_of_the_base_are_kept() -> None:
     base = config_from({"window.max_gap_s": 2.0})
     assert config_from({"window.length": 2}, base).window == WindowConfig(length=2, max_gap_s=2.0)
 
 
 @pytest.mark.parametrize(
-    ("values", "complaint"),
+    ("values", "message"),
     [
         ({"window.lenght": 3}, "Did you mean window.length"),
         ({"window.length": 0}, "from 1 to 256"),
@@ -62,24 +62,24 @@ def test_a_change_keeps_what_was_set_before() -> None:
         ({"image_transport": "theora"}, "raw, compressed"),
     ],
 )
-def test_a_bad_value_is_refused_with_what_would_be_good(
-    values: dict[str, object], complaint: str
+def test_an_invalid_value_is_refused_with_the_valid_ones(
+    values: dict[str, object], message: str
 ) -> None:
-    with pytest.raises(ConfigError, match=complaint):
+    with pytest.raises(ConfigError, match=message):
         config_from(values)
 
 
-def test_a_config_built_by_hand_is_checked_too() -> None:
+def test_a_config_constructed_directly_is_validated() -> None:
     with pytest.raises(ConfigError, match=r"margin is 0\.5"):
         RegionConfig(margin=0.5)
 
 
-def test_configs_cannot_be_changed_after_they_were_checked() -> None:
+def test_configs_are_immutable() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         TrackConfig().seed = 3  # type: ignore[misc]
 
 
-def test_settings_of_the_command_line_take_the_type_of_their_parameter() -> None:
+def test_settings_of_the_command_line_get_the_type_of_their_parameter() -> None:
     texts = ["window.length=6", "regions.rewarm=true", "tasks=depth,bodies", "track.lost_for_s=.5"]
     config = config_from(settings_from(texts))
     assert config.window.length == 6
@@ -90,7 +90,7 @@ def test_settings_of_the_command_line_take_the_type_of_their_parameter() -> None
         settings_from(["window.length=six"])
 
 
-def test_the_ros_parameter_file_is_current_and_loads_as_the_defaults() -> None:
+def test_the_parameter_file_is_current_and_contains_the_defaults() -> None:
     text = (ROOT / "config" / "thfm.yaml").read_text(encoding="utf-8")
     assert text == as_yaml(), "run: python3 -m thfm_ros.config_text"
     tree = yaml.safe_load(text)["/**"]["ros__parameters"]
@@ -102,11 +102,11 @@ def test_the_ros_parameter_file_is_current_and_loads_as_the_defaults() -> None:
     assert flat.keys() == values_of(Config()).keys()
 
 
-def test_the_page_about_parameters_is_current() -> None:
+def test_the_documentation_of_parameters_is_current() -> None:
     page = (ROOT / "docs" / "parameters.md").read_text(encoding="utf-8")
     assert page == as_markdown(), "run: python3 -m thfm_ros.config_text"
     assert all(f"`{each.name}`" in page for each in parameters())
 
 
-def test_the_node_offers_every_task_by_default() -> None:
+def test_all_tasks_are_available_by_default() -> None:
     assert "bodies" in NodeConfig().tasks and len(NodeConfig().tasks) == 7

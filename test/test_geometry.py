@@ -8,17 +8,16 @@ from hypothesis import strategies as st
 
 from thfm_ros.contract import Intrinsics, PixelMap
 from thfm_ros.geometry import (
+    intrinsics_from_fov,
     pack_covariance,
     project,
     rays,
     resize_intrinsics,
-    seen_through,
+    rotation_to_ray,
     solve_root,
     to_network,
     to_source,
-    rotation_to_ray,
     unproject,
-    intrinsics_from_fov,
 )
 
 cameras = st.builds(
@@ -49,46 +48,34 @@ def a_skeleton(seed: int) -> np.ndarray:
 
 
 @given(cameras, st.integers(0, 1000))
-def test_projecting_a_point_on_a_ray_gives_its_pixel_back(k: Intrinsics, seed: int) -> None:
+def test_a_point_on_a_ray_projects_to_the_pixel_of_the_ray(k: Intrinsics, seed: int) -> None:
     random = np.random.default_rng(seed)
     pixels = random.uniform(0, [k.width, k.height], (5, 2))
     points = rays(pixels, k) * random.uniform(0.3, 20, (5, 1))
     np.testing.assert_allclose(project(points, k), pixels, rtol=1e-9, atol=1e-7 * k.width)
 
 
-def test_what_is_behind_the_camera_has_no_pixel() -> None:
+def test_points_behind_the_camera_have_no_pixel() -> None:
     k = intrinsics_from_fov(640, 480, 60)
     assert np.isnan(project(np.array([[0.1, 0.1, -2.0], [0.0, 0.0, 0.0]]), k)).all()
 
 
 @given(pixel_maps, st.integers(0, 1000))
-def test_pixels_survive_the_way_to_the_network_and_back(pixel_map: PixelMap, seed: int) -> None:
+def test_to_source_inverts_to_network(pixel_map: PixelMap, seed: int) -> None:
     pixels = np.random.default_rng(seed).uniform(-100, 4000, (7, 2))
     back = to_source(to_network(pixels, pixel_map), pixel_map)
     np.testing.assert_allclose(back, pixels, atol=1e-8 * 4000)
 
 
-@given(cameras, pixel_maps, st.integers(0, 1000))
-def test_a_crop_is_a_camera_that_sees_the_same_points(
-    k: Intrinsics, pixel_map: PixelMap, seed: int
-) -> None:
-    points = np.random.default_rng(seed).uniform([-1, -1, 1], [1, 1, 9], (6, 3))
-    through = project(points, seen_through(k, pixel_map))
-    tolerance = 1e-6 * (1 + np.abs(through).max())
-    np.testing.assert_allclose(through, to_network(project(points, k), pixel_map), atol=tolerance)
-
-
 @given(cameras, st.integers(2, 3), st.integers(0, 1000))
-def test_a_resized_image_shows_the_same_points_at_scaled_pixels(
-    k: Intrinsics, factor: int, seed: int
-) -> None:
+def test_resized_intrinsics_project_to_scaled_pixels(k: Intrinsics, factor: int, seed: int) -> None:
     points = np.random.default_rng(seed).uniform([-1, -1, 1], [1, 1, 9], (6, 3))
     large = project(points, resize_intrinsics(k, k.width * factor, k.height * factor))
     np.testing.assert_allclose(large, project(points, k) * factor, rtol=1e-9, atol=1e-6)
 
 
 @given(cameras)
-def test_unprojected_pixels_project_onto_their_own_centres(k: Intrinsics) -> None:
+def test_unprojected_pixels_project_to_their_centres(k: Intrinsics) -> None:
     k = resize_intrinsics(k, 40, 30)
     depth = np.full((k.height, k.width), 2.5, np.float32)
     depth[0, 0] = np.nan
@@ -109,14 +96,16 @@ def test_the_field_of_view_spans_the_image() -> None:
 
 
 @given(st.floats(-2, 2), st.floats(-2, 2))
-def test_the_turn_takes_the_axis_onto_the_ray_and_is_a_rotation(x: float, y: float) -> None:
+def test_rotation_to_ray_is_the_smallest_rotation_of_the_axis_onto_the_ray(
+    x: float, y: float
+) -> None:
     ray = np.array([x, y, 1.0])
-    turn = rotation_to_ray(ray)
-    np.testing.assert_allclose(turn[:, 2], ray / np.linalg.norm(ray), atol=1e-12)
-    np.testing.assert_allclose(turn @ turn.T, np.eye(3), atol=1e-12)
-    assert np.linalg.det(turn) == pytest.approx(1)
-    # the smallest such rotation turns about an axis in the image plane: no roll
-    assert turn[0, 1] == pytest.approx(turn[1, 0])
+    rotation = rotation_to_ray(ray)
+    np.testing.assert_allclose(rotation[:, 2], ray / np.linalg.norm(ray), atol=1e-12)
+    np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-12)
+    assert np.linalg.det(rotation) == pytest.approx(1)
+    # the smallest rotation has its axis in the image plane: no roll
+    assert rotation[0, 1] == pytest.approx(rotation[1, 0])
 
 
 @given(
@@ -127,18 +116,17 @@ def test_the_turn_takes_the_axis_onto_the_ray_and_is_a_rotation(x: float, y: flo
     st.floats(2, 10),
     st.floats(0.9, 1.1),
 )
-def test_the_root_of_exact_joints_is_exact_whatever_the_prior_hints(
-    k: Intrinsics, seed: int, x: float, y: float, z: float, hint: float
+def test_the_root_of_exact_joints_does_not_depend_on_a_weak_prior(
+    k: Intrinsics, seed: int, x: float, y: float, z: float, prior_error: float
 ) -> None:
     relative = a_skeleton(seed)
     root = np.array([x, y, z])
     keypoints = project(relative + root, k)
-    # A prior that is hardly trusted must not matter when the joints agree exactly.
-    found = solve_root(keypoints, relative, np.full(35, 0.01), k, z * hint, 100.0)
+    found = solve_root(keypoints, relative, np.full(35, 0.01), k, z * prior_error, 100.0)
     np.testing.assert_allclose(found.position_m, root, atol=1e-4 * z)
 
 
-def test_joints_that_lie_on_one_another_leave_the_distance_to_the_prior() -> None:
+def test_for_coinciding_joints_the_distance_is_that_of_the_prior() -> None:
     k = intrinsics_from_fov(640, 480, 60)
     keypoints = np.full((35, 2), [400.0, 200.0])
     found = solve_root(keypoints, np.zeros((35, 3)), np.ones(35), k, 3.0, 0.3)
@@ -148,7 +136,7 @@ def test_joints_that_lie_on_one_another_leave_the_distance_to_the_prior() -> Non
 
 
 @given(st.integers(0, 500))
-def test_one_wrong_joint_hardly_moves_the_body(seed: int) -> None:
+def test_one_outlier_joint_hardly_moves_the_root(seed: int) -> None:
     k = intrinsics_from_fov(640, 480, 60)
     relative, root = a_skeleton(seed), np.array([0.3, -0.1, 4.0])
     keypoints = project(relative + root, k)
@@ -161,31 +149,31 @@ def test_one_wrong_joint_hardly_moves_the_body(seed: int) -> None:
 
 
 @given(st.integers(0, 500))
-def test_unknown_joints_say_nothing(seed: int) -> None:
+def test_unknown_joints_are_ignored(seed: int) -> None:
     k = intrinsics_from_fov(640, 480, 60)
     relative, root = a_skeleton(seed), np.array([0.3, -0.1, 4.0])
     keypoints = project(relative + root, k)
     sigma = np.full(35, 1.0)
     some = keypoints.copy()
     some[10:] = np.nan
-    vague = sigma.copy()
-    vague[10:] = np.inf
+    infinite = sigma.copy()
+    infinite[10:] = np.inf
     one = solve_root(some, relative, sigma, k, 4.0, 1.0)
-    two = solve_root(keypoints, relative, vague, k, 4.0, 1.0)
+    two = solve_root(keypoints, relative, infinite, k, 4.0, 1.0)
     np.testing.assert_allclose(one.position_m, two.position_m)
     np.testing.assert_allclose(one.position_m, root, atol=1e-3)
 
 
 def test_without_any_joint_or_prior_the_root_is_unknown() -> None:
     k = intrinsics_from_fov(640, 480, 60)
-    nothing = np.full((35, 2), np.nan)
-    for keypoints, prior in ((nothing, 3.0), (np.zeros((35, 2)), float("nan"))):
+    unknown = np.full((35, 2), np.nan)
+    for keypoints, prior in ((unknown, 3.0), (np.zeros((35, 2)), float("nan"))):
         found = solve_root(keypoints, np.zeros((35, 3)), np.ones(35), k, prior, 0.3)
         assert np.isnan(found.position_m).all() and np.isnan(found.covariance_m2).all()
 
 
 @pytest.mark.parametrize(("seed", "sigma_px"), [(0, 0.5), (1, 3.0), (2, 8.0)])
-def test_the_claimed_covariance_is_that_of_repeated_noise(seed: int, sigma_px: float) -> None:
+def test_the_covariance_equals_the_scatter_under_repeated_noise(seed: int, sigma_px: float) -> None:
     k = intrinsics_from_fov(640, 480, 60)
     random = np.random.default_rng(seed)
     relative, root = a_skeleton(seed), np.array([0.2, 0.1, 4.0])
@@ -202,11 +190,11 @@ def test_the_claimed_covariance_is_that_of_repeated_noise(seed: int, sigma_px: f
         for _ in range(200)
     ]
     scatter = np.std([each.position_m for each in found], axis=0)
-    claimed = np.sqrt(np.mean([np.diag(each.covariance_m2) for each in found], axis=0))
-    np.testing.assert_allclose(scatter, claimed, rtol=0.35)
+    predicted = np.sqrt(np.mean([np.diag(each.covariance_m2) for each in found], axis=0))
+    np.testing.assert_allclose(scatter, predicted, rtol=0.35)
 
 
-def test_packed_covariances_keep_the_upper_triangle_in_row_order() -> None:
+def test_packed_covariances_are_the_upper_triangle_in_row_order() -> None:
     matrix = np.array([[1, 2, 3], [2, 4, 5], [3, 5, 6.0]])
     assert pack_covariance(matrix).tolist() == [1, 2, 3, 4, 5, 6]
     assert pack_covariance(np.stack([matrix, matrix])).shape == (2, 6)

@@ -16,8 +16,8 @@ BODIES = frozenset([Task.BODIES])
 CROP, WHOLE = (128, 128), (192, 144)
 
 
-class Stage:
-    """A pipeline over a fake engine, and people who can be moved between frames."""
+class Scene:
+    """A pipeline with a fake engine, and people who can be moved between frames."""
 
     def __init__(self, *people: Person, **settings: object) -> None:
         self.people = list(people)
@@ -39,14 +39,14 @@ class Stage:
         return [list(self.engine.steps) for _ in range(steps) if self.step()]
 
 
-def ids(seen: Perception) -> list[str]:
-    return [body.id for body in seen.bodies]
+def ids(perception: Perception) -> list[str]:
+    return [body.id for body in perception.bodies]
 
 
-def test_somebody_is_found_confirmed_and_followed() -> None:
+def test_a_person_is_detected_confirmed_and_tracked() -> None:
     person = Person(-0.3, 0.1, 3)
-    stage = Stage(person)
-    first, second = stage.step(), stage.step()
+    scene = Scene(person)
+    first, second = scene.step(), scene.step()
     assert [body.state for body in first.bodies] == [TrackState.TENTATIVE]
     (body,) = second.bodies
     assert body.state is TrackState.TRACKED and ids(first) == [body.id]
@@ -58,211 +58,212 @@ def test_somebody_is_found_confirmed_and_followed() -> None:
     assert second.intrinsics == K and second.depth_relative is None
 
 
-def test_with_one_person_a_frame_costs_one_crop_and_a_whole_look_now_and_then() -> None:
-    stage = Stage(Person(0, 0, 3), **{"regions.frame_pass_every": 5})
-    costs = stage.run(12)
-    assert costs[0][:5] == [WHOLE] * 5 and set(costs[0][5:]) == {CROP}  # the first: parts too
+def test_a_tracked_person_costs_one_crop_per_frame_and_occasional_detection_passes() -> None:
+    scene = Scene(Person(0, 0, 3), **{"regions.frame_pass_every": 5})
+    costs = scene.run(12)
+    assert costs[0][:5] == [WHOLE] * 5  # in the first frame: four tiles, too
+    assert set(costs[0][5:]) == {CROP}
     whole = [number for number, cost in enumerate(costs) if WHOLE in cost]
     assert whole == [0, 5, 10]
     assert all(cost.count(CROP) == 1 for cost in costs[2:])
 
 
-def test_an_empty_room_is_looked_at_as_a_whole_in_every_frame_and_has_nobody() -> None:
-    stage = Stage()
-    assert stage.run(4) == [[WHOLE] * 5, [WHOLE], [WHOLE], [WHOLE]]
-    seen = stage.step()
-    assert seen.bodies == () and seen.mask is not None and not seen.mask.any()
+def test_without_people_there_is_a_detection_pass_in_every_frame() -> None:
+    scene = Scene()
+    assert scene.run(4) == [[WHOLE] * 5, [WHOLE], [WHOLE], [WHOLE]]
+    perception = scene.step()
+    assert perception.bodies == () and perception.mask is not None and not perception.mask.any()
 
 
-def test_a_first_look_that_was_badly_placed_is_repeated_in_the_right_place() -> None:
-    # 12 m away the frame pass sees 80 pixels as 24 cells: its box is rough
-    stage = Stage(Person(1.0, 0, 12))
-    first = stage.step()
+def test_a_badly_placed_first_crop_is_corrected() -> None:
+    # 12 m away a person of 80 pixels is 24 cells in a detection pass: the box is rough
+    scene = Scene(Person(1.0, 0, 12))
+    first = scene.step()
     (body,) = first.bodies
     np.testing.assert_allclose(body.box, box_of(Person(1.0, 0, 12), K), atol=3)
-    assert 1 <= stage.engine.steps.count(CROP) <= 2
+    assert 1 <= scene.engine.steps.count(CROP) <= 2
 
 
-def test_a_crop_that_stays_keeps_its_stream_and_one_that_moves_begins_a_new_one() -> None:
-    stage = Stage(Person(0, 0, 3), **{"regions.frame_pass_every": 1000})
+def test_a_fixed_crop_continues_its_stream_and_a_moved_one_begins_a_new_stream() -> None:
+    scene = Scene(Person(0, 0, 3), **{"regions.frame_pass_every": 1000})
     ages = []
     for x in (0, 0, 0, 0.02, 0.6, 0.6):
-        stage.people = [Person(x, 0, 3)]
-        stage.step(BODIES)
-        ages.append(stage.engine.states[-1])
-    # the move to 0.6 is seen in the old crop first; the one after looks elsewhere
+        scene.people = [Person(x, 0, 3)]
+        scene.step(BODIES)
+        ages.append(scene.engine.states[-1])
+    # the motion to 0.6 is detected in the old crop; the crop of the next frame is moved
     assert ages == [None, 1, 2, 3, 4, None]
 
 
-def test_rewarming_shows_a_new_crop_the_frames_before() -> None:
+def test_rewarming_runs_a_new_crop_on_the_earlier_frames() -> None:
     settings = {"regions.rewarm": True, "regions.frame_pass_every": 1000}
-    stage = Stage(Person(0, 0, 3), **settings)
+    scene = Scene(Person(0, 0, 3), **settings)
     for _ in range(5):
-        stage.step(BODIES)
-    stage.people = [Person(0.6, 0, 3)]
-    stage.step(BODIES)
-    stage.step(BODIES)
-    assert stage.engine.steps == [CROP] * 4  # three earlier frames of the window, then this one
-    assert stage.engine.states == [None, 1, 2, 3]
+        scene.step(BODIES)
+    scene.people = [Person(0.6, 0, 3)]
+    scene.step(BODIES)
+    scene.step(BODIES)
+    assert scene.engine.steps == [CROP] * 4  # three earlier frames of the window, then this one
+    assert scene.engine.states == [None, 1, 2, 3]
 
 
 def test_people_keep_their_ids_while_they_move() -> None:
-    stage = Stage(Person(-1.0, 0, 4), Person(1.0, 0, 4))
-    names = set(ids(stage.step()))
+    scene = Scene(Person(-1.0, 0, 4), Person(1.0, 0, 4))
+    names = set(ids(scene.step()))
     assert len(names) == 2
     for i in range(40):
-        stage.people = [Person(-1.0 + 0.02 * i, 0, 4), Person(1.0, 0, 4 - 0.03 * i)]
-        seen = stage.step()
-        assert set(ids(seen)) == names
-        assert all(body.state is not TrackState.LOST for body in seen.bodies)
-    by_place = sorted(seen.bodies, key=lambda body: float(body.box[0]))
-    np.testing.assert_allclose(by_place[0].root_m, stage.people[0].root_m, atol=0.05)
-    np.testing.assert_allclose(by_place[1].root_m, stage.people[1].root_m, atol=0.05)
+        scene.people = [Person(-1.0 + 0.02 * i, 0, 4), Person(1.0, 0, 4 - 0.03 * i)]
+        perception = scene.step()
+        assert set(ids(perception)) == names
+        assert all(body.state is not TrackState.LOST for body in perception.bodies)
+    by_place = sorted(perception.bodies, key=lambda body: float(body.box[0]))
+    np.testing.assert_allclose(by_place[0].root_m, scene.people[0].root_m, atol=0.05)
+    np.testing.assert_allclose(by_place[1].root_m, scene.people[1].root_m, atol=0.05)
 
 
-def test_somebody_who_leaves_is_lost_searched_for_and_then_forgotten() -> None:
-    stage = Stage(Person(0, 0, 3), **{"track.lost_for_s": 0.1, "regions.frame_pass_every": 1000})
-    (name,) = ids(stage.step()) and ids(stage.step())
-    stage.people = []
-    lost = stage.step()
+def test_a_person_who_leaves_is_lost_searched_for_and_then_deleted() -> None:
+    scene = Scene(Person(0, 0, 3), **{"track.lost_for_s": 0.1, "regions.frame_pass_every": 1000})
+    (name,) = ids(scene.step()) and ids(scene.step())
+    scene.people = []
+    lost = scene.step()
     assert [(body.id, body.state) for body in lost.bodies] == [(name, TrackState.LOST)]
     assert lost.instances is not None and (lost.instances == 65535).all()
     assert lost.depth_m is not None and np.isnan(lost.depth_m).all()
-    stage.step()
-    assert stage.engine.steps == [WHOLE]
-    stage.step()
-    assert stage.step().bodies == ()
+    scene.step()
+    assert scene.engine.steps == [WHOLE]
+    scene.step()
+    assert scene.step().bodies == ()
 
 
-def test_somebody_who_comes_back_in_time_is_the_same_person() -> None:
+def test_a_person_who_returns_in_time_keeps_the_id() -> None:
     person = Person(0, 0, 3)
-    stage = Stage(person)
-    stage.step()
-    (name,) = ids(stage.step())
-    stage.people = []
-    stage.step()
-    stage.people = [person]
-    (back,) = stage.step().bodies
+    scene = Scene(person)
+    scene.step()
+    (name,) = ids(scene.step())
+    scene.people = []
+    scene.step()
+    scene.people = [person]
+    (back,) = scene.step().bodies
     assert back.id == name and back.state is TrackState.TRACKED
 
 
-def test_instances_point_at_the_bodies_that_are_seen() -> None:
-    stage = Stage(Person(-1.2, 0, 4), Person(1.2, 0, 4))
-    stage.step()
-    stage.step()
-    stage.people = stage.people[1:]
-    seen = stage.step()
-    assert [body.state for body in seen.bodies] == [TrackState.TRACKED, TrackState.LOST]
-    assert seen.instances is not None
-    x0, y0, x1, y1 = (int(edge) for edge in seen.bodies[0].box)
-    assert seen.instances[(y0 + y1) // 2, (x0 + x1) // 2] == 0
-    assert set(np.unique(seen.instances)) == {0, 65535}
+def test_instances_are_indices_of_detected_bodies() -> None:
+    scene = Scene(Person(-1.2, 0, 4), Person(1.2, 0, 4))
+    scene.step()
+    scene.step()
+    scene.people = scene.people[1:]
+    perception = scene.step()
+    assert [body.state for body in perception.bodies] == [TrackState.TRACKED, TrackState.LOST]
+    assert perception.instances is not None
+    x0, y0, x1, y1 = (int(edge) for edge in perception.bodies[0].box)
+    assert perception.instances[(y0 + y1) // 2, (x0 + x1) // 2] == 0
+    assert set(np.unique(perception.instances)) == {0, 65535}
 
 
-def test_a_candidate_whose_crop_shows_nobody_is_dropped_and_left_alone_for_a_second() -> None:
+def test_a_rejected_proposal_is_ignored_for_a_second() -> None:
     person = Person(0, 0, 3)
-    stage = Stage(person)
-    stage.pipeline.config = config_from({"decode.min_score": 1.0}, stage.config)
-    costs = stage.run(20)
+    scene = Scene(person)
+    scene.pipeline.config = config_from({"decode.min_score": 1.0}, scene.config)
+    costs = scene.run(20)
     assert all(CROP not in cost for cost in costs[1:])
     for _ in range(15):
-        seen = stage.step()
-        assert seen.bodies == ()
-        if CROP in stage.engine.steps:
+        perception = scene.step()
+        assert perception.bodies == ()
+        if CROP in scene.engine.steps:
             break
     else:
-        pytest.fail("the place was never looked at again")
+        pytest.fail("there was no crop at this place again")
 
 
-class ShortSighted(FakeEngine):
-    """Sees one person in the whole frame, and everybody in crops."""
+class OneProposalEngine(FakeEngine):
+    """Detects only the first person in detection passes, and all people in crops."""
 
     def step(
-        self, cut: np.ndarray, state: object | None, *, dense: bool
+        self, crop: np.ndarray, state: object | None, *, dense: bool
     ) -> tuple[RawOutputs, object]:
-        everybody = self.scene
-        if cut.shape[1::-1] == WHOLE:
-            self.scene = lambda: everybody()[:1]
+        people = self.scene
+        if crop.shape[1::-1] == WHOLE:
+            self.scene = lambda: people()[:1]
         try:
-            return super().step(cut, state, dense=dense)
+            return super().step(crop, state, dense=dense)
         finally:
-            self.scene = everybody
+            self.scene = people
 
 
-def test_somebody_whom_only_the_crop_of_a_neighbour_shows_is_found_too() -> None:
-    stage = Stage(Person(0, 0, 4), Person(0.7, 0, 4), **{"regions.frame_pass_every": 2})
-    stage.engine = ShortSighted(K, lambda: stage.people)
-    stage.pipeline = PerceptionPipeline(stage.engine, stage.config)
-    assert len(stage.step().bodies) == 1
+def test_a_person_visible_only_in_the_crop_of_a_neighbour_is_detected() -> None:
+    scene = Scene(Person(0, 0, 4), Person(0.7, 0, 4), **{"regions.frame_pass_every": 2})
+    scene.engine = OneProposalEngine(K, lambda: scene.people)
+    scene.pipeline = PerceptionPipeline(scene.engine, scene.config)
+    assert len(scene.step().bodies) == 1
     for _ in range(5):
-        seen = stage.step()
-    boxes = sorted(body.box.tolist() for body in seen.bodies)
-    truth = [box_of(person, K) for person in stage.people]
+        perception = scene.step()
+    boxes = sorted(body.box.tolist() for body in perception.bodies)
+    truth = [box_of(person, K) for person in scene.people]
     np.testing.assert_allclose(boxes, truth, atol=6)
 
 
-def test_no_more_crops_than_allowed() -> None:
+def test_there_are_at_most_max_people_crops() -> None:
     crowd = [Person(-2 + 0.8 * i, 0, 5) for i in range(6)]
-    stage = Stage(*crowd, **{"regions.max_people": 3})
+    scene = Scene(*crowd, **{"regions.max_people": 3})
     for _ in range(12):
-        seen = stage.step()
-        assert len(seen.bodies) <= 3
-    assert stage.engine.steps == [CROP] * 3  # full: no use in looking for more
+        perception = scene.step()
+        assert len(perception.bodies) <= 3
+    assert scene.engine.steps == [CROP] * 3  # at capacity: no detection pass
 
 
-def test_only_what_is_asked_for_is_computed() -> None:
-    stage = Stage(Person(0, 0, 3), **{"regions.frame_pass_every": 1000})
-    stage.step(BODIES)
-    seen = stage.step(BODIES)
-    assert len(seen.bodies) == 1
+def test_only_requested_maps_are_computed() -> None:
+    scene = Scene(Person(0, 0, 3), **{"regions.frame_pass_every": 1000})
+    scene.step(BODIES)
+    perception = scene.step(BODIES)
+    assert len(perception.bodies) == 1
     for name in ("mask", "depth_m", "normals", "parts", "dense_pose", "instances"):
-        assert getattr(seen, name) is None
-    depth_only = stage.step(frozenset([Task.DEPTH]))
+        assert getattr(perception, name) is None
+    depth_only = scene.step(frozenset([Task.DEPTH]))
     assert depth_only.depth_m is not None and depth_only.mask is None
 
 
-def test_asking_for_less_or_more_does_not_disturb_the_stream() -> None:
-    stage = Stage(Person(0, 0, 3), **{"regions.frame_pass_every": 1000})
-    stage.step(ALL)
+def test_changing_the_tasks_does_not_interrupt_the_streams() -> None:
+    scene = Scene(Person(0, 0, 3), **{"regions.frame_pass_every": 1000})
+    scene.step(ALL)
     for tasks in (BODIES, ALL, BODIES, ALL):
-        (body,) = stage.step(tasks).bodies
+        (body,) = scene.step(tasks).bodies
         assert body.state is TrackState.TRACKED
-        assert None not in stage.engine.states
+        assert None not in scene.engine.states
 
 
-def test_a_broken_stream_forgets_everybody() -> None:
-    stage = Stage(Person(0, 0, 3))
-    stage.step()
-    (name,) = ids(stage.step())
-    again = stage.step(after_s=5.0)
+def test_an_interrupted_stream_drops_all_tracks() -> None:
+    scene = Scene(Person(0, 0, 3))
+    scene.step()
+    (name,) = ids(scene.step())
+    again = scene.step(after_s=5.0)
     assert [body.state for body in again.bodies] == [TrackState.TENTATIVE]
     assert ids(again) != [name]
-    assert stage.engine.states[0] is None
+    assert scene.engine.states[0] is None
 
 
-def test_another_configuration_gives_nobody_an_old_id() -> None:
-    stage = Stage(Person(0, 0, 3))
-    names = set(ids(stage.step()))
+def test_another_configuration_reuses_no_id() -> None:
+    scene = Scene(Person(0, 0, 3))
+    used = set(ids(scene.step()))
     for lost_for_s in (2.0, 3.0):
         config = config_from({"track.seed": 1, "track.lost_for_s": lost_for_s})
-        stage.pipeline = stage.pipeline.with_config(config)
-        (name,) = ids(stage.step())
-        assert name not in names
-        names.add(name)
+        scene.pipeline = scene.pipeline.with_config(config)
+        (name,) = ids(scene.step())
+        assert name not in used
+        used.add(name)
 
 
-def test_without_calibration_depth_is_relative_and_bodies_are_flat() -> None:
-    stage = Stage(Person(0, 0, 3))
-    seen = stage.pipeline.step(Clip((frame(K, 0.1, calibrated=False),), 1), ALL)
-    (body,) = seen.bodies
+def test_without_calibration_depth_is_relative_and_3d_positions_are_unknown() -> None:
+    scene = Scene(Person(0, 0, 3))
+    perception = scene.pipeline.step(Clip((frame(K, 0.1, calibrated=False),), 1), ALL)
+    (body,) = perception.bodies
     assert np.isnan(body.positions_m).all() and np.isfinite(body.keypoints).all()
-    assert seen.depth_m is None and seen.depth_relative is not None
-    assert np.nanmedian(seen.depth_relative) == pytest.approx(1, abs=0.02)
+    assert perception.depth_m is None and perception.depth_relative is not None
+    assert np.nanmedian(perception.depth_relative) == pytest.approx(1, abs=0.02)
 
 
-def test_a_task_that_the_checkpoint_does_not_have_is_refused_by_name() -> None:
-    stage = Stage()
-    stage.engine.card = stage.engine.card.__class__(
+def test_a_task_that_the_checkpoint_does_not_have_is_refused() -> None:
+    scene = Scene()
+    scene.engine.card = scene.engine.card.__class__(
         name="few",
         family="nano",
         tasks=(Task.DEPTH,),
@@ -271,44 +272,44 @@ def test_a_task_that_the_checkpoint_does_not_have_is_refused_by_name() -> None:
         part_names=(),
     )
     with pytest.raises(PerceptionError, match="few cannot estimate bodies; it can: depth"):
-        stage.step(frozenset([Task.DEPTH, Task.BODIES]))
+        scene.step(frozenset([Task.DEPTH, Task.BODIES]))
 
 
 def test_a_calibration_of_another_size_is_refused() -> None:
-    stage = Stage()
+    scene = Scene()
     small = Frame(image(K)[::2, ::2], 1, "camera", K)
     with pytest.raises(PerceptionError, match="640x480, the image has 320x240"):
-        stage.pipeline.step(Clip((small,), 1), ALL)
+        scene.pipeline.step(Clip((small,), 1), ALL)
 
 
-def test_an_engine_that_fails_once_is_asked_again_with_new_streams() -> None:
-    stage = Stage(Person(0, 0, 3))
-    stage.step()
-    working, stage.engine.scene = stage.engine.scene, _broken
+def test_after_an_engine_failure_streams_begin_anew() -> None:
+    scene = Scene(Person(0, 0, 3))
+    scene.step()
+    working_scene, scene.engine.scene = scene.engine.scene, _failing
     with pytest.raises(RuntimeError, match="out of memory"):
-        stage.step()
-    stage.engine.scene = working
-    seen = stage.step()
-    assert len(seen.bodies) == 1 and stage.engine.states[0] is None
+        scene.step()
+    scene.engine.scene = working_scene
+    perception = scene.step()
+    assert len(perception.bodies) == 1 and scene.engine.states[0] is None
 
 
-def _broken() -> list[Person]:
+def _failing() -> list[Person]:
     raise RuntimeError("out of memory")
 
 
-def test_the_cost_of_every_stage_is_told() -> None:
-    stage = Stage(Person(0, 0, 3))
-    stage.step()
-    stage.step()
-    cost = stage.pipeline.last_timings_ms
-    assert set(cost) == {"cut", "network", "decode", "track", "paint", "total"}
-    assert all(value > 0 for value in cost.values())
-    parts = sum(value for name, value in cost.items() if name != "total")
-    assert parts <= cost["total"]
+def test_the_time_of_every_stage_is_measured() -> None:
+    scene = Scene(Person(0, 0, 3))
+    scene.step()
+    scene.step()
+    timings = scene.pipeline.last_timings_ms
+    assert set(timings) == {"crop", "network", "decode", "track", "paint", "total"}
+    assert all(value > 0 for value in timings.values())
+    stages = sum(value for name, value in timings.items() if name != "total")
+    assert stages <= timings["total"]
 
 
 @pytest.mark.parametrize("size", [(176, 144), (1280, 720), (500, 375)])
-def test_any_image_size_will_do(size: tuple[int, int]) -> None:
+def test_any_image_size_is_supported(size: tuple[int, int]) -> None:
     k = camera(*size, focal=0.8 * size[0])
     person = Person(0.1, 0, 4)
     engine = FakeEngine(k, lambda: [person])
@@ -317,7 +318,7 @@ def test_any_image_size_will_do(size: tuple[int, int]) -> None:
     clips: Sequence[Clip | None] = [window.push(frame(k, 0.1 * i)) for i in range(3)]
     for clip in clips:
         assert clip is not None
-        seen = pipeline.step(clip, ALL)
-    (body,) = seen.bodies
-    assert seen.mask is not None and seen.mask.shape == size[::-1]
+        perception = pipeline.step(clip, ALL)
+    (body,) = perception.bodies
+    assert perception.mask is not None and perception.mask.shape == size[::-1]
     np.testing.assert_allclose(body.root_m, person.root_m, atol=0.08)

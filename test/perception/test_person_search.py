@@ -1,4 +1,4 @@
-"""Looks at the whole image: when they are due, and that nobody waits for one beside a camera."""
+"""Detection passes: when they are due, and that a live camera does not wait for them."""
 
 import threading
 from collections.abc import Iterator
@@ -17,63 +17,63 @@ from thfm_ros.pipeline import PerceptionPipeline
 K = camera()
 ALL = frozenset(Task)
 WHOLE = (192, 144)
-ALWAYS = {"regions.frame_pass_every": 1, "regions.frame_pass_period_s": 0.0}
-PATIENCE_S = 20.0
+EVERY_FRAME = {"regions.frame_pass_every": 1, "regions.frame_pass_period_s": 0.0}
+TIMEOUT_S = 20.0
 
 
-class Gate(FakeEngine):
-    """Looks at the whole image only while the gate is open."""
+class GatedEngine(FakeEngine):
+    """Detection passes block while the gate is closed."""
 
     def __init__(self, people: list[Person]) -> None:
         super().__init__(K, lambda: people)
-        self.open, self.entered = threading.Event(), threading.Event()
-        self.open.set()
+        self.gate, self.entered = threading.Event(), threading.Event()
+        self.gate.set()
         self.error: Exception | None = None
 
     def step(
-        self, cut: np.ndarray, state: object | None, *, dense: bool
+        self, crop: np.ndarray, state: object | None, *, dense: bool
     ) -> tuple[RawOutputs, object]:
-        if cut.shape[1::-1] == WHOLE:
+        if crop.shape[1::-1] == WHOLE:
             self.entered.set()
-            assert self.open.wait(PATIENCE_S)
+            assert self.gate.wait(TIMEOUT_S)
             if self.error:
                 raise self.error
-        return super().step(cut, state, dense=dense)
+        return super().step(crop, state, dense=dense)
 
 
-class ShortSighted(FakeEngine):
-    """Sees nobody in the whole image or a part of it who is lower than 24 pixels there."""
+class LowResolutionEngine(FakeEngine):
+    """In detection passes detects only people who are at least 24 network pixels tall."""
 
     def __init__(self, people: list[Person]) -> None:
         super().__init__(K, lambda: people)
         self.scales: list[float] = []
 
     def step(
-        self, cut: np.ndarray, state: object | None, *, dense: bool
+        self, crop: np.ndarray, state: object | None, *, dense: bool
     ) -> tuple[RawOutputs, object]:
-        if cut.shape[1::-1] != WHOLE:
-            return super().step(cut, state, dense=dense)
-        self.scales.append(round(region_of(cut, K).scale, 1))
-        everybody, self.scene = self.scene, lambda: []
-        tall = [one for one in everybody() if high(one) >= 24 * self.scales[-1]]
+        if crop.shape[1::-1] != WHOLE:
+            return super().step(crop, state, dense=dense)
+        self.scales.append(round(region_of(crop, K).scale, 1))
+        scene = self.scene
+        tall = [each for each in scene() if height_px(each) >= 24 * self.scales[-1]]
         self.scene = lambda: tall
         try:
-            return super().step(cut, state, dense=dense)
+            return super().step(crop, state, dense=dense)
         finally:
-            self.scene = everybody
+            self.scene = scene
 
 
-def high(person: Person) -> float:
-    """Source pixels."""
+def height_px(person: Person) -> float:
+    """Height in source pixels."""
     return float(np.ptp(box_of(person, K)[1::2]))
 
 
-class Camera:
-    """Frames at 30 Hz into a pipeline."""
+class CameraStream:
+    """Frames at 30 Hz as input of a pipeline."""
 
     def __init__(self, *, live: bool, period_s: float = 1 / 30, **settings: object) -> None:
         self.people = [Person(-0.8, 0.1, 3)]
-        self.engine = Gate(self.people)
+        self.engine = GatedEngine(self.people)
         config: Config = config_from({"track.seed": 1, **settings})
         self.pipeline = PerceptionPipeline(self.engine, config, live=live)
         self.window = FrameWindow(config.window)
@@ -85,210 +85,215 @@ class Camera:
         assert clip is not None
         return self.pipeline.step(clip, ALL)
 
-    def whole_looks(self, frames: int) -> list[int]:
-        """Numbers of the frames in which the whole image was looked at."""
-        looked = []
+    def detection_passes(self, frames: int) -> list[int]:
+        """Numbers of the frames with a detection pass, once per pass."""
+        passes = []
         for number in range(frames):
             before = self.engine.steps.count(WHOLE)
             self.step()
-            looked += [number] * (self.engine.steps.count(WHOLE) - before)
-        return looked
+            passes += [number] * (self.engine.steps.count(WHOLE) - before)
+        return passes
 
 
 @pytest.fixture
-def camera_with_search_beside() -> Iterator[Camera]:
-    camera = Camera(live=True, **ALWAYS)
-    camera.step()
-    yield camera
-    camera.engine.open.set()
+def async_stream() -> Iterator[CameraStream]:
+    stream = CameraStream(live=True, **EVERY_FRAME)
+    stream.step()
+    yield stream
+    stream.engine.gate.set()
 
 
-def until_searched() -> None:
+def wait_for_pass() -> None:
     for thread in threading.enumerate():
         if thread.name == "search":
-            thread.join(PATIENCE_S)
+            thread.join(TIMEOUT_S)
 
 
-def boxes(seen: Perception) -> list[list[float]]:
-    return sorted(body.box.tolist() for body in seen.bodies)
+def boxes(perception: Perception) -> list[list[float]]:
+    return sorted(body.box.tolist() for body in perception.bodies)
 
 
 @pytest.mark.parametrize(
-    ("rate_hz", "looks"), [(10, [0, 5, 10, 15]), (30, [0, 10, 19]), (60, [0, 19])]
+    ("rate_hz", "frames"), [(10, [0, 5, 10, 15]), (30, [0, 10, 19]), (60, [0, 19])]
 )
-def test_a_fast_camera_costs_no_more_looks_a_second_than_a_slow_one(
-    rate_hz: float, looks: list[int]
+def test_the_rate_of_detection_passes_does_not_grow_with_the_frame_rate(
+    rate_hz: float, frames: list[int]
 ) -> None:
-    camera = Camera(live=True, period_s=1 / rate_hz, **{"regions.beside": False})
-    found = camera.whole_looks(20)
-    assert len(found) == len(looks)
-    np.testing.assert_allclose(found, looks, atol=1)  # 0.3 s is a multiple of some periods
+    stream = CameraStream(live=True, period_s=1 / rate_hz, **{"regions.run_async": False})
+    passes = stream.detection_passes(20)
+    assert len(passes) == len(frames)
+    np.testing.assert_allclose(passes, frames, atol=1)  # 0.3 s is a multiple of some periods
 
 
-def short_sighted(people: list[Person], *, live: bool, parts: bool = True) -> Camera:
-    camera = Camera(live=live, **ALWAYS, **{"regions.parts": parts, "regions.beside": False})
-    camera.engine = ShortSighted(people)  # type: ignore[assignment]
-    camera.pipeline = PerceptionPipeline(camera.engine, camera.pipeline.config, live=live)
-    return camera
+def low_resolution_stream(people: list[Person], *, live: bool, tiles: bool = True) -> CameraStream:
+    settings = {"regions.tiles": tiles, "regions.run_async": False}
+    stream = CameraStream(live=live, **EVERY_FRAME, **settings)
+    stream.engine = LowResolutionEngine(people)  # type: ignore[assignment]
+    stream.pipeline = PerceptionPipeline(stream.engine, stream.pipeline.config, live=live)
+    return stream
 
 
-@pytest.mark.parametrize("parts", [True, False])
+@pytest.mark.parametrize("tiles", [True, False])
 @pytest.mark.parametrize("live", [True, False])
-def test_small_people_are_found_by_looks_at_parts(live: bool, parts: bool) -> None:
+def test_small_people_are_detected_in_tiles(live: bool, tiles: bool) -> None:
     near, far = Person(-1.0, 0, 3), [Person(x, 0, 14) for x in (2.3, 3.7, 5.2, 7.0)]
-    camera = short_sighted([near, *far], live=live, parts=parts)
+    stream = low_resolution_stream([near, *far], live=live, tiles=tiles)
     for _ in range(13 if live else 1):
-        seen = camera.step()
-    wanted = [near, *far] if parts else [near]
-    np.testing.assert_allclose(boxes(seen), sorted(box_of(p, K).tolist() for p in wanted), atol=3)
+        perception = stream.step()
+    expected = [near, *far] if tiles else [near]
+    np.testing.assert_allclose(
+        boxes(perception), sorted(box_of(p, K).tolist() for p in expected), atol=3
+    )
 
 
-def test_beside_a_camera_parts_take_turns_with_the_whole_image() -> None:
-    camera = short_sighted([], live=True)
+def test_for_a_live_camera_every_third_pass_covers_a_tile() -> None:
+    stream = low_resolution_stream([], live=True)
     for _ in range(9):
-        camera.step()
-    assert camera.engine.scales == [3.3, 3.3, 2.0] * 3  # type: ignore[attr-defined]
+        stream.step()
+    assert stream.engine.scales == [3.3, 3.3, 2.0] * 3  # type: ignore[attr-defined]
 
 
-def test_who_got_lost_is_looked_for_in_the_whole_image() -> None:
+def test_a_lost_track_requests_a_pass_over_the_whole_image() -> None:
     near, other = Person(-0.4, 0, 3), Person(0.8, 0, 4)
     people = [near, other]
-    camera = short_sighted(people, live=True)
-    camera.step()
+    stream = low_resolution_stream(people, live=True)
+    stream.step()
     people.remove(other)
-    camera.step()  # shows that the other one is gone; else a part would be next
-    camera.step()
-    assert camera.engine.scales == [3.3, 3.3, 3.3]  # type: ignore[attr-defined]
+    stream.step()  # the other track is lost now; otherwise a tile would be next
+    stream.step()
+    assert stream.engine.scales == [3.3, 3.3, 3.3]  # type: ignore[attr-defined]
 
 
-def test_a_recording_is_looked_at_by_its_frames_alone() -> None:
-    camera = Camera(live=False, period_s=1 / 60)
-    assert camera.whole_looks(12) == [0, 0, 0, 0, 0, 5, 10]  # first the parts as well
+def test_for_a_recording_passes_depend_on_the_number_of_frames_only() -> None:
+    stream = CameraStream(live=False, period_s=1 / 60)
+    assert stream.detection_passes(12) == [0, 0, 0, 0, 0, 5, 10]  # first all tiles as well
 
 
-def test_nobody_waits_for_a_look_at_the_whole_image(camera_with_search_beside: Camera) -> None:
-    camera = camera_with_search_beside
-    camera.engine.open.clear()
-    for _ in range(5):  # a look that stands in the closed gate would hang here
-        (body,) = camera.step().bodies
-        np.testing.assert_allclose(body.box, box_of(camera.people[0], K), atol=3)
-    assert camera.engine.entered.is_set()
+def test_a_live_camera_does_not_wait_for_a_detection_pass(async_stream: CameraStream) -> None:
+    stream = async_stream
+    stream.engine.gate.clear()
+    for _ in range(5):  # would block here if it waited for the pass
+        (body,) = stream.step().bodies
+        np.testing.assert_allclose(body.box, box_of(stream.people[0], K), atol=3)
+    assert stream.engine.entered.is_set()
 
 
-def test_a_newcomer_is_found_by_a_look_beside(camera_with_search_beside: Camera) -> None:
-    camera = camera_with_search_beside
-    camera.people.append(Person(0.8, 0, 4))
-    for _ in range(5):  # a look at a part, which he is too large for, and one at the whole
-        seen = camera.step()
-        until_searched()
-    assert len(seen.bodies) == 2
+def test_an_asynchronous_pass_yields_a_new_detection(async_stream: CameraStream) -> None:
+    stream = async_stream
+    stream.people.append(Person(0.8, 0, 4))
+    for _ in range(
+        5
+    ):  # a pass over a tile, where the person is too large, and one over the whole image
+        perception = stream.step()
+        wait_for_pass()
+    assert len(perception.bodies) == 2
 
 
-def test_searching_beside_finds_whom_searching_in_place_finds() -> None:
-    """The plain twin: once everybody is found, both say the same."""
-    both = [Camera(live=live, **ALWAYS) for live in (True, False)]
+def test_asynchronous_passes_find_the_same_people_as_synchronous_ones() -> None:
+    """Once all people are tracked, the results are equal."""
+    both = [CameraStream(live=live, **EVERY_FRAME) for live in (True, False)]
     for each in both:
         each.people += [Person(0.9, 0, 4), Person(2.0, 0.2, 6)]
         for _ in range(10):
-            seen = each.step()
-            until_searched()
-        assert len(seen.bodies) == 3
-    beside, in_place = (each.step() for each in both)
-    np.testing.assert_allclose(boxes(beside), boxes(in_place), atol=1.5)
-    assert beside.mask is not None and in_place.mask is not None
-    assert np.abs(beside.mask - in_place.mask).mean() < 0.01
+            perception = each.step()
+            wait_for_pass()
+        assert len(perception.bodies) == 3
+    concurrent, serial = (each.step() for each in both)
+    np.testing.assert_allclose(boxes(concurrent), boxes(serial), atol=1.5)
+    assert concurrent.mask is not None and serial.mask is not None
+    assert np.abs(concurrent.mask - serial.mask).mean() < 0.01
 
 
-def test_looking_at_people_beside_each_other_says_the_same() -> None:
-    """The plain twin: one after the other."""
+def test_crops_in_two_threads_give_the_same_results_as_in_one() -> None:
     settings = {"regions.frame_pass_every": 1000}
     crowd = [Person(x, 0, 5) for x in (-1.8, -0.6, 0.6, 1.8)]
-    both = [Camera(live=True, **settings, **{"regions.beside": beside}) for beside in (True, False)]
+    both = [
+        CameraStream(live=True, **settings, **{"regions.run_async": run_async})
+        for run_async in (True, False)
+    ]
     for each in both:
         each.people[:] = crowd
     for number in range(5):
-        beside, in_turn = (each.step() for each in both)
-        assert [body.id for body in beside.bodies] == [body.id for body in in_turn.bodies]
-        assert len(beside.bodies) == 4 or number == 0
-        for ours, theirs in zip(beside.bodies, in_turn.bodies, strict=True):
-            np.testing.assert_array_equal(ours.box, theirs.box)
-            np.testing.assert_array_equal(ours.positions_m, theirs.positions_m)
+        concurrent, serial = (each.step() for each in both)
+        assert [body.id for body in concurrent.bodies] == [body.id for body in serial.bodies]
+        assert len(concurrent.bodies) == 4 or number == 0
+        for one, other in zip(concurrent.bodies, serial.bodies, strict=True):
+            np.testing.assert_array_equal(one.box, other.box)
+            np.testing.assert_array_equal(one.positions_m, other.positions_m)
         for name in ("depth_m", "mask", "instances"):
-            np.testing.assert_array_equal(getattr(beside, name), getattr(in_turn, name))
+            np.testing.assert_array_equal(getattr(concurrent, name), getattr(serial, name))
 
 
-def test_two_people_are_looked_at_at_the_same_time() -> None:
-    camera = Camera(live=True, **{"regions.frame_pass_every": 1000})
-    camera.people.append(Person(0.8, 0, 4))
-    assert len(camera.step().bodies) == 2
-    both = threading.Barrier(2, timeout=PATIENCE_S)
-    see = camera.engine.step
+def test_the_crops_of_two_people_run_concurrently() -> None:
+    stream = CameraStream(live=True, **{"regions.frame_pass_every": 1000})
+    stream.people.append(Person(0.8, 0, 4))
+    assert len(stream.step().bodies) == 2
+    barrier = threading.Barrier(2, timeout=TIMEOUT_S)
+    step = stream.engine.step
 
-    def seen_together(*args: Any, **more: Any) -> Any:
-        both.wait()  # breaks, with an error, when the other one does not come meanwhile
-        return see(*args, **more)
+    def step_of_both(*args: Any, **kwargs: Any) -> Any:
+        barrier.wait()  # raises unless both threads arrive
+        return step(*args, **kwargs)
 
-    vars(camera.engine)["step"] = seen_together
-    assert len(camera.step().bodies) == 2
+    vars(stream.engine)["step"] = step_of_both
+    assert len(stream.step().bodies) == 2
 
 
-def test_an_error_in_somebody_elses_crop_is_told() -> None:
-    camera = Camera(live=True, **{"regions.frame_pass_every": 1000})
-    camera.people.append(Person(0.8, 0, 4))
-    camera.step()
-    see = camera.engine.step
+def test_an_error_in_the_second_thread_is_raised() -> None:
+    stream = CameraStream(live=True, **{"regions.frame_pass_every": 1000})
+    stream.people.append(Person(0.8, 0, 4))
+    stream.step()
+    step = stream.engine.step
 
-    def failing_beside(*args: Any, **more: Any) -> Any:
+    def failing_step(*args: Any, **kwargs: Any) -> Any:
         if threading.current_thread().name == "crops":
             raise RuntimeError("out of order")
-        return see(*args, **more)
+        return step(*args, **kwargs)
 
-    vars(camera.engine)["step"] = failing_beside
+    vars(stream.engine)["step"] = failing_step
     with pytest.raises(RuntimeError, match="out of order"):
-        camera.step()
+        stream.step()
 
 
-def test_what_a_look_found_before_the_stream_broke_is_forgotten(
-    camera_with_search_beside: Camera,
-) -> None:
-    camera = camera_with_search_beside
-    camera.people.append(Person(0.8, 0, 4))
-    camera.engine.open.clear()
-    camera.step()
-    assert camera.engine.entered.wait(PATIENCE_S)
-    camera.people.clear()
-    camera.engine.open.set()
-    assert camera.step(pause_s=100.0).bodies == ()
-    until_searched()
-    assert camera.step(pause_s=100.0).bodies == ()
+def test_proposals_from_before_an_interruption_are_dropped(async_stream: CameraStream) -> None:
+    stream = async_stream
+    stream.people.append(Person(0.8, 0, 4))
+    stream.engine.gate.clear()
+    stream.step()
+    assert stream.engine.entered.wait(TIMEOUT_S)
+    stream.people.clear()
+    stream.engine.gate.set()
+    assert stream.step(pause_s=100.0).bodies == ()
+    wait_for_pass()
+    assert stream.step(pause_s=100.0).bodies == ()
 
 
-def test_an_error_of_a_look_beside_is_told(camera_with_search_beside: Camera) -> None:
-    camera = camera_with_search_beside
-    camera.engine.error = RuntimeError("out of order")
-    camera.step()
-    until_searched()
+def test_an_error_of_an_asynchronous_pass_is_raised(async_stream: CameraStream) -> None:
+    stream = async_stream
+    stream.engine.error = RuntimeError("out of order")
+    stream.step()
+    wait_for_pass()
     with pytest.raises(RuntimeError, match="out of order"):
-        camera.step()
-    camera.engine.error = None
-    assert len(camera.step().bodies) == 1
+        stream.step()
+    stream.engine.error = None
+    assert len(stream.step().bodies) == 1
 
 
-@pytest.mark.parametrize("why", ["a recording", "the parameter", "the engine"])
-def test_the_look_happens_in_its_place_for(why: str) -> None:
-    settings = {**ALWAYS, "regions.beside": why != "the parameter"}
-    camera = Camera(live=why != "a recording", **settings)
-    if why == "the engine":
-        camera.engine.concurrent = False
-        camera.pipeline = PerceptionPipeline(camera.engine, camera.pipeline.config, live=True)
+@pytest.mark.parametrize("reason", ["a recording", "the parameter", "the engine"])
+def test_a_detection_pass_is_synchronous_because_of(reason: str) -> None:
+    settings = {**EVERY_FRAME, "regions.run_async": reason != "the parameter"}
+    stream = CameraStream(live=reason != "a recording", **settings)
+    if reason == "the engine":
+        stream.engine.concurrent = False
+        stream.pipeline = PerceptionPipeline(stream.engine, stream.pipeline.config, live=True)
     threads: set[str] = set()
-    see = camera.engine.step
+    step = stream.engine.step
 
-    def seen_by(*args: object, **more: object) -> object:
+    def recorded_step(*args: object, **kwargs: object) -> object:
         threads.add(threading.current_thread().name)
-        return see(*args, **more)  # type: ignore[arg-type]
+        return step(*args, **kwargs)  # type: ignore[arg-type]
 
-    camera.engine.step = seen_by  # type: ignore[method-assign,assignment]
-    parts = [0, 0, 0, 0] if why == "a recording" else []
-    assert camera.whole_looks(4) == [*parts, 0, 1, 2, 3]
+    stream.engine.step = recorded_step  # type: ignore[method-assign,assignment]
+    tiles = [0, 0, 0, 0] if reason == "a recording" else []
+    assert stream.detection_passes(4) == [*tiles, 0, 1, 2, 3]
     assert threads == {threading.current_thread().name}

@@ -118,8 +118,7 @@ def decode_person(
     if raw.dense is not None:
         mask = sigmoid(raw.dense.mask)
         cells = peaks.positions[known] * (HEATMAP_CELL_PX / DENSE_CELL_PX)
-        expected_box = to_network(expected.box.reshape(2, 2), region).reshape(4) / DENSE_CELL_PX
-        target, others = segment_target(mask, raw.dense.votes, cells, expected_box, config)
+        target, others = _segment_target(mask, raw.dense.votes, cells, region, expected, config)
     pixels = to_source(peaks.positions * HEATMAP_CELL_PX, region)
     pixels[~known] = np.nan
     if target is not None and target.sum() < _MIN_TARGET_CELLS:
@@ -131,9 +130,8 @@ def decode_person(
     view = crop_view(region, camera)
     sigma_px = peaks.sigma * (HEATMAP_CELL_PX * region.scale)
     root, relative = estimate_root(raw.body, pixels, sigma_px, region, view, camera, config)
-    joints = joints_in_optical_frame(
-        root, relative, pixels, sigma_px, camera, config.joint_depth_sigma_m
-    )
+    depth_sigma_m = config.joint_depth_sigma_m
+    joints = joints_in_optical_frame(root, relative, pixels, sigma_px, camera, depth_sigma_m)
     if intrinsics is None:
         joints = joints.unknown()
     presence = float(sigmoid(np.asarray(raw.body.presence)))
@@ -204,18 +202,20 @@ def _proposal(cluster: Cluster, region: PixelMap, image_size: tuple[int, int]) -
     return Proposal(_clipped(corners, region, image_size), cluster.score)
 
 
-def segment_target(
+def _segment_target(
     mask: Float32[np.ndarray, "h w"],
     votes: Float32[np.ndarray, "2 h w"],
     keypoints: Float[np.ndarray, "n 2"],
-    expected: Float[np.ndarray, "4"],
+    region: PixelMap,
+    expected: ExpectedPerson,
     config: DecodeConfig,
 ) -> tuple[Bool[np.ndarray, "h w"], list[Cluster]]:
     """The cells of the target person, and the clusters of all other people, largest first.
 
-    Of the clusters it is the one that fits the ``expected`` box best and contains most of the
-    ``keypoints``. All units are cells. The target is empty if that cluster is implausible.
+    The target is the cluster that fits the expected box best and contains most of the
+    ``keypoints`` (cells); it is empty if that cluster is implausible.
     """
+    expected_box = to_network(expected.box.reshape(2, 2), region).reshape(4) / DENSE_CELL_PX
     clusters, numbers = group_instances(
         mask, votes, threshold=config.mask_threshold, radius=config.vote_radius, min_side=2
     )
@@ -225,10 +225,11 @@ def segment_target(
     def fit(number: int) -> float:
         share = np.count_nonzero(cluster_of_keypoint == number) / max(len(cluster_of_keypoint), 1)
         box = clusters[number].box
-        return share + 2 * iou(box, expected) - normalized_center_distance(box, expected)
+        distance = normalized_center_distance(box, expected_box)
+        return share + 2 * iou(box, expected_box) - distance
 
     best = max(range(len(clusters)), key=fit, default=-1)
-    if best < 0 or not _is_plausible(clusters[best].box, expected):
+    if best < 0 or not _is_plausible(clusters[best].box, expected_box):
         return np.zeros(mask.shape, bool), clusters
     return np.asarray(numbers == best), clusters[:best] + clusters[best + 1 :]
 
