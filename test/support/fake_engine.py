@@ -106,7 +106,7 @@ class FakeEngine:
     def __init__(self, k: Intrinsics, scene: Callable[[], list[Person]]) -> None:
         self.card = CARD
         self.description = "no network"
-        self.fallback_reason = None
+        self.fallback_reason: str | None = None
         self.concurrent = True
         self.k = k
         self.scene = scene
