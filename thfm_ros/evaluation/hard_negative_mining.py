@@ -1,8 +1,8 @@
 """Mine hard negatives: crops in which the pipeline detects a person although there is none.
 
 Run as ``python -m thfm_ros.evaluation.hard_negative_mining --frames data/frames --out FILE.npy``;
-training shows them as crops without a person. Only for the frames of the training split: what is
-held out must not be learned from.
+training shows them as crops without a person (training/batches.py names the file). Only for
+frames of the training split: what is held out must not be learned from.
 """
 
 import argparse
