@@ -23,23 +23,23 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> EngineCache:
-    """Shared by all tests of a run, as an export takes seconds."""
+    """Shared by all tests of a run, since an export takes seconds."""
     return EngineCache(tmp_path_factory.mktemp("cache") / "engines")
 
 
 @pytest.fixture(scope="session")
-def judge(small: tuple[NanoNetwork, ModelCard]) -> TorchEngine:
+def reference(small: tuple[NanoNetwork, ModelCard]) -> TorchEngine:
     """The small network in PyTorch."""
     return TorchEngine(*small)
 
 
 @pytest.fixture(scope="session")
-def exported(checkpoint: Path, cache: EngineCache, judge: TorchEngine) -> GraphEngine:
+def exported(checkpoint: Path, cache: EngineCache, reference: TorchEngine) -> GraphEngine:
     """The small network in ONNX Runtime."""
-    return load_onnx_engine(find_checkpoint(str(checkpoint)), cache, 1, lambda: judge)
+    return load_onnx_engine(find_checkpoint(str(checkpoint)), cache, 1, lambda: reference)
 
 
 @pytest.fixture(scope="session")
 def small(checkpoint: Path) -> tuple[NanoNetwork, ModelCard]:
-    """What is in that file."""
+    """The network and the card of that file."""
     return load_network(checkpoint)

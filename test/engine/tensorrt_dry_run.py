@@ -1,8 +1,9 @@
-"""Ask torch_tensorrt, without a GPU, which operators of the networks' graphs it can convert.
+"""Which operators of the networks' graphs torch_tensorrt can convert, found out without a GPU.
 
-Run by test_tensorrt_coverage.py in a process of its own, because it lies: it tells torch_tensorrt
-that there are a GPU and a TensorRT. The library's own lowering, converters and partitioner then
-say what they would do. That is coverage: nothing is built, and numbers and speed stay unknown.
+test_tensorrt_coverage.py runs it in a process of its own, since it replaces modules: it simulates
+a GPU and a TensorRT installation. The library's own lowering, converters and partitioner then
+report what they would do. That is coverage only: nothing is built, and neither results nor speed
+are measured.
 """
 
 import contextlib
@@ -20,20 +21,20 @@ from unittest import mock
 import torch
 
 
-class _Anything(type):
-    """A class that has every attribute, each again such a class."""
+class _AnyAttribute(type):
+    """A class with every attribute, each again such a class."""
 
-    def __getattr__(cls, name: str) -> "_Anything":
+    def __getattr__(cls, name: str) -> "_AnyAttribute":
         if name.startswith("__"):
             raise AttributeError(name)
-        made = anything(f"{cls.__name__}.{name}")
+        made = any_class(f"{cls.__name__}.{name}")
         setattr(cls, name, made)
         return made
 
-    def __or__(cls, other: Any) -> "_Anything":
+    def __or__(cls, other: Any) -> "_AnyAttribute":
         return cls
 
-    def __ror__(cls, other: Any) -> "_Anything":
+    def __ror__(cls, other: Any) -> "_AnyAttribute":
         return cls
 
     def __iter__(cls) -> Iterator[Any]:
@@ -52,15 +53,15 @@ class _Anything(type):
         return hash(cls.__name__)
 
 
-def anything(name: str) -> _Anything:
+def any_class(name: str) -> _AnyAttribute:
     def __init__(self: Any, *_: Any, **__: Any) -> None:
         pass
 
-    return _Anything(name, (), {"__init__": __init__})
+    return _AnyAttribute(name, (), {"__init__": __init__})
 
 
-class PretendedTensorRt(types.ModuleType):
-    """A module `tensorrt` that only has a version."""
+class FakeTensorRt(types.ModuleType):
+    """A module `tensorrt` with a version and any other attribute."""
 
     __version__ = "11.0.0.114"
     __path__: list[str] = []  # noqa: RUF012 (modules have it so)
@@ -69,16 +70,16 @@ class PretendedTensorRt(types.ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name == "tensorrt_rtx":
             raise AttributeError(name)
-        if name == "tensorrt":  # where the real package has its classes
+        if name == "tensorrt":  # the real package has its classes there
             return self
-        made = anything(name)
+        made = any_class(name)
         setattr(self, name, made)
         return made
 
 
-def pretend() -> Any:
-    """Import torch_tensorrt as if there were a GPU, with its shared libraries left out."""
-    sys.modules["tensorrt"] = PretendedTensorRt("tensorrt")
+def import_torch_tensorrt() -> Any:
+    """Import torch_tensorrt with a simulated GPU and without its shared libraries."""
+    sys.modules["tensorrt"] = FakeTensorRt("tensorrt")
     cuda: Any = torch.cuda
     cuda.get_device_capability = lambda *_, **__: (9, 0)
     cuda.current_device = lambda: 0
@@ -96,13 +97,13 @@ def pretend() -> Any:
 
 
 def coverage(torch_tensorrt: Any, graph: torch.nn.Module, example: tuple[Any, ...]) -> str:
-    """ "operators, of them convertible, engines"."""
+    """Numbers of operators, of convertible ones among them, and of engines, as one text."""
     with torch.no_grad():
         program = torch.export.export(graph, example, strict=False)
-    said = io.StringIO()
-    listener = logging.StreamHandler(said)
-    logging.getLogger().addHandler(listener)
-    with contextlib.redirect_stdout(said):
+    output = io.StringIO()
+    handler = logging.StreamHandler(output)
+    logging.getLogger().addHandler(handler)
+    with contextlib.redirect_stdout(output):
         torch_tensorrt.dynamo.compile(
             program,
             arg_inputs=[torch_tensorrt.Input(shape=x.shape, dtype=x.dtype) for x in example],
@@ -111,15 +112,15 @@ def coverage(torch_tensorrt: Any, graph: torch.nn.Module, example: tuple[Any, ..
             offload_module_to_cpu=True,
             truncate_double=True,
         )
-    logging.getLogger().removeHandler(listener)
-    text = said.getvalue()
+    logging.getLogger().removeHandler(handler)
+    text = output.getvalue()
     counts = re.search(r"of (\d+) Total Operators, of which (\d+) operators are supported", text)
     assert counts, text
     return f"{counts[1]} {counts[2]} {len(re.findall(r'TRT Engine #', text))}"
 
 
 def step_graphs(checkpoint: Path) -> Iterator[tuple[str, torch.nn.Module, tuple[Any, ...]]]:
-    """Name, graph and example of each step of a nano checkpoint, in both precisions."""
+    """Name, graph and example inputs of each step of a nano checkpoint, in both precisions."""
     from thfm_ros.engine.export import example_inputs
     from thfm_ros.engine.step_graph import StepGraph
     from thfm_ros.model.weights import load_network
@@ -140,20 +141,20 @@ def full_size_graphs(checkpoint: Path) -> Iterator[tuple[str, torch.nn.Module, t
     """The same for the parts of a full-size checkpoint."""
     from thfm_ros.genception.checkpoint import load_checkpoint
     from thfm_ros.genception.subgraphs import Profile
-    from thfm_ros.genception.tensorrt_engine import PARTS
-    from thfm_ros.genception.torch_reference import PRECISION, Reference
+    from thfm_ros.genception.tensorrt_engine import ENGINES_OF_SUBGRAPH
+    from thfm_ros.genception.torch_reference import PRECISION, TorchReference
 
     loaded = load_checkpoint(checkpoint, dtype=PRECISION)
     profile = Profile(loaded.card.window, *loaded.card.frame_size)
-    reference = Reference(lambda: loaded, profile)
-    for name in (name for names in PARTS.values() for name in names):
+    reference = TorchReference(lambda: loaded, profile)
+    for name in (name for names in ENGINES_OF_SUBGRAPH.values() for name in names):
         precision = str(PRECISION).removeprefix("torch.")
         yield f"{profile.name} {name} {precision}", reference.module(name), reference.inputs[name]
 
 
 def main(checkpoint: Path) -> None:
-    """Print one line per graph: size, part, precision, operators, convertible, engines."""
-    torch_tensorrt = pretend()
+    """Print one line per graph: size, name, precision, operators, convertible ones, engines."""
+    torch_tensorrt = import_torch_tensorrt()
     from thfm_ros.model.weights import read_card
 
     nano = read_card(checkpoint).family == "nano"

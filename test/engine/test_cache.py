@@ -1,4 +1,4 @@
-"""The cache of built engines: what it reuses, what it refuses, and what it survives."""
+"""The cache of built engines: reuse, verification, and robustness against interrupted builds."""
 
 import dataclasses
 import errno
@@ -30,7 +30,7 @@ KEY = EngineKey(
 
 
 class Builder:
-    """Counts how often it was asked."""
+    """Counts its calls."""
 
     def __init__(self, content: bytes = b"engine") -> None:
         self.content = content
@@ -42,7 +42,7 @@ class Builder:
         return {"difference": "1e-6"}
 
 
-def test_an_engine_is_built_once_and_then_found(tmp_path: Path) -> None:
+def test_an_engine_is_built_once_and_then_reused(tmp_path: Path) -> None:
     build = Builder()
     first = EngineCache(tmp_path).get(KEY, build)
     again = EngineCache(tmp_path).get(KEY, build)
@@ -51,7 +51,7 @@ def test_an_engine_is_built_once_and_then_found(tmp_path: Path) -> None:
     assert build.calls == 1
 
 
-def test_the_manifest_tells_what_was_built(tmp_path: Path) -> None:
+def test_the_manifest_describes_the_entry(tmp_path: Path) -> None:
     cache = EngineCache(tmp_path)
     cache.get(KEY, Builder())
     (manifest,) = cache.entries()
@@ -72,7 +72,7 @@ def test_the_manifest_tells_what_was_built(tmp_path: Path) -> None:
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_any_other_key_is_another_engine(tmp_path: Path, change: dict[str, Any]) -> None:
+def test_another_key_is_another_entry(tmp_path: Path, change: dict[str, Any]) -> None:
     cache, build = EngineCache(tmp_path), Builder()
     cache.get(KEY, build)
     cache.get(dataclasses.replace(KEY, **change), build)
@@ -80,24 +80,24 @@ def test_any_other_key_is_another_engine(tmp_path: Path, change: dict[str, Any])
 
 
 @given(st.text(max_size=20), st.text(max_size=20))
-def test_names_of_files_are_harmless_whatever_the_checkpoint_is_called(a: str, b: str) -> None:
+def test_file_names_are_valid_for_any_checkpoint_name(a: str, b: str) -> None:
     stems = [dataclasses.replace(KEY, checkpoint=name).stem for name in (a, b)]
     assert all(stem == Path(stem).name and stem.isascii() for stem in stems)
     assert (stems[0] == stems[1]) == (a == b)
 
 
-def cut(path: Path) -> None:
+def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
 
 
-def flip_a_bit(path: Path) -> None:
+def flip_bit(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[0] ^= 1
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("damage", [cut, flip_a_bit, Path.unlink], ids=lambda f: f.__name__)
-def test_a_damaged_engine_is_built_anew(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+@pytest.mark.parametrize("damage", [truncate, flip_bit, Path.unlink], ids=lambda f: f.__name__)
+def test_a_corrupted_engine_is_rebuilt(tmp_path: Path, damage: Callable[[Path], None]) -> None:
     cache, build = EngineCache(tmp_path), Builder()
     path = cache.get(KEY, build)
     damage(path)
@@ -107,7 +107,7 @@ def test_a_damaged_engine_is_built_anew(tmp_path: Path, damage: Callable[[Path],
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"key": {}}', '{"key": 3}', "null"])
-def test_a_damaged_manifest_means_a_new_build(tmp_path: Path, text: str) -> None:
+def test_an_entry_with_a_corrupted_manifest_is_rebuilt(tmp_path: Path, text: str) -> None:
     cache, build = EngineCache(tmp_path), Builder()
     path = cache.get(KEY, build)
     path.with_suffix(".json").write_text(text)
@@ -116,7 +116,7 @@ def test_a_damaged_manifest_means_a_new_build(tmp_path: Path, text: str) -> None
     assert cache.problem(KEY) is None
 
 
-def test_a_manifest_of_another_engine_under_this_name_is_not_believed(tmp_path: Path) -> None:
+def test_an_entry_with_the_manifest_of_another_engine_is_rebuilt(tmp_path: Path) -> None:
     cache, build = EngineCache(tmp_path), Builder()
     path = cache.get(KEY, build)
     other = cache.get(dataclasses.replace(KEY, device="elsewhere"), build)
@@ -125,7 +125,7 @@ def test_a_manifest_of_another_engine_under_this_name_is_not_believed(tmp_path: 
     assert build.calls == 3
 
 
-def test_a_build_that_fails_leaves_nothing(tmp_path: Path) -> None:
+def test_a_failed_build_leaves_no_entry(tmp_path: Path) -> None:
     def build(path: Path) -> dict[str, str]:
         path.write_bytes(b"half")
         raise ValueError("no converter for aten.nonsense")
@@ -135,9 +135,9 @@ def test_a_build_that_fails_leaves_nothing(tmp_path: Path) -> None:
     assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]
 
 
-def test_a_disk_that_fills_during_the_build_says_what_to_do(tmp_path: Path) -> None:
+def test_a_full_disk_during_the_build_is_reported(tmp_path: Path) -> None:
     def build(path: Path) -> dict[str, str]:
-        path.symlink_to("/dev/full")  # the kernel's own full disk
+        path.symlink_to("/dev/full")  # a device on which every write fails with ENOSPC
         path.write_bytes(b"engine")
         return {}
 
@@ -147,19 +147,19 @@ def test_a_disk_that_fills_during_the_build_says_what_to_do(tmp_path: Path) -> N
     assert not list(tmp_path.glob("*.tmp*"))
 
 
-def test_a_full_disk_that_pytorch_reports_in_its_own_way_is_recognised(
+def test_a_full_disk_reported_by_pytorch_is_recognised(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def build(path: Path) -> dict[str, str]:
-        nothing_free = (1 << 30, 1 << 30, 0)
-        monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(*nothing_free))
+        usage = shutil._ntuple_diskusage(1 << 30, 1 << 30, 0)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
         raise RuntimeError("PytorchStreamWriter failed writing file data/3")
 
     with pytest.raises(CacheError, match="full"):
         EngineCache(tmp_path).get(KEY, build)
 
 
-def test_a_disk_that_is_too_small_is_refused_before_the_work(tmp_path: Path) -> None:
+def test_insufficient_disk_space_is_reported_before_the_build(tmp_path: Path) -> None:
     build = Builder()
     with pytest.raises(CacheError, match=r"needs about \d+ MB"):
         EngineCache(tmp_path).get(KEY, build, needs_bytes=1 << 60)
@@ -167,10 +167,10 @@ def test_a_disk_that_is_too_small_is_refused_before_the_work(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS])
-def test_a_folder_that_cannot_be_written_says_what_to_do(
+def test_a_folder_that_cannot_be_written_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
-    # Not by chmod: the tests may run as root, whom permissions do not stop.
+    # Not by chmod: the tests may run as root, for which permissions are not checked.
     def mkdir(self: Path, **_: bool) -> None:
         raise OSError(code, os.strerror(code), str(self))
 
@@ -179,15 +179,13 @@ def test_a_folder_that_cannot_be_written_says_what_to_do(
         EngineCache(tmp_path / "engines").get(KEY, Builder())
 
 
-def test_a_file_where_the_folder_should_be_says_what_to_do(tmp_path: Path) -> None:
+def test_a_file_in_the_place_of_the_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "engines").write_text("")
     with pytest.raises(CacheError, match=r"engine\.cache_dir"):
         EngineCache(tmp_path / "engines" / "deeper").get(KEY, Builder())
 
 
-def test_a_folder_that_was_filled_and_is_now_read_only_serves(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_read_only_cache_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache, build = EngineCache(tmp_path), Builder()
     cache.get(KEY, build)
 
@@ -201,7 +199,7 @@ def test_a_folder_that_was_filled_and_is_now_read_only_serves(
     assert build.calls == 1
 
 
-# A second process that builds KEY slowly, telling through files how far it is.
+# A second process that builds KEY slowly, and creates a file when the build begins.
 SLOW = """
 import sys, time
 from pathlib import Path
@@ -219,7 +217,7 @@ EngineCache(folder).get(eval(sys.argv[4]), build)
 """
 
 
-def another_process(folder: Path, name: str, seconds: float) -> "subprocess.Popen[bytes]":
+def start_build(folder: Path, name: str, seconds: float) -> "subprocess.Popen[bytes]":
     arguments = [str(folder), name, str(seconds), repr(KEY)]
     return subprocess.Popen([sys.executable, "-c", SLOW, *arguments])
 
@@ -227,29 +225,29 @@ def another_process(folder: Path, name: str, seconds: float) -> "subprocess.Pope
 def wait_for(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 30
     while not condition():
-        assert time.monotonic() < deadline, "the other process never got there"
+        assert time.monotonic() < deadline, "timeout while waiting for the other process"
         time.sleep(0.01)
 
 
-def test_of_two_processes_one_builds_and_both_have_it(tmp_path: Path) -> None:
+def test_of_two_concurrent_processes_one_builds(tmp_path: Path) -> None:
     folder = tmp_path / "engines"
-    both = [another_process(folder, name, 0.3) for name in ("a", "b")]
+    both = [start_build(folder, name, 0.3) for name in ("a", "b")]
     assert [process.wait(timeout=30) for process in both] == [0, 0]
     begun = list(tmp_path.glob("begun-*"))
-    assert len(begun) == 1, "both built"
+    assert len(begun) == 1, "both processes built the engine"
     (manifest,) = EngineCache(folder).entries()
     assert manifest.notes["by"] == begun[0].name.removeprefix("begun-")
     assert EngineCache(folder).problem(KEY) is None
 
 
-def test_a_killed_build_leaves_no_engine_and_no_lock(tmp_path: Path) -> None:
+def test_a_killed_build_leaves_no_entry_and_no_lock(tmp_path: Path) -> None:
     folder = tmp_path / "engines"
-    process = another_process(folder, "a", 60.0)
+    process = start_build(folder, "a", 60.0)
     wait_for((tmp_path / "begun-a").exists)
     cache, build = EngineCache(folder, lock_timeout_s=0.2), Builder()
     with pytest.raises(CacheError, match=r"Another process.*engine\.cache_dir"):
         cache.get(KEY, build)
-    assert cache.clear() == 0, "what is being built is left alone"
+    assert cache.clear() == 0, "an entry that is being built must not be removed"
     process.kill()
     process.wait(timeout=30)
     assert not cache.entries()
@@ -257,7 +255,7 @@ def test_a_killed_build_leaves_no_engine_and_no_lock(tmp_path: Path) -> None:
     assert not list(folder.glob("*.tmp*"))
 
 
-def test_yesterdays_engines_do_not_fill_the_disk(tmp_path: Path) -> None:
+def test_the_least_recently_used_entries_are_removed(tmp_path: Path) -> None:
     cache = EngineCache(tmp_path)
     keys = [dataclasses.replace(KEY, weights_sha256=f"{i:064}") for i in range(KEEP + 1)]
     other = dataclasses.replace(KEY, profile="128x128-body")
@@ -265,17 +263,17 @@ def test_yesterdays_engines_do_not_fill_the_disk(tmp_path: Path) -> None:
     for age, key in enumerate(keys[:KEEP]):
         path = cache.get(key, Builder())
         os.utime(path.with_suffix(".json"), (age, age))
-    cache.get(keys[0], Builder())  # used just now, so keys[1] has rested longest
+    cache.get(keys[0], Builder())  # used just now: keys[1] is the least recently used
     cache.get(keys[KEEP], Builder())
     kept = {manifest.key for manifest in cache.entries()}
     assert kept == {other, keys[0], *keys[2:]}
 
 
-def test_clear_removes_all_engines(tmp_path: Path) -> None:
+def test_clear_removes_all_entries(tmp_path: Path) -> None:
     cache = EngineCache(tmp_path)
     path = cache.get(KEY, Builder())
-    (tmp_path / f"{KEY.stem}.123.tmp.onnx").write_bytes(b"left over")
-    assert cache.clear() >= len(b"engine") + len(b"left over")
+    (tmp_path / f"{KEY.stem}.123.tmp.onnx").write_bytes(b"leftover")
+    assert cache.clear() >= len(b"engine") + len(b"leftover")
     assert not path.exists()
     assert not cache.entries()
 

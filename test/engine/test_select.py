@@ -1,4 +1,4 @@
-"""Which engine is chosen, what happens when it does not work, and what a user is told."""
+"""Selection of the engine, the fallback to PyTorch, and errors of checkpoints."""
 
 import dataclasses
 import logging
@@ -26,8 +26,12 @@ from thfm_ros.model.weights import CheckpointError
 
 @pytest.fixture
 def config(checkpoint: Path, cache: EngineCache, exported: object) -> EngineConfig:
-    """The small checkpoint, and the cache where its graphs already are."""
+    """The small checkpoint, and the cache that contains its graphs."""
     return EngineConfig(checkpoint=str(checkpoint), cache_dir=str(cache.folder.parent))
+
+
+def load(config: EngineConfig) -> Engine:
+    return load_engine(find_checkpoint(config.checkpoint), config)
 
 
 def works(engine: Engine) -> bool:
@@ -35,15 +39,16 @@ def works(engine: Engine) -> bool:
     return raw.dense is not None
 
 
-def test_without_a_gpu_auto_is_onnx(config: EngineConfig) -> None:
-    engine = load_engine(config)
+def test_without_a_gpu_auto_selects_onnx(config: EngineConfig) -> None:
+    engine = load(config)
     assert engine.description.startswith("ONNX Runtime")
     assert engine.description.endswith("CPU, 1 thread")
+    assert engine.fallback_reason is None
     assert works(engine)
 
 
 @pytest.mark.parametrize(("installed", "kind"), [(True, "tensorrt"), (False, "torch")])
-def test_with_a_gpu_auto_is_tensorrt_or_else_pytorch(
+def test_with_a_gpu_auto_selects_tensorrt_or_else_pytorch(
     monkeypatch: pytest.MonkeyPatch, installed: bool, kind: str
 ) -> None:
     monkeypatch.setattr(select, "has_gpu", lambda: True)
@@ -51,84 +56,89 @@ def test_with_a_gpu_auto_is_tensorrt_or_else_pytorch(
         "thfm_ros.engine.select.find_spec", lambda _: object() if installed else None
     )
     assert choose_kind("auto") == kind
-    assert choose_kind("onnx") == "onnx", "what was asked for is not second-guessed"
+    assert choose_kind("onnx") == "onnx", "an explicit kind is not changed"
 
 
-def test_pytorch_is_there_for_who_asks_for_it(config: EngineConfig) -> None:
+def test_pytorch_can_be_requested(config: EngineConfig) -> None:
     threads = torch.get_num_threads()
-    engine = load_engine(dataclasses.replace(config, kind="torch", threads=threads))
+    engine = load(dataclasses.replace(config, kind="torch", threads=threads))
     assert engine.description.startswith(f"PyTorch {torch.__version__.partition('+')[0]}, ")
     assert works(engine)
 
 
-def test_tensorrt_without_a_gpu_is_pytorch_with_the_reason(
+def test_tensorrt_without_a_gpu_falls_back_to_pytorch(
     config: EngineConfig, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(select, "has_gpu", lambda: False)
-    engine = load_engine(dataclasses.replace(config, kind="tensorrt"))
+    engine = load(dataclasses.replace(config, kind="tensorrt"))
     assert "instead of tensorrt: TensorRT needs an NVIDIA GPU" in engine.description
+    assert (engine.fallback_reason or "").startswith("TensorRT needs an NVIDIA GPU")
     assert "Set engine.kind to auto." in caplog.text
     assert works(engine)
 
 
-def breaks(*_: object, **__: object) -> None:
+def fail(*_: object, **__: object) -> None:
     raise RuntimeError("Unsupported operator\nand a page of details")
 
 
-def differs(*_: object, **__: object) -> float:
+def differ(*_: object, **__: object) -> float:
     return 0.5
 
 
 @pytest.mark.parametrize(
-    ("module", "name", "instead", "reason"),
+    ("module", "name", "replacement", "reason"),
     [
-        (export, "_export", breaks, "instead of onnx: Unsupported operator)"),
-        (verify, "difference", differs, "differs from PyTorch by 5.0e-01, more than 1e-04.)"),
+        (export, "_export", fail, "Unsupported operator"),
+        (verify, "difference", differ, "differs from PyTorch by 5.0e-01, more than 1e-04."),
     ],
-    ids=["does not export", "says something else"],
+    ids=["export fails", "outputs differ"],
 )
-def test_a_graph_that_fails_is_replaced_by_pytorch_and_everybody_is_told(
+def test_if_a_graph_fails_pytorch_replaces_it_with_a_warning(
     config: EngineConfig,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     module: object,
     name: str,
-    instead: Callable[..., object],
+    replacement: Callable[..., object],
     reason: str,
 ) -> None:
-    monkeypatch.setattr(module, name, instead)
-    engine = load_engine(dataclasses.replace(config, cache_dir=str(tmp_path)))
+    monkeypatch.setattr(module, name, replacement)
+    engine = load(dataclasses.replace(config, cache_dir=str(tmp_path)))
     assert engine.description.startswith("PyTorch")
-    assert engine.description.endswith(reason)
+    assert (engine.fallback_reason or "").endswith(reason)
+    assert engine.description.endswith(f" (instead of onnx: {engine.fallback_reason})")
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert not list(tmp_path.rglob("*.onnx"))
     assert works(engine)
 
 
-def test_a_cache_that_cannot_be_written_is_no_reason_to_stop(
+def test_if_the_cache_cannot_be_written_pytorch_runs_the_network(
     config: EngineConfig, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
-    engine = load_engine(dataclasses.replace(config, cache_dir=str(tmp_path / "file")))
-    assert "cannot be written" in engine.description
-    assert "engine.cache_dir" in engine.description
+    engine = load(dataclasses.replace(config, cache_dir=str(tmp_path / "file")))
+    assert engine.fallback_reason is not None
+    assert "cannot be written" in engine.fallback_reason
+    assert "engine.cache_dir" in engine.fallback_reason
     assert works(engine)
 
 
 SECOND_START = """
 import sys
 from thfm_ros.config import EngineConfig
+from thfm_ros.engine.checkpoint import find_checkpoint
 from thfm_ros.engine.select import load_engine
-engine = load_engine(EngineConfig(checkpoint=sys.argv[1], cache_dir=sys.argv[2], kind="onnx"))
+config = EngineConfig(checkpoint=sys.argv[1], cache_dir=sys.argv[2], kind="onnx")
+engine = load_engine(find_checkpoint(config.checkpoint), config)
 print("torch" in sys.modules, engine.description)
 """
 
 
-def test_an_engine_from_the_cache_does_without_pytorch(config: EngineConfig) -> None:
+def test_an_engine_from_the_cache_does_not_import_pytorch(config: EngineConfig) -> None:
     arguments = [sys.executable, "-c", SECOND_START, config.checkpoint, config.cache_dir]
-    said = subprocess.run(arguments, check=True, capture_output=True, text=True, timeout=60)
-    assert said.stdout.startswith("False ONNX Runtime")
+    result = subprocess.run(arguments, check=True, capture_output=True, text=True, timeout=60)
+    assert result.stdout.startswith("False ONNX Runtime")
 
 
 def test_the_shipped_checkpoint_is_found_by_its_name(
@@ -138,75 +148,75 @@ def test_the_shipped_checkpoint_is_found_by_its_name(
     assert find_checkpoint("small").path == checkpoint
 
 
-def test_a_name_that_does_not_exist_is_answered_with_those_that_do(
+def test_for_an_unknown_name_the_error_lists_the_shipped_checkpoints(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkpoint_module, "SHIPPED", checkpoint.parent)
     with pytest.raises(EngineError, match=r"'smal' is neither .* \(small\) nor a file .* engine\."):
-        load_engine(EngineConfig(checkpoint="smal"))
+        load(EngineConfig(checkpoint="smal"))
 
 
-def cut(path: Path, card: ModelCard) -> None:
+def truncate(path: Path, card: ModelCard) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
 
-def empty(path: Path, card: ModelCard) -> None:
+def make_empty(path: Path, card: ModelCard) -> None:
     path.write_bytes(b"")
 
 
-def text(path: Path, card: ModelCard) -> None:
+def make_text(path: Path, card: ModelCard) -> None:
     path.write_text("<html>404 Not Found</html>" * 20)
 
 
-def without_card(path: Path, card: ModelCard) -> None:
+def remove_card(path: Path, card: ModelCard) -> None:
     save_file(load_file(path), path)
 
 
-def with_card(path: Path, card: ModelCard) -> None:
+def replace_card(path: Path, card: ModelCard) -> None:
     save_file(load_file(path), path, metadata={"thfm_card": card.to_json()})
 
 
-def of_the_future(path: Path, card: ModelCard) -> None:
-    with_card(path, dataclasses.replace(card, version=99))
+def make_newer(path: Path, card: ModelCard) -> None:
+    replace_card(path, dataclasses.replace(card, version=99))
 
 
-def of_another_family(path: Path, card: ModelCard) -> None:
-    with_card(path, dataclasses.replace(card, family="genception"))
+def change_family(path: Path, card: ModelCard) -> None:
+    replace_card(path, dataclasses.replace(card, family="genception"))
 
 
-def of_another_size(path: Path, card: ModelCard) -> None:
-    with_card(path, dataclasses.replace(card, network={**card.network, "depth": 3}))
+def change_size(path: Path, card: ModelCard) -> None:
+    replace_card(path, dataclasses.replace(card, network={**card.network, "depth": 3}))
 
 
-def a_folder(path: Path, card: ModelCard) -> None:
+def make_folder(path: Path, card: ModelCard) -> None:
     path.unlink()
     path.mkdir()
 
 
 @pytest.mark.parametrize(
-    ("damage", "kind", "says"),
+    ("damage", "error_type", "message"),
     [
-        (cut, CheckpointError, r"truncated: copy or download it again"),
-        (empty, CheckpointError, r"not a whole safetensors file"),
-        (text, CheckpointError, r"not a whole safetensors file"),
-        (without_card, CardError, r"holds no readable model card.*thfm import"),
-        (of_the_future, CardError, r"has format version 99; this release reads 1"),
-        (of_another_family, EngineError, r"of the genception family"),
-        (of_another_size, CheckpointError, r"do not fit its own model card"),
-        (a_folder, EngineError, r"neither a checkpoint that ships .* nor a file"),
+        (truncate, CheckpointError, r"truncated: copy or download it again"),
+        (make_empty, CheckpointError, r"not a whole safetensors file"),
+        (make_text, CheckpointError, r"not a whole safetensors file"),
+        (remove_card, CardError, r"holds no readable model card.*thfm import"),
+        (make_newer, CardError, r"has format version 99; this release reads 1"),
+        (change_family, EngineError, r"of the genception family"),
+        (change_size, CheckpointError, r"do not fit its own model card"),
+        (make_folder, EngineError, r"neither a checkpoint that ships .* nor a file"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_a_checkpoint_that_cannot_be_used_is_explained(
+def test_the_error_for_an_unusable_checkpoint_names_the_cause_and_the_file(
     checkpoint: Path,
     tmp_path: Path,
     damage: Callable[[Path, ModelCard], None],
-    kind: type[PerceptionError],
-    says: str,
+    error_type: type[PerceptionError],
+    message: str,
 ) -> None:
     path = tmp_path / "mine.safetensors"
     path.write_bytes(checkpoint.read_bytes())
     damage(path, find_checkpoint(str(checkpoint)).card)
-    with pytest.raises(kind, match=says) as error:
-        load_engine(EngineConfig(checkpoint=str(path), cache_dir=str(tmp_path)))
-    assert str(path) in str(error.value), "which file?"
+    with pytest.raises(error_type, match=message) as error:
+        load(EngineConfig(checkpoint=str(path), cache_dir=str(tmp_path)))
+    assert str(path) in str(error.value)

@@ -1,7 +1,4 @@
-"""The TensorRT engine's logic, with a compiler that needs no GPU: it keeps the graph as it is.
-
-What a real TensorRT does with the graph has not been tested by this project: no GPU was at hand.
-"""
+"""The TensorRT engine with a fake compiler that keeps the graph unchanged and needs no GPU."""
 
 import logging
 import sys
@@ -11,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from fake_compiler import FakeCompiler, PretendedTorchTensorRt
+from fake_compiler import FakeCompiler, FakeTorchTensorRt
 from torch import Tensor, nn
 
 from thfm_ros.engine import tensorrt_engine
@@ -21,12 +18,12 @@ from thfm_ros.engine.checkpoint import Checkpoint, find_checkpoint
 from thfm_ros.engine.export import example_inputs
 from thfm_ros.engine.graph_engine import GraphEngine
 from thfm_ros.engine.step_graph import StepGraph
-from thfm_ros.engine.tensorrt_compiler import TorchTensorRt, accepted, build_options
+from thfm_ros.engine.tensorrt_compiler import TorchTensorRt, build_options, supported_options
 from thfm_ros.engine.tensorrt_engine import TensorRtGraph, load_tensorrt_engine
 from thfm_ros.engine.torch_engine import TorchEngine
 from thfm_ros.engine.verify import TOLERANCES, Tolerance, difference
 
-GRAPHS = 4  # two sizes, with and without maps
+GRAPHS = 4  # two sizes, with and without dense outputs
 
 
 @pytest.fixture
@@ -38,17 +35,17 @@ Load = Callable[[FakeCompiler], GraphEngine]
 
 
 @pytest.fixture
-def load(source: Checkpoint, tmp_path: Path, judge: TorchEngine) -> Load:
-    """Load from one cache as often as wanted."""
+def load(source: Checkpoint, tmp_path: Path, reference: TorchEngine) -> Load:
+    """Load from the same cache at every call."""
 
     def load(compiler: FakeCompiler) -> GraphEngine:
-        return load_tensorrt_engine(source, EngineCache(tmp_path), compiler, lambda: judge)
+        return load_tensorrt_engine(source, EngineCache(tmp_path), compiler, lambda: reference)
 
     return load
 
 
-def in_single_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For tests that are about something else: half precision is slow on a CPU."""
+def use_single_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that do not depend on the precision: half precision is slow on a CPU."""
     monkeypatch.setattr(tensorrt_engine, "PRECISIONS", ("float32",))
 
 
@@ -59,15 +56,15 @@ def test_half_precision_is_tried_first(load: Load, monkeypatch: pytest.MonkeyPat
     assert compiler.builds == GRAPHS
 
 
-def test_half_precision_is_close_to_pytorch(source: Checkpoint, judge: TorchEngine) -> None:
-    graph = StepGraph(judge.network, (64, 64), dense=True).half()
+def test_half_precision_agrees_with_pytorch(source: Checkpoint, reference: TorchEngine) -> None:
+    graph = StepGraph(reference.network, (64, 64), dense=True).half()
     half = TensorRtGraph(graph, torch.device("cpu"), torch.float16, dense=True)
     engine = GraphEngine(source.card, "", {((64, 64), True): half})
-    off = difference(engine, judge, (64, 64), dense=True, quantile=0.99)
-    assert 1e-5 < off < TOLERANCES["float16"].largest, "not half precision, or not close"
+    largest = difference(engine, reference, (64, 64), dense=True, quantile=0.99)
+    assert 1e-5 < largest < TOLERANCES["float16"].largest
 
 
-def test_an_engine_too_far_from_pytorch_is_built_in_single_precision(
+def test_if_half_precision_differs_too_much_single_precision_is_built(
     load: Load, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(TOLERANCES, "float16", Tolerance(1e-6, 1.0))
@@ -76,25 +73,27 @@ def test_an_engine_too_far_from_pytorch_is_built_in_single_precision(
     assert "float16 differs from PyTorch by" in caplog.text
 
 
-def test_an_engine_that_is_wrong_in_every_precision_is_refused_and_not_kept(
+def test_an_engine_that_fails_verification_in_every_precision_is_not_cached(
     load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    in_single_precision(monkeypatch)
+    use_single_precision(monkeypatch)
     with pytest.raises(EngineError, match="float32 differs from PyTorch"):
         load(FakeCompiler(error=0.01))
     assert not EngineCache(tmp_path).entries()
 
 
-def test_the_second_start_builds_nothing(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    in_single_precision(monkeypatch)
+def test_the_second_load_builds_nothing(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_single_precision(monkeypatch)
     first, second = FakeCompiler(), FakeCompiler()
     load(first)
     load(second)
     assert (first.builds, second.builds) == (GRAPHS, 0)
 
 
-def test_another_gpu_or_release_builds_anew(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    in_single_precision(monkeypatch)
+def test_another_gpu_or_release_is_another_engine(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_single_precision(monkeypatch)
     load(FakeCompiler())
     other, newer = FakeCompiler(gpu="Fake GPU, SM 1.0"), FakeCompiler()
     newer.release = "11.1"
@@ -103,59 +102,60 @@ def test_another_gpu_or_release_builds_anew(load: Load, monkeypatch: pytest.Monk
     assert (other.builds, newer.builds) == (GRAPHS, GRAPHS)
 
 
-def test_a_damaged_engine_is_built_anew(
+def test_a_corrupted_engine_is_rebuilt(
     load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    in_single_precision(monkeypatch)
+    use_single_precision(monkeypatch)
     load(FakeCompiler())
-    damaged = next(tmp_path.glob("*.pt2"))
-    damaged.write_bytes(damaged.read_bytes()[:1000])
+    corrupted = next(tmp_path.glob("*.pt2"))
+    corrupted.write_bytes(corrupted.read_bytes()[:1000])
     compiler = FakeCompiler()
     load(compiler)
     assert compiler.builds == 1
 
 
-def test_an_engine_that_the_library_no_longer_loads_is_built_anew(
+def test_an_engine_that_does_not_load_is_rebuilt(
     load: Load, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    in_single_precision(monkeypatch)
+    use_single_precision(monkeypatch)
     load(FakeCompiler())
 
-    class Picky(FakeCompiler):
+    class RejectingCompiler(FakeCompiler):
         def load(self, path: Path) -> Callable[..., Sequence[Tensor]]:
             if not self.builds:
                 raise RuntimeError("serialized with another driver")
             return super().load(path)
 
-    compiler = Picky()
+    compiler = RejectingCompiler()
     load(compiler)
-    assert compiler.builds == 1, "only the one that did not load"
+    assert compiler.builds == 1, "only the engine that did not load"
     assert "serialized with another driver" in caplog.text
 
 
-def test_two_streams_in_turn_do_not_overwrite_each_other(
-    load: Load, judge: TorchEngine, monkeypatch: pytest.MonkeyPatch
+def test_two_interleaved_streams_do_not_overwrite_each_other(
+    load: Load, reference: TorchEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    in_single_precision(monkeypatch)
+    use_single_precision(monkeypatch)
     engine = load(FakeCompiler())
 
-    class WithACompanion:
-        """The engine, while another stream runs through it between any two images."""
+    class InterleavedEngine:
+        """Runs a second stream through the engine between any two images of the first one."""
 
         card, description, concurrent = engine.card, "", False
+        fallback_reason: str | None = None
 
         def __init__(self) -> None:
             self.other: object | None = None
 
         def step(self, image: Any, state: object | None, *, dense: bool) -> Any:
-            said = engine.step(image, state, dense=dense)
+            result = engine.step(image, state, dense=dense)
             _, self.other = engine.step(255 - image, self.other, dense=dense)
-            return said
+            return result
 
-    assert difference(WithACompanion(), judge, (64, 64), dense=True) < 1e-4
+    assert difference(InterleavedEngine(), reference, (64, 64), dense=True) < 1e-4
 
 
-def test_a_disk_that_is_too_small_is_told_before_minutes_of_building(
+def test_insufficient_disk_space_is_reported_before_the_build(
     load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(EngineCache, "_free", lambda _: 100 << 20)
@@ -165,38 +165,38 @@ def test_a_disk_that_is_too_small_is_told_before_minutes_of_building(
     assert compiler.builds == 0
 
 
-def test_an_operator_without_converter_is_an_error_and_leaves_nothing(
+def test_an_unsupported_operator_is_an_error_and_leaves_no_entry(
     load: Load, tmp_path: Path
 ) -> None:
-    class Unable(FakeCompiler):
+    class FailingCompiler(FakeCompiler):
         def build(self, graph: nn.Module, example: tuple[Tensor, ...], path: Path) -> None:
             path.write_bytes(b"half an engine")
             raise RuntimeError("no converter for aten.argmax")
 
     with pytest.raises(RuntimeError, match=r"aten\.argmax"):
-        load(Unable())
+        load(FailingCompiler())
     assert {path.suffix for path in tmp_path.iterdir()} == {".lock"}
 
 
-def test_the_exported_graph_says_what_pytorch_says_after_saving_and_loading(
-    source: Checkpoint, judge: TorchEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_exported_graph_agrees_with_pytorch_after_saving_and_loading(
+    source: Checkpoint, reference: TorchEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: dict[str, Any] = {}
-    monkeypatch.setitem(sys.modules, "torch_tensorrt", PretendedTorchTensorRt(asked))
+    options: dict[str, Any] = {}
+    monkeypatch.setitem(sys.modules, "torch_tensorrt", FakeTorchTensorRt(options))
     compiler, path = TorchTensorRt(tmp_path), tmp_path / "engine.pt2"
-    graph = StepGraph(judge.network, (64, 64), dense=True)
+    graph = StepGraph(reference.network, (64, 64), dense=True)
     compiler.build(graph, example_inputs(source.card, (64, 64)), path)
     run = TensorRtGraph(compiler.load(path), torch.device("cpu"), torch.float32, dense=True)
     engine = GraphEngine(source.card, "", {((64, 64), True): run})
-    assert difference(engine, judge, (64, 64), dense=True) <= TOLERANCES["float32"].largest
-    assert asked == {
+    assert difference(engine, reference, (64, 64), dense=True) <= TOLERANCES["float32"].largest
+    assert options == {
         "require_full_compilation": True,
         "output_format": "exported_program",
         "cudagraphs": True,
     }
 
 
-# Of the options of torch_tensorrt.dynamo.compile those that matter here, as two releases have them.
+# The parameters of torch_tensorrt.dynamo.compile in two releases, as far as they matter here.
 def compile_2_8(
     exported_program: Any,
     inputs: Any = None,
@@ -221,13 +221,14 @@ def compile_2_13(
 ) -> None: ...
 
 
-def test_only_options_that_a_release_knows_are_passed(
+def test_only_options_that_a_release_supports_are_passed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    wanted = build_options(tmp_path)
+    options = build_options(tmp_path)
     with caplog.at_level(logging.DEBUG):
-        old, new = accepted(compile_2_8, wanted), accepted(compile_2_13, wanted)
+        old = supported_options(compile_2_8, options)
+        new = supported_options(compile_2_13, options)
     assert old["use_explicit_typing"] is True and "use_explicit_typing" not in new
-    assert "compile_2_13 does not know use_explicit_typing" in caplog.text
+    assert "compile_2_13 does not support use_explicit_typing" in caplog.text
     assert set(old) - set(new) == {"use_explicit_typing"}
     assert new == {"require_full_compilation": True, "use_fp32_acc": True}
