@@ -140,8 +140,11 @@ class PerceptionPipeline:
     def _find_proposals(
         self, frame: Frame, state: StreamState, timer: StageTimer
     ) -> list[Proposal]:
-        """Proposals of untracked people: those of a detection pass, if one is finished, then
-        the neighbours of tracked people. Those of a pass are in its order."""
+        """Proposals of untracked people, none unless a detection pass has finished.
+
+        Returns:
+            The proposals of the pass in its order, then the neighbours of tracked people.
+        """
         config = self.config.regions
         found = self._person_detector.detect(
             frame,

@@ -63,10 +63,10 @@ def test_another_size_or_frame_id_begins_a_new_epoch_even_with_the_same_stamp() 
 def test_a_reset_begins_a_new_epoch_with_its_reason() -> None:
     window = FrameWindow(WindowConfig())
     first = window.push(a_frame(1.0))
-    window.reset("asked for")
+    window.reset("requested")
     second = window.push(a_frame(1.1))
     assert first and second and second.epoch == first.epoch + 1
-    assert window.epoch_reason == "asked for" and len(second.frames) == 1
+    assert window.epoch_reason == "requested" and len(second.frames) == 1
 
 
 def test_the_first_frame_is_the_reason_of_the_first_epoch() -> None:

@@ -82,19 +82,19 @@ def test_the_covariance_of_a_lost_track_grows_with_time_and_not_with_frames() ->
 
 def test_a_lost_track_that_is_detected_again_keeps_its_id() -> None:
     tracker = a_tracker(hits_to_confirm=1)
-    here, there = tracker.update(0, {}, [LEFT, RIGHT])
-    tracker.update(STEP_NS, {there.body.id: RIGHT}, [])
-    people = tracker.update(2 * STEP_NS, {there.body.id: RIGHT}, [LEFT])
-    assert {each.body.id for each in people} == {here.body.id, there.body.id}
+    left, right = tracker.update(0, {}, [LEFT, RIGHT])
+    tracker.update(STEP_NS, {right.body.id: RIGHT}, [])
+    people = tracker.update(2 * STEP_NS, {right.body.id: RIGHT}, [LEFT])
+    assert {each.body.id for each in people} == {left.body.id, right.body.id}
     assert states(people) == [TrackState.TRACKED] * 2
 
 
 def test_a_detection_elsewhere_begins_a_new_track() -> None:
     tracker = a_tracker(hits_to_confirm=1)
-    (here,) = tracker.update(0, {}, [LEFT])
+    (left,) = tracker.update(0, {}, [LEFT])
     people = tracker.update(STEP_NS, {}, [RIGHT])
     assert [each.body.state for each in people] == [TrackState.TRACKED, TrackState.LOST]
-    assert people[0].body.id != here.body.id == people[1].body.id
+    assert people[0].body.id != left.body.id == people[1].body.id
 
 
 def test_lost_tracks_are_matched_at_their_predicted_box() -> None:

@@ -1,6 +1,6 @@
-"""Settings of hypothesis for every file that imports this: quick, and the same in every run.
+"""Settings of hypothesis for every test file that imports this: fast and deterministic.
 
-A suite that a robot's builder runs must not fail by chance; to look for new cases, run
+The test suite must not fail at random on a user's machine. To search for new counterexamples, run
 `pytest --hypothesis-profile=default`.
 """
 
