@@ -1,6 +1,6 @@
-"""Build thfm_ros for pip: CMake makes the message types and lays the package out, as for colcon.
+"""Build thfm_ros for pip: CMake compiles the messages and installs the package, as for colcon.
 
-colcon never comes here (package.xml says ament_cmake); ``pip install .`` does.
+Only ``pip install .`` runs this; colcon runs CMake itself (build type ament_cmake).
 """
 
 import hashlib
@@ -15,25 +15,27 @@ from setuptools.command.build_py import build_py
 from setuptools.command.editable_wheel import editable_wheel
 
 HERE = Path(__file__).resolve().parent
-CURE = "Install them with `pip install -r requirements-ros.txt`, or source your ROS 2 first."
+INSTALL_HINT = (
+    "Install them with `pip install -r requirements-ros.txt`, or source your ROS 2 first."
+)
 
 
 def prefixes() -> list[str]:
-    """Where ament and CMake packages lie: what is sourced, then this environment."""
+    """Prefixes of ament and CMake packages: the sourced ones, then this environment."""
     found = [p for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
     return found if sys.prefix in found else [*found, sys.prefix]
 
 
 def build_folder() -> Path:
-    """One folder for each interpreter and ROS 2, since CMake remembers both."""
+    """One folder per interpreter and ROS 2, since CMake caches the paths of both."""
     key = "\n".join([str(HERE), sys.executable, *prefixes()])
     return HERE / "build" / f"pip-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
 
 
 def environment() -> dict[str, str]:
-    """The environment as the user has it, without what pip's build isolation puts before it.
+    """The user's environment variables, without what pip's build isolation adds to them.
 
-    ament and rosidl are Python packages of that environment; CMake's children must see them.
+    ament and rosidl are Python packages there, which processes started by CMake import.
     """
     env = dict(os.environ)
     for name in ("PYTHONPATH", "PATH"):
@@ -47,11 +49,11 @@ def environment() -> dict[str, str]:
 
 
 def run_cmake() -> Path:
-    """Configure, build and install into a staging folder, which is returned."""
+    """Configure, build and install into a staging folder; return that folder."""
     if shutil.which("cmake") is None or shutil.which("c++") is None:
         raise SystemExit("thfm_ros needs a C++ compiler and CMake: sudo apt install cmake g++")
     if not any(Path(p, "share", "rosidl_default_generators").is_dir() for p in prefixes()):
-        raise SystemExit(f"No ROS 2 message generators in {', '.join(prefixes())}. {CURE}")
+        raise SystemExit(f"No ROS 2 message generators in {', '.join(prefixes())}. {INSTALL_HINT}")
     build, env = build_folder(), environment()
     stage = build / "stage"
     configure = [
@@ -74,7 +76,10 @@ def run_cmake() -> Path:
 
 
 def outside_the_package(stage: Path) -> list[tuple[str, list[str]]]:
-    """Files for the environment's prefix: typesupport libraries, the ament index, launch files."""
+    """Files to install below the environment's prefix, by folder, for setuptools' data_files.
+
+    They are typesupport libraries, the ament index, launch files and executables.
+    """
     files: dict[str, list[str]] = {}
     for path in sorted(found for found in stage.rglob("*") if found.is_file()):
         parts = path.relative_to(stage).parts
@@ -85,23 +90,23 @@ def outside_the_package(stage: Path) -> list[tuple[str, list[str]]]:
 
 
 class BuildWithMessages(build_py):
-    """Take what CMake laid out instead of collecting Python files."""
+    """Copy the package that CMake installed, instead of collecting Python files."""
 
     def run(self) -> None:
         stage = run_cmake()
-        laid_out = (path.parent for path in stage.rglob("thfm_ros/msg"))
-        made = [path for path in laid_out if (path / "__init__.py").is_file()]
-        if len(made) != 1:
-            raise SystemExit(f"CMake laid thfm_ros out in {len(made)} places, expected 1: {made}")
+        folders = (path.parent for path in stage.rglob("thfm_ros/msg"))
+        packages = [path for path in folders if (path / "__init__.py").is_file()]
+        if len(packages) != 1:
+            raise SystemExit(f"CMake must install thfm_ros into one folder, not into {packages}")
         target = Path(self.build_lib) / "thfm_ros"
         shutil.rmtree(target, ignore_errors=True)
         ignored = shutil.ignore_patterns("__pycache__", "*.pyc", "*.c")
-        shutil.copytree(made[0], target, ignore=ignored)
+        shutil.copytree(packages[0], target, ignore=ignored)
         self.distribution.data_files = outside_the_package(stage)
 
 
 class NoEditableWheel(editable_wheel):
-    """The built messages and the sources lie in two folders, which pip's links cannot join."""
+    """Refused: pip cannot link one package to two folders, that of messages and that of sources."""
 
     def run(self) -> None:
         raise SystemExit(
@@ -111,7 +116,7 @@ class NoEditableWheel(editable_wheel):
 
 
 class BinaryDistribution(Distribution):
-    """Compiled for one Python and one machine."""
+    """Marks the wheel as compiled for one Python and one platform."""
 
     def has_ext_modules(self) -> bool:
         return True
