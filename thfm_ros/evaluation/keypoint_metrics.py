@@ -106,7 +106,7 @@ class _People:
             return metrics.normalised_errors(predicted, self.truth, self.labelled)
 
 
-class _Errors(NamedTuple):
+class _NormalisedErrors(NamedTuple):
     """`_People.errors`, [n k] each."""
 
     network: np.ndarray
@@ -123,7 +123,7 @@ def keypoint_scores(images: Sequence[ImageMatches]) -> KeypointScores:
     people = _People(images)
     boxes = np.array([person.box for person in people.people], float).reshape(-1, 4)
     poses = pose_in_boxes(median_pose_of(people.people), boxes)
-    errors = _Errors(people.errors(people.predicted), people.errors(poses))
+    errors = _NormalisedErrors(people.errors(people.predicted), people.errors(poses))
     flipped = people.errors(people.predicted[:, list(FLIP_PAIRS)])
     detected = people.detected
     similarities = [image.similarities() for image in images]
@@ -149,7 +149,7 @@ def keypoint_scores(images: Sequence[ImageMatches]) -> KeypointScores:
     )
 
 
-def _by_size(people: _People, errors: _Errors) -> dict[str, SizeScores]:
+def _by_size(people: _People, errors: _NormalisedErrors) -> dict[str, SizeScores]:
     found = {}
     for name, (low, high) in SIZES.items():
         chosen = (people.sizes >= low) & (people.sizes < high)

@@ -249,16 +249,18 @@ def depth_errors(
     )
 
 
-class _Errors(NamedTuple):
+class _DepthErrorValues(NamedTuple):
     abs_rel: float
     rmse_m: float
     within_125: float
 
 
-def _depth_errors(depth: Float[np.ndarray, " n"], truth: Float[np.ndarray, " n"]) -> _Errors:
+def _depth_errors(
+    depth: Float[np.ndarray, " n"], truth: Float[np.ndarray, " n"]
+) -> _DepthErrorValues:
     ratio = np.maximum(depth / truth, truth / depth)
     error = np.abs(depth - truth)
-    return _Errors(
+    return _DepthErrorValues(
         float((error / truth).mean()),
         float(np.sqrt((error**2).mean())),
         float((ratio < 1.25).mean()),
