@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from thfm_ros.engine.stream import HALVES
-from thfm_ros.model.backbone import HEAD_WIDTH, Block, places
+from thfm_ros.model.backbone import HEAD_WIDTH, Block, rotary_tables
 from thfm_ros.model.codec import ResidualBlock
 from thfm_ros.model.network import JOINTS, NanoNetwork, NetworkOutputs, sine_grid
 
@@ -90,10 +90,10 @@ class StepGraph(nn.Module):
         self.blocks = nn.ModuleList([StepBlock(block) for block in blocks])
         columns, rows = size[0] // 16, size[1] // 16
         self.register_buffer("grid", sine_grid(rows, columns, network.width))
-        where = places(rows, columns, JOINTS + 1)
+        tables = rotary_tables(rows, columns, JOINTS + 1)
         # Zero for channels that rotate with time: there the table of the host is added.
-        zeros = where.cos.new_zeros(where.cos.shape[0], HEAD_WIDTH // 2 - where.cos.shape[1])
-        cos, sin = torch.cat([zeros, where.cos], 1), torch.cat([zeros, where.sin], 1)
+        zeros = tables.cos.new_zeros(tables.cos.shape[0], HEAD_WIDTH // 2 - tables.cos.shape[1])
+        cos, sin = torch.cat([zeros, tables.cos], 1), torch.cat([zeros, tables.sin], 1)
         self.register_buffer(
             "space", torch.stack([torch.cat([cos, cos], 1), torch.cat([-sin, sin], 1)])
         )

@@ -10,7 +10,10 @@ _SOURCES = {
     "nano": (
         *(
             f"model/{name}.py"
-            for name in ("attention", "backbone", "codec", "heads", "network", "prompts")
+            for name in (
+                *("attention", "backbone", "codec", "detection", "efficientnet", "heads"),
+                *("network", "prompts", "target_cue"),
+            )
         ),
         *(f"engine/{name}.py" for name in ("export", "step_graph", "stream")),
     ),

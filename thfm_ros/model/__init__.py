@@ -1,1 +1,1 @@
-"""The networks: one architecture in two sizes, and what a checkpoint says about itself."""
+"""The embedded network: its architecture, its tasks, and what a checkpoint says about itself."""

@@ -1,8 +1,8 @@
-"""Attention over space and time: rotary positions and masks. Functions only.
+"""Attention over space and time: rotary position embeddings and masks. Functions only.
 
-Rotary positions are kept as real cosines and sines, in half-split form (first half of the
-rotated channels against the second half), because that exports to ONNX and TensorRT as
-multiplications and one concatenation.
+Rotary embeddings are real cosines and sines in half-split form (the first half of the rotated
+channels against the second half), because that exports to ONNX and TensorRT as multiplications and
+one concatenation.
 """
 
 import torch
@@ -12,9 +12,9 @@ from torch import Tensor
 
 
 def angles(positions: Float[Tensor, " n"], channels: int, base: float) -> Float[Tensor, "n c"]:
-    """Rotation angles of ``channels / 2`` frequencies at each position, in radians."""
-    steps = torch.arange(channels // 2, dtype=torch.float32) / (channels // 2)
-    return positions[:, None] * base**-steps
+    """Rotation angles in radians of ``c = channels / 2`` frequencies at each position."""
+    exponents = torch.arange(channels // 2, dtype=torch.float32) / (channels // 2)
+    return positions[:, None] * base**-exponents
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -29,11 +29,11 @@ def rms_norm(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def block_causal(frames: int, tokens: int, window: int) -> Bool[Tensor, "n n"]:
-    """Who may be looked at: a frame sees itself and the ``window - 1`` frames before it.
+    """The attention mask of a clip: a frame sees itself and the ``window - 1`` frames before it.
 
     Returns:
-        True where the row's token may attend to the column's, for ``frames * tokens`` tokens
-        laid out frame by frame.
+        True where the row's token may attend to the column's, for ``n = frames * tokens`` tokens
+        in order of the frames.
     """
     frame = torch.arange(frames).repeat_interleave(tokens)
     age = frame[:, None] - frame[None, :]
@@ -41,10 +41,11 @@ def block_causal(frames: int, tokens: int, window: int) -> Bool[Tensor, "n n"]:
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None) -> Float[Tensor, "b n d"]:
-    """Scaled dot-product attention of ``[b heads n c]`` tensors, heads joined again."""
-    if torch.is_autocast_enabled("cpu"):
-        # Trained in bfloat16, the backward pass of this one operator takes four times as long.
-        with torch.autocast("cpu", enabled=False):
+    """Scaled dot-product attention of ``[b heads n c]`` tensors; heads are concatenated."""
+    device = q.device.type
+    if q.is_cpu and torch.is_autocast_enabled(device):
+        # On a CPU the backward pass of this operator takes four times as long in bfloat16.
+        with torch.autocast(device, enabled=False):
             mixed = F.scaled_dot_product_attention(q.float(), k.float(), v.float(), allowed)
     else:
         mixed = F.scaled_dot_product_attention(q, k, v, allowed)

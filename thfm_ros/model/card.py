@@ -1,4 +1,4 @@
-"""What a checkpoint says about itself; it travels inside the weights file."""
+"""The model card: a checkpoint's sizes, tasks and provenance, stored inside the weights file."""
 
 import dataclasses
 import json
@@ -8,16 +8,16 @@ from typing import Any
 from thfm_ros.contract import PerceptionError, Task
 
 FORMAT_VERSION = 1
-"""Raised when a file written by one release can no longer be read by another."""
+"""Increased whenever files of earlier releases can no longer be read."""
 
 
 class CardError(PerceptionError):
-    """The description inside a weights file is missing or does not fit this release."""
+    """The model card of a weights file is missing or does not fit this release."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCard:
-    """Sizes, abilities and provenance of one checkpoint.
+    """Sizes, tasks and provenance of one checkpoint.
 
     Sizes of images are (width, height) in pixels. The node offers exactly ``tasks``.
     """
@@ -25,23 +25,32 @@ class ModelCard:
     name: str
     family: str  # "nano" or "genception"
     tasks: tuple[Task, ...]
-    prompts: dict[str, str]  # task -> the sentence that asks for it
+    prompts: dict[str, str]  # task -> its prompt
     joint_names: tuple[str, ...]
     part_names: tuple[str, ...]
     crop_size: tuple[int, int] = (128, 128)
     frame_size: tuple[int, int] = (192, 144)
-    window: int = 4  # frames that a stream remembers, the newest included
-    network: dict[str, Any] = field(default_factory=dict)
+    detect_size: tuple[int, int] = (320, 240)  # of whole images for the detection read-out
+    window: int = 4  # frames that attention spans, the newest included
+    network: dict[str, Any] = field(default_factory=dict)  # arguments of the network's class
     trained_on: str = ""
     version: int = FORMAT_VERSION
 
     def to_json(self) -> str:
-        """One line of JSON, keys sorted, so that equal cards are equal texts."""
+        """One line of JSON with sorted keys, so that equal cards are equal texts."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
 
 def card_from_json(text: str, source: str) -> ModelCard:
-    """Read a card; ``source`` is the file's name, for the error."""
+    """Read a card.
+
+    Args:
+        text: JSON, as `ModelCard.to_json` writes it.
+        source: name of the file, for errors.
+
+    Raises:
+        CardError: no card, or one that this release does not read.
+    """
     try:
         values = json.loads(text)
         version = values["version"]
@@ -55,12 +64,13 @@ def card_from_json(text: str, source: str) -> ModelCard:
             f"{source} has format version {version}; this release reads {FORMAT_VERSION}. "
             "Install the release that wrote it, or train or import the checkpoint again."
         )
+    values.setdefault("detect_size", (320, 240))  # cards before the detection read-out
     known = {f.name for f in dataclasses.fields(ModelCard)}
     if set(values) != known:
         raise CardError(
             f"{source} has a model card with the fields {sorted(values)}; expected {sorted(known)}."
         )
-    for name in ("joint_names", "part_names", "crop_size", "frame_size"):
+    for name in ("joint_names", "part_names", "crop_size", "frame_size", "detect_size"):
         values[name] = tuple(values[name])
     values["tasks"] = tuple(Task(task) for task in values["tasks"])
     return ModelCard(**values)

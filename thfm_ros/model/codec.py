@@ -1,7 +1,7 @@
-"""From pixels to latent tokens and back: the part of nano that stands for THFM's video codec.
+"""The convolutional encoder and the upsampling stages of the decoder, at strides 2, 4, 8 and 16.
 
-Both halves work frame by frame, hence are causal by construction: what happened before reaches
-a frame only through the attention between them. Strides are 2, 4, 8 and 16.
+They take the place of THFM's video codec. Both work frame by frame and are therefore causal:
+earlier frames reach a frame only through the attention between encoder and decoder.
 """
 
 from typing import NamedTuple
@@ -24,14 +24,14 @@ def conv_norm_relu(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     """3x3 convolution, batch norm (folded into the convolution for inference), ReLU."""
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False),
-        # A slow average: batches are small, and crops alternate with whole frames.
+        # Low momentum: batches are small, and crops alternate with whole frames.
         nn.BatchNorm2d(outputs, momentum=0.03),
         nn.ReLU(inplace=True),
     )
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside a bypass; starts as the identity."""
+    """Two 3x3 convolutions and a residual connection; initialized as the identity."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class ResidualBlock(nn.Module):
 
 
 class Encoder(nn.Module):
-    """RGB 0..255 to a feature pyramid."""
+    """From RGB in 0..255 to a feature pyramid; trained from scratch."""
 
     def __init__(self, channels: tuple[int, int, int], width: int) -> None:
         super().__init__()
@@ -58,14 +58,14 @@ class Encoder(nn.Module):
         self.at_sixteenth = nn.Sequential(conv_norm_relu(eighth, width, 2), ResidualBlock(width))
 
     def forward(self, rgb: Float[Tensor, "b 3 h w"]) -> Pyramid:
-        half = self.at_half((rgb - 115.0) / 64.0)  # near zero mean, unit deviation
+        half = self.at_half((rgb - 115.0) / 64.0)  # mean near 0, standard deviation near 1
         quarter = self.at_quarter(half)
         eighth = self.at_eighth(quarter)
         return Pyramid(half, quarter, eighth, self.at_sixteenth(eighth))
 
 
 class UpStage(nn.Module):
-    """Double the resolution by pixel shuffle and merge the encoder's features of that size."""
+    """Double the resolution by pixel shuffle, then merge the encoder's features of that size."""
 
     def __init__(self, inputs: int, shuffled: int, skip: int, outputs: int) -> None:
         super().__init__()

@@ -1,9 +1,14 @@
-"""nano: THFM's architecture at a few million parameters.
+"""nano: THFM's architecture with a few million parameters.
 
-A video encoder makes tokens; they and the learnable joint tokens go through one transformer,
-causal from frame to frame; one decoder serves all dense tasks, and the prompt of a task says how
-its features are read. One pass answers everything, because the prompts differ only in the
-read-out; see docs/architecture.md for where this departs from THFM and why.
+An encoder makes video tokens. They and the learnable joint tokens pass through one transformer,
+causal from frame to frame. One decoder serves all dense tasks, and a task's prompt modulates how
+its features are read. One pass answers all prompts, because they differ only in the read-out; see
+docs/architecture.md for where this departs from THFM and why.
+
+There are two architectures. With ``detect_depth`` 0 the encoder is trained from scratch and the
+target of a crop is the person in its middle. Otherwise the encoder is a pretrained EfficientNet,
+`NanoNetwork.detect` finds all people of a whole image after so many blocks, and a crop may have a
+target cue and has a target mask.
 """
 
 import math
@@ -14,42 +19,54 @@ import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from thfm_ros.model.backbone import Backbone, Cache, places
+from thfm_ros.contract import Task
+from thfm_ros.model.backbone import Backbone, Cache, rotary_tables
 from thfm_ros.model.codec import Encoder, Pyramid, ResidualBlock, UpStage
+from thfm_ros.model.detection import DetectionHead
+from thfm_ros.model.efficientnet import EfficientNetEncoder
 from thfm_ros.model.heads import (
     HeatmapReadout,
-    Joints2d,
+    KeypointPeaks,
     Lifter,
     ReadBack,
-    half_size,
+    half_resolution,
     pool,
 )
-from thfm_ros.model.prompts import READOUT_CHANNELS
+from thfm_ros.model.prompts import READOUT_CHANNELS, TARGET_MASK_CHANNEL, readout_slices
+from thfm_ros.model.target_cue import TargetCue
 from thfm_ros.skeleton import Joint
 
 JOINTS = len(Joint)
 HIPS = (int(Joint.LEFT_HIP), int(Joint.RIGHT_HIP))
+FEATURES = 32
+"""Channels of the feature map at half the image's size from which dense maps are read."""
+
+_DEPTH = readout_slices()[Task.DEPTH]
+_AROUND_DEPTH = [_DEPTH.start, _DEPTH.stop - _DEPTH.start, TARGET_MASK_CHANNEL - _DEPTH.stop]
 
 
 class NetworkOutputs(NamedTuple):
-    """As model.outputs, with a leading axis over frames (``b * t``); ``dense`` stacks the
-    read-outs of all prompts in the order of prompts.READOUT_CHANNELS."""
+    """Tensors of model.outputs, with a leading axis over frames (``b * t``).
+
+    ``dense`` stacks the read-outs of all tasks (prompts.READOUT_CHANNELS) and, in networks that
+    have it, the logit of the target's mask (prompts.TARGET_MASK_CHANNEL).
+    """
 
     heatmaps: Float[Tensor, "b k gh gw"]
-    peaks: Float[Tensor, "b k 2"]
+    peaks: Float[Tensor, "b k 2"]  # x, y in 0..1 of the image's width and height
     positions: Float[Tensor, "b k 3"]
     visibility: Float[Tensor, "b k 2"]
     log_width: Float[Tensor, " b"]
     presence: Float[Tensor, " b"]
-    dense: Float[Tensor, "b 27 h w"] | None
+    dense: Float[Tensor, "b c h w"] | None
 
 
 def sine_grid(rows: int, columns: int, width: int) -> Float[Tensor, "n d"]:
-    """Where in the image a patch lies, whatever the image's size: sines and cosines."""
+    """Absolute position embedding of patches: sines and cosines of shares of the image."""
 
-    def waves(count: int, channels: int) -> Tensor:
-        place = (torch.arange(count) + 0.5) / count
-        angle = place[:, None] * 2 ** torch.linspace(0, 5, channels // 2) * math.pi / 2
+    def waves(count: int, channels: int) -> Float[Tensor, "n c"]:
+        position = (torch.arange(count) + 0.5) / count
+        angle = position[:, None] * 2 ** torch.linspace(0, 5, channels // 2) * math.pi / 2
         return torch.cat([angle.sin(), angle.cos()], 1)
 
     down, right = waves(rows, width // 2), waves(columns, width // 2)
@@ -60,7 +77,7 @@ def sine_grid(rows: int, columns: int, width: int) -> Float[Tensor, "n d"]:
 
 
 class PromptedReadout(nn.Module):
-    """One linear read-out per prompt, bent by what the image's global token says.
+    """One linear read-out per prompt, modulated by prompt and image.
 
     The modulation is folded into the weights, so that a prompt costs no pass over the pixels.
     """
@@ -76,19 +93,21 @@ class PromptedReadout(nn.Module):
         of_prompt = torch.arange(len(channels)).repeat_interleave(torch.tensor(channels))
         self.register_buffer("prompt_of_channel", of_prompt, persistent=False)
 
-    def forward(self, features: Float[Tensor, "b c h w"], summary: Float[Tensor, "b d"]) -> Tensor:
+    def forward(
+        self, features: Float[Tensor, "b f h w"], summary: Float[Tensor, "b d"]
+    ) -> Float[Tensor, "b c h w"]:
         b, prompts = summary.shape[0], self.prompts.shape[0]
-        asked = torch.cat(
+        queries = torch.cat(
             [
                 summary[:, None].expand(-1, prompts, -1),
                 self.prompts[None].expand(b, -1, -1),
             ],
             dim=-1,
         )
-        bend = self.modulate(asked)[:, self.prompt_of_channel]
-        weight = self.read.weight.flatten(1) * (1 + bend[..., :-1])
+        modulation = self.modulate(queries)[:, self.prompt_of_channel]
+        weight = self.read.weight.flatten(1) * (1 + modulation[..., :-1])
         assert self.read.bias is not None
-        bias = self.read.bias + bend[..., -1]
+        bias = self.read.bias + modulation[..., -1]
         maps: Tensor = (weight @ features.flatten(2) + bias[..., None]).unflatten(
             2, features.shape[2:]
         )
@@ -96,7 +115,16 @@ class PromptedReadout(nn.Module):
 
 
 class NanoNetwork(nn.Module):
-    """The embedded network; see the module's text. Images are RGB in 0..255."""
+    """The embedded network; see the module. Images are RGB in 0..255, sides multiples of 16.
+
+    Args:
+        channels: of the encoder's features at half, a quarter and an eighth of the image's size.
+        width: of the tokens.
+        depth: transformer blocks.
+        window: frames that attention spans, the newest included.
+        refine: residual blocks before the dense read-outs.
+        detect_depth: transformer blocks before the detection read-out; 0: the first architecture.
+    """
 
     def __init__(
         self,
@@ -105,11 +133,19 @@ class NanoNetwork(nn.Module):
         depth: int = 5,
         window: int = 4,
         refine: int = 0,
+        detect_depth: int = 0,
     ) -> None:
         super().__init__()
         half, quarter, eighth = channels
         self.width, self.depth, self.channels = width, depth, tuple(channels)
-        self.encoder = Encoder(channels, width)
+        self.detect_depth = detect_depth
+        self.encoder = (
+            EfficientNetEncoder(channels, width) if detect_depth else Encoder(channels, width)
+        )
+        if detect_depth:
+            self.cue = TargetCue(width)
+            self.target_mask = nn.Linear(width, FEATURES + 1)
+            self.detection = DetectionHead(width, eighth)
         self.tokens = nn.Parameter(torch.randn(JOINTS + 1, width) * 0.3)
         self.backbone = Backbone(width, depth, window)
         self.to_eighth = UpStage(width, 64, eighth, 96)
@@ -119,71 +155,108 @@ class NanoNetwork(nn.Module):
         self.joint_visibility = nn.Linear(width + self.lifter.width, 2)
         self.summary = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 2))
         self.read_back = ReadBack(width, self.lifter.width, 64)
-        self.to_half = UpStage(64 + 32, 24, half, 32)
-        self.refine = nn.Sequential(*[ResidualBlock(32) for _ in range(refine)])
-        self.readout = PromptedReadout(width, 32)
+        self.to_half = UpStage(64 + 32, 24, half, FEATURES)
+        self.refine = nn.Sequential(*[ResidualBlock(FEATURES) for _ in range(refine)])
+        self.readout = PromptedReadout(width, FEATURES)
 
-    def forward(self, clip: Float[Tensor, "b t 3 h w"], dense: bool = True) -> NetworkOutputs:
-        """All frames of a clip; outputs are flattened over ``b * t``."""
+    def detect(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 5 h8 w8"]:
+        """Centres and boxes of all people in whole images; see `DetectionHead`.
+
+        Only video tokens take part, without memory. Networks with ``detect_depth`` 0 cannot.
+        """
+        pyramid = self.encoder(images)
+        rows, columns = pyramid.sixteenth.shape[2:]
+        x = pyramid.sixteenth.flatten(2).transpose(1, 2)
+        x = (x + sine_grid(rows, columns, self.width).to(x))[:, None]
+        tables = rotary_tables(rows, columns, 0)
+        for block in self.backbone.blocks[: self.detect_depth]:
+            x = block(x, tables, None)
+        latent = self.detection.norm(x[:, 0]).transpose(1, 2).unflatten(2, (rows, columns))
+        outputs: Tensor = self.detection(latent, pyramid.eighth)
+        return outputs
+
+    def forward(
+        self,
+        clip: Float[Tensor, "b t 3 h w"],
+        dense: bool = True,
+        cue: Float[Tensor, "n 5"] | None = None,
+    ) -> NetworkOutputs:
+        """All frames of clips; outputs, and rows of the cue, are flattened over ``n = b * t``."""
         frames = clip.shape[1]
         pyramid = self.encoder(clip.flatten(0, 1))
-        tokens, rows, columns = self._tokens(pyramid)
-        where = places(rows, columns, JOINTS + 1)
-        tokens = self.backbone(tokens.unflatten(0, (-1, frames)), where).flatten(0, 1)
+        tokens, rows, columns = self._tokens(pyramid, cue)
+        tables = rotary_tables(rows, columns, JOINTS + 1)
+        tokens = self.backbone(tokens.unflatten(0, (-1, frames)), tables).flatten(0, 1)
         return self._read(tokens, pyramid, dense)
 
     def step(
-        self, image: Float[Tensor, "b 3 h w"], cache: Cache, dense: bool = True
+        self,
+        image: Float[Tensor, "b 3 h w"],
+        cache: Cache,
+        dense: bool = True,
+        cue: Float[Tensor, "b 5"] | None = None,
     ) -> tuple[NetworkOutputs, Cache]:
         """The newest frame of a stream; equal to the last frame of ``forward``."""
         pyramid = self.encoder(image)
-        tokens, rows, columns = self._tokens(pyramid)
-        where = places(rows, columns, JOINTS + 1)
-        tokens, cache = self.backbone.step(tokens[:, None], where, cache)
+        tokens, rows, columns = self._tokens(pyramid, cue)
+        tables = rotary_tables(rows, columns, JOINTS + 1)
+        tokens, cache = self.backbone.step(tokens[:, None], tables, cache)
         return self._read(tokens[:, 0], pyramid, dense), cache
 
     def sizes(self) -> dict[str, Any]:
-        """The arguments that make this network again."""
+        """The arguments for another network of this architecture and size."""
         return {
             "channels": list(self.channels),
             "width": self.width,
             "depth": self.depth,
             "window": self.backbone.window,
             "refine": len(self.refine),
+            **({"detect_depth": self.detect_depth} if self.detect_depth else {}),
         }
 
     def empty_cache(self, batch: int, height: int, width: int) -> Cache:
-        """The memory of a stream of ``height`` x ``width`` images that has not begun."""
+        """The cache of a stream of ``height`` x ``width`` images before its first frame."""
         return self.backbone.empty_cache(batch, (height // 16) * (width // 16) + JOINTS + 1)
 
-    def _tokens(self, pyramid: Pyramid) -> tuple[Float[Tensor, "b n d"], int, int]:
+    def _tokens(
+        self, pyramid: Pyramid, cue: Tensor | None
+    ) -> tuple[Float[Tensor, "b n d"], int, int]:
+        """Patches, then learnable tokens; and the patches' rows and columns."""
         patches = pyramid.sixteenth
         rows, columns = patches.shape[2:]
         grid = sine_grid(rows, columns, self.width).to(patches)
         video = patches.flatten(2).transpose(1, 2) + grid
         learnable = self.tokens.expand(video.shape[0], -1, -1)
+        if cue is not None:
+            of_patches, of_learnable = self.cue(cue, rows, columns)
+            video, learnable = video + of_patches, learnable + of_learnable
         return torch.cat([video, learnable], dim=1), rows, columns
 
     def _read(self, tokens: Tensor, pyramid: Pyramid, dense: bool) -> NetworkOutputs:
+        """All outputs, from the backbone's tokens of single frames."""
         rows, columns = pyramid.sixteenth.shape[2:]
         patches = rows * columns
         video, joints, summary = tokens.split([patches, JOINTS, 1], dim=1)
         latent = video.transpose(1, 2).unflatten(2, (rows, columns))
         eighth = self.to_eighth(latent, pyramid.eighth)
         quarter = self.to_quarter(eighth, pyramid.quarter)
-        found = self.heatmap(joints, quarter)
+        keypoints = self.heatmap(joints, quarter)
         log_width, presence = self.summary(summary[:, 0]).unbind(-1)
-        seen = self.features_of(joints, found, quarter, eighth)
-        positions, thought = self.lifter(
-            found.peaks.detach(), found.mass.detach(), log_width.detach(), rows / columns, seen
+        image_features = self.features_of(joints, keypoints, quarter, eighth)
+        positions, joint_features = self.lifter(
+            keypoints.peaks.detach(),
+            keypoints.mass.detach(),
+            log_width.detach(),
+            rows / columns,
+            image_features,
         )
-        joints = torch.cat([joints, thought], dim=-1)
+        joints = torch.cat([joints, joint_features], dim=-1)
         maps = None
         if dense:
             maps = self._decode(joints, summary[:, 0], positions[..., 2], quarter, pyramid.half)
         return NetworkOutputs(
-            found.heatmaps,
-            found.peaks,
+            keypoints.heatmaps,
+            keypoints.peaks,
             positions,
             self.joint_visibility(joints),
             log_width,
@@ -192,22 +265,27 @@ class NanoNetwork(nn.Module):
         )
 
     def features_of(
-        self, joints: Tensor, found: Joints2d, quarter: Tensor, eighth: Tensor
+        self, joints: Tensor, keypoints: KeypointPeaks, quarter: Tensor, eighth: Tensor
     ) -> Float[Tensor, "b k f"]:
-        """What is known about each joint beside its place: its token, and the image there."""
-        belief = found.heatmaps.flatten(2).softmax(-1).unflatten(2, found.heatmaps.shape[2:])
-        belief = belief.detach()  # where a joint is, is learned from the heatmap alone
-        return torch.cat(
-            [joints, pool(belief.flatten(2), quarter), pool(half_size(belief), eighth)], dim=-1
-        )
+        """Each joint's token, and the image's features where the joint is."""
+        probability = keypoints.heatmaps.flatten(2).softmax(-1)
+        probability = probability.unflatten(2, keypoints.heatmaps.shape[2:])
+        probability = probability.detach()  # only the heatmap's loss teaches where a joint is
+        near = pool(probability.flatten(2), quarter)
+        return torch.cat([joints, near, pool(half_resolution(probability), eighth)], dim=-1)
 
     def _decode(
         self, joints: Tensor, summary: Tensor, depths: Tensor, quarter: Tensor, half: Tensor
-    ) -> Float[Tensor, "b 27 h w"]:
-        answers, depth = self.read_back(quarter, joints, depths)
-        features = self.refine(self.to_half(torch.cat([quarter, answers], dim=1), half))
+    ) -> Float[Tensor, "b c h w"]:
+        values, depth = self.read_back(quarter, joints, depths)
+        features = self.refine(self.to_half(torch.cat([quarter, values], dim=1), half))
         maps = self.readout(features, summary)
         depth = F.interpolate(depth, scale_factor=2.0, mode="bilinear", align_corners=False)
-        # The joints carry the relief; the read-out of the depth prompt adds what is between them.
-        before, relief, after = maps.split([18, 1, 8], dim=1)
-        return torch.cat([before, relief + depth, after], dim=1)
+        # The joints determine most of the depth; the read-out adds what is between them.
+        before, residual, after = maps.split(_AROUND_DEPTH, dim=1)
+        outputs = [before, residual + depth, after]
+        if self.detect_depth:
+            weight, bias = self.target_mask(summary).split([FEATURES, 1], dim=1)
+            mask = weight[:, None] @ features.flatten(2) + bias[..., None]
+            outputs.append(mask.unflatten(2, features.shape[2:]))
+        return torch.cat(outputs, dim=1)

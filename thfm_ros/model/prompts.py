@@ -1,4 +1,6 @@
-"""The sentences that choose a dense task, as THFM is asked: one network, told what to paint."""
+"""The tasks' prompts, as in THFM, and the channel layout of the dense read-out."""
+
+import itertools
 
 from thfm_ros.contract import Task
 
@@ -10,8 +12,8 @@ PROMPTS: dict[Task, str] = {
     Task.DENSE_POSE: "Input: RGB. Output: Dense Pose.",
     Task.INSTANCES: "Input: RGB. Output: Instances.",
 }
-"""The first is answered by channel 0 of the read-out, and so on: see READOUT_CHANNELS.
-The wording of depth and normals is that of the public successor; the others follow its form."""
+"""Prompt of each dense task. Depth and normals are worded as in the public successor of THFM, the
+others after its pattern."""
 
 READOUT_CHANNELS: dict[Task, int] = {
     Task.SEGMENTATION: 1,
@@ -21,21 +23,23 @@ READOUT_CHANNELS: dict[Task, int] = {
     Task.DENSE_POSE: 3,
     Task.INSTANCES: 2,
 }
-"""Channels per task, in the order in which the read-out stacks them."""
+"""Channels of each task in the dense read-out, in their order there; see `readout_slices`."""
+
+TARGET_MASK_CHANNEL = sum(READOUT_CHANNELS.values())
+"""Channel of the target person's mask, after those of all tasks; only in networks that have it."""
 
 
 def readout_slices() -> dict[Task, slice]:
-    """The channels of each task in the dense read-out."""
-    slices: dict[Task, slice] = {}
-    first = 0
-    for task, count in READOUT_CHANNELS.items():
-        slices[task] = slice(first, first + count)
-        first += count
-    return slices
+    """Channels of each task in the dense read-out."""
+    ends = itertools.accumulate(READOUT_CHANNELS.values())
+    return {
+        task: slice(end - count, end)
+        for (task, count), end in zip(READOUT_CHANNELS.items(), ends, strict=True)
+    }
 
 
 def task_of(text: str) -> Task | None:
-    """The task meant by a task name or by a prompt sentence; None when it is neither."""
+    """The task with this name or prompt; None if there is none."""
     for task in Task:
         if text == task.value or text == PROMPTS.get(task):
             return task

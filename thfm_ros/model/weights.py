@@ -1,4 +1,4 @@
-"""Checkpoints of nano: one safetensors file, half precision, the model card in its header."""
+"""Checkpoints of nano: one safetensors file in half precision with the model card in its header."""
 
 import os
 from pathlib import Path
@@ -17,11 +17,11 @@ CARD_KEY = "thfm_card"
 
 
 class CheckpointError(PerceptionError):
-    """A checkpoint cannot be used; the text says why and what would work."""
+    """A checkpoint cannot be used; the text says why, and what to use instead."""
 
 
 def nano_card(name: str, network: NanoNetwork, trained_on: str) -> ModelCard:
-    """The card of a nano network as this release trains it."""
+    """The card of a nano network with this release's tasks, prompts and image sizes."""
     return ModelCard(
         name=name,
         family="nano",
@@ -36,7 +36,7 @@ def nano_card(name: str, network: NanoNetwork, trained_on: str) -> ModelCard:
 
 
 def save_network(network: NanoNetwork, card: ModelCard, path: Path) -> None:
-    """Write atomically: a reader sees the old file or the new one, never a part."""
+    """Write a checkpoint atomically: a reader sees the old file or the new one, never a part."""
     tensors = {
         name: (value.half() if value.is_floating_point() else value).contiguous()
         for name, value in network.state_dict().items()
@@ -47,7 +47,12 @@ def save_network(network: NanoNetwork, card: ModelCard, path: Path) -> None:
 
 
 def read_card(path: Path) -> ModelCard:
-    """Only the card: a few kilobytes are read, whatever the checkpoint's size."""
+    """Read only the card: a few kilobytes, whatever the checkpoint's size.
+
+    Raises:
+        CheckpointError: missing or truncated.
+        CardError: no card, or one of another format version.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -68,7 +73,7 @@ def load_network(path: Path) -> tuple[NanoNetwork, ModelCard]:
     """Load a nano checkpoint in float32, ready for inference.
 
     Raises:
-        CheckpointError: missing, truncated, or not exactly this architecture.
+        CheckpointError: missing, truncated, or not of this architecture.
         CardError: no card, or one of another format version.
     """
     card = read_card(path)
@@ -89,5 +94,5 @@ def load_network(path: Path) -> tuple[NanoNetwork, ModelCard]:
 
 
 def parameters_of(network: torch.nn.Module) -> int:
-    """Number of learned values."""
+    """Number of trainable values."""
     return sum(parameter.numel() for parameter in network.parameters())
