@@ -45,8 +45,8 @@ def painted_frame(rng: np.random.Generator) -> dict[str, np.ndarray]:
     rgb[box] = (200, 120, 60)
     normals = np.zeros((SIZE, SIZE, 3), np.int8)
     normals[box] = (76, 0, -101)  # about (0.6, 0, -0.8)
-    surface = np.zeros((SIZE, SIZE, 3), np.int8)
-    surface[box] = (0, 127, 64)
+    dense_pose_uv = np.zeros((SIZE, SIZE, 3), np.int8)
+    dense_pose_uv[box] = (0, 127, 64)
     space = np.zeros((len(Joint), 3), np.float32)
     space[:, 0] = rng.uniform(left, left + 40, len(Joint)) - SIZE / 2
     space[:, 1] = rng.uniform(top, top + 90, len(Joint)) - SIZE / 2
@@ -59,7 +59,7 @@ def painted_frame(rng: np.random.Generator) -> dict[str, np.ndarray]:
         "normals": normals,
         "parts": parts,
         "instances": instances,
-        "surface": surface,
+        "dense_pose_uv": dense_pose_uv,
         "keypoints2d": pixels[None].astype(np.float32),
         "keypoints3d": space[None],
         "visibility": np.full((1, len(Joint)), 2, np.uint8),

