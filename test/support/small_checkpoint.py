@@ -13,7 +13,9 @@ from thfm_ros.model.weights import nano_card, save_network
 def write_small_checkpoint(folder: Path) -> Path:
     """Write small.safetensors: two blocks, a window of 3, images of 64 x 64 and 96 x 64."""
     torch.manual_seed(0)
-    network = randomized(NanoNetwork(channels=(8, 16, 24), width=64, depth=2, window=3))
+    network = randomized(
+        NanoNetwork(channels=(8, 16, 24), width=64, depth=2, window=3, detect_depth=1)
+    )
     card = dataclasses.replace(
         nano_card("small", network, "nothing"), crop_size=(64, 64), frame_size=(96, 64)
     )

@@ -73,8 +73,8 @@ class StepBlock(nn.Module):
 class StepGraph(nn.Module):
     """NanoNetwork.step for one stream of images of one size.
 
-    Inputs: the image, `stream.StepTables.time_rotation` and `.attention_mask`, then for each cached
-    frame, oldest first, the keys and values of each block. Outputs: stream.OUTPUTS (without
+    Inputs: the image, the cue of the target, `stream.StepTables.time_rotation` and
+    `.attention_mask`, then for each cached frame, oldest first, the keys and values of each block. Outputs: stream.OUTPUTS (without
     "dense" if not requested), then this frame's keys and values of each block.
     """
 
@@ -89,6 +89,7 @@ class StepGraph(nn.Module):
         blocks = [block for block in self.network.backbone.blocks if isinstance(block, Block)]
         self.blocks = nn.ModuleList([StepBlock(block) for block in blocks])
         columns, rows = size[0] // 16, size[1] // 16
+        self.rows, self.columns = rows, columns
         self.register_buffer("grid", sine_grid(rows, columns, network.width))
         tables = rotary_tables(rows, columns, JOINTS + 1)
         # Zero for channels that rotate with time: there the table of the host is added.
@@ -101,6 +102,7 @@ class StepGraph(nn.Module):
     def forward(
         self,
         image: UInt8[Tensor, "h w 3"],
+        cue: Float[Tensor, "5"],
         time_rotation: Float[Tensor, "2 1 c"],
         attention_mask: Float[Tensor, " m"],
         *past: Float[Tensor, "heads n c"],
@@ -109,6 +111,8 @@ class StepGraph(nn.Module):
         net = self.network
         pyramid = net.encoder(image.permute(2, 0, 1)[None].to(net.tokens.dtype))
         x = torch.cat([pyramid.sixteenth.flatten(2)[0].t() + self.grid, net.tokens])
+        of_patches, of_learnable = net.cue(cue[None], self.rows, self.columns)
+        x = x + torch.cat([of_patches[0], of_learnable[0].expand(JOINTS + 1, -1)])
         rotation = self.space + time_rotation
         stride, present = 2 * len(self.blocks), []
         for i, block in enumerate(self.blocks):
@@ -119,6 +123,19 @@ class StepGraph(nn.Module):
         if net.tokens.dtype != torch.float32:
             outputs = [each.float() for each in outputs]
         return (*outputs, *present)
+
+
+class DetectionGraph(nn.Module):
+    """NanoNetwork.detect for one image: ``[h w 3]`` uint8 to one output, ``[5 h/8 w/8]``."""
+
+    def __init__(self, network: NanoNetwork) -> None:
+        super().__init__()
+        self.network = fold_batch_norms(network)
+
+    def forward(self, image: UInt8[Tensor, "h w 3"]) -> tuple[Tensor]:
+        """See the class."""
+        pixels = image.permute(2, 0, 1)[None].to(self.network.tokens.dtype)
+        return (self.network.detect(pixels)[0].float(),)
 
 
 def output_list(outputs: NetworkOutputs) -> list[Tensor]:
