@@ -7,9 +7,8 @@ from typing import Any
 
 from thfm_ros.contract import PerceptionError, Task
 
-    frame_size: tuple[int, int] = (320, 240)  # of whole images and tiles, for detection
-    window: int = 4  # frames that attention spans, the newest included
-    network: dict[str, Any] = field(default_factory=dict)  # arguments of the network's class
+FORMAT_VERSION = 2
+"""Increased whenever files of earlier releases can no longer be read."""
 
 
 class CardError(PerceptionError):
