@@ -14,7 +14,7 @@ from thfm_ros.metrics.crops import CropLabels, CropPredictions, crop_scores
 from thfm_ros.model.network import NanoNetwork
 from thfm_ros.skeleton import Joint
 from thfm_ros.training.batches import held_out
-from thfm_ros.training.losses import CropBatch
+from thfm_ros.training.collate import CropBatch
 from thfm_ros.training.validation import labels_of, predict
 
 

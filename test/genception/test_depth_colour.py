@@ -32,30 +32,34 @@ def test_encoding_is_bit_identical_to_the_official_code(shape: str) -> None:
 
 @pytest.mark.parametrize("kind", ["clean", "noisy", "wild", "u8", "ties"])
 def test_decoding_equals_the_official_code_away_from_ties(kind: str) -> None:
-    got, wanted = colour_to_value(stored(f"inv_{kind}_rgb")), stored(f"inv_{kind}_depth")
+    actual, expected = colour_to_value(stored(f"inv_{kind}_rgb")), stored(f"inv_{kind}_depth")
     unambiguous = ~stored(f"inv_{kind}_near_tie")
     assert unambiguous.sum() >= 5
-    assert (got - wanted)[unambiguous].abs().max() < 1e-6
+    assert (actual - expected)[unambiguous].abs().max() < 1e-6
 
 
 def test_exact_ties_are_resolved_as_in_the_official_code() -> None:
     # Exact ties do not depend on rounding, the near ties of the noisy reference data do.
-    got, wanted = colour_to_value(stored("inv_ties_rgb")), stored("inv_ties_depth")
-    torch.testing.assert_close(got, wanted, rtol=0, atol=1e-6)
+    actual, expected = colour_to_value(stored("inv_ties_rgb")), stored("inv_ties_depth")
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("wanted", "image", "scale"),
+    ("expected", "image", "scale"),
     [
         ("video_f_reldepth", "video_f", 0.4),
         ("video_u8_reldepth", "video_u8", 0.4),
         ("video_f_reldepth_c025", "video_f", 0.25),
     ],
 )
-def test_colour_video_decodes_to_the_official_depth(wanted: str, image: str, scale: float) -> None:
-    got = colour_to_depth(stored(f"{image}_rgb"), scale)
+def test_colour_video_decodes_to_the_official_depth(
+    expected: str, image: str, scale: float
+) -> None:
+    actual = colour_to_depth(stored(f"{image}_rgb"), scale)
     unambiguous = ~stored(f"{image}_near_tie")
-    torch.testing.assert_close(got[unambiguous], stored(wanted)[unambiguous], rtol=2e-5, atol=2e-6)
+    torch.testing.assert_close(
+        actual[unambiguous], stored(expected)[unambiguous], rtol=2e-5, atol=2e-6
+    )
 
 
 @given(depth=st.floats(0, 11, width=32), scale=st.sampled_from([0.25, 0.4]))
@@ -79,9 +83,9 @@ def test_decoded_position_is_the_nearest_on_the_path(colour: list[float]) -> Non
 def test_corners_are_the_published_ones() -> None:
     corners = value_to_colour(torch.arange(8) / 7).round().int().tolist()
     names = ["black", "red", "yellow", "green", "cyan", "blue", "magenta", "white"]
-    wanted = ["000", "100", "110", "010", "011", "001", "101", "111"]
-    got = ["".join(map(str, corner)) for corner in corners]
-    assert dict(zip(names, got, strict=True)) == dict(zip(names, wanted, strict=True))
+    expected = ["000", "100", "110", "010", "011", "001", "101", "111"]
+    actual = ["".join(map(str, corner)) for corner in corners]
+    assert dict(zip(names, actual, strict=True)) == dict(zip(names, expected, strict=True))
 
 
 def test_nan_colour_gives_nan_depth() -> None:

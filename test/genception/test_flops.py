@@ -70,7 +70,9 @@ def expected_transformer_flop(config: GenceptionConfig, profile: Profile) -> int
 @pytest.mark.parametrize("profile", [Profile(5, 64, 32), Profile(13, 32, 48)])
 def test_transformer_matches_the_formula(profile: Profile) -> None:
     config = config_from_mapping(reference.config())
-    costs = {cost.part: cost for cost in count_costs(empty_subgraphs(config, TINY_VAE, profile))}
+    costs = {
+        cost.subgraph: cost for cost in count_costs(empty_subgraphs(config, TINY_VAE, profile))
+    }
     expected = expected_transformer_flop(config, profile)
     assert costs["transformer"].tflop * 1e12 == pytest.approx(expected, rel=1e-12)
 
@@ -85,7 +87,7 @@ def test_public_size_matches_the_published_count() -> None:
 def test_vae_in_steps_costs_the_same_as_unrolled() -> None:
     config = config_from_mapping(reference.config())
     subgraphs = empty_subgraphs(config, TINY_VAE, Profile(13, 48, 32))
-    costs = {cost.part: cost for cost in count_costs(subgraphs)}
+    costs = {cost.subgraph: cost for cost in count_costs(subgraphs)}
     for name in ("encoder", "decoder"):
         with OpCounter() as counter:
             getattr(subgraphs, name)(*subgraphs.examples()[name])
@@ -120,7 +122,11 @@ def test_command_prints_tables_marked_as_not_measured(
     assert "arithmetic, not measured" in table
     assert flops.run(parser.parse_args(["--profile", "48x32x5", "--json"])) == 0
     numbers = json.loads(capsys.readouterr().out)["48x32x5"]
-    assert [each["part"] for each in numbers["counted"]] == ["encoder", "transformer", "decoder"]
+    assert [each["subgraph"] for each in numbers["counted"]] == [
+        "encoder",
+        "transformer",
+        "decoder",
+    ]
 
 
 def _tiny_vae() -> object:

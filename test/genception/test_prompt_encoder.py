@@ -116,9 +116,9 @@ def test_every_shape_and_float_type_is_read(
     path = tmp_path_factory.mktemp("prompts") / "x.npy"
     values = np.random.default_rng(rows).normal(size=(rows, 5)).astype(kind)
     np.save(path, values[None] if batched else values)
-    got = read_embeddings(path, 5)
-    assert got.dtype == np.float32
-    np.testing.assert_allclose(got, values, rtol=1e-6)
+    actual = read_embeddings(path, 5)
+    assert actual.dtype == np.float32
+    np.testing.assert_allclose(actual, values, rtol=1e-6)
 
 
 def test_bfloat16_as_void_is_read(tmp_path: Path) -> None:

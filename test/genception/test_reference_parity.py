@@ -91,15 +91,15 @@ def test_video_latents_are_minus_the_velocity_of_diffusers(
     timestep: int,
 ) -> None:
     torch.manual_seed(seed)
-    theirs = diffusers_network(config)
-    state = {name: value.detach() for name, value in theirs.state_dict().items()}
-    ours = load_transformer(official_arrays(config, state), config)
+    diffusers_model = diffusers_network(config)
+    state = {name: value.detach() for name, value in diffusers_model.state_dict().items()}
+    network = load_transformer(official_arrays(config, state), config)
     _, tall, wide = config.patch_size
     latents = torch.randn(batch, config.in_channels, frames, rows * tall, columns * wide)
     prompt = torch.randn(batch, length, config.text_dim)
     time = torch.full((batch,), timestep)
-    velocity = theirs(latents, time, prompt, return_dict=False)[0]
-    outputs = ours(latents, prompt, time)
+    velocity = diffusers_model(latents, time, prompt, return_dict=False)[0]
+    outputs = network(latents, prompt, time)
     error = (outputs.video_latents + velocity).abs().max() / velocity.abs().max()
     assert error < 1e-5
     images = 4 * (frames - 1) + 1

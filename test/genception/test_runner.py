@@ -52,9 +52,9 @@ def test_every_frame_is_perceived_once_with_its_stamp_and_size(
     checkpoint: GenceptionCheckpoint,
 ) -> None:
     stream = frames(8)
-    found = run(GenceptionRunner(checkpoint, PROFILE, stride=2), stream, ALL)
-    assert [each.stamp_ns for each in found] == [frame.stamp_ns for frame in stream]
-    for each in found:
+    perceptions = run(GenceptionRunner(checkpoint, PROFILE, stride=2), stream, ALL)
+    assert [each.stamp_ns for each in perceptions] == [frame.stamp_ns for frame in stream]
+    for each in perceptions:
         assert each.depth_relative is not None and each.depth_relative.shape == (30, 40)
         assert each.normals is not None and each.normals.shape == (30, 40, 3)
         assert each.mask is not None and 0 <= each.mask.min() <= each.mask.max() <= 1
@@ -66,18 +66,24 @@ def test_published_depth_equals_the_decoded_network_output(
     checkpoint: GenceptionCheckpoint,
 ) -> None:
     stream = frames(5, width=48, height=32)  # nothing is resized or padded
-    found = run(GenceptionRunner(checkpoint, PROFILE, stride=5), stream, frozenset({Task.DEPTH}))
+    perceptions = run(
+        GenceptionRunner(checkpoint, PROFILE, stride=5), stream, frozenset({Task.DEPTH})
+    )
     clip = frames_to_network([frame.rgb for frame in stream], letterbox(48, 32, (48, 32)))
     latents = checkpoint.vae.encode(clip)
-    answer = checkpoint.transformer(latents, checkpoint.prompts[Task.DEPTH]).video_latents
-    wanted = decode_depth((checkpoint.vae.decode(answer)[0].transpose(0, 1) + 1) / 2)
-    got = np.stack([each.depth_relative for each in found if each.depth_relative is not None])
-    np.testing.assert_allclose(got, wanted.numpy(), rtol=1e-5, atol=1e-6)
+    predicted = checkpoint.transformer(latents, checkpoint.prompts[Task.DEPTH]).video_latents
+    expected = decode_depth((checkpoint.vae.decode(predicted)[0].transpose(0, 1) + 1) / 2)
+    actual = np.stack(
+        [each.depth_relative for each in perceptions if each.depth_relative is not None]
+    )
+    np.testing.assert_allclose(actual, expected.numpy(), rtol=1e-5, atol=1e-6)
 
 
 def test_stream_shorter_than_the_window_is_padded(checkpoint: GenceptionCheckpoint) -> None:
-    found = run(GenceptionRunner(checkpoint, PROFILE, stride=5), frames(2), frozenset({Task.DEPTH}))
-    assert len(found) == 2
+    perceptions = run(
+        GenceptionRunner(checkpoint, PROFILE, stride=5), frames(2), frozenset({Task.DEPTH})
+    )
+    assert len(perceptions) == 2
 
 
 def test_task_without_a_prompt_is_rejected(checkpoint: GenceptionCheckpoint) -> None:
@@ -112,9 +118,9 @@ def test_depth_keeps_one_unit_across_passes(checkpoint: GenceptionCheckpoint) ->
     true = torch.rand(32, 48) * 2 + 1
     network = FixedDepthNetwork(checkpoint.card, true, [1.0, 1.5, 0.5, 2.0])
     runner = GenceptionRunner(network, PROFILE, stride=2)
-    found = run(runner, frames(9, width=48, height=32), frozenset({Task.DEPTH}))
-    assert len(found) == 9
-    for each in found:
+    perceptions = run(runner, frames(9, width=48, height=32), frozenset({Task.DEPTH}))
+    assert len(perceptions) == 9
+    for each in perceptions:
         assert each.depth_relative is not None
         np.testing.assert_allclose(each.depth_relative, true.numpy(), rtol=1e-3)
 
@@ -129,5 +135,7 @@ def test_tiny_vae_replaces_the_vae(tmp_path: Path) -> None:
         tiny_vae=tmp_path / "taew2_1.safetensors",
     )
     assert isinstance(loaded.vae, TinyVae)
-    found = run(GenceptionRunner(loaded, PROFILE, stride=5), frames(5), frozenset({Task.DEPTH}))
-    assert len(found) == 5
+    perceptions = run(
+        GenceptionRunner(loaded, PROFILE, stride=5), frames(5), frozenset({Task.DEPTH})
+    )
+    assert len(perceptions) == 5

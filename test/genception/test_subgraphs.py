@@ -82,11 +82,11 @@ def test_graph_without_constant_prompt_needs_one_as_input(
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("part", ["encoder", "decoder"])
+@pytest.mark.parametrize("subgraph", ["encoder", "decoder"])
 def test_encoder_and_decoder_export_to_one_graph_with_equal_results(
-    subgraphs: GenceptionSubgraphs, part: str
+    subgraphs: GenceptionSubgraphs, subgraph: str
 ) -> None:
-    module, shapes = getattr(subgraphs, part), subgraphs.examples()[part]
+    module, shapes = getattr(subgraphs, subgraph), subgraphs.examples()[subgraph]
     inputs = random_like(shapes)
     torch.testing.assert_close(
         exported(module, shapes).module()(*inputs), module(*inputs), rtol=1e-4, atol=1e-5
@@ -104,9 +104,9 @@ def test_exported_and_lowered_transformer_equal_the_module(
     subgraphs: GenceptionSubgraphs, program: torch.export.ExportedProgram
 ) -> None:
     inputs = random_like(subgraphs.examples()["transformer"])
-    wanted = tuple(subgraphs.transformer(*inputs))
+    expected = tuple(subgraphs.transformer(*inputs))
     for each in (program, program.run_decompositions()):
-        torch.testing.assert_close(tuple(each.module()(*inputs)), wanted, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(tuple(each.module()(*inputs)), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_transformer_graph_has_no_operators_unsupported_by_engines(
@@ -158,11 +158,11 @@ def test_steps_export_and_one_later_step_serves_any_window(subgraphs: Genception
         longer = Profile(13, PROFILE.width, PROFILE.height)
         shape = longer.video_shape if half == "encoder" else longer.latent_shape()
         (x,) = random_like((torch.empty(shape),), seed=4)
-        got, *memory = first(x[:, :, :1])
-        outs = [got]
+        actual, *cached = first(x[:, :, :1])
+        outs = [actual]
         for start in range(1, x.shape[2], steps.chunk):
-            got, *memory = later(x[:, :, start : start + steps.chunk], *memory)
-            outs.append(got)
+            actual, *cached = later(x[:, :, start : start + steps.chunk], *cached)
+            outs.append(actual)
         torch.testing.assert_close(
             torch.cat(outs, dim=2), getattr(subgraphs, half)(x), rtol=1e-4, atol=1e-5
         )

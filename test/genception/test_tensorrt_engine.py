@@ -178,8 +178,8 @@ def test_decoder_is_not_built_if_only_tokens_are_needed(source: Checkpoint, tmp_
     assert set(compiler.built) == {"encoder_first", "encoder_later", "transformer"}
     with torch.inference_mode():
         latents = network.encode(torch.zeros(PROFILE.video_shape, dtype=torch.bfloat16))
-        answer = network.predict(latents, Task.DEPTH)
-        assert answer.tokens2.shape == (1, PROFILE.frames, 33, 3)
+        outputs = network.predict(latents, Task.DEPTH)
+        assert outputs.tokens2.shape == (1, PROFILE.frames, 33, 3)
         with pytest.raises(EngineError, match="no decoder: load it with dense=True"):
             network.decode(latents)
 

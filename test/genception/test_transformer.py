@@ -34,15 +34,16 @@ def inputs(prefix: str = "input/") -> tuple[Tensor, Tensor, Tensor]:
 
 @torch.no_grad()
 @pytest.mark.parametrize(
-    ("given", "wanted"), [("input/", "output/"), ("extra_timestep/", "extra_timestep/")]
+    ("input_prefix", "output_prefix"),
+    [("input/", "output/"), ("extra_timestep/", "extra_timestep/")],
 )
 def test_outputs_equal_the_official_code(
-    network: GenceptionTransformer, given: str, wanted: str
+    network: GenceptionTransformer, input_prefix: str, output_prefix: str
 ) -> None:
     # At t = 0 the sine half of the time embedding is zero; t > 0 tests it, too.
-    outputs = network(*inputs(given))
-    for got, name in zip(outputs, ("video_latents", "token1", "token2"), strict=True):
-        assert reference.relative_error(got, reference.tensor(wanted + name)) < TOLERANCE
+    outputs = network(*inputs(input_prefix))
+    for actual, name in zip(outputs, ("video_latents", "token1", "token2"), strict=True):
+        assert reference.relative_error(actual, reference.tensor(output_prefix + name)) < TOLERANCE
 
 
 @torch.no_grad()
@@ -59,22 +60,22 @@ def intermediate_results(network: GenceptionTransformer) -> dict[str, Tensor]:
     """Inputs and outputs of layers, by the names of the reference data."""
     results: dict[str, Tensor] = {}
 
-    def keep(module: Any, name: str, pick: Callable[[Any, Any], Tensor]) -> Any:
-        def hook(_: Any, given: Any, out: Any) -> None:
-            results[name] = pick(given, out)
+    def record(module: Any, name: str, pick: Callable[[Any, Any], Tensor]) -> Any:
+        def hook(_: Any, inputs: Any, output: Any) -> None:
+            results[name] = pick(inputs, output)
 
         return module.register_forward_hook(hook)
 
     embedder, blocks = network.wan.condition_embedder, network.wan.blocks
     first = blocks[0]
     hooks = [
-        keep(first, "hidden_in", lambda given, out: given[0]),
-        keep(first.attn1, "block0_attn1_in", lambda given, out: given[0]),
-        keep(first.attn1, "block0_attn1_out", lambda given, out: out),
-        keep(first.attn2, "block0_attn2_out", lambda given, out: out),
-        keep(first.ffn, "block0_ffn_out", lambda given, out: out),
-        keep(embedder.timesteps_proj, "sinusoid", lambda given, out: out),
-        *(keep(b, f"block{i}_out", lambda given, out: out) for i, b in enumerate(blocks)),
+        record(first, "hidden_in", lambda inputs, output: inputs[0]),
+        record(first.attn1, "block0_attn1_in", lambda inputs, output: inputs[0]),
+        record(first.attn1, "block0_attn1_out", lambda inputs, output: output),
+        record(first.attn2, "block0_attn2_out", lambda inputs, output: output),
+        record(first.ffn, "block0_ffn_out", lambda inputs, output: output),
+        record(embedder.timesteps_proj, "sinusoid", lambda inputs, output: output),
+        *(record(b, f"block{i}_out", lambda inputs, output: output) for i, b in enumerate(blocks)),
     ]
     network(*inputs())
     for hook in hooks:
@@ -104,22 +105,22 @@ def test_intermediate_results_equal_the_official_code(network: GenceptionTransfo
 @torch.no_grad()
 def test_bfloat16_as_void_is_read_exactly() -> None:
     network = load_transformer(reference.TINY_BF16, reference.config())
-    for name, got in zip(("video_latents", "token1", "token2"), network(*inputs()), strict=True):
-        wanted = reference.tensor(f"output_f32compute/{name}", reference.TINY_BF16)
-        assert reference.relative_error(got, wanted) < TOLERANCE
+    for name, actual in zip(("video_latents", "token1", "token2"), network(*inputs()), strict=True):
+        expected = reference.tensor(f"output_f32compute/{name}", reference.TINY_BF16)
+        assert reference.relative_error(actual, expected) < TOLERANCE
 
 
 @torch.no_grad()
 def test_bfloat16_computation_is_as_accurate_as_the_official_code() -> None:
     network = load_transformer(reference.TINY_BF16, reference.config(), dtype=torch.bfloat16)
     assert {p.dtype for p in network.parameters()} == {torch.bfloat16}
-    for name, got in zip(("video_latents", "token1", "token2"), network(*inputs()), strict=True):
-        assert got.dtype == torch.float32  # that of the input latents
+    for name, actual in zip(("video_latents", "token1", "token2"), network(*inputs()), strict=True):
+        assert actual.dtype == torch.float32  # that of the input latents
         official = reference.tensor(f"output_bf16/{name}", reference.TINY_BF16)
         exact = reference.tensor(f"output_f32compute/{name}", reference.TINY_BF16)
         # The official code in bfloat16 is 6e-3 to 8e-3 from float32.
-        assert (got - exact).norm() / exact.norm() < 1e-2
-        assert (got - official).norm() / official.norm() < 1.5e-2
+        assert (actual - exact).norm() / exact.norm() < 1e-2
+        assert (actual - official).norm() / official.norm() < 1.5e-2
 
 
 def test_every_weight_except_the_unused_kernel_affects_the_outputs() -> None:

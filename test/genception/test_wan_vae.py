@@ -64,8 +64,8 @@ def test_normalized_latents_are_the_raw_ones_shifted_and_scaled(folder: Path) ->
     config = raw.vae.config
     for channel in (0, 7, 15):
         expected = raw.encode(video)[:, channel] - config.latents_mean[channel]
-        got = standard.encode(video)[:, channel] * config.latents_std[channel]
-        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
+        actual = standard.encode(video)[:, channel] * config.latents_std[channel]
+        torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(
         standard.decode(standard.encode(video)), raw.decode(raw.encode(video)), rtol=0, atol=1e-4
     )

@@ -44,10 +44,10 @@ def tensor(key: str, path: Path = TINY) -> Tensor:
     return torch.from_numpy(arrays(path)[key])
 
 
-def relative_error(got: Tensor, expected: Tensor) -> float:
+def relative_error(actual: Tensor, expected: Tensor) -> float:
     """Largest absolute difference, relative to the largest absolute reference value."""
-    assert got.shape == expected.shape, (got.shape, expected.shape)
-    return float((got - expected).abs().max() / expected.abs().max())
+    assert actual.shape == expected.shape, (actual.shape, expected.shape)
+    return float((actual - expected).abs().max() / expected.abs().max())
 
 
 def save_npz(path: Path, named: Arrays, compressed: bool = False) -> None:

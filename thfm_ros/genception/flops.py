@@ -58,7 +58,7 @@ GPUS = (
 class Cost:
     """Cost of one subgraph (encoder, transformer or decoder) in one profile, batch 1."""
 
-    part: str
+    subgraph: str
     tflop: float
     weights_gb: float
     traffic_gb: float  # in eager PyTorch, without fusion
@@ -109,19 +109,19 @@ def _bytes(x: Tensor) -> int:
     return x.numel() * x.element_size()
 
 
-def _cost(part: str, module: nn.Module, flop: int, traffic: int, peak: int) -> Cost:
+def _cost(subgraph: str, module: nn.Module, flop: int, traffic: int, peak: int) -> Cost:
     weights = sum(_bytes(parameter) for parameter in module.parameters())
-    return Cost(part, flop / 1e12, weights / 1e9, traffic / 1e9, peak / 1e9)
+    return Cost(subgraph, flop / 1e12, weights / 1e9, traffic / 1e9, peak / 1e9)
 
 
 def estimate(costs: list[Cost], gpu: Gpu) -> Estimate:
     """Seconds of one pass: operations and traffic divided by what the GPU is assumed to reach."""
     compute_s, eager_s = {}, {}
     for cost in costs:
-        share = gpu.transformer_share if cost.part == "transformer" else gpu.vae_share
-        compute_s[cost.part] = cost.tflop / (gpu.tflops * share)
+        share = gpu.transformer_share if cost.subgraph == "transformer" else gpu.vae_share
+        compute_s[cost.subgraph] = cost.tflop / (gpu.tflops * share)
         transfer_s = (cost.traffic_gb + cost.weights_gb) / gpu.bandwidth_gb_s
-        eager_s[cost.part] = max(compute_s[cost.part], transfer_s)
+        eager_s[cost.subgraph] = max(compute_s[cost.subgraph], transfer_s)
     dense_s = sum(compute_s.values())
     return Estimate(gpu.name, dense_s, dense_s - compute_s["decoder"], sum(eager_s.values()))
 
@@ -145,7 +145,7 @@ def report(costs: list[Cost], profile: Profile) -> str:
     lines = [
         f"### {profile.name} (width x height x frames)",
         "",
-        "| part | TFLOP | weights GB | traffic GB (eager) | peak results GB |",
+        "| subgraph | TFLOP | weights GB | traffic GB (eager) | peak results GB |",
         "|---|---|---|---|---|",
     ]
     total = Cost(
@@ -156,7 +156,8 @@ def report(costs: list[Cost], profile: Profile) -> str:
         max(cost.peak_gb for cost in costs),
     )
     lines += [
-        f"| {c.part} | {c.tflop:.2f} | {c.weights_gb:.3f} | {c.traffic_gb:.1f} | {c.peak_gb:.2f} |"
+        f"| {c.subgraph} | {c.tflop:.2f} | {c.weights_gb:.3f} | {c.traffic_gb:.1f} "
+        f"| {c.peak_gb:.2f} |"
         for c in (*costs, total)
     ]
     lines += [

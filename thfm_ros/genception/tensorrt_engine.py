@@ -24,6 +24,7 @@ from thfm_ros.engine.base import EngineError, VerificationError
 from thfm_ros.engine.cache import EngineCache, sha256_of
 from thfm_ros.engine.checkpoint import Checkpoint
 from thfm_ros.engine.manifest import EngineKey
+from thfm_ros.engine.select import first_line
 from thfm_ros.engine.tensorrt_compiler import Compiler, Run
 from thfm_ros.engine.tensorrt_engine import build_versions
 from thfm_ros.genception.checkpoint import GenceptionCheckpoint
@@ -227,7 +228,7 @@ def _load_subgraphs(
             subgraphs[name] = _load_subgraph(name, builder, cache)
         except Exception as error:
             log.warning("PyTorch runs the %s: %s", name, error)
-            reasons[name] = str(error).strip().partition("\n")[0] or type(error).__name__
+            reasons[name] = first_line(error)
             if len(reasons) == len(names):
                 raise
             subgraphs[name] = _with_copied_outputs(builder.reference.module(name))
