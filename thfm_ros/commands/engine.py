@@ -13,9 +13,9 @@ from thfm_ros.config import EngineConfig, parameters
 from thfm_ros.engine.base import Engine
 from thfm_ros.engine.cache import EngineCache, default_folder
 from thfm_ros.engine.checkpoint import Checkpoint, find_checkpoint
-from thfm_ros.engine.graph_engine import PARTS, profile
+from thfm_ros.engine.graph_engine import PARTS, image_size
 from thfm_ros.engine.select import load_engine
-from thfm_ros.engine.verify import TOLERANCES, detection_difference, difference, fixed_clip
+from thfm_ros.engine.verify import TOLERANCES, fixed_clip, part_difference
 from thfm_ros.engine.versions import processor
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ list    list the engines in the cache and check that no file is damaged
 verify  compare the engine's outputs with PyTorch on a fixed clip; --time measures both
 clear   remove all engines from the cache
 """
-
 
 PART_NAMES = {"dense": "all", "body": "bodies", "detect": "detections"}
 """What each graph of an engine gives."""
@@ -114,14 +113,10 @@ def _verify(checkpoint: Checkpoint, config: EngineConfig, repeats: int) -> int:
     passed = engine.fallback_reason is None
     tolerance = TOLERANCES["float16" if "float16" in engine.description else "float32"]
     for part in PARTS:
-        quantile = tolerance.quantile
-        if part == "detect":
-            largest = detection_difference(engine, reference, quantile=quantile)
-        else:
-            dense = part == "dense"
-            largest = difference(engine, reference, dense=dense, quantile=quantile)
+        largest = part_difference(engine, reference, part, quantile=tolerance.quantile)
         passed &= largest <= tolerance.largest
-        row = [profile(engine.card, part), PART_NAMES[part], f"{largest:.1e}"]
+        width, height = image_size(engine.card, part)
+        row = [f"{width}x{height}", PART_NAMES[part], f"{largest:.1e}"]
         if repeats:
             own, pytorch = _measure([engine, reference], part, repeats)
             row += [f"{own.cpu_ms:.1f}", f"{own.wall_ms:.1f}", f"{pytorch.cpu_ms:.1f}"]
@@ -178,7 +173,7 @@ class _StepTime:
 def _measure(engines: list[Engine], part: str, repeats: int) -> Iterator[_StepTime]:
     """Run all engines alternately, so that other load on the machine affects them alike."""
     card = engines[0].card
-    images = fixed_clip(card.frame_size if part == "detect" else card.crop_size, 8)
+    images = fixed_clip(image_size(card, part), 8)
     states: list[object | None] = [None] * len(engines)
     times: list[list[tuple[float, float]]] = [[] for _ in engines]
     for i in range(repeats + len(images)):

@@ -58,7 +58,8 @@ def export_step(network: NanoNetwork, card: ModelCard, dense: bool, path: Path) 
 
 def export_detection(network: NanoNetwork, card: ModelCard, path: Path) -> None:
     """Write the detection graph with its weights to ``path``."""
-    _export(DetectionGraph(network), example_frame(card), Names(["image"], ["detections"]), path)
+    graph = DetectionGraph(network, card.frame_size)
+    _export(graph, example_frame(card), Names(["image"], ["detections"]), path)
 
 
 class Names(NamedTuple):

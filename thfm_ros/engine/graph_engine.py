@@ -24,9 +24,14 @@ PARTS = (*STEP_PARTS, "detect")
 """The graphs of an engine: crops with and without dense outputs, and whole images."""
 
 
+def image_size(card: ModelCard, part: str) -> tuple[int, int]:
+    """Width and height of the images of a graph, which is one of PARTS."""
+    return card.frame_size if part == "detect" else card.crop_size
+
+
 def profile(card: ModelCard, part: str) -> str:
     """Name of a graph in the cache: the size of its image, and which of PARTS it is."""
-    width, height = card.frame_size if part == "detect" else card.crop_size
+    width, height = image_size(card, part)
     return f"{width}x{height}-{part}"
 
 

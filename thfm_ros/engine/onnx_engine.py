@@ -144,19 +144,18 @@ class OnnxExport:
     def build(self, path: Path) -> dict[str, str]:
         """Write the graph to ``path`` and verify it against PyTorch; returns notes."""
         from thfm_ros.engine.export import export_detection, export_step
-        from thfm_ros.engine.verify import TOLERANCES, detection_difference, difference
+        from thfm_ros.engine.verify import TOLERANCES, part_difference
 
         reference = self.load_reference()
         log.info("Exporting %s (%s) to ONNX, once.", self.card.name, profile(self.card, self.part))
         if self.part == "detect":
             export_detection(reference.network, self.card, path)
             engine = GraphEngine(self.card, "", {}, OnnxDetection(path, self.threads))
-            found = detection_difference(engine, reference)
         else:
             dense = self.part == "dense"
             export_step(reference.network, self.card, dense, path)
             engine = GraphEngine(self.card, "", {dense: OnnxGraph(path, self.threads)}, None)
-            found = difference(engine, reference, dense=dense)
+        found = part_difference(engine, reference, self.part)
         largest = TOLERANCES["float32"].largest
         if not found <= largest:
             raise VerificationError(

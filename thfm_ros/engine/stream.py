@@ -93,7 +93,7 @@ def stream_from(state: object | None, empty: Stream) -> Stream:
 
 
 def cue_of(target_box: Float32[np.ndarray, "4"] | None) -> Float32[np.ndarray, "5"]:
-    """The cue that a step graph takes; see `model.network.TargetCue`."""
+    """The cue that a step graph takes; see `model.target_cue.TargetCue`."""
     if target_box is None:
         return np.zeros(5, np.float32)
     return np.array([*target_box, 1], np.float32)

@@ -24,7 +24,7 @@ from thfm_ros.engine.step_graph import DetectionGraph, StepGraph
 from thfm_ros.engine.stream import OUTPUTS
 from thfm_ros.engine.tensorrt_compiler import Compiler, Run
 from thfm_ros.engine.torch_engine import TorchEngine
-from thfm_ros.engine.verify import TOLERANCES, detection_difference, difference
+from thfm_ros.engine.verify import TOLERANCES, part_difference
 from thfm_ros.engine.versions import versions
 from thfm_ros.model.card import ModelCard
 from thfm_ros.model.network import NanoNetwork
@@ -126,11 +126,7 @@ class TensorRtBuild:
         )
         tolerance = TOLERANCES[self.precision]
         engine = tensorrt_engine(self.card, "", {self.part: self.compiler.load(path)}, self)
-        if self.part == "detect":
-            found = detection_difference(engine, reference, quantile=tolerance.quantile)
-        else:
-            dense = self.part == "dense"
-            found = difference(engine, reference, dense=dense, quantile=tolerance.quantile)
+        found = part_difference(engine, reference, self.part, quantile=tolerance.quantile)
         if not found <= tolerance.largest:
             raise VerificationError(
                 f"The TensorRT engine in {self.precision} differs from PyTorch by {found:.1e}, "
@@ -140,7 +136,7 @@ class TensorRtBuild:
 
     def _source(self, network: NanoNetwork) -> tuple[torch.nn.Module, tuple[Tensor, ...]]:
         if self.part == "detect":
-            return DetectionGraph(network), example_frame(self.card)
+            return DetectionGraph(network, self.card.frame_size), example_frame(self.card)
         dense = self.part == "dense"
         return StepGraph(network, self.card.crop_size, dense), example_inputs(self.card)
 

@@ -45,6 +45,15 @@ def named_arrays(raw: RawOutputs) -> Iterator[tuple[str, Float32[np.ndarray, "..
             yield name, np.asarray(value, np.float32)
 
 
+def part_difference(
+    engine: Engine, reference: Engine, part: str, *, quantile: float = 1.0
+) -> float:
+    """`difference` or `detection_difference` for one graph, named as in graph_engine.PARTS."""
+    if part == "detect":
+        return detection_difference(engine, reference, quantile=quantile)
+    return difference(engine, reference, dense=part == "dense", quantile=quantile)
+
+
 def difference(engine: Engine, reference: Engine, *, dense: bool, quantile: float = 1.0) -> float:
     """The largest difference between the outputs of ``engine`` and ``reference`` on the fixed clip.
 
@@ -80,7 +89,7 @@ def difference(engine: Engine, reference: Engine, *, dense: bool, quantile: floa
 
 
 def detection_difference(engine: Engine, reference: Engine, *, quantile: float = 1.0) -> float:
-    """The same for the detection outputs of whole images."""
+    """Like `difference`, for the detection outputs of two whole images."""
     largest = 0.0
     for image in fixed_clip(reference.card.frame_size, 2):
         found, expected = engine.detect(image), reference.detect(image)
