@@ -131,6 +131,7 @@ def step_graphs(checkpoint: Path) -> Iterator[tuple[str, torch.nn.Module, tuple[
         width, height = image_size(card, part)
         for dtype in (torch.float16, torch.float32):
             graph: torch.nn.Module
+            example: tuple[Any, ...]
             if part == "detect":
                 graph, example = DetectionGraph(network, card.frame_size), example_frame(card)
             else:
