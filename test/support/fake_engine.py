@@ -7,7 +7,7 @@ decoding or of the pipeline also test the cropping.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -135,14 +135,27 @@ class FakeEngine:
 
 def perfect_detections(region: PixelMap, k: Intrinsics, people: list[Person]) -> DetectionOutputs:
     """The detection outputs of a perfect network for a whole image or a tile."""
-    rows, columns = region.height // 8, region.width // 8
-    centres = np.full((rows, columns), -8, np.float32)
-    edges = np.zeros((4, rows, columns), np.float32)
+    boxes = []
     for person in sorted(people, key=lambda each: -each.z):
         corners = box_of(person, k).reshape(2, 2) - [region.offset_x, region.offset_y]
-        box = np.clip((corners / region.scale).reshape(4) / 8, 0, [columns, rows] * 2)
-        if (box[2:] - box[:2]).min() < 0.2:
-            continue
+        box = (corners / region.scale).reshape(4)
+        box = np.clip(box, 0, [region.width, region.height] * 2)
+        if (box[2:] - box[:2]).min() >= 1.6:
+            boxes.append(box)
+    return encoded_boxes(boxes, region.width, region.height)
+
+
+def encoded_boxes(boxes: Sequence[np.ndarray], width: int, height: int) -> DetectionOutputs:
+    """The detection outputs that describe boxes exactly, given in pixels of the network image.
+
+    A later box replaces an earlier one whose centre lies in the same cell. Sides of at least a
+    cell (8 pixels) can be described: the centre of the cell is then inside the box.
+    """
+    rows, columns = height // 8, width // 8
+    centres = np.full((rows, columns), -8, np.float32)
+    edges = np.zeros((4, rows, columns), np.float32)
+    for pixels in boxes:
+        box = np.asarray(pixels) / 8
         column, row = ((box[:2] + box[2:]) / 2).astype(int)
         centre = np.array([column, row]) + 0.5
         centres[row, column] = 8
