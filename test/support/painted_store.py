@@ -8,6 +8,7 @@ from thfm_ros.skeleton import Joint
 from thfm_ros.synth.dataset import write_shard
 
 SIZE = 128
+ROWS = 4  # of keypoints per frame, as in rendered shards: NaN where there are fewer people
 FOCAL = 200.0
 DISTANCE = 3.0
 
@@ -53,6 +54,10 @@ def painted_frame(rng: np.random.Generator) -> dict[str, np.ndarray]:
     space[:, :2] *= DISTANCE / FOCAL
     space[:, 2] = DISTANCE
     pixels = space[:, :2] / space[:, 2:] * FOCAL + SIZE / 2
+    keypoints2d = np.full((ROWS, len(Joint), 2), np.nan, np.float32)
+    keypoints3d = np.full((ROWS, len(Joint), 3), np.nan, np.float32)
+    visibility = np.zeros((ROWS, len(Joint)), np.uint8)
+    keypoints2d[0], keypoints3d[0], visibility[0] = pixels, space, 2
     return {
         "rgb": rgb,
         "depth_m": np.where(instances > 0, DISTANCE + 0.1, 5).astype(np.float16),
@@ -60,8 +65,8 @@ def painted_frame(rng: np.random.Generator) -> dict[str, np.ndarray]:
         "parts": parts,
         "instances": instances,
         "dense_pose_uv": dense_pose_uv,
-        "keypoints2d": pixels[None].astype(np.float32),
-        "keypoints3d": space[None],
-        "visibility": np.full((1, len(Joint)), 2, np.uint8),
+        "keypoints2d": keypoints2d,
+        "keypoints3d": keypoints3d,
+        "visibility": visibility,
         "intrinsics": np.array([FOCAL, FOCAL, SIZE / 2, SIZE / 2], np.float32),
     }

@@ -17,7 +17,7 @@ from painted_store import write_data
 from thfm_ros.model.weights import load_network
 from thfm_ros.synth.dataset import read_shard, write_shard
 from thfm_ros.training.lifter_pretraining import PoseBank
-from thfm_ros.training.recipe import Recipe, RecipeError, Stage, read_recipe
+from thfm_ros.training.recipe import RecipeError, TrainingRecipe, TrainingStage, read_recipe
 from thfm_ros.training.shard_store import KEYS, Store
 from thfm_ros.training.trainer import Trainer
 
@@ -27,8 +27,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_data(tmp_path_factory.mktemp("data"))
 
 
-def recipe(steps: int, muon: bool = False) -> Recipe:
-    stage = Stage(
+def recipe(steps: int, muon: bool = False) -> TrainingRecipe:
+    stage = TrainingStage(
         name="tiny",
         steps=steps,
         batch=2,
@@ -38,7 +38,7 @@ def recipe(steps: int, muon: bool = False) -> Recipe:
         lift_batch=4,
         muon=muon,
     )
-    return Recipe(stages=(stage,), warm_up=1)
+    return TrainingRecipe(stages=(stage,), warm_up=1)
 
 
 @pytest.mark.parametrize("muon", [False, True])
@@ -79,7 +79,7 @@ def test_the_loss_falls_on_painted_people(data: Path, tmp_path: Path, muon: bool
 
     def watched(*args: object) -> None:
         step(*args)  # type: ignore[arg-type]
-        seen.append(trainer.smooth["mask"])
+        seen.append(trainer.smooth_losses["mask"])
 
     trainer._train = watched  # type: ignore[method-assign,assignment]
     trainer.run(1e9, 1e9, workers=0, heldout=2)
@@ -90,14 +90,14 @@ def test_a_stage_with_another_optimizer_goes_on_with_the_same_weights(
     data: Path, tmp_path: Path
 ) -> None:
     stages = (*recipe(1).stages, *recipe(1, muon=True).stages)
-    trainer = Trainer(tmp_path, Recipe(stages=stages, warm_up=1), data, "test")
+    trainer = Trainer(tmp_path, TrainingRecipe(stages=stages, warm_up=1), data, "test")
     before = {name: value.clone() for name, value in trainer.network.named_parameters()}
     trainer.run(1e9, 1e9, workers=0, heldout=2)
     moved = {name: (value - before[name]).abs().max().item()
              for name, value in trainer.network.named_parameters()}  # fmt: skip
     still = [name for name, by in moved.items() if not 0 < by < 0.1]
     assert trainer.step == 2 and not still
-    assert Trainer(tmp_path, Recipe(stages=stages), data, "test").optimizer.muon
+    assert Trainer(tmp_path, TrainingRecipe(stages=stages), data, "test").optimizer.muon
 
 
 def test_views_of_poses_are_what_a_camera_would_see(data: Path) -> None:

@@ -30,6 +30,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=int, default=1, help="processes that make batches, 0 or 1"
     )
+    parser.add_argument(
+        "--begin-from",
+        type=Path,
+        metavar="FILE",
+        help="checkpoint of nano whose weights a new run begins with (default: random weights, or "
+        "the pretrained encoder of the prior)",
+    )
+    parser.add_argument(
+        "--device",
+        default="cpu",
+        help="cpu, cuda or cuda:N; with torchrun, cuda is one GPU per process (default: cpu)",
+    )
     parser.add_argument("--trained-on", default="", help="what the model card says about the data")
 
 
@@ -41,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     """
     import torch
 
-    from thfm_ros.training.distributed import join
+    from thfm_ros.training.distributed import device_of_process, join
     from thfm_ros.training.recipe import read_recipe
     from thfm_ros.training.trainer import Trainer
 
@@ -49,8 +61,16 @@ def run(args: argparse.Namespace) -> int:
         raise PerceptionError(f"--heldout {args.heldout}: give at least 1 crop to evaluate on.")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(1)
-    join()
-    trainer = Trainer(args.out, read_recipe(args.recipe), args.data, args.trained_on)
+    device = device_of_process(args.device)
+    join(device)
+    trainer = Trainer(
+        args.out,
+        read_recipe(args.recipe),
+        args.data,
+        args.trained_on,
+        begin_from=args.begin_from,
+        device=device,
+    )
     trainer.run(args.seconds, args.evaluate_every, args.workers, args.heldout)
     return 0
 

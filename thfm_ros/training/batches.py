@@ -1,7 +1,8 @@
-"""The stream of batches: step s is made from (seed, s, process) alone, so a run can resume."""
+"""The stream of batches: each depends only on seed, step and process, so that runs can resume."""
 
 import signal
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -10,96 +11,152 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from thfm_ros.training.augmentation.backgrounds import Backgrounds
 from thfm_ros.training.augmentation.geometric import CropStyle
-from thfm_ros.training.crop_samples import Sample, crop_sample, plain_sample
+from thfm_ros.training.collate import CropBatch, DetectionBatch, collate_crops, collate_detections
+from thfm_ros.training.crop_samples import CropSample, crop_sample, plain_sample
+from thfm_ros.training.detection_samples import (
+    DetectionSample,
+    composed_detection,
+    rendered_detection,
+)
 from thfm_ros.training.distributed import rank
 from thfm_ros.training.frame_samples import frame_sample, rendered_sample
-from thfm_ros.training.losses import Batch, to_batch
-from thfm_ros.training.negative_crops import Nobody
-from thfm_ros.training.recipe import Recipe, Stage
-from thfm_ros.training.shard_store import Store
+from thfm_ros.training.negative_crops import NegativeCrops
+from thfm_ros.training.recipe import TrainingRecipe, TrainingStage
+from thfm_ros.training.shard_store import FrameRef, Store
 
-RENDERED = 0.5
-"""Share of the whole frames that were rendered as such; the others are composed."""
+RENDERED_SHARE = 0.5
+"""Share of whole frames, and of images for detection, that were rendered; others are composed."""
 
-BACKGROUND_ID = 0.1
-"""Share of the still crops that show a place without people, where whole frames were rendered."""
+NEGATIVE_SHARE = 0.1
+"""Share of the single-frame crops without a person, if there are rendered whole frames."""
 
-REFRESH = 400  # steps between looks for new shards
+CLIP_FRAMES = 4
+REFRESH_STEPS = 400
+"""Steps between searches for new shards."""
 
 
-class Batches(IterableDataset[Batch]):
-    """Batches of one run from a step on."""
+@dataclass(frozen=True)
+class TrainingData:
+    """The data folder of a run, opened."""
 
-    def __init__(self, folder: Path, recipe: Recipe, first_step: int) -> None:
-        self._folder, self._recipe, self._first = folder, recipe, first_step
-        self._rank = rank()  # of the process that trains, not of the one that loads
+    crops: Store  # train/
+    frames: Store | None  # frames/: rendered whole frames
+    large_frames: Store | None  # frames320/: larger ones for detection; by default ``frames``
+    negatives: NegativeCrops | None  # of ``frames``, and hard_negatives.npy
+    backgrounds: Backgrounds  # backgrounds.npy
 
-    def __iter__(self) -> Iterator[Batch]:
-        cv2.setNumThreads(1)
-        if get_worker_info() is not None:  # these are for the process that trains, which saves
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        store, frames = Store(self._folder / "train"), _whole_frames(self._folder)
-        backgrounds = Backgrounds(self._folder / "backgrounds.npy")
-        mistakes = self._folder / "mistakes.npy"
-        nobody = None
+    @classmethod
+    def open(cls, folder: Path) -> "TrainingData":
+        """Open a folder; only train/ and backgrounds.npy must be there."""
+        frames = _open_if_there(folder / "frames")
+        hard_negatives = folder / "hard_negatives.npy"
+        negatives = None
         if frames is not None:
-            nobody = Nobody(frames, mistakes if mistakes.exists() else None)
-        for step in range(self._first, self._recipe.steps):
-            if step % REFRESH == 0:
+            negatives = NegativeCrops(frames, hard_negatives if hard_negatives.exists() else None)
+        return cls(
+            crops=Store(folder / "train"),
+            frames=frames,
+            large_frames=_open_if_there(folder / "frames320") or frames,
+            negatives=negatives,
+            backgrounds=Backgrounds(folder / "backgrounds.npy"),
+        )
+
+    def refresh(self) -> None:
+        """Add shards that have appeared since."""
+        for store in (self.crops, self.frames, self.large_frames):
+            if store is not None:
                 store.refresh()
-                if frames is not None:
-                    frames.refresh()
-            place = self._recipe.stage_of(step)
-            assert place is not None
-            stage = self._recipe.stages[place[0]]
-            rng = np.random.default_rng([self._recipe.seed, step, self._rank])
-            yield to_batch(draw(store, frames, nobody, backgrounds, rng, stage))
 
-
-def _whole_frames(folder: Path) -> Store | None:
-    """Rendered whole frames, where there are any."""
-    return Store(folder / "frames") if (folder / "frames").exists() else None
-
-
-def draw(
-    store: Store,
-    frames: Store | None,
-    nobody: Nobody | None,
-    backgrounds: Backgrounds,
-    rng: np.random.Generator,
-    stage: Stage,
-) -> list[Sample]:
-    """The samples of one step: whole frames, still crops, or crops of a short clip."""
-    if rng.random() < stage.frame_share:
-        count = max(1, stage.batch // 2)  # a whole frame holds about twice a crop's pixels
+    def draw_detections(
+        self, rng: np.random.Generator, stage: TrainingStage
+    ) -> list[DetectionSample]:
+        """The samples of one step of detection."""
         return [
-            rendered_sample(frames, rng, stage.frame_size)
-            if frames is not None and rng.random() < RENDERED
-            else frame_sample(store, backgrounds, rng, stage.frame_size)
+            rendered_detection(self.large_frames, rng, stage.detect_size)
+            if self.large_frames is not None and rng.random() < RENDERED_SHARE
+            else composed_detection(self.crops, self.backgrounds, rng, stage.detect_size)
+            for _ in range(stage.detect_batch)
+        ]
+
+    def draw_crops(self, rng: np.random.Generator, stage: TrainingStage) -> list[CropSample]:
+        """The samples of one other step: whole frames, single-frame crops, or crops of clips."""
+        if rng.random() < stage.frame_share:
+            return self._draw_frames(rng, stage)
+        style = CropStyle(
+            size=stage.size,
+            augmentation_ramp=stage.augmentation_ramp,
+            clean_share=stage.clean_share,
+        )
+        return [
+            self.negatives.draw(rng, stage.size)
+            if self.negatives is not None and len(clip) == 1 and rng.random() < NEGATIVE_SHARE
+            else crop_sample(self.crops, clip, self.backgrounds, rng, style)
+            for clip in self._draw_clips(rng, stage)
+        ]
+
+    def _draw_frames(self, rng: np.random.Generator, stage: TrainingStage) -> list[CropSample]:
+        count = max(1, stage.batch // 2)  # a whole frame has about twice the pixels of a crop
+        return [
+            rendered_sample(self.frames, rng, stage.frame_size)
+            if self.frames is not None and rng.random() < RENDERED_SHARE
+            else frame_sample(self.crops, self.backgrounds, rng, stage.frame_size)
             for _ in range(count)
         ]
-    style = CropStyle(size=stage.size, ease=stage.ease, calm=stage.calm)
-    if rng.random() < stage.clip_share:
-        clips = [store.pick_clip(rng, 4) for _ in range(max(1, stage.batch // 4))]
+
+    def _draw_clips(self, rng: np.random.Generator, stage: TrainingStage) -> list[list[FrameRef]]:
+        """Frames of each sample; clips run forwards, backwards, or show one frame all the time."""
+        if rng.random() >= stage.clip_share:
+            return [[self.crops.pick(rng)] for _ in range(stage.batch)]
+        count = max(1, stage.batch // CLIP_FRAMES)
+        clips = [self.crops.pick_clip(rng, CLIP_FRAMES) for _ in range(count)]
         clips = [clip[::-1] if rng.random() < 0.5 else clip for clip in clips]
-        clips = [clip[:1] * len(clip) if rng.random() < stage.held else clip for clip in clips]
-    else:
-        clips = [[store.pick(rng)] for _ in range(stage.batch)]
-    return [
-        nobody.draw(rng, stage.size)
-        if nobody is not None and len(clip) == 1 and rng.random() < BACKGROUND_ID
-        else crop_sample(store, clip, backgrounds, rng, style)
-        for clip in clips
-    ]
+        static = stage.static_clip_share
+        return [clip[:1] * len(clip) if rng.random() < static else clip for clip in clips]
 
 
-def stream(folder: Path, recipe: Recipe, first_step: int, workers: int) -> Iterator[Batch]:
-    """Batches made ahead by ``workers`` processes (0: in this one). One worker keeps the order."""
+def _open_if_there(folder: Path) -> Store | None:
+    return Store(folder) if folder.exists() else None
+
+
+class Batches(IterableDataset[CropBatch | DetectionBatch]):
+    """The batches of one run from a step on."""
+
+    def __init__(self, folder: Path, recipe: TrainingRecipe, first_step: int) -> None:
+        self._folder, self._recipe, self._first_step = folder, recipe, first_step
+        self._rank = rank()  # of the training process; a loading process has none
+
+    def __iter__(self) -> Iterator[CropBatch | DetectionBatch]:
+        cv2.setNumThreads(1)
+        if get_worker_info() is not None:  # the training process saves and ends this one
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        data = TrainingData.open(self._folder)
+        for step in range(self._first_step, self._recipe.steps):
+            if step % REFRESH_STEPS == 0:
+                data.refresh()
+            stage, _ = self._recipe.stage_at(step)
+            rng = np.random.default_rng([self._recipe.seed, step, self._rank])
+            if rng.random() < stage.detect_share:
+                yield collate_detections(data.draw_detections(rng, stage))
+            else:
+                yield collate_crops(data.draw_crops(rng, stage))
+
+
+def stream(
+    folder: Path, recipe: TrainingRecipe, first_step: int, workers: int
+) -> Iterator[CropBatch | DetectionBatch]:
+    """Batches from ``first_step`` on.
+
+    Args:
+        folder: of the data; see `TrainingData`.
+        recipe: of the run.
+        first_step: of the recipe.
+        workers: 0: made in this process; otherwise by one other process, ahead and in order.
+    """
     batches = Batches(folder, recipe, first_step)
     if workers == 0:
         return iter(batches)
-    # Not forked: OpenCV's threads would be copied holding their locks.
+    # Not forked: OpenCV's threads would be copied while they hold their locks.
     return iter(
         DataLoader(
             batches,
@@ -111,10 +168,10 @@ def stream(folder: Path, recipe: Recipe, first_step: int, workers: int) -> Itera
     )
 
 
-def held_out(folder: Path, size: int, count: int) -> list[Batch]:
-    """Fixed, undisturbed crops of the validation shards: first frames of clips."""
+def held_out(folder: Path, size: int, count: int) -> list[CropBatch]:
+    """At most ``count`` fixed crops of the shards in val/: first frames of clips, as rendered."""
     store = Store(folder / "val")
     rng = np.random.default_rng(0)
     picks = rng.permutation(len(store.clips))[:count]
     samples = [plain_sample(store, [store.clips[i][0]], size) for i in picks]
-    return [to_batch(samples[i : i + 16]) for i in range(0, len(samples), 16)]
+    return [collate_crops(samples[i : i + 16]) for i in range(0, len(samples), 16)]

@@ -1,48 +1,48 @@
-"""Labels at half an image's size: of four pixels, one that stands for what covers most of them.
+"""Labels at half the image's size: each block of 2 x 2 pixels is represented by one of them.
 
-Taking every second pixel would move all outlines by a quarter of a label's pixel, always towards
-the same corner.
+Taking every second pixel would move all outlines by a quarter of a label's pixel towards the same
+corner.
 """
 
 import numpy as np
-from jaxtyping import Integer, Shaped, UInt8
+from jaxtyping import Bool, Integer, Shaped, UInt8
 
 
-def _fours(values: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "i j 4"]:
-    """The four pixels of each block of two by two, side by side."""
+def _blocks(values: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "i j 4"]:
+    """The four pixels of each block."""
     h, w = values.shape[0] // 2, values.shape[1] // 2
-    found: np.ndarray = values.reshape(h, 2, w, 2).swapaxes(1, 2).reshape(h, w, 4)
-    return found
+    blocks: np.ndarray = values.reshape(h, 2, w, 2).swapaxes(1, 2).reshape(h, w, 4)
+    return blocks
 
 
 def representatives(
     instances: UInt8[np.ndarray, "h w"], parts: UInt8[np.ndarray, "h w"]
 ) -> Integer[np.ndarray, "i j"]:
-    """Which of its four pixels (0..3) stands for each block.
+    """Which of its four pixels (0..3) represents each block.
 
-    It belongs to whom most of them belong to, a person before the background where both have two,
-    and to the part that most of them show.
+    It belongs to the instance of most of them, on a tie to a person rather than the background,
+    and to the most frequent part of that instance.
     """
-    whose, part = _fours(instances), _fours(parts)
-    shared, alike = np.zeros(whose.shape, np.uint8), np.zeros(whose.shape, np.uint8)
+    instance, part = _blocks(instances), _blocks(parts)
+    of_instance, of_part = np.zeros(instance.shape, np.uint8), np.zeros(instance.shape, np.uint8)
     for other in range(4):
-        same = whose == whose[..., other : other + 1]
-        shared += same
-        alike += same & (part == part[..., other : other + 1])
-    found: np.ndarray = (8 * shared + 4 * (whose > 0) + alike - 1).argmax(-1)
-    return found
+        same = instance == instance[..., other : other + 1]
+        of_instance += same
+        of_part += same & (part == part[..., other : other + 1])
+    chosen: np.ndarray = (8 * of_instance + 4 * (instance > 0) + of_part - 1).argmax(-1)
+    return chosen
 
 
-def halved(
+def downsampled(
     values: Shaped[np.ndarray, "h w *c"], chosen: Integer[np.ndarray, "i j"]
 ) -> Shaped[np.ndarray, "i j *c"]:
-    """The chosen pixel of every block."""
+    """The values of each block's representative; see `representatives`."""
     row, column = np.indices(chosen.shape)
-    found: np.ndarray = values[2 * row + chosen // 2, 2 * column + chosen % 2]
-    return found
+    result: np.ndarray = values[2 * row + chosen // 2, 2 * column + chosen % 2]
+    return result
 
 
-def mostly(values: UInt8[np.ndarray, "h w"]) -> Shaped[np.ndarray, "i j"]:
+def covers_most(mask: UInt8[np.ndarray, "h w"]) -> Bool[np.ndarray, "i j"]:
     """Where more than half of a block is not zero."""
-    found: np.ndarray = (_fours(values) > 0).sum(-1) > 2
-    return found
+    result: np.ndarray = (_blocks(mask) > 0).sum(-1) > 2
+    return result

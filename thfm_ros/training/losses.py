@@ -1,256 +1,270 @@
-"""One function per task: how wrong the network is about one batch.
+"""Losses of crops and whole frames, one function per task.
 
-Shapes: ``b`` counts frames (clips are flattened), ``h w`` is half the image's size.
+Shapes: ``b`` counts frames (clips are flattened), ``h w`` is half the image's size, ``k`` counts
+joints. Keypoints are in 0..1 of the image; ``weight`` weights joints, 0 for unlabelled ones.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
+from thfm_ros.contract import Task
 from thfm_ros.model.heads import cell_centres
 from thfm_ros.model.network import NetworkOutputs
+from thfm_ros.model.prompts import READOUT_CHANNELS, TARGET_MASK_CHANNEL, readout_slices
 from thfm_ros.skeleton import FLIP_PAIRS
-from thfm_ros.training.crop_samples import Sample
+from thfm_ros.training.collate import CropBatch
 
-CELL_SIGMA = 1.0  # of the target heatmaps, in cells
-STRIDES = (1, 2, 4, 8)
-"""Cells between the two ends of a slope; a body is a few dozen high."""
+CELL_SIGMA = 1.0
+"""Standard deviation of the target heatmaps, in cells."""
+
+GRADIENT_STRIDES = (1, 2, 4, 8)
+"""Distances in cells of the pixels whose depths are compared; people are a few dozen cells high."""
 
 STILL = 0.75
-"""Cells that a joint may move between two frames for its heatmaps to have to agree."""
+"""Cells that a joint may move between two frames for their heatmaps to be compared."""
 
-LEFT = [joint for joint, twin in enumerate(map(int, FLIP_PAIRS)) if joint < twin]
+LEFT = [joint for joint, flipped in enumerate(map(int, FLIP_PAIRS)) if joint < flipped]
 RIGHT = [int(FLIP_PAIRS[joint]) for joint in LEFT]
-APART = 1.5
-"""Cells between a joint and its twin; who is nearer cannot be told apart."""
+MIN_PAIR_DISTANCE = 1.5
+"""Cells between a left joint and the right one; closer pairs cannot be told apart."""
+
+OCCLUDED_WEIGHT = 0.5
+BACKGROUND_WEIGHT = 0.4  # of the background among the body parts
 
 
 @dataclass(frozen=True, kw_only=True)
-class Weights:
-    """How much each task counts. Found by short runs: see docs/experiments/losses_and_labels.md."""
+class LossWeights:
+    """Weights of the losses, found by short runs (docs/experiments/losses_and_labels.md)."""
 
     mask: float = 1.0
-    overlap: float = 0.0
+    dice: float = 0.0
     parts: float = 1.0
-    relief: float = 3.0
-    slope: float = 0.0
+    relative_depth: float = 3.0
+    depth_gradient: float = 0.0
     normals: float = 1.0
-    surface: float = 1.0
+    dense_pose: float = 1.0
     votes: float = 2.0
     heatmap: float = 1.0
     peaks: float = 1.0
-    steady: float = 0.3
-    sides: float = 0.0
+    temporal_consistency: float = 0.3
+    left_right: float = 0.0
     positions: float = 3.0
-    shape: float = 0.0
+    pose_shape: float = 0.0
     visibility: float = 0.3
     log_width: float = 0.3
     presence: float = 0.3
+    target_mask: float = 2.0
+    centres: float = 1.0
+    boxes: float = 1.0
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Samples stacked, as tensors; ``shape`` is (clips, frames)."""
-
-    image: Tensor  # [b t 3 H W] in 0..255
-    instances: Tensor
-    parts: Tensor
-    relief: Tensor
-    relief_known: Tensor
-    normals: Tensor
-    surface: Tensor
-    votes: Tensor
-    peaks: Tensor
-    visibility: Tensor
-    positions: Tensor
-    log_width: Tensor
-    presence: Tensor
-
-
-def to_batch(samples: list[Sample]) -> Batch:
-    """Stack samples of one size and length; labels are flattened over clips and frames."""
-    stacked = [np.stack(values) for values in zip(*samples, strict=True)]
-    image = torch.from_numpy(stacked[0]).permute(0, 1, 4, 2, 3).float()
-    labels = [torch.from_numpy(np.ascontiguousarray(v)).flatten(0, 1) for v in stacked[1:]]
-    return Batch(image, *labels)
-
-
-def mean_where(values: Tensor, where: Tensor) -> Tensor:
-    """Mean over the places where ``where`` is positive (it may weigh them); 0 if there are none."""
-    weight = where.to(values.dtype)
+def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
+    """Mean weighted by ``weight``, which may be a mask; 0 if all weights are 0."""
+    weight = weight.to(values.dtype)
     return (torch.nan_to_num(values) * weight).sum() / weight.sum().clamp(min=1)
 
 
-def mask_loss(logits: Float[Tensor, "b h w"], person: Tensor) -> Tensor:
-    """Binary cross-entropy, and Dice so that small people count as much as large ones."""
-    cross = F.binary_cross_entropy_with_logits(logits, person.float())
-    return cross + 0.5 * overlap_loss(logits, person)
+def mask_loss(logits: Float[Tensor, "b h w"], person: Bool[Tensor, "b h w"]) -> Tensor:
+    """Binary cross-entropy and Dice loss, so that small people count as much as large ones."""
+    cross_entropy = F.binary_cross_entropy_with_logits(logits, person.float())
+    return cross_entropy + 0.5 * dice_loss(logits, person)
 
 
-def overlap_loss(logits: Float[Tensor, "b h w"], person: Tensor) -> Tensor:
-    """Dice: what each image's mask lacks to the true one, whatever its size."""
-    target, belief = person.float(), logits.sigmoid()
-    shared = 2 * (belief * target).sum((1, 2)) + 1
-    return 1 - (shared / (belief.sum((1, 2)) + target.sum((1, 2)) + 1)).mean()
+def dice_loss(logits: Float[Tensor, "b h w"], person: Bool[Tensor, "b h w"]) -> Tensor:
+    """1 - Dice coefficient of each image, mean over the images."""
+    truth, probability = person.float(), logits.sigmoid()
+    intersection = 2 * (probability * truth).sum((1, 2)) + 1
+    return 1 - (intersection / (probability.sum((1, 2)) + truth.sum((1, 2)) + 1)).mean()
 
 
-def heatmap_loss(heatmaps: Float[Tensor, "b k gh gw"], peaks: Tensor, weight: Tensor) -> Tensor:
-    """Cross-entropy against a Gaussian around the joint."""
+def heatmap_loss(
+    heatmaps: Float[Tensor, "b k gh gw"],
+    peaks: Float[Tensor, "b k 2"],
+    weight: Float[Tensor, "b k"],
+) -> Tensor:
+    """Cross-entropy against a Gaussian around the true keypoint."""
     rows, columns = heatmaps.shape[-2:]
-    y, x = cell_centres(rows, columns)
+    y, x = (centres.to(peaks) for centres in cell_centres(rows, columns))
     down = (y[:, None] - peaks[..., 1, None, None]) * rows
     right = (x[None, :] - peaks[..., 0, None, None]) * columns
     target = torch.exp(-0.5 * (down**2 + right**2) / CELL_SIGMA**2).flatten(2)
     target = target / target.sum(-1, keepdim=True).clamp(min=1e-6)
-    cross = -(target * heatmaps.flatten(2).log_softmax(-1)).sum(-1)
-    return mean_where(cross, weight)
+    cross_entropy = -(target * heatmaps.flatten(2).log_softmax(-1)).sum(-1)
+    return weighted_mean(cross_entropy, weight)
 
 
-def steady_loss(
-    heatmaps: Float[Tensor, "b k gh gw"], peaks: Tensor, weight: Tensor, frames: int
+def temporal_consistency_loss(
+    heatmaps: Float[Tensor, "b k gh gw"],
+    peaks: Float[Tensor, "b k 2"],
+    weight: Float[Tensor, "b k"],
+    frames: int,
 ) -> Tensor:
-    """How much the belief about a joint changes from frame to frame while the joint does not.
+    """How much the heatmap of a joint at rest changes between the ``frames`` of a clip.
 
-    Jensen-Shannon divergence, nats. Jitter is jumps between two places that both look right: a
-    loss on each frame alone does not mind them.
+    Jensen-Shannon divergence in nats. Jitter is a peak that jumps between two likely places, which
+    no loss of single frames penalizes.
     """
     rows, columns = heatmaps.shape[-2:]
-    belief = heatmaps.flatten(2).log_softmax(-1).unflatten(0, (-1, frames))
-    place = peaks.unflatten(0, (-1, frames)) * torch.tensor([columns, rows])
+    log_probability = heatmaps.flatten(2).log_softmax(-1).unflatten(0, (-1, frames))
+    cell = peaks.unflatten(0, (-1, frames)) * peaks.new_tensor([columns, rows])
     known = (weight > 0).unflatten(0, (-1, frames))
-    still = (place[:, 1:] - place[:, :-1]).norm(dim=-1) < STILL
-    where = still & known[:, 1:] & known[:, :-1]
-    before, after = belief[:, :-1], belief[:, 1:]
-    both = torch.logaddexp(before, after) - np.log(2)
-    apart = before.exp() * (before - both) + after.exp() * (after - both)
-    return mean_where(apart.sum(-1) / 2, where)
+    still = (cell[:, 1:] - cell[:, :-1]).norm(dim=-1) < STILL
+    compared = still & known[:, 1:] & known[:, :-1]
+    before, after = log_probability[:, :-1], log_probability[:, 1:]
+    mean = torch.logaddexp(before, after) - np.log(2)
+    divergence = before.exp() * (before - mean) + after.exp() * (after - mean)
+    return weighted_mean(divergence.sum(-1) / 2, compared)
 
 
-def sides_loss(heatmaps: Float[Tensor, "b k gh gw"], peaks: Tensor, weight: Tensor) -> Tensor:
-    """How much is believed in a left joint where the right one is, and the other way round.
+def left_right_loss(
+    heatmaps: Float[Tensor, "b k gh gw"],
+    peaks: Float[Tensor, "b k 2"],
+    weight: Float[Tensor, "b k"],
+) -> Tensor:
+    """Cross-entropy of the choice between a pair of joints and the pair with its sides swapped.
 
-    Cross-entropy of the choice between the two, for joints in the image that are apart. In the
-    heatmaps' own loss an exchange is one mistake among many; from the side it is the mistake.
+    For pairs in the image that are far enough from each other. In the heatmaps' own loss a
+    left-right swap is one error among many; for people seen from the side it is the main one.
     """
     rows, columns = heatmaps.shape[-2:]
-    place = peaks * torch.tensor([columns, rows])
-    column = place[..., 0].long().clamp(0, columns - 1)
-    row = place[..., 1].long().clamp(0, rows - 1)
+    position = peaks * peaks.new_tensor([columns, rows])
+    column = position[..., 0].long().clamp(0, columns - 1)
+    row = position[..., 1].long().clamp(0, rows - 1)
     cell = row * columns + column
-    belief = heatmaps.flatten(2)
+    logits = heatmaps.flatten(2)
 
-    def at(joint: list[int], where: list[int]) -> Tensor:
-        return belief[:, joint].gather(-1, cell[:, where, None])[..., 0]
+    def at(joint: list[int], place: list[int]) -> Tensor:
+        """Logits of some joints at the true cells of others."""
+        return logits[:, joint].gather(-1, cell[:, place, None])[..., 0]
 
-    straight, crossed = at(LEFT, LEFT) + at(RIGHT, RIGHT), at(LEFT, RIGHT) + at(RIGHT, LEFT)
-    apart = (place[:, LEFT] - place[:, RIGHT]).norm(dim=-1) > APART
+    straight, swapped = at(LEFT, LEFT) + at(RIGHT, RIGHT), at(LEFT, RIGHT) + at(RIGHT, LEFT)
+    distance = (position[:, LEFT] - position[:, RIGHT]).norm(dim=-1)
     both = torch.minimum(weight[:, LEFT], weight[:, RIGHT])
-    return mean_where(F.softplus(crossed - straight), both * apart)
+    return weighted_mean(F.softplus(swapped - straight), both * (distance > MIN_PAIR_DISTANCE))
 
 
-def aligned(predicted: Float[Tensor, "b k 3"], truth: Tensor) -> Float[Tensor, "b k 3"]:
-    """What is left between skeletons after the similarity transform that fits best, metres.
+def aligned_errors(
+    predicted: Float[Tensor, "b k 3"], truth: Float[Tensor, "b k 3"]
+) -> Float[Tensor, "b k 3"]:
+    """Errors in metres after the similarity transform that fits best.
 
-    The transform is taken as given by the gradient: it is the best one, so it hardly matters how
-    it would change (Umeyama 1991; the twin of metrics.procrustes).
+    The transform is constant for the gradient: since it is optimal, its own change hardly matters
+    (Umeyama 1991; the counterpart of metrics.pose.procrustes).
     """
     a, b = predicted - predicted.mean(1, keepdim=True), truth - truth.mean(1, keepdim=True)
     with torch.no_grad():
         u, s, vt = torch.linalg.svd(torch.nan_to_num(a.transpose(1, 2) @ b))
         flip = torch.ones_like(s)
         flip[:, 2] = torch.linalg.det(u @ vt).sign()
-        turn = (u * flip[:, None]) @ vt
+        rotation = (u * flip[:, None]) @ vt
         scale = (s * flip).sum(1) / a.square().sum((1, 2)).clamp(min=1e-6)
-    apart: Tensor = scale[:, None, None] * (a @ turn) - b
-    return apart
+    errors: Tensor = scale[:, None, None] * (a @ rotation) - b
+    return errors
 
 
-def slope_loss(
-    relief: Float[Tensor, "b h w"], truth: Tensor, instances: Tensor, known: Tensor
+def depth_gradient_loss(
+    relative_depth: Float[Tensor, "b h w"],
+    truth: Float[Tensor, "b h w"],
+    instances: UInt8[Tensor, "b h w"],
+    known: Bool[Tensor, "b h w"],
 ) -> Tensor:
-    """How wrong differences in depth within one person are, metres.
+    """Errors of depth differences within one person, metres (as in MegaDepth and MiDaS).
 
-    How far a whole body leans is hard to see and outweighs everything else in the depth itself;
-    limbs stand out in differences only (the gradient matching of MegaDepth and MiDaS).
+    How far a whole body leans is hard to see and dominates errors of the depth itself; limbs
+    stand out only in differences.
     """
-    error = relief - truth
-    found = []
-    for stride in STRIDES:
+    error, instances = relative_depth - truth, instances.short()
+    means = []
+    for stride in GRADIENT_STRIDES:
         for axis in (1, 2):
-            count = relief.shape[axis] - stride
-            apart, alike = (v.narrow(axis, stride, count) - v.narrow(axis, 0, count)
-                            for v in (error, instances.short()))  # fmt: skip
+            count = relative_depth.shape[axis] - stride
+            difference, change = (
+                values.narrow(axis, stride, count) - values.narrow(axis, 0, count)
+                for values in (error, instances)
+            )
             both = known.narrow(axis, stride, count) & known.narrow(axis, 0, count)
-            found.append(mean_where(apart.abs(), both & (alike == 0)))
-    return torch.stack(found).mean()
+            means.append(weighted_mean(difference.abs(), both & (change == 0)))
+    return torch.stack(means).mean()
 
 
-def dense_losses(maps: Float[Tensor, "b 27 h w"], batch: Batch) -> dict[str, Tensor]:
-    """Of all dense prompts; the order of channels is that of prompts.READOUT_CHANNELS."""
-    mask, parts, relief, normals, surface, votes = maps.split([1, 17, 1, 3, 3, 2], dim=1)
+def dense_losses(maps: Float[Tensor, "b c h w"], batch: CropBatch) -> dict[str, Tensor]:
+    """Losses of all dense tasks, and of the target's mask in networks that have it."""
+    of_task = {task: maps[:, channels] for task, channels in readout_slices().items()}
+    relative_depth = of_task[Task.DEPTH][:, 0]
     person = batch.instances > 0
-    class_weight = torch.ones(17)
-    class_weight[0] = 0.4
-    facing = F.normalize(batch.normals.permute(0, 3, 1, 2), dim=1, eps=1e-3)
-    angle = 1 - F.cosine_similarity(normals, facing, dim=1, eps=1e-3)
-    far = F.smooth_l1_loss(relief[:, 0], batch.relief, beta=0.1, reduction="none")
-    on_body = (surface - batch.surface.permute(0, 3, 1, 2)).abs().sum(1)
-    to_centre = (votes - batch.votes.permute(0, 3, 1, 2)).abs().sum(1)
-    return {
-        "mask": mask_loss(mask[:, 0], person),
-        "overlap": overlap_loss(mask[:, 0], person),
-        "parts": F.cross_entropy(parts, batch.parts.long(), weight=class_weight),
-        "relief": mean_where(far, batch.relief_known),
-        "slope": slope_loss(relief[:, 0], batch.relief, batch.instances, batch.relief_known),
-        "normals": mean_where(angle, person),
-        "surface": mean_where(on_body, person),
-        "votes": mean_where(to_centre, person),
+    part_weight = maps.new_ones(READOUT_CHANNELS[Task.PARTS])
+    part_weight[0] = BACKGROUND_WEIGHT
+    normals = F.normalize(batch.normals.permute(0, 3, 1, 2), dim=1, eps=1e-3)
+    angle = 1 - F.cosine_similarity(of_task[Task.NORMALS], normals, dim=1, eps=1e-3)
+    depth = F.smooth_l1_loss(relative_depth, batch.relative_depth, beta=0.1, reduction="none")
+    dense_pose = (of_task[Task.DENSE_POSE] - batch.dense_pose.permute(0, 3, 1, 2)).abs().sum(1)
+    votes = (of_task[Task.INSTANCES] - batch.votes.permute(0, 3, 1, 2)).abs().sum(1)
+    losses = {}
+    labelled = ~batch.presence.isnan()
+    if maps.shape[1] > TARGET_MASK_CHANNEL and labelled.any():
+        target = batch.instances[labelled] == 1
+        losses["target_mask"] = mask_loss(maps[labelled, TARGET_MASK_CHANNEL], target)
+    return losses | {
+        "mask": mask_loss(of_task[Task.SEGMENTATION][:, 0], person),
+        "dice": dice_loss(of_task[Task.SEGMENTATION][:, 0], person),
+        "parts": F.cross_entropy(of_task[Task.PARTS], batch.parts.long(), weight=part_weight),
+        "relative_depth": weighted_mean(depth, batch.depth_known),
+        "depth_gradient": depth_gradient_loss(
+            relative_depth, batch.relative_depth, batch.instances, batch.depth_known
+        ),
+        "normals": weighted_mean(angle, person),
+        "dense_pose": weighted_mean(dense_pose, person),
+        "votes": weighted_mean(votes, person),
     }
 
 
-def body_losses(out: NetworkOutputs, batch: Batch) -> dict[str, Tensor]:
-    """Of the target's joints; hidden joints count half, joints outside the image not at all."""
-    weight = (batch.visibility == 2).float() + 0.5 * (batch.visibility == 1).float()
-    here = (batch.presence > 0).float()
-    asked = (~batch.presence.isnan()).float()
-    seen = torch.stack([batch.visibility > 0, batch.visibility == 2], -1).float()
-    visibility = F.binary_cross_entropy_with_logits(out.visibility, seen, reduction="none")
-    presence = F.binary_cross_entropy_with_logits(
-        out.presence, torch.nan_to_num(batch.presence), reduction="none"
+def body_losses(outputs: NetworkOutputs, batch: CropBatch) -> dict[str, Tensor]:
+    """Losses of the target's joints; joints outside the image have no weight."""
+    weight = (batch.visibility == 2).float() + OCCLUDED_WEIGHT * (batch.visibility == 1).float()
+    labelled = (~batch.presence.isnan()).float()
+    known = (batch.presence > 0).float() * (~batch.log_width.isnan()).float()
+    inside_visible = torch.stack([batch.visibility > 0, batch.visibility == 2], -1).float()
+    visibility = F.binary_cross_entropy_with_logits(
+        outputs.visibility, inside_visible, reduction="none"
     )
-    known = here * (~batch.log_width.isnan()).float()
-    apart = (out.positions - batch.positions).abs().sum(-1).mean(1)
-    # Composed frames have no positions; any numbers do where nothing is asked.
-    shape = aligned(out.positions, torch.nan_to_num(batch.positions)).norm(dim=-1).mean(1)
-    found = {
-        "heatmap": heatmap_loss(out.heatmaps, batch.peaks, weight),
-        "sides": sides_loss(out.heatmaps, batch.peaks, weight),
-        "peaks": mean_where((out.peaks - batch.peaks).abs().sum(-1), weight),
-        "positions": mean_where(apart, known),
-        "shape": mean_where(shape, known),
-        "visibility": mean_where(visibility.mean((1, 2)), asked),
-        "log_width": mean_where((out.log_width - batch.log_width).abs(), known),
-        "presence": mean_where(presence, asked),
+    presence = F.binary_cross_entropy_with_logits(
+        outputs.presence, torch.nan_to_num(batch.presence), reduction="none"
+    )
+    positions = (outputs.positions - batch.positions).abs().sum(-1).mean(1)
+    # Where positions are unknown, the result has no weight, but must not be NaN.
+    truth = torch.nan_to_num(batch.positions)
+    shape = aligned_errors(outputs.positions, truth).norm(dim=-1).mean(1)
+    log_width = (outputs.log_width - batch.log_width).abs()
+    losses = {
+        "heatmap": heatmap_loss(outputs.heatmaps, batch.peaks, weight),
+        "left_right": left_right_loss(outputs.heatmaps, batch.peaks, weight),
+        "peaks": weighted_mean((outputs.peaks - batch.peaks).abs().sum(-1), weight),
+        "positions": weighted_mean(positions, known),
+        "pose_shape": weighted_mean(shape, known),
+        "visibility": weighted_mean(visibility.mean((1, 2)), labelled),
+        "log_width": weighted_mean(log_width, known),
+        "presence": weighted_mean(presence, labelled),
     }
     frames = batch.image.shape[1]
     if frames > 1:
-        found["steady"] = steady_loss(out.heatmaps, batch.peaks, weight, frames)
-    return found
+        losses["temporal_consistency"] = temporal_consistency_loss(
+            outputs.heatmaps, batch.peaks, weight, frames
+        )
+    return losses
 
 
-def losses(out: NetworkOutputs, batch: Batch) -> dict[str, Tensor]:
-    """Unweighted losses by name."""
-    found = body_losses(out, batch)
-    if out.dense is not None:
-        found |= dense_losses(out.dense, batch)
-    return found
+def crop_losses(outputs: NetworkOutputs, batch: CropBatch) -> dict[str, Tensor]:
+    """Unweighted losses of a batch by name; those of dense tasks if there are dense outputs."""
+    dense = {} if outputs.dense is None else dense_losses(outputs.dense, batch)
+    return body_losses(outputs, batch) | dense
 
 
-def total(found: dict[str, Tensor], weights: Weights) -> Tensor:
-    """Their weighted sum."""
-    of = {field.name: getattr(weights, field.name) for field in fields(weights)}
-    return sum((of[name] * value for name, value in found.items()), torch.zeros(()))
+def weighted_sum(losses: dict[str, Tensor], weights: LossWeights) -> Tensor:
+    """The total of losses, weighted by name."""
+    terms = (getattr(weights, name) * value for name, value in losses.items())
+    return sum(terms, torch.zeros(()))

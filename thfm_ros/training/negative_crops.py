@@ -1,77 +1,89 @@
-"""Crops that show nobody: places without people, and what was taken for people before.
+"""Crops without a person: backgrounds of rendered frames, and mined hard negatives.
 
-The pipeline asks a crop whether somebody is there; furniture, poles and coats must say no.
+The pipeline asks of each crop whether there is a person; furniture, poles and coats must not be
+taken for one.
 """
 
 from pathlib import Path
 
 import cv2
 import numpy as np
+from jaxtyping import UInt8
 
-from thfm_ros.training.augmentation.busy_surfaces import draw_facades
+from thfm_ros.contract import PADDING_GREY
+from thfm_ros.training.augmentation.busy_surfaces import draw_busy_surfaces
 from thfm_ros.training.augmentation.geometric import similarity
 from thfm_ros.training.augmentation.photometric import apply_photometric, draw_photometric
-from thfm_ros.training.augmentation.thin_objects import draw_sticks
-from thfm_ros.training.crop_samples import PADDING, Sample
+from thfm_ros.training.augmentation.thin_objects import draw_thin_objects
+from thfm_ros.training.crop_samples import CropSample
 from thfm_ros.training.frame_samples import empty_sample
 from thfm_ros.training.shard_store import Store
 
-TRIES = 5  # places that are looked at, of which the one with most contrast is taken
+ATTEMPTS = 5
+"""Random places per crop, of which the one with the highest contrast is taken."""
 
-MINED = 0.3
-"""Share of mistakes among the crops without people, where mistakes were gathered."""
+HARD_NEGATIVE_SHARE = 0.3
+"""Share of hard negatives among crops without a person, if there are any."""
 
 
-class Nobody:
-    """Where crops without people come from.
+class NegativeCrops:
+    """The source of crops without a person.
 
     Args:
         frames: rendered whole frames.
-        mistakes: what `thfm_ros.evaluation.hard_negative_mining` wrote, u8 [n, h, w, 3];
-            None where there is no such file.
+        hard_negatives: file that `thfm_ros.evaluation.hard_negative_mining` wrote, u8 [n h w 3];
+            None if there is none.
     """
 
-    def __init__(self, frames: Store, mistakes: Path | None = None) -> None:
+    def __init__(self, frames: Store, hard_negatives: Path | None = None) -> None:
         self._frames = frames
-        self._mistakes = None if mistakes is None else np.load(mistakes, mmap_mode="r")
+        self._hard_negatives = (
+            None if hard_negatives is None else np.load(hard_negatives, mmap_mode="r")
+        )
 
-    def draw(self, rng: np.random.Generator, size: int) -> Sample:
-        """One crop, as a clip of one frame."""
-        mistakes = self._mistakes
-        if mistakes is not None and len(mistakes) and rng.random() < MINED:
-            return mistaken_sample(np.asarray(mistakes[rng.integers(len(mistakes))]), rng, size)
-        return nobody_sample(self._frames, rng, size)
+    def draw(self, rng: np.random.Generator, size: int) -> CropSample:
+        """One crop of ``size`` pixels, as a clip of one frame."""
+        crops = self._hard_negatives
+        if crops is not None and len(crops) and rng.random() < HARD_NEGATIVE_SHARE:
+            crop = np.asarray(crops[rng.integers(len(crops))])
+            return hard_negative_sample(crop, rng, size)
+        return negative_sample(self._frames, rng, size)
 
 
-def mistaken_sample(taken: np.ndarray, rng: np.random.Generator, size: int) -> Sample:
-    """A crop that was taken for a person, u8 [h w 3], mirrored, zoomed and shifted a little."""
-    zoom = size / taken.shape[0] * float(np.exp(rng.normal(0, 0.1)))
+def hard_negative_sample(
+    crop: UInt8[np.ndarray, "h w 3"], rng: np.random.Generator, size: int
+) -> CropSample:
+    """A hard negative, mirrored, zoomed and shifted a little."""
+    zoom = size / crop.shape[0] * float(np.exp(rng.normal(0, 0.1)))
     middle = np.full(2, (size - 1) / 2) + rng.normal(0, 0.04, 2) * size
     mirrored = bool(rng.random() < 0.5)
-    matrix = similarity((taken.shape[1], taken.shape[0]), middle, zoom, mirrored=mirrored)
-    moved = cv2.warpAffine(taken, matrix, (size, size), borderMode=cv2.BORDER_REPLICATE)
-    return empty_sample(
-        apply_photometric(moved.astype(np.float32), draw_photometric(rng, 0.8), rng)
-    )
+    matrix = similarity((crop.shape[1], crop.shape[0]), middle, zoom, mirrored=mirrored)
+    image = cv2.warpAffine(crop, matrix, (size, size), borderMode=cv2.BORDER_REPLICATE)
+    photometric = draw_photometric(rng, 0.8)
+    return empty_sample(apply_photometric(image.astype(np.float32), photometric, rng))
 
 
-def nobody_sample(store: Store, rng: np.random.Generator, size: int) -> Sample:
-    """A crop of a rendered whole frame that shows things but nobody, as a clip of one frame."""
-    rgb, most = np.full((size, size, 3), PADDING, np.uint8), -1.0
-    for _ in range(TRIES):
+def negative_sample(store: Store, rng: np.random.Generator, size: int) -> CropSample:
+    """A crop of a rendered whole frame without people in it, as a clip of one frame.
+
+    Grey if all attempts met people.
+    """
+    crop, contrast = np.full((size, size, 3), PADDING_GREY, np.uint8), -1.0
+    for _ in range(ATTEMPTS):
         ref = store.frames[rng.integers(len(store))]
-        people = store.read("instances", ref)
-        h, w = people.shape
+        instances = store.read("instances", ref)
+        h, w = instances.shape
         side = int(np.exp(rng.uniform(np.log(h / 6), np.log(h))))
         x, y = int(rng.integers(0, w - side + 1)), int(rng.integers(0, h - side + 1))
-        if people[y : y + side, x : x + side].any():
+        box = (slice(y, y + side), slice(x, x + side))
+        if instances[box].any():
             continue
-        seen = np.asarray(store.read("rgb", ref)[y : y + side, x : x + side])
-        if seen.std() > most:  # what has edges is more easily mistaken
-            rgb, most = seen, float(seen.std())
-    drawn = cv2.resize(rgb, (size, size)).astype(np.float32)
+        place = np.asarray(store.read("rgb", ref)[box])
+        if place.std() > contrast:  # places with edges are more often false positives
+            crop, contrast = place, float(place.std())
+    image = cv2.resize(crop, (size, size)).astype(np.float32)
     if rng.random() < 0.3:
-        draw_facades(rng, drawn)
+        draw_busy_surfaces(rng, image)
     if rng.random() < 0.5:
-        draw_sticks(rng, drawn)
-    return empty_sample(apply_photometric(drawn, draw_photometric(rng, 0.8), rng))
+        draw_thin_objects(rng, image)
+    return empty_sample(apply_photometric(image, draw_photometric(rng, 0.8), rng))

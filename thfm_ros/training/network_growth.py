@@ -1,7 +1,7 @@
-"""A network with more layers that begins by giving the same answers.
+"""Growing a network: more layers that leave its outputs as they were.
 
-What is added starts as the identity (Net2Net, Chen et al. 2016), so nothing that was learned is
-lost, and a small network can be trained first because its steps are cheaper.
+New layers begin as the identity (Net2Net, Chen et al. 2016), so nothing that was learned is lost,
+and a run can begin with a smaller network, whose steps are cheaper.
 """
 
 import torch
@@ -11,19 +11,19 @@ from thfm_ros.model.backbone import Block
 from thfm_ros.model.network import NanoNetwork
 
 
-def grown(network: NanoNetwork, depth: int, refine: int, seed: int) -> NanoNetwork:
+def grown_network(network: NanoNetwork, depth: int, refine: int, seed: int) -> NanoNetwork:
     """A copy with ``depth`` transformer blocks and ``refine`` blocks before the dense read-outs.
 
-    The same seed adds the same layers, to a network and to its running average, and again after an
+    The same seed adds the same layers: to a network and to its moving average, and again after an
     interruption.
 
     Raises:
-        ValueError: the network has more of either already.
+        ValueError: the network has more blocks of either kind already.
     """
     if depth < network.depth or refine < len(network.refine):
         raise ValueError(
             f"A network of {network.depth} blocks and {len(network.refine)} refining ones does "
-            f"not shrink to {depth} and {refine}; let a stage's depth and refine never fall."
+            f"not shrink to {depth} and {refine}: depth and refine of a stage must not fall."
         )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -31,7 +31,7 @@ def grown(network: NanoNetwork, depth: int, refine: int, seed: int) -> NanoNetwo
     larger.load_state_dict({**larger.state_dict(), **network.state_dict()})
     for block in larger.backbone.blocks[network.depth :]:
         assert isinstance(block, Block)
-        for last in (block.join, block.narrow):  # a refining block starts as the identity anyway
+        for last in (block.join, block.narrow):  # a refining block is the identity at first anyway
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
-    return larger.train(network.training)
+    return larger.to(next(network.parameters()).device).train(network.training)

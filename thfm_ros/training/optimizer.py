@@ -1,7 +1,7 @@
-"""How weights are moved: AdamW everywhere, or Muon for the matrices inside the network.
+"""Optimizers: AdamW for all weights, or Muon for the matrices inside the network.
 
-Muon (Jordan et al. 2024, torch.optim.Muon) makes the singular values of a matrix' step alike.
-The first and the last layers, tables, norms and biases stay with AdamW, as its authors advise.
+Muon (Jordan et al. 2024, torch.optim.Muon) makes the singular values of a matrix' update equal.
+First and last layers, embeddings, norms and biases stay with AdamW, as its authors advise.
 """
 
 from typing import Any
@@ -9,70 +9,82 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-OUTER = (
+from thfm_ros.training.prior import is_pretrained
+
+OUTER_LAYERS = (
     *("tokens", "encoder.at_half", "readout", "summary.2", "joint_visibility"),
     *("lifter.space", "lifter.name", "lifter.place.0"),
 )
-DECAY = 0.02
+"""Beginnings of the names of weights that Muon does not update, although they are matrices."""
+
+WEIGHT_DECAY = 0.02
+BETAS = (0.9, 0.98)
 
 
 class Optimizer:
-    """AdamW for all of a network's weights, or with ``muon`` for those that are not inner matrices.
+    """AdamW for all weights of a network, or with ``muon`` for those that are no inner matrices.
 
-    A convolution is a matrix of one row per output channel. Muon's steps are scaled to the size of
-    AdamW's, so that one rate serves both.
+    A convolution counts as a matrix with one row per output channel. Muon's updates are scaled to
+    the size of AdamW's, so that one learning rate serves both. Pretrained layers have a smaller
+    learning rate and no weight decay, and are never updated by Muon.
     """
 
     def __init__(self, network: nn.Module, *, muon: bool) -> None:
         self.muon = muon
-        weights = {name: (p, muon and _is_inner(name, p)) for name, p in network.named_parameters()}
+        named = dict(network.named_parameters())
+        pretrained = [p for name, p in named.items() if is_pretrained(name)]
+        others = {name: p for name, p in named.items() if not is_pretrained(name)}
+        inner = [p for name, p in others.items() if muon and _is_inner_matrix(name, p)]
+        outer = [p for name, p in others.items() if not (muon and _is_inner_matrix(name, p))]
         # torch.optim.Muon takes matrices only; these share their memory with the weights.
-        self._views = [
-            (p, nn.Parameter(p.data.view(len(p), -1))) for p, inner in weights.values() if inner
-        ]
-        others = [p for p, inner in weights.values() if not inner]
+        self._matrices = [(p, nn.Parameter(p.data.view(len(p), -1))) for p in inner]
         groups = [
-            {"params": [p for p in others if p.ndim > 1], "weight_decay": DECAY},
-            {"params": [p for p in others if p.ndim <= 1], "weight_decay": 0.0},
+            {"params": [p for p in outer if p.ndim > 1], "weight_decay": WEIGHT_DECAY},
+            {"params": [p for p in outer if p.ndim <= 1], "weight_decay": 0.0},
         ]
-        self._parts: dict[str, torch.optim.Optimizer] = {
-            "adamw": torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.98), fused=True)
+        self._optimizers: dict[str, torch.optim.Optimizer] = {
+            "adamw": torch.optim.AdamW(groups, betas=BETAS, fused=True)
         }
+        if pretrained:
+            self._optimizers["prior"] = torch.optim.AdamW(
+                pretrained, betas=BETAS, weight_decay=0.0, fused=True
+            )
         if muon:
-            flat = [view for _, view in self._views]
-            self._parts["muon"] = torch.optim.Muon(
-                flat, lr=1e-3, weight_decay=DECAY, adjust_lr_fn="match_rms_adamw"
+            self._optimizers["muon"] = torch.optim.Muon(
+                [matrix for _, matrix in self._matrices],
+                weight_decay=WEIGHT_DECAY,
+                adjust_lr_fn="match_rms_adamw",
             )
 
-    def set_rate(self, rate: float) -> None:
-        """Learning rate of the next step."""
-        for part in self._parts.values():
-            for group in part.param_groups:
-                group["lr"] = rate
+    def set_learning_rate(self, learning_rate: float, prior_share: float = 1.0) -> None:
+        """Learning rate of the next step; that of pretrained layers is ``prior_share`` of it."""
+        for name, optimizer in self._optimizers.items():
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate * (prior_share if name == "prior" else 1.0)
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
-        for part in self._parts.values():
-            part.zero_grad()
-        for parameter, _ in self._views:
+        """Delete all gradients."""
+        for optimizer in self._optimizers.values():
+            optimizer.zero_grad()
+        for parameter, _ in self._matrices:
             parameter.grad = None
 
     def step(self) -> None:
-        """Move the weights along their gradients."""
-        for parameter, view in self._views:
-            view.grad = None if parameter.grad is None else parameter.grad.view(view.shape)
-        for part in self._parts.values():
-            part.step()
+        """Update the weights by their gradients."""
+        for parameter, matrix in self._matrices:
+            matrix.grad = None if parameter.grad is None else parameter.grad.view(matrix.shape)
+        for optimizer in self._optimizers.values():
+            optimizer.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """All that is remembered between steps."""
-        return {name: part.state_dict() for name, part in self._parts.items()}
+        """The state of all optimizers, by name."""
+        return {name: each.state_dict() for name, each in self._optimizers.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state_dict`, or from the state of an AdamW that was all there was."""
-        for name, part in self._parts.items():
-            part.load_state_dict(state if "param_groups" in state else state[name])
+        """Continue from a `state_dict`."""
+        for name, optimizer in self._optimizers.items():
+            optimizer.load_state_dict(state[name])
 
 
-def _is_inner(name: str, parameter: Tensor) -> bool:
-    return parameter.ndim > 1 and not name.startswith(OUTER)
+def _is_inner_matrix(name: str, parameter: Tensor) -> bool:
+    return parameter.ndim > 1 and not name.startswith(OUTER_LAYERS)

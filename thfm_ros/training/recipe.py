@@ -1,92 +1,129 @@
-"""A recipe: the stages that make a checkpoint, as a JSON file under runs/."""
+"""Recipes: the stages of a training run, as JSON files in runs/."""
 
 import dataclasses
+import itertools
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from thfm_ros.contract import PerceptionError
-from thfm_ros.training.losses import Weights
+from thfm_ros.training.losses import LossWeights
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
-    """One stretch of training with constant settings.
-
-    The rate goes from ``rate`` to ``final_rate`` along half a cosine.
-    """
+class TrainingStage:
+    """A part of a run with constant settings; only the learning rate changes."""
 
     name: str
     steps: int
     batch: int = 8  # frames per step, clips times frames per clip
     size: int = 96  # of person crops, pixels
     frame_size: tuple[int, int] = (160, 128)  # of whole frames, width and height
-    frame_share: float = 0.2  # of the steps that show whole frames
+    frame_share: float = 0.2  # of the crop steps that show whole frames instead
     clip_share: float = 0.0  # of the crop steps that show clips of several frames
-    held: float = 0.0  # of those clips that are one frame before a trembling camera
-    ease: float = 0.0  # see moves.CropStyle
-    calm: float = 0.0  # see moves.CropStyle
-    depth: int = 5  # transformer blocks; see growth.py
-    refine: int = 0  # residual blocks at half the image's size, before the dense read-outs
-    rate: float = 1e-3
-    final_rate: float = 1e-3
+    static_clip_share: float = 0.0  # of those clips that are one frame under camera shake
+    augmentation_ramp: float = 0.0  # see geometric.CropStyle
+    clean_share: float = 0.0  # see geometric.CropStyle
+    detect_share: float = 0.0  # of all steps that train the detection read-out instead
+    detect_size: tuple[int, int] = (320, 240)  # of images for detection, width and height
+    detect_batch: int = 6  # images per step of detection
+    prior_rate_share: float = 0.2  # learning rate of pretrained layers over that of the others
+    depth: int = 5  # transformer blocks; see network_growth.py
+    refine: int = 0  # residual blocks before the dense read-outs
+    learning_rate: float = 1e-3  # at the first step; then along half a cosine
+    final_learning_rate: float = 1e-3
     muon: bool = False  # see optimizer.py; a change begins without momentum
-    lift_only: bool = False  # teach the lifter alone, from skeletons
-    lift_batch: int = 16  # skeletons per step beside the images
-    weights: Weights | None = None  # instead of the recipe's
+    lift_only: bool = False  # train only the lifter, with skeletons
+    lift_batch: int = 16  # skeletons per step in addition to the images
+    weights: LossWeights | None = None  # by default the recipe's
+
+    def learning_rate_at(self, step: int) -> float:
+        """Learning rate at a step of the stage."""
+        share = step / max(1, self.steps)
+        last = self.final_learning_rate
+        return last + (self.learning_rate - last) * (1 + math.cos(math.pi * share)) / 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """Everything that decides what comes out, the data apart."""
+class TrainingRecipe:
+    """All that determines the result of a run, except data and initial weights."""
 
     seed: int = 1
-    stages: tuple[Stage, ...]
-    weights: Weights = Weights()  # noqa: RUF009 (frozen)
-    averaging: float = 0.9995  # of the weights that are kept (EMA)
-    warm_up: int = 300  # steps
+    stages: tuple[TrainingStage, ...]
+    weights: LossWeights = LossWeights()  # noqa: RUF009 (frozen)
+    ema_decay: float = 0.9995  # of the exponential moving average of the weights, which is saved
+    warm_up: int = 300  # steps of a linearly rising learning rate
+    detect_depth: int = 0  # see model.network.NanoNetwork
     bfloat16: bool = True  # products and convolutions; 1.7 times as fast where the CPU has them
 
-    def stage_of(self, step: int) -> tuple[int, int] | None:
-        """(index of the stage, step within it), or None when all are done."""
-        for index, stage in enumerate(self.stages):
-            if step < stage.steps:
-                return index, step
-            step -= stage.steps
-        return None
+    def stage_at(self, step: int) -> tuple[TrainingStage, int]:
+        """The stage of a step of the run, and the step within it.
+
+        Raises:
+            IndexError: the recipe has fewer steps.
+        """
+        first = 0
+        for stage in self.stages:
+            if step < first + stage.steps:
+                return stage, step - first
+            first += stage.steps
+        raise IndexError(f"step {step} of a recipe of {self.steps}")
+
+    def learning_rate_at(self, step: int) -> float:
+        """Learning rate at a step of the run."""
+        stage, within = self.stage_at(step)
+        return stage.learning_rate_at(within) * min(1.0, (step + 1) / self.warm_up)
 
     @property
     def steps(self) -> int:
-        """Of all stages together."""
+        """Steps of all stages together."""
         return sum(stage.steps for stage in self.stages)
 
 
-def _stage(values: dict[str, Any]) -> Stage:
-    """A stage as JSON has it: lists instead of tuples, and weights by name."""
-    if "frame_size" in values:
-        values["frame_size"] = tuple(values["frame_size"])
-    if "weights" in values:
-        values["weights"] = Weights(**values["weights"])
-    return Stage(**values)
-
-
 class RecipeError(PerceptionError):
-    """A file that is no recipe; the text says why."""
+    """A file is no recipe, or a recipe does not fit the weights; the text says why."""
 
 
-def read_recipe(path: Path) -> Recipe:
-    """Read a recipe; unknown keys are refused by name.
+def read_recipe(path: Path) -> TrainingRecipe:
+    """Read a recipe.
 
     Raises:
-        RecipeError: the file is no recipe.
+        RecipeError: the file is no recipe, or has unknown keys, which the text names.
     """
     try:
         values = json.loads(path.read_text())
         stages = tuple(_stage(stage) for stage in values.pop("stages"))
-        weights = Weights(**values.pop("weights", {}))
-        return Recipe(stages=stages, weights=weights, **values)
+        weights = LossWeights(**values.pop("weights", {}))
+        recipe = TrainingRecipe(stages=stages, weights=weights, **values)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        # No text (UnicodeDecodeError) and no JSON (JSONDecodeError) are ValueErrors too.
-        known = [field.name for field in dataclasses.fields(Stage)]
-        raise RecipeError(f"{path} is no recipe: {error}. A stage knows {known}.") from error
+        # UnicodeDecodeError (no text) and JSONDecodeError are ValueErrors too.
+        known = [field.name for field in dataclasses.fields(TrainingStage)]
+        raise RecipeError(f"{path} is no recipe: {error}. A stage has the keys {known}.") from error
+    if problem := _problem(recipe):
+        raise RecipeError(f"{path} cannot be trained: {problem}.")
+    return recipe
+
+
+def _problem(recipe: TrainingRecipe) -> str:
+    """What no network can follow in a recipe; empty if there is nothing."""
+    for stage in recipe.stages:
+        if stage.detect_share and not recipe.detect_depth:
+            return f"the stage {stage.name!r} trains detection, but detect_depth is 0"
+        if recipe.detect_depth > stage.depth:
+            return f"detect_depth is larger than the depth of the stage {stage.name!r}"
+    for earlier, later in itertools.pairwise(recipe.stages):
+        if later.depth < earlier.depth or later.refine < earlier.refine:
+            return f"the network shrinks in the stage {later.name!r} (depth, refine)"
+    return ""
+
+
+def _stage(values: dict[str, Any]) -> TrainingStage:
+    """A stage from JSON, which has lists instead of tuples and loss weights as a table."""
+    for name in ("frame_size", "detect_size"):
+        if name in values:
+            values[name] = tuple(values[name])
+    if "weights" in values:
+        values["weights"] = LossWeights(**values["weights"])
+    return TrainingStage(**values)

@@ -1,7 +1,7 @@
-"""Rendered frames on disk, opened so that a random frame costs one page fault, not one file.
+"""Rendered frames on disk, stored so that reading a random one costs a page fault, not a file.
 
-A shard of synth.dataset is decoded once into plain arrays beside it and then mapped into memory;
-shards that appear while training runs are picked up by `refresh`.
+Shards of synth.dataset are unpacked once into plain arrays next to them, which are mapped into
+memory. `Store.refresh` adds shards that appear while training runs.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ KEYS = (
     "normals",
     "parts",
     "instances",
-    "surface",
+    "dense_pose_uv",
     "keypoints2d",
     "keypoints3d",
     "visibility",
@@ -35,21 +35,20 @@ KEYS = (
     "frame_index",
 )
 
-
 BACK_VIEWS = 2.0
-"""How much more often somebody is drawn who is seen from behind: one in four was rendered so."""
+"""Sampling weight of people seen from behind; a quarter of the renders."""
 
 LEGS_APART = 3.0
-"""The same for somebody from the side whose legs are apart: few were rendered so at first."""
+"""Sampling weight of people seen from the side with their legs apart; rare in early renders."""
 
 LEGS_CROSSED = 5.0
-"""The same for somebody whose legs cross in the image: one in ten was rendered so, and where
-nothing tells a network otherwise, the leg below the left hip is the left one."""
+"""Sampling weight of people whose legs cross in the image: a tenth of the renders. Without them a
+network learns that the leg below the left hip is always the left one."""
 
 
 @dataclass(frozen=True, slots=True)
 class FrameRef:
-    """One frame: which shard, which row."""
+    """One frame, by numbers of shard and row."""
 
     shard: int
     row: int
@@ -58,7 +57,12 @@ class FrameRef:
 class Store:
     """All shards of a folder.
 
-    `clips` lists the first frame of every clip; the others follow it in the same shard.
+    Attributes:
+        frames: all frames.
+        clips: the first frame and the length of each clip; the other frames follow the first one.
+
+    Raises:
+        FileNotFoundError: the folder has no shard.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -67,7 +71,7 @@ class Store:
         self._shards: list[dict[str, np.ndarray]] = []
         self.frames: list[FrameRef] = []
         self.clips: list[tuple[FrameRef, int]] = []
-        self._chances: list[float] = []  # of the frames, summed up
+        self._cumulative_weights: list[float] = []  # of the frames
         self.refresh()
         if not self.frames:
             raise FileNotFoundError(
@@ -75,7 +79,7 @@ class Store:
             )
 
     def refresh(self) -> None:
-        """Take in the shards that have appeared since; a damaged one is named and left out."""
+        """Add the shards that have appeared since; damaged ones are logged and left out."""
         for path in shard_paths(self._folder):
             if path.name in self._known:
                 continue
@@ -91,25 +95,26 @@ class Store:
         shard = len(self._shards)
         self._shards.append(arrays)
         lengths, indices = arrays["clip_length"], arrays["frame_index"]
-        begun = self._chances[-1] if self._chances else 0.0
+        total = self._cumulative_weights[-1] if self._cumulative_weights else 0.0
         joints = arrays["keypoints2d"][:, 0]
-        views = [crossed(joints), from_behind(joints), astride(joints)]
-        chances = np.select(views, [LEGS_CROSSED, BACK_VIEWS, LEGS_APART], 1.0)
-        self._chances += (begun + np.cumsum(chances)).tolist()
+        views = [legs_crossed(joints), back_view(joints), legs_apart_sideways(joints)]
+        weights = np.select(views, [LEGS_CROSSED, BACK_VIEWS, LEGS_APART], 1.0)
+        self._cumulative_weights += (total + np.cumsum(weights)).tolist()
         for row in range(len(indices)):
             self.frames.append(FrameRef(shard, row))
             if indices[row] == 0:
                 self.clips.append((FrameRef(shard, row), int(lengths[row])))
 
     def pick(self, rng: np.random.Generator) -> FrameRef:
-        """A frame by chance, rare views more often than they were rendered."""
-        return self.frames[bisect_right(self._chances, rng.uniform(0, self._chances[-1]))]
+        """A random frame; rare views are drawn more often than they were rendered."""
+        weights = self._cumulative_weights
+        return self.frames[bisect_right(weights, rng.uniform(0, weights[-1]))]
 
     def pick_clip(self, rng: np.random.Generator, frames: int) -> list[FrameRef]:
-        """The first ``frames`` frames of a clip that is long enough.
+        """The first ``frames`` frames of a random clip that is long enough.
 
         Raises:
-            ValueError: there is none, or they are too rare to be met.
+            ValueError: none was found in 200 draws.
         """
         for _ in range(200):
             ref = self.pick(rng)
@@ -119,7 +124,7 @@ class Store:
         raise ValueError(f"{self._folder} has no clips of {frames} frames; render some: --frames 4")
 
     def read(self, key: str, ref: FrameRef) -> np.ndarray:
-        """One array of one frame, still on disk."""
+        """One array of one frame, mapped from disk."""
         row: np.ndarray = self._shards[ref.shard][key][ref.row]
         return row
 
@@ -127,44 +132,43 @@ class Store:
         return len(self.frames)
 
 
-def from_behind(joints: Float[np.ndarray, "n k 2"]) -> Bool[np.ndarray, " n"]:
-    """Who shows their back: the left shoulder lies clearly left of the right one."""
+def back_view(joints: Float[np.ndarray, "n k 2"]) -> Bool[np.ndarray, " n"]:
+    """People seen from behind: the left shoulder is clearly to the left of the right one."""
     left, right = joints[:, Joint.LEFT_SHOULDER], joints[:, Joint.RIGHT_SHOULDER]
     found: np.ndarray = left[:, 0] - right[:, 0] < -0.3 * _trunk(joints)
     return found  # False where a joint is NaN
 
 
-def astride(joints: Float[np.ndarray, "n k 2"]) -> Bool[np.ndarray, " n"]:
-    """Who is seen from the side with the legs apart: shoulders at one place, ankles at two."""
+def legs_apart_sideways(joints: Float[np.ndarray, "n k 2"]) -> Bool[np.ndarray, " n"]:
+    """People seen from the side with their legs apart: shoulders close together, ankles not."""
 
-    def apart(one: Joint, other: Joint) -> np.ndarray:
-        found: np.ndarray = np.linalg.norm(joints[:, one] - joints[:, other], axis=1)
-        return found
+    def distance(one: Joint, other: Joint) -> np.ndarray:
+        return np.asarray(np.linalg.norm(joints[:, one] - joints[:, other], axis=1))
 
     trunk = _trunk(joints)
-    sideways = apart(Joint.LEFT_SHOULDER, Joint.RIGHT_SHOULDER) < 0.45 * trunk
-    found: np.ndarray = sideways & (apart(Joint.LEFT_ANKLE, Joint.RIGHT_ANKLE) > 0.5 * trunk)
+    sideways = distance(Joint.LEFT_SHOULDER, Joint.RIGHT_SHOULDER) < 0.45 * trunk
+    found: np.ndarray = sideways & (distance(Joint.LEFT_ANKLE, Joint.RIGHT_ANKLE) > 0.5 * trunk)
     return found  # False where a joint is NaN
 
 
-def crossed(joints: Float[np.ndarray, "n k 2"]) -> Bool[np.ndarray, " n"]:
-    """Whose legs cross: along the line of the hips, knees or ankles lie the other way round."""
+def legs_crossed(joints: Float[np.ndarray, "n k 2"]) -> Bool[np.ndarray, " n"]:
+    """People with crossed legs: along the line of the hips, knees or ankles are swapped."""
     trunk = _trunk(joints)
     hips = joints[:, Joint.LEFT_HIP] - joints[:, Joint.RIGHT_HIP]
     width = np.linalg.norm(hips, axis=1)
 
-    def across(left: Joint, right: Joint) -> np.ndarray:
+    def swapped(left: Joint, right: Joint) -> np.ndarray:
         along = ((joints[:, left] - joints[:, right]) * hips).sum(1)
-        found: np.ndarray = along < -0.15 * trunk * width
-        return found
+        return np.asarray(along < -0.15 * trunk * width)
 
-    legs = across(Joint.LEFT_KNEE, Joint.RIGHT_KNEE) | across(Joint.LEFT_ANKLE, Joint.RIGHT_ANKLE)
+    legs = swapped(Joint.LEFT_KNEE, Joint.RIGHT_KNEE)
+    legs = legs | swapped(Joint.LEFT_ANKLE, Joint.RIGHT_ANKLE)
     found: np.ndarray = (width > 0.12 * trunk) & legs
     return found  # False where a joint is NaN
 
 
 def _trunk(joints: Float[np.ndarray, "n k 2"]) -> Float[np.ndarray, " n"]:
-    """From the middle of the shoulders to that of the hips, pixels."""
+    """Length of the trunk in pixels: middle of the shoulders to middle of the hips."""
     shoulders = (joints[:, Joint.LEFT_SHOULDER] + joints[:, Joint.RIGHT_SHOULDER]) / 2
     hips = (joints[:, Joint.LEFT_HIP] + joints[:, Joint.RIGHT_HIP]) / 2
     length: np.ndarray = np.linalg.norm(shoulders - hips, axis=1)
@@ -172,26 +176,29 @@ def _trunk(joints: Float[np.ndarray, "n k 2"]) -> Float[np.ndarray, " n"]:
 
 
 def _unpacked(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a shard beside it, mapped into memory.
+    """The arrays of a shard, mapped into memory from the folder to which it is unpacked.
 
-    Several processes may unpack one at once: each does so in a folder of its own, and the first
-    to rename it is the one that all read.
+    Several processes may unpack a shard at once: each writes to a folder of its own, and all read
+    the one that was renamed first.
     """
-    folder, made = path.with_suffix(".arrays"), (path.stat().st_size, path.stat().st_mtime_ns)
+    folder = path.with_suffix(".arrays")
+    version = str((path.stat().st_size, path.stat().st_mtime_ns))
     mark = folder / "complete"
 
-    def sound() -> bool:
-        return mark.exists() and mark.read_text() in ("", str(made))  # "": of an older release
+    def is_current() -> bool:
+        if not all((folder / f"{key}.npy").exists() for key in KEYS):
+            return False  # unpacked from a shard of an older format
+        return mark.exists() and mark.read_text() == version
 
-    if not sound():
+    if not is_current():
         arrays = read_shard(path, KEYS)
-        mine = Path(tempfile.mkdtemp(prefix=f".{path.stem}-", dir=path.parent))
+        own = Path(tempfile.mkdtemp(prefix=f".{path.stem}-", dir=path.parent))
         for key in KEYS:
-            np.save(mine / f"{key}.npy", arrays[key])
-        (mine / "complete").write_text(str(made))
-        if folder.exists() and not sound():
-            shutil.rmtree(folder)  # of a shard that was rendered anew, or half made
-        with contextlib.suppress(OSError):  # somebody else was first
-            mine.rename(folder)
-        shutil.rmtree(mine, ignore_errors=True)
+            np.save(own / f"{key}.npy", arrays[key])
+        (own / "complete").write_text(version)
+        if folder.exists() and not is_current():
+            shutil.rmtree(folder)  # of a shard that was rendered again, or incomplete
+        with contextlib.suppress(OSError):  # another process was first
+            own.rename(folder)
+        shutil.rmtree(own, ignore_errors=True)
     return {key: np.load(folder / f"{key}.npy", mmap_mode="r") for key in KEYS}

@@ -1,4 +1,4 @@
-"""How good a network is on held-out crops; what the training loop follows."""
+"""Predictions, labels and metrics of held-out crops; the training loop follows them."""
 
 from collections.abc import Iterable
 
@@ -6,51 +6,57 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from thfm_ros.contract import Task
 from thfm_ros.metrics.crops import CropLabels, CropPredictions, CropScores, crop_scores
 from thfm_ros.metrics.score import Score
 from thfm_ros.model.network import NanoNetwork
-from thfm_ros.training.losses import Batch
+from thfm_ros.model.prompts import readout_slices
+from thfm_ros.training.collate import CropBatch
 
 
-def score(network: NanoNetwork, batches: list[Batch]) -> CropScores:
+def score(network: NanoNetwork, batches: list[CropBatch]) -> CropScores:
     """All metrics of a network on fixed batches of single frames."""
     return crop_scores(predict(network, batches), labels_of(batches))
 
 
-def predict(network: NanoNetwork, batches: list[Batch]) -> CropPredictions:
-    """What the network predicts for all crops of these batches; frames of clips in order."""
+def predict(network: NanoNetwork, batches: list[CropBatch]) -> CropPredictions:
+    """Predictions for all crops of these batches, frames of clips in order.
+
+    The network is in inference mode afterwards.
+    """
     network.eval()
     with torch.no_grad():
         found = [_predict(network, batch) for batch in batches]
-    network.train()
     return CropPredictions(*(np.concatenate(arrays) for arrays in zip(*found, strict=True)))
 
 
-def _predict(network: NanoNetwork, batch: Batch) -> CropPredictions:
-    out = network(batch.image)
-    assert out.dense is not None
-    maps = out.dense.numpy()
+def _predict(network: NanoNetwork, batch: CropBatch) -> CropPredictions:
+    device = next(network.parameters()).device
+    outputs = network(batch.image.to(device))
+    assert outputs.dense is not None
+    dense = outputs.dense.cpu().numpy()
+    maps = {task: dense[:, channels] for task, channels in readout_slices().items()}
     return CropPredictions(
-        mask=maps[:, 0] > 0,
-        parts=maps[:, 1:18].argmax(1).astype(np.uint8),
-        relative_depth_m=maps[:, 18],
-        normals=maps[:, 19:22].transpose(0, 2, 3, 1),
-        dense_pose=maps[:, 22:25].transpose(0, 2, 3, 1),
-        keypoints=out.peaks.numpy(),
-        positions_m=out.positions.numpy(),
-        log_width=out.log_width.numpy(),
+        mask=maps[Task.SEGMENTATION][:, 0] > 0,
+        parts=maps[Task.PARTS].argmax(1).astype(np.uint8),
+        relative_depth_m=maps[Task.DEPTH][:, 0],
+        normals=maps[Task.NORMALS].transpose(0, 2, 3, 1),
+        dense_pose=maps[Task.DENSE_POSE].transpose(0, 2, 3, 1),
+        keypoints=outputs.peaks.cpu().numpy(),
+        positions_m=outputs.positions.cpu().numpy(),
+        log_width=outputs.log_width.cpu().numpy(),
     )
 
 
-def labels_of(batches: list[Batch]) -> CropLabels:
+def labels_of(batches: list[CropBatch]) -> CropLabels:
     """The ground truth of all crops of these batches."""
     return CropLabels(
         instances=_joined(batch.instances for batch in batches),
         parts=_joined(batch.parts for batch in batches),
-        relative_depth_m=_joined(batch.relief for batch in batches),
-        depth_known=_joined(batch.relief_known for batch in batches),
+        relative_depth_m=_joined(batch.relative_depth for batch in batches),
+        depth_known=_joined(batch.depth_known for batch in batches),
         normals=_joined(batch.normals for batch in batches),
-        dense_pose=_joined(batch.surface for batch in batches),
+        dense_pose=_joined(batch.dense_pose for batch in batches),
         keypoints=_joined(batch.peaks for batch in batches),
         visible=_joined(batch.visibility for batch in batches) == 2,
         positions_m=_joined(batch.positions for batch in batches),

@@ -1,4 +1,4 @@
-"""The mean of several ends of one run: wider than each of them, and better on what is new.
+"""Average the weights of several checkpoints of one run, which generalizes better than each.
 
 Run as
 ``python -m thfm_ros.training.weight_averaging a.safetensors b.safetensors --out nano.safetensors``.
@@ -39,7 +39,7 @@ def average(paths: Sequence[Path], out: Path) -> None:
 
 
 def main() -> int:
-    """Write one file."""
+    """Write the averaged checkpoint."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,4 +1,4 @@
-"""Images without people, to stand behind people, in front of them, or alone."""
+"""Images without people: backgrounds, textures of occluders, negative images."""
 
 import itertools
 from pathlib import Path
@@ -7,21 +7,21 @@ import cv2
 import numpy as np
 from jaxtyping import Float32
 
-from thfm_ros.training.augmentation.busy_surfaces import draw_facades
-from thfm_ros.training.augmentation.thin_objects import draw_sticks
+from thfm_ros.training.augmentation.busy_surfaces import draw_busy_surfaces
+from thfm_ros.training.augmentation.thin_objects import draw_thin_objects
 
-STICKS = 0.35
-"""Share of the backgrounds in which thin things stand."""
+THIN_OBJECT_SHARE = 0.3
+"""Share of the backgrounds with thin objects."""
 
-BUSY = 0.4
+BUSY_SHARE = 0.3
 """Share of the backgrounds with writing, windows, shelves and the like."""
 
-PATCHED = 0.15
-"""Share of the backgrounds that are four to sixteen images side by side: more edges, smaller."""
+PATCHWORK_SHARE = 0.08
+"""Share of the backgrounds that are four to sixteen small images side by side, with more edges."""
 
 
 class Backgrounds:
-    """A memory-mapped stack of backgrounds, ``backgrounds.npy`` [n h w 3] uint8."""
+    """A memory-mapped stack of images, ``backgrounds.npy``, u8 [n h w 3]."""
 
     def __init__(self, path: Path) -> None:
         self._stack = np.load(path, mmap_mode="r")
@@ -29,8 +29,8 @@ class Backgrounds:
     def draw(
         self, rng: np.random.Generator, width: int, height: int
     ) -> Float32[np.ndarray, "h w 3"]:
-        """A random part of a random image, sometimes two of them side by side, 0..255."""
-        patched = rng.random() < PATCHED
+        """A random part of a random image, sometimes two of them side by side, tinted, 0..255."""
+        patched = rng.random() < PATCHWORK_SHARE
         image = self._patchwork(rng, width, height) if patched else self._part(rng, width, height)
         if rng.random() < 0.2:
             other = self._part(rng, width, height)
@@ -42,10 +42,10 @@ class Backgrounds:
                 image[cut:] = other[cut:]
         tint = rng.uniform(0.6, 1.3) * np.exp(rng.normal(0, 0.08, 3))
         tinted = np.clip(image * tint, 0, 255).astype(np.float32)
-        if rng.random() < BUSY:
-            draw_facades(rng, tinted)
-        if rng.random() < STICKS:
-            draw_sticks(rng, tinted)
+        if rng.random() < BUSY_SHARE:
+            draw_busy_surfaces(rng, tinted)
+        if rng.random() < THIN_OBJECT_SHARE:
+            draw_thin_objects(rng, tinted)
         return tinted
 
     def _patchwork(self, rng: np.random.Generator, width: int, height: int) -> np.ndarray:

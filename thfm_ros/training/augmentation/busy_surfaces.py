@@ -1,7 +1,7 @@
-"""Busy surfaces behind people: writing, windows, shelves, blinds, vehicles, rubble.
+"""Busy surfaces for backgrounds: writing, windows, shelves, blinds, vehicles, rubble.
 
-Rendered places are calmer than streets and rooms full of things. Whoever stands before a bus with
-its windows and letters was not found; these patches put such detail behind people and beside them.
+Rendered scenes have less detail than streets and furnished rooms. People in front of a bus with
+windows and letters were not detected; these patches put such detail behind and beside people.
 """
 
 from collections.abc import Callable
@@ -12,6 +12,8 @@ from jaxtyping import Float32, UInt8
 
 RgbImage = UInt8[np.ndarray, "h w 3"]
 Motif = Callable[[np.random.Generator, RgbImage], None]
+"""Paints a random pattern of one kind into the whole patch, in place."""
+
 LETTERS = np.array(list("ABCDEFGHIKLMNOPRSTUVWXYZabcdeghiknoprstuvwz0123456789&.-%"))
 FONTS = (
     cv2.FONT_HERSHEY_SIMPLEX,
@@ -21,8 +23,8 @@ FONTS = (
 )
 
 
-def draw_facades(rng: np.random.Generator, image: Float32[np.ndarray, "h w 3"]) -> None:
-    """Paint one to four busy patches into ``image``, 0..255."""
+def draw_busy_surfaces(rng: np.random.Generator, image: Float32[np.ndarray, "h w 3"]) -> None:
+    """Paint one to four busy patches into ``image``, 0..255, in place."""
     h, w = image.shape[:2]
     for _ in range(int(rng.integers(1, 5))):
         height = int(h * rng.uniform(0.15, 0.9))
@@ -38,14 +40,14 @@ def draw_facades(rng: np.random.Generator, image: Float32[np.ndarray, "h w 3"]) 
 
 
 def _colour(rng: np.random.Generator) -> list[float]:
-    """Mostly greyish, as most things are."""
+    """A random colour, mostly greyish, as most things are."""
     grey = rng.uniform(0, 255)
     found: list[float] = np.clip(grey + rng.normal(0, rng.choice([8, 60]), 3), 0, 255).tolist()
     return found
 
 
 def _writing(rng: np.random.Generator, patch: RgbImage) -> None:
-    """Lines of letters, on a board or on what is there."""
+    """Lines of letters, on a board or on the image."""
     h, w = patch.shape[:2]
     if rng.random() < 0.6:
         patch[:] = _colour(rng)
@@ -74,7 +76,7 @@ def _windows(rng: np.random.Generator, patch: RgbImage) -> None:
 
 
 def _shelves(rng: np.random.Generator, patch: RgbImage) -> None:
-    """Rows of upright things of all colours: books, bottles, goods, parked cars from afar."""
+    """Rows of upright objects of all colours: books, bottles, goods, parked cars from afar."""
     h, w = patch.shape[:2]
     high = rng.uniform(6, max(h / 2, 7))
     for top in np.arange(0, h, high):
@@ -97,7 +99,7 @@ def _blinds(rng: np.random.Generator, patch: RgbImage) -> None:
 
 
 def _vehicle(rng: np.random.Generator, patch: RgbImage) -> None:
-    """A box with a band of windows and two wheels; letters on some."""
+    """A box with a band of windows and two wheels, sometimes with letters."""
     h, w = patch.shape[:2]
     body = patch[: int(0.88 * h)]
     body[:] = _colour(rng)
@@ -114,7 +116,7 @@ def _vehicle(rng: np.random.Generator, patch: RgbImage) -> None:
 
 
 def _rubble(rng: np.random.Generator, patch: RgbImage) -> None:
-    """Many small things that overlap: leaves, stones, a crowded desk."""
+    """Many small objects that overlap: leaves, stones, a crowded desk."""
     h, w = patch.shape[:2]
     largest = rng.uniform(3, 0.3 * min(h, w) + 4)
     for _ in range(int(rng.integers(20, 90))):

@@ -1,23 +1,24 @@
-"""What stands in front of people, and where a crop leaves the camera's image."""
+"""Occluders in front of people, and borders where a crop leaves the camera's image."""
 
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from jaxtyping import Bool, UInt8
 
 from thfm_ros.training.augmentation.backgrounds import Backgrounds
 
 
 @dataclass(frozen=True, slots=True)
 class Occluder:
-    """Something flat in front of the scene that drifts through the clip."""
+    """A flat shape in front of the scene that drifts through the clip."""
 
     outline: np.ndarray  # [n 2], pixels of the first frame
     drift: np.ndarray  # [2], pixels per frame
     fill: np.ndarray  # colour [3] or image [H W 3]
 
-    def covered(self, size: int, frame: int) -> np.ndarray:
-        """u8 [size size], 1 where it hides the scene."""
+    def mask(self, size: int, frame: int) -> UInt8[np.ndarray, "size size"]:
+        """1 where it occludes the scene in frame number ``frame``."""
         mask = np.zeros((size, size), np.uint8)
         cv2.fillPoly(mask, [(self.outline + self.drift * frame).astype(np.int32)], 1)
         return mask
@@ -26,7 +27,7 @@ class Occluder:
 def draw_occluders(
     rng: np.random.Generator, size: int, backgrounds: Backgrounds, share: float
 ) -> list[Occluder]:
-    """None for most clips, else one to three ellipses, boxes or shards."""
+    """One to three ellipses, boxes or irregular polygons for a ``share`` of the clips."""
     if rng.random() >= share:
         return []
     return [_occluder(rng, size, backgrounds) for _ in range(rng.integers(1, 4))]
@@ -42,15 +43,15 @@ def _occluder(rng: np.random.Generator, size: int, backgrounds: Backgrounds) -> 
         outline = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1.0]]) * axes
     else:
         outline = rng.normal(0, 1, (6, 2)) * axes
-    angle_of = rng.uniform(0, np.pi)
-    cos, sin = np.cos(angle_of), np.sin(angle_of)
+    rotation = rng.uniform(0, np.pi)
+    cos, sin = np.cos(rotation), np.sin(rotation)
     outline = outline @ np.array([[cos, sin], [-sin, cos]]) + centre
     fill = backgrounds.draw(rng, size, size) if rng.random() < 0.5 else rng.uniform(0, 255, 3)
     return Occluder(outline, rng.normal(0, 0.02, 2) * size, fill)
 
 
-def draw_border(rng: np.random.Generator, size: int) -> np.ndarray | None:
-    """Where a crop leaves the camera's image, for one sample in eight."""
+def draw_border(rng: np.random.Generator, size: int) -> Bool[np.ndarray, "size size"] | None:
+    """Where a crop leaves the camera's image; None for seven samples in eight."""
     if rng.random() > 0.125:
         return None
     depth, border = int(rng.uniform(0.04, 0.35) * size), np.zeros((size, size), bool)

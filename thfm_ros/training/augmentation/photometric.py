@@ -1,4 +1,7 @@
-"""What cameras, lamps and codecs do to an image: drawn once per clip, applied to each frame."""
+"""Photometric augmentation: exposure, white balance, resolution, blur, noise, JPEG.
+
+Parameters are drawn once per clip and applied to each frame.
+"""
 
 from dataclasses import dataclass
 
@@ -9,7 +12,7 @@ from jaxtyping import Float32, UInt8
 
 @dataclass(frozen=True, slots=True)
 class Photometric:
-    """Parameters of one clip; a value that does nothing stands for "left out"."""
+    """Parameters of one clip; a neutral value (None, 0 or 1) switches a step off."""
 
     gamma: float
     contrast: float
@@ -17,17 +20,17 @@ class Photometric:
     gain: np.ndarray
     saturation: float
     hue: np.ndarray | None  # 3x3 rotation about grey
-    shrink: float  # down to this share and up again
-    shrink_with: int
+    shrink: float  # factor of downscaling, before upscaling to the size it had
+    interpolation: int  # of the upscaling
     blur: float
-    motion: np.ndarray | None  # convolution kernel
-    noise: float
-    jpeg: int  # quality, 0 = not compressed
+    motion: np.ndarray | None  # kernel of the motion blur
+    noise: float  # standard deviation, of 0..1
+    jpeg: int  # quality; 0: not compressed
 
 
 def draw_photometric(rng: np.random.Generator, strength: float = 1.0) -> Photometric:
-    """Draw the parameters; shares and spreads are those of the first experiments that worked."""
-    shrinkers = (cv2.INTER_LINEAR, cv2.INTER_NEAREST, cv2.INTER_CUBIC)
+    """Draw the parameters; ``strength`` 1 is full augmentation, smaller values are milder."""
+    interpolations = (cv2.INTER_LINEAR, cv2.INTER_NEAREST, cv2.INTER_CUBIC)
     return Photometric(
         gamma=float(np.exp(rng.normal(0, 0.2 * strength))),
         contrast=float(np.exp(rng.normal(0, 0.2 * strength))),
@@ -36,7 +39,7 @@ def draw_photometric(rng: np.random.Generator, strength: float = 1.0) -> Photome
         saturation=0.0 if rng.random() < 0.08 else float(np.exp(rng.normal(-0.1, 0.3))),
         hue=_hue(rng.normal(0, 0.35)) if rng.random() < 0.25 * strength else None,
         shrink=rng.uniform(0.35, 1) if rng.random() < 0.25 * strength else 1.0,
-        shrink_with=shrinkers[rng.integers(3)],
+        interpolation=interpolations[rng.integers(3)],
         blur=rng.uniform(0.3, 1.3) if rng.random() < 0.3 * strength else 0.0,
         motion=_motion(rng) if rng.random() < 0.12 * strength else None,
         noise=rng.uniform(0.005, 0.05) if rng.random() < 0.4 * strength else 0.0,
@@ -45,7 +48,7 @@ def draw_photometric(rng: np.random.Generator, strength: float = 1.0) -> Photome
 
 
 def _hue(angle: float) -> np.ndarray:
-    """Rotation of colour space about the grey axis (Rodrigues)."""
+    """Rotation of the colour space about the grey axis (Rodrigues' formula)."""
     a = 3**-0.5
     cross = np.array([[0, -a, a], [a, 0, -a], [-a, a, 0]])
     turn = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
@@ -80,7 +83,7 @@ def apply_photometric(
         h, w = x.shape[:2]
         small = (max(16, int(w * p.shrink)), max(16, int(h * p.shrink)))
         x = cv2.resize(cv2.resize(x, small, interpolation=cv2.INTER_AREA), (w, h),
-                       interpolation=p.shrink_with)  # fmt: skip
+                       interpolation=p.interpolation)  # fmt: skip
     if p.blur > 0.25:
         x = cv2.GaussianBlur(x, (0, 0), p.blur)
     if p.motion is not None:
@@ -94,5 +97,5 @@ def apply_photometric(
 def _through_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
     encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     decoded: np.ndarray | None = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
-    assert decoded is not None  # it was encoded just now
+    assert decoded is not None
     return decoded

@@ -1,0 +1,212 @@
+"""Training samples of the detection read-out: rendered frames, and people pasted into others.
+
+Labels are the bounding boxes of each person's visible pixels, from the instance map at full size.
+"""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, Float32, UInt8
+
+from thfm_ros.contract import PADDING_GREY
+from thfm_ros.model.detection import STRIDE
+from thfm_ros.training.augmentation.backgrounds import Backgrounds
+from thfm_ros.training.augmentation.busy_surfaces import draw_busy_surfaces
+from thfm_ros.training.augmentation.geometric import similarity
+from thfm_ros.training.augmentation.occluders import draw_occluders
+from thfm_ros.training.augmentation.photometric import apply_photometric, draw_photometric
+from thfm_ros.training.cutouts import Cutout, paste, read_cutout, rotated
+from thfm_ros.training.shard_store import Store
+
+CROWD = (0.12, 0.26, 0.2, 0.14, 0.1, 0.08, 0.06, 0.04)
+"""Probabilities of 0, 1, 2 ... people in a composed image."""
+
+GROUP_SHARE = 0.5
+"""Share of the composed images whose people stand in a row or a cluster, about equally tall."""
+
+PASTED_OBJECT_SHARE = 0.5
+"""Share of the composed images with pieces of other images, pasted in the way people are."""
+
+LYING_SHARE = 0.1
+"""Share of pasted people who are rotated by quarters."""
+
+MIN_SIDE, MIN_PIXELS = 9, 30
+"""People with a shorter box (longer side) or fewer visible pixels become ignore regions."""
+
+POSITIVE_ABOVE = 0.55
+"""Value of a person's centre map above which the edges of the box are learned."""
+
+
+class DetectionTargets(NamedTuple):
+    """Labels of one image; ``h w`` count cells of STRIDE pixels."""
+
+    centres: Float32[np.ndarray, "h w"]  # 1 at the centre of a box, a Gaussian around it
+    edges: Float32[np.ndarray, "4 h w"]  # cells from the cell's centre to left, top, right, bottom
+    positive: Bool[np.ndarray, "h w"]  # where ``edges`` are labelled
+    ignored: Bool[np.ndarray, "h w"]  # people that are too small; neither wanted nor wrong
+
+
+class DetectionSample(NamedTuple):
+    """One image with its labels."""
+
+    image: UInt8[np.ndarray, "H W 3"]
+    targets: DetectionTargets
+
+
+class Placement(NamedTuple):
+    """Where a person is pasted; pixels of the image."""
+
+    person: Cutout
+    height: float
+    left: float
+    top: float
+
+
+def rendered_detection(
+    frames: Store, rng: np.random.Generator, size: tuple[int, int]
+) -> DetectionSample:
+    """One rendered whole frame of ``size`` (width, height), zoomed, shifted and mirrored."""
+    ref = frames.frames[rng.integers(len(frames))]
+    rgb = np.ascontiguousarray(frames.read("rgb", ref))
+    zoom = size[1] / rgb.shape[0] * float(np.exp(rng.uniform(-0.3, 0.6)))
+    middle = (np.array(size) - 1) / 2 + rng.normal(0, 0.1, 2) * size
+    mirrored = bool(rng.random() < 0.5)
+    matrix = similarity((rgb.shape[1], rgb.shape[0]), middle, zoom, mirrored=mirrored)
+    grey = (PADDING_GREY,) * 3
+    image = cv2.warpAffine(rgb, matrix, size, flags=cv2.INTER_AREA, borderValue=grey)
+    image = image.astype(np.float32)
+    instances = np.ascontiguousarray(frames.read("instances", ref))
+    instances = cv2.warpAffine(instances, matrix, size, flags=cv2.INTER_NEAREST)
+    if rng.random() < 0.15:
+        background = image.copy()
+        draw_busy_surfaces(rng, background)
+        image = np.where(instances[..., None] > 0, image, background)
+    return finished(image, instances, rng)
+
+
+def composed_detection(
+    store: Store, backgrounds: Backgrounds, rng: np.random.Generator, size: tuple[int, int]
+) -> DetectionSample:
+    """People of several renders, and objects that are pasted alike, on one background."""
+    width, height = size
+    image = backgrounds.draw(rng, width, height)
+    instances = np.zeros((height, width), np.uint8)
+    if rng.random() < PASTED_OBJECT_SHARE:
+        image = with_pasted_objects(image, backgrounds, rng)
+    for number, place in enumerate(draw_people(store, rng, size), start=1):
+        pasted = paste(place.person, place.height, place.left, place.top, size)
+        alpha = pasted.alpha[..., None]
+        image = image * (1 - alpha) + pasted.rgb * alpha
+        instances[pasted.mask] = number
+    if rng.random() < 0.3:
+        for occluder in draw_occluders(rng, width, backgrounds, 1.0):
+            mask = occluder.mask(width, 0)[:height]
+            fill = occluder.fill if occluder.fill.ndim == 1 else occluder.fill[:height]
+            image = np.where(mask[..., None] > 0, fill, image)
+            instances[mask > 0] = 0
+    return finished(image, instances, rng)
+
+
+def with_pasted_objects(
+    image: np.ndarray, backgrounds: Backgrounds, rng: np.random.Generator
+) -> np.ndarray:
+    """Paste upright pieces of other images with soft edges: not all that is pasted is a person."""
+    height, width = image.shape[:2]
+    for _ in range(int(rng.integers(1, 4))):
+        tall = float(np.exp(rng.uniform(np.log(0.1), np.log(0.8)))) * height
+        wide = tall * rng.uniform(0.2, 0.9)
+        x, y = rng.uniform(0, width), rng.uniform(0.1, 1) * height
+        mask = np.zeros((height, width), np.float32)
+        radii = rng.uniform(0.6, 1.0, 9)[:, None]
+        angle = np.linspace(0, 2 * np.pi, 9, endpoint=False)
+        outline = np.stack([np.cos(angle) * wide / 2, np.sin(angle) * tall / 2], 1) * radii
+        cv2.fillPoly(mask, [(outline + np.array([x, y])).astype(np.int32)], 1.0)
+        mask = cv2.GaussianBlur(mask, (0, 0), 0.6)[..., None]
+        image = image * (1 - mask) + backgrounds.draw(rng, width, height) * mask
+    return image
+
+
+def draw_people(store: Store, rng: np.random.Generator, size: tuple[int, int]) -> list[Placement]:
+    """The people of a composed image of ``size`` (width, height), farthest first."""
+    width, height = size
+    count = int(rng.choice(len(CROWD), p=CROWD))
+    typical = float(np.exp(rng.uniform(np.log(0.06), np.log(1.2)))) * height
+    group = bool(rng.random() < GROUP_SHARE)
+    deviation = 0.08 if group else 0.35
+    ground = rng.uniform(0.35, 1.15) * height
+    x = rng.uniform(0.1, 0.6) * width
+    people = []
+    for pixels in np.sort(typical * np.exp(rng.normal(0, deviation, count))):
+        person = read_cutout(store, store.pick(rng), bool(rng.random() < 0.5))
+        if person is None:
+            continue
+        if person.whole and rng.random() < LYING_SHARE:
+            person = rotated(person, int(rng.integers(1, 4)))
+        rows, columns = person.mask.shape
+        if not person.whole:  # cut off at waist or knees: only the image's lower edge explains it
+            if pixels < 0.3 * height:
+                continue
+            top = height - pixels * rng.uniform(0.85, 0.99)
+        elif group:
+            top = ground - pixels + rng.normal(0, 0.03) * pixels
+        else:
+            top = rng.uniform(-0.1, 1.05) * height - 0.5 * pixels
+        wide = pixels * columns / rows
+        if group:
+            x += rng.uniform(0.25, 1.1) * wide * (1 if x < 0.9 * width else -2)
+            left = x - wide / 2
+        else:
+            left = rng.uniform(-0.4 * wide, width - 0.6 * wide)
+        people.append(Placement(person, float(pixels), float(left), float(top)))
+    return people
+
+
+def finished(
+    image: np.ndarray, instances: UInt8[np.ndarray, "H W"], rng: np.random.Generator
+) -> DetectionSample:
+    """Photometric augmentation, letterbox bars for some, and the labels."""
+    image = apply_photometric(image.astype(np.float32), draw_photometric(rng, 0.8), rng)
+    if rng.random() < 0.2:
+        height = len(instances)
+        bar = int(rng.uniform(0.02, 0.2) * height)
+        for rows in (slice(0, bar), slice(height - bar, height)):
+            image[rows], instances[rows] = PADDING_GREY, 0
+    return DetectionSample(image, detection_targets(instances))
+
+
+def detection_targets(instances: UInt8[np.ndarray, "H W"]) -> DetectionTargets:
+    """Labels for an instance map; where people overlap, smaller boxes are on top."""
+    h, w = instances.shape[0] // STRIDE, instances.shape[1] // STRIDE
+    centres, edges = np.zeros((h, w), np.float32), np.zeros((4, h, w), np.float32)
+    positive, ignored = np.zeros((h, w), bool), np.zeros((h, w), bool)
+    y, x = np.mgrid[:h, :w] + 0.5
+    boxes = []
+    for number in np.unique(instances[instances > 0]):
+        mask = instances == number
+        box = _box_in_cells(mask)
+        if max(box[2:] - box[:2]) * STRIDE < MIN_SIDE or mask.sum() < MIN_PIXELS:
+            low, high = np.floor(box[:2]).astype(int), np.ceil(box[2:]).astype(int)
+            ignored[low[1] : high[1], low[0] : high[0]] = True
+        else:
+            boxes.append(box)
+    for box in sorted(boxes, key=lambda b: -float(np.prod(b[2:] - b[:2]))):
+        centre, side = (box[:2] + box[2:]) / 2, np.maximum(box[2:] - box[:2], 1.0)
+        sigma = np.maximum(0.1 * side, 0.45)
+        column, row = np.minimum(centre.astype(int), [w - 1, h - 1])
+        gaussian = np.exp(
+            -0.5 * (((x - column - 0.5) / sigma[0]) ** 2 + ((y - row - 0.5) / sigma[1]) ** 2)
+        )
+        centres = np.maximum(centres, gaussian.astype(np.float32))
+        near = gaussian > POSITIVE_ABOVE
+        positive |= near
+        ignored[row, column] = False
+        distances = np.stack([x - box[0], y - box[1], box[2] - x, box[3] - y])
+        edges[:, near] = distances[:, near]
+    return DetectionTargets(centres, edges, positive, ignored)
+
+
+def _box_in_cells(mask: Bool[np.ndarray, "H W"]) -> Float[np.ndarray, "4"]:
+    """x_min, y_min, x_max, y_max of a mask that is not empty, in cells."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]) / STRIDE
