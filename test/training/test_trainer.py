@@ -73,7 +73,7 @@ def test_a_run_writes_loadable_weights_figures_and_images(data: Path, tmp_path: 
 
 @pytest.mark.parametrize("muon", [False, True])
 def test_the_loss_falls_on_painted_people(data: Path, tmp_path: Path, muon: bool) -> None:
-    trainer = Trainer(tmp_path, recipe(40, muon), data, "test")
+    trainer = Trainer(tmp_path, recipe(120, muon), data, "test")
     seen: list[float] = []
     step = trainer._train
 
