@@ -190,7 +190,9 @@ def test_a_cue_without_a_person_makes_a_sample_without_a_target(store: Store) ->
     assert not sample.visibility.any() and not sample.depth_known.any()
 
 
-def test_an_empty_sample_has_no_labels_and_no_cue(store: Store) -> None:
-    sample = labelled_with(store, CueChoice(True, 1, np.zeros(4), np.zeros(4)), empty=True)
-    assert sample.presence.tolist() == [0.0] and not sample.cue.any()
+def test_an_empty_sample_has_the_cue_of_a_person_who_is_not_there(store: Store) -> None:
+    choice = CueChoice(True, 1, np.zeros(4), np.zeros(4))
+    sample = labelled_with(store, choice, empty=True)
+    np.testing.assert_array_equal(sample.cue, labelled_with(store, choice).cue)
+    assert sample.presence.tolist() == [0.0] and sample.cue[0, 4] == 1
     assert not sample.instances.any() and not sample.parts.any() and not sample.visibility.any()

@@ -8,13 +8,25 @@ from painted_store import write_data
 
 from thfm_ros.contract import PADDING_GREY
 from thfm_ros.training import negative_crops
+from thfm_ros.training.augmentation.backgrounds import Backgrounds
 from thfm_ros.training.negative_crops import NegativeCrops, hard_negative_sample, negative_sample
 from thfm_ros.training.shard_store import Store
+from thfm_ros.training.target_cues import NO_CUE_SHARE
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return Store(write_data(tmp_path_factory.mktemp("data")) / "train")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def store(data: Path) -> Store:
+    return Store(data / "train")
+
+
+@pytest.fixture(scope="module")
+def backgrounds(data: Path) -> Backgrounds:
+    return Backgrounds(data / "backgrounds.npy")
 
 
 def test_a_negative_crop_is_labelled_as_without_a_person(store: Store) -> None:
@@ -38,11 +50,14 @@ def test_a_negative_crop_shows_no_person(store: Store, monkeypatch: pytest.Monke
         assert red.max() < 90 or np.unique(red).tolist() == [PADDING_GREY]
 
 
-def test_hard_negatives_are_labelled_as_without_a_person(store: Store, tmp_path: Path) -> None:
+def test_hard_negatives_are_labelled_as_without_a_person(
+    store: Store, backgrounds: Backgrounds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The hard negatives are green; painted_store paints no green."""
+    monkeypatch.setattr(negative_crops, "BACKGROUND_SHARE", 0.0)
     green = np.zeros((3, 128, 128, 3), np.uint8) + np.array([0, 200, 0], np.uint8)
     np.save(tmp_path / "hard_negatives.npy", green)
-    source = NegativeCrops(store, tmp_path / "hard_negatives.npy")
+    source = NegativeCrops(store, backgrounds, tmp_path / "hard_negatives.npy")
     samples = [source.draw(np.random.default_rng(seed), 64) for seed in range(60)]
     is_green = [bool(each.image[..., 1].mean() > 2 * each.image[..., 0].mean()) for each in samples]
     assert np.mean(is_green) == pytest.approx(negative_crops.HARD_NEGATIVE_SHARE, abs=0.15)
@@ -51,12 +66,29 @@ def test_hard_negatives_are_labelled_as_without_a_person(store: Store, tmp_path:
         assert not sample.instances.any()
 
 
-def test_without_hard_negatives_all_crops_are_backgrounds(store: Store, tmp_path: Path) -> None:
+def test_an_empty_file_of_hard_negatives_is_as_none(
+    store: Store, backgrounds: Backgrounds, tmp_path: Path
+) -> None:
     np.save(tmp_path / "none.npy", np.zeros((0, 128, 128, 3), np.uint8))
-    for source in (NegativeCrops(store), NegativeCrops(store, tmp_path / "none.npy")):
-        sample = source.draw(np.random.default_rng(3), 64)
-        same = negative_sample(store, np.random.default_rng(3), 64)
-        np.testing.assert_array_equal(sample.image, same.image)
+    empty = NegativeCrops(store, backgrounds, tmp_path / "none.npy")
+    without = NegativeCrops(store, backgrounds)
+    for seed in range(8):
+        one, other = (each.draw(np.random.default_rng(seed), 64) for each in (empty, without))
+        np.testing.assert_array_equal(one.image, other.image)
+
+
+def test_negative_crops_have_the_cues_of_false_positives(
+    store: Store, backgrounds: Backgrounds
+) -> None:
+    source = NegativeCrops(store, backgrounds)
+    cues = np.array([source.draw(np.random.default_rng(seed), 64).cue[0] for seed in range(100)])
+    given = cues[:, 4] == 1
+    assert given.mean() == pytest.approx(1 - NO_CUE_SHARE, abs=0.12)
+    assert not cues[~given].any()
+    middle = (cues[given, :2] + cues[given, 2:4]) / 2
+    np.testing.assert_allclose(middle, 0.5, atol=0.25)
+    longer = (cues[given, 2:4] - cues[given, :2]).max(1)
+    assert longer.min() > 0.55 and longer.max() < 1
 
 
 def test_a_hard_negative_stays_in_the_middle_of_its_crop() -> None:

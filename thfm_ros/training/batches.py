@@ -27,8 +27,11 @@ from thfm_ros.training.shard_store import FrameRef, Store
 RENDERED_SHARE = 0.5
 """Share of whole frames, and of images for detection, that were rendered; others are composed."""
 
-NEGATIVE_SHARE = 0.1
+NEGATIVE_SHARE = 0.15
 """Share of the single-frame crops without a person, if there are rendered whole frames."""
+
+KIND_SEED = 99
+"""Of the choice between crops and detection, in the place of a process' number."""
 
 CLIP_FRAMES = 4
 REFRESH_STEPS = 400
@@ -49,16 +52,17 @@ class TrainingData:
     def open(cls, folder: Path) -> "TrainingData":
         """Open a folder; only train/ and backgrounds.npy must be there."""
         frames = _open_if_there(folder / "frames")
-        hard_negatives = folder / "hard_negatives.npy"
+        backgrounds = Backgrounds(folder / "backgrounds.npy")
+        mined = folder / "hard_negatives.npy"
         negatives = None
         if frames is not None:
-            negatives = NegativeCrops(frames, hard_negatives if hard_negatives.exists() else None)
+            negatives = NegativeCrops(frames, backgrounds, mined if mined.exists() else None)
         return cls(
             crops=Store(folder / "train"),
             frames=frames,
             large_frames=_open_if_there(folder / "frames320") or frames,
             negatives=negatives,
-            backgrounds=Backgrounds(folder / "backgrounds.npy"),
+            backgrounds=backgrounds,
         )
 
     def refresh(self) -> None:
@@ -136,7 +140,9 @@ class Batches(IterableDataset[CropBatch | DetectionBatch]):
                 data.refresh()
             stage, _ = self._recipe.stage_at(step)
             rng = np.random.default_rng([self._recipe.seed, step, self._rank])
-            if rng.random() < stage.detect_share:
+            # All processes share their gradients, so their steps are of the same kind.
+            kind = np.random.default_rng([self._recipe.seed, step, KIND_SEED])
+            if kind.random() < stage.detect_share:
                 yield collate_detections(data.draw_detections(rng, stage))
             else:
                 yield collate_crops(data.draw_crops(rng, stage))

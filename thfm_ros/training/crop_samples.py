@@ -24,7 +24,7 @@ from thfm_ros.training.cutouts import paste, read_cutout
 from thfm_ros.training.label_downsampling import covers_most
 from thfm_ros.training.rendered_crop import Neighbour, RenderedCrop, RenderedLayers
 from thfm_ros.training.shard_store import FrameRef, Store
-from thfm_ros.training.target_cues import NO_CUE, UNCUED, CueChoice, cue_input, draw_cue
+from thfm_ros.training.target_cues import UNCUED, CueChoice, cue_input, draw_cue
 
 CLEAN_STRENGTH = 0.6
 """Strength of the photometric augmentation of clean clips; see CropStyle."""
@@ -222,5 +222,5 @@ def labelled(
         positions=target.positions.astype(np.float32),
         log_width=np.float32(np.log(size * np.maximum(target.root_depth, 0.1) / crop.focal_px)),
         presence=np.float32(present),
-        cue=cue_input(cue, crop.instances) if not empty or cue.target == 0 else NO_CUE,
+        cue=cue_input(cue, crop.instances),  # if empty, of a person who is not there
     )

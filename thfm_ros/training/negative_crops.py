@@ -1,4 +1,4 @@
-"""Crops without a person: backgrounds of rendered frames, and mined hard negatives.
+"""Crops without a person: backgrounds, parts of rendered frames, and mined hard negatives.
 
 The pipeline asks of each crop whether there is a person; furniture, poles and coats must not be
 taken for one.
@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from thfm_ros.contract import PADDING_GREY
+from thfm_ros.training.augmentation.backgrounds import Backgrounds
 from thfm_ros.training.augmentation.busy_surfaces import draw_busy_surfaces
 from thfm_ros.training.augmentation.geometric import similarity
 from thfm_ros.training.augmentation.photometric import apply_photometric, draw_photometric
@@ -18,6 +19,7 @@ from thfm_ros.training.augmentation.thin_objects import draw_thin_objects
 from thfm_ros.training.crop_samples import CropSample
 from thfm_ros.training.frame_samples import empty_sample
 from thfm_ros.training.shard_store import Store
+from thfm_ros.training.target_cues import cue_of_false_positive
 
 ATTEMPTS = 5
 """Random places per crop, of which the one with the highest contrast is taken."""
@@ -25,29 +27,40 @@ ATTEMPTS = 5
 HARD_NEGATIVE_SHARE = 0.3
 """Share of hard negatives among crops without a person, if there are any."""
 
+BACKGROUND_SHARE = 0.4
+"""Share of backgrounds, photographs of real places among them, among the other crops."""
+
 
 class NegativeCrops:
     """The source of crops without a person.
 
     Args:
         frames: rendered whole frames.
+        backgrounds: images without people.
         hard_negatives: file that `thfm_ros.evaluation.hard_negative_mining` wrote, u8 [n h w 3];
             None if there is none.
     """
 
-    def __init__(self, frames: Store, hard_negatives: Path | None = None) -> None:
-        self._frames = frames
+    def __init__(
+        self, frames: Store, backgrounds: Backgrounds, hard_negatives: Path | None = None
+    ) -> None:
+        self._frames, self._backgrounds = frames, backgrounds
         self._hard_negatives = (
             None if hard_negatives is None else np.load(hard_negatives, mmap_mode="r")
         )
 
     def draw(self, rng: np.random.Generator, size: int) -> CropSample:
-        """One crop of ``size`` pixels, as a clip of one frame."""
+        """One crop of ``size`` pixels with the cue of a false positive, as a clip of one frame."""
         crops = self._hard_negatives
         if crops is not None and len(crops) and rng.random() < HARD_NEGATIVE_SHARE:
             crop = np.asarray(crops[rng.integers(len(crops))])
-            return hard_negative_sample(crop, rng, size)
-        return negative_sample(self._frames, rng, size)
+            sample = hard_negative_sample(crop, rng, size)
+        elif rng.random() < BACKGROUND_SHARE:
+            image = self._backgrounds.draw(rng, size, size)
+            sample = empty_sample(apply_photometric(image, draw_photometric(rng, 0.8), rng))
+        else:
+            sample = negative_sample(self._frames, rng, size)
+        return sample._replace(cue=cue_of_false_positive(rng)[None])
 
 
 def hard_negative_sample(

@@ -72,6 +72,21 @@ def cue_input(choice: CueChoice, instances: UInt8[np.ndarray, "h w"]) -> Float[n
     return np.array([*(box + choice.error * np.tile(side, 2)), 1], np.float32)
 
 
+def cue_of_false_positive(rng: np.random.Generator) -> Float[np.ndarray, "5"]:
+    """The input for a crop around a false positive of the detection: a box in its middle.
+
+    If negative crops had no cue, every box would mean that there is a person.
+    """
+    if rng.random() < NO_CUE_SHARE:
+        return NO_CUE
+    longer = rng.uniform(0.6, 0.95)
+    size = np.array([longer * rng.uniform(0.25, 0.9), longer])
+    if rng.random() < 0.15:
+        size = size[::-1]
+    middle = 0.5 + rng.normal(0, 0.05, 2)
+    return np.array([*(middle - size / 2), *(middle + size / 2), 1], np.float32)
+
+
 def mask_box(mask: Bool[np.ndarray, "h w"]) -> Float[np.ndarray, "4"] | None:
     """Bounding box of a mask in shares of its width and height; None if it is empty."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
