@@ -19,10 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from thfm_ros.contract import PerceptionError
+from thfm_ros.contract import PerceptionError, Task
 from thfm_ros.model.codec import Pyramid
 from thfm_ros.model.efficientnet import EfficientNetEncoder
 from thfm_ros.model.network import NanoNetwork
+from thfm_ros.model.prompts import readout_slices
 from thfm_ros.model.weights import CheckpointError, load_network, nano_card, save_network
 from thfm_ros.training.batches import TrainingData
 from thfm_ros.training.collate import collate_crops, collate_detections
@@ -83,24 +84,27 @@ def initial_weights(
     with torch.random.fork_rng():
         torch.manual_seed(SEED)
         network = NanoNetwork(**{**source.sizes(), **sizes})
-    _pretrained_encoder(network, prior)
+    assert isinstance(network.encoder, EfficientNetEncoder)
+    load_prior(network.encoder, prior)
     weights, trained = network.state_dict(), source.state_dict()
     for name in weights:
-        copied = name
-        for new, old in (("detection.merge.", "to_eighth."), ("detection.norm.", "backbone.norm.")):
-            copied = copied.replace(new, old)
+        copied = _name_in_source(name)
         if not name.startswith("encoder.") and copied in trained:
             weights[name] = trained[copied]
-    mask, bias = trained["readout.read.weight"][0], trained["readout.read.bias"][0]
+    mask = readout_slices()[Task.SEGMENTATION]
+    weight, bias = trained["readout.read.weight"][mask], trained["readout.read.bias"][mask]
     weights["target_mask.weight"] = torch.zeros_like(weights["target_mask.weight"])
-    weights["target_mask.bias"] = torch.cat([mask.flatten(), bias.view(1)])
+    weights["target_mask.bias"] = torch.cat([weight.flatten(), bias])
     network.load_state_dict(weights)
     return network
 
 
-def _pretrained_encoder(network: NanoNetwork, prior: Mapping[str, Tensor]) -> None:
-    assert isinstance(network.encoder, EfficientNetEncoder)
-    load_prior(network.encoder, prior)
+def _name_in_source(name: str) -> str:
+    """The weight of the source with which a weight begins."""
+    for new, old in (("detection.merge.", "to_eighth."), ("detection.norm.", "backbone.norm.")):
+        if name.startswith(new):
+            return old + name.removeprefix(new)
+    return name
 
 
 def fit_adapters(
