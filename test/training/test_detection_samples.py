@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from painted_store import write_data
 
 from thfm_ros.model.detection import STRIDE
+from thfm_ros.skeleton import Joint
 from thfm_ros.training import detection_samples
 from thfm_ros.training.augmentation.backgrounds import Backgrounds
+from thfm_ros.training.cutouts import Cutout
 from thfm_ros.training.detection_samples import (
     MIN_SIDE,
     DetectionSample,
@@ -171,3 +173,29 @@ def test_groups_stand_on_one_ground(store: Store, monkeypatch: pytest.MonkeyPatc
         assert len(people) == 4 and (np.diff(heights) >= 0).all()  # farthest first
         assert np.ptp(feet) < 0.25 * heights.max()
         assert np.ptp(heights) < 0.5 * heights.max()
+
+
+def test_a_person_much_wider_than_the_image_is_placed_across_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lying people of more than five image widths once ended training in the middle of a run."""
+    height, width = 20, 400
+    wide = Cutout(
+        rgb=np.zeros((height, width, 3), np.uint8),
+        mask=np.ones((height, width), np.uint8),
+        parts=np.ones((height, width), np.uint8),
+        normals=np.zeros((height, width, 3), np.float32),
+        dense_pose=np.zeros((height, width, 3), np.float32),
+        joints=np.zeros((len(Joint), 2), np.float32),
+        visibility=np.zeros(len(Joint), np.uint8),
+        whole=True,
+    )
+    monkeypatch.setattr(detection_samples, "read_cutout", lambda *_: wide)
+    monkeypatch.setattr(detection_samples, "LYING_SHARE", 0.0)
+    monkeypatch.setattr(detection_samples, "GROUP_SHARE", 0.0)
+    spans = []
+    for seed in range(60):
+        for person in draw_people(store, np.random.default_rng(seed), SIZE):
+            spans.append((person.left, person.left + person.height * width / height))
+    assert any(right - left > 5 * SIZE[0] for left, right in spans)
+    assert all(left < SIZE[0] and right > 0 for left, right in spans)

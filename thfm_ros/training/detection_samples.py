@@ -157,7 +157,8 @@ def draw_people(store: Store, rng: np.random.Generator, size: tuple[int, int]) -
             x += rng.uniform(0.25, 1.1) * wide * (1 if x < 0.9 * width else -2)
             left = x - wide / 2
         else:
-            left = rng.uniform(-0.4 * wide, width - 0.6 * wide)
+            # Sorted: of a person wider than five images the right limit lies left of the other.
+            left = rng.uniform(*sorted((-0.4 * wide, width - 0.6 * wide)))
         people.append(Placement(person, float(pixels), float(left), float(top)))
     return people
 
