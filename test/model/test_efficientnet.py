@@ -5,6 +5,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from thfm_ros.model.efficientnet import (
     STAGES,
@@ -12,6 +14,7 @@ from thfm_ros.model.efficientnet import (
     EfficientNetEncoder,
     InvertedResidual,
     SameConv,
+    conv_norm,
     same_padding,
 )
 
@@ -126,3 +129,17 @@ def test_pretrained_layers_stay_in_single_precision_under_autocast(
     assert pyramid.sixteenth.dtype == torch.bfloat16  # the adapters do not
     for one, other in zip(plain, inside, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("size", [7, 8])
+def test_a_batch_norm_folded_into_a_convolution_leaves_its_outputs(size: int) -> None:
+    """Engines fold them, and a folded batch norm is a bias."""
+    torch.manual_seed(0)
+    layers = conv_norm(3, 4, 3, stride=2, act=False).eval()
+    convolution, norm = layers
+    assert isinstance(convolution, SameConv) and isinstance(norm, nn.BatchNorm2d)
+    norm.bias.data.normal_()
+    norm.running_mean = torch.randn(4)
+    image = torch.randn(1, 3, size, size)
+    folded = fuse_conv_bn_eval(convolution, norm)
+    torch.testing.assert_close(folded(image), layers(image))

@@ -46,16 +46,16 @@ def same_padding(length: int, kernel: int, stride: int) -> tuple[int, int]:
 
 
 class SameConv(nn.Conv2d):
-    """A convolution without bias that pads as TensorFlow's "SAME"."""
+    """A convolution that pads as TensorFlow's "SAME"."""
 
     def forward(self, x: Tensor) -> Tensor:
         kernel, stride = self.kernel_size[0], self.stride[0]
         rows = same_padding(int(x.shape[2]), kernel, stride)
         columns = same_padding(int(x.shape[3]), kernel, stride)
         if rows == columns and rows[0] == rows[1]:  # one operator fewer in the exported graph
-            return F.conv2d(x, self.weight, None, self.stride, rows[0], 1, self.groups)
+            return F.conv2d(x, self.weight, self.bias, self.stride, rows[0], 1, self.groups)
         padded = F.pad(x, (*columns, *rows))
-        return F.conv2d(padded, self.weight, None, self.stride, 0, 1, self.groups)
+        return F.conv2d(padded, self.weight, self.bias, self.stride, 0, 1, self.groups)
 
 
 def conv_norm(
