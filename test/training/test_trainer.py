@@ -42,11 +42,6 @@ TWO_PARTS = replace(
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_data(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Checkpoint of a small network of the second architecture."""
     path = tmp_path_factory.mktemp("start") / "start.safetensors"
@@ -192,7 +187,7 @@ def test_a_run_writes_loadable_weights_metrics_and_images(data: Path, tmp_path: 
 
 @pytest.mark.parametrize("muon", [False, True])
 def test_the_loss_falls_on_painted_people(data: Path, tmp_path: Path, muon: bool) -> None:
-    trainer = Trainer(tmp_path, recipe(120, muon), data, "test")
+    trainer = Trainer(tmp_path, recipe(80, muon), data, "test")
     step, mask_loss = trainer._train, []
 
     def watched(*args: object) -> None:
