@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from thfm_ros.contract import Intrinsics, PixelMap
 from thfm_ros.geometry import (
     intrinsics_from_fov,
+    mask_bounds,
     pack_covariance,
     project,
     rays,
@@ -198,3 +199,10 @@ def test_packed_covariances_are_the_upper_triangle_in_row_order() -> None:
     matrix = np.array([[1, 2, 3], [2, 4, 5], [3, 5, 6.0]])
     assert pack_covariance(matrix).tolist() == [1, 2, 3, 4, 5, 6]
     assert pack_covariance(np.stack([matrix, matrix])).shape == (2, 6)
+
+
+def test_the_bounds_of_a_mask_exclude_its_last_row_and_column() -> None:
+    mask = np.zeros((5, 8), bool)
+    assert mask_bounds(mask) is None
+    mask[1, 6] = mask[3, 2] = True
+    assert mask_bounds(mask) == (2, 1, 7, 4)

@@ -9,7 +9,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64
+from jaxtyping import Bool, Float, Float32, Float64
 
 from thfm_ros.contract import Intrinsics, PixelMap
 
@@ -208,3 +208,11 @@ def normalized_center_distance(a: Float[np.ndarray, "4"], b: Float[np.ndarray, "
 def longer_side(box: Float[np.ndarray, "4"]) -> float:
     """The larger of a box's width and height."""
     return float(max(box[2] - box[0], box[3] - box[1]))
+
+
+def mask_bounds(mask: Bool[np.ndarray, "h w"]) -> tuple[int, int, int, int] | None:
+    """x_min, y_min, x_max, y_max (exclusive) of a mask in its pixels; None if it is empty."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return None
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

@@ -1,14 +1,5 @@
-"""One thread for PyTorch: small networks are slower with more, above all on a busy machine."""
+"""One thread for PyTorch in the tests of networks."""
 
-from collections.abc import Iterator
+from torch_threads import one_thread
 
-import pytest
-import torch
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+__all__ = ["one_thread"]

@@ -1,14 +1,27 @@
-"""One thread for PyTorch: small networks are slower with more, above all on a busy machine."""
+"""A painted data folder, and one thread for PyTorch: small networks are slower with more."""
 
-from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-import torch
+from painted_store import write_data
+from torch_threads import one_thread
+
+from thfm_ros.training.augmentation.backgrounds import Backgrounds
+from thfm_ros.training.shard_store import Store
+
+__all__ = ["one_thread"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def store(data: Path) -> Store:
+    return Store(data / "train")
+
+
+@pytest.fixture(scope="module")
+def backgrounds(data: Path) -> Backgrounds:
+    return Backgrounds(data / "backgrounds.npy")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from painted_store import DISTANCE, FOCAL, ROWS, SIZE, write_data
+from painted_store import DISTANCE, FOCAL, ROWS, SIZE
 
 from thfm_ros.contract import Intrinsics, PixelMap
 from thfm_ros.geometry import crop_view
@@ -19,21 +19,6 @@ from thfm_ros.training.crop_samples import crop_sample, draw_neighbours, plain_s
 from thfm_ros.training.rendered_crop import HIPS, RenderedLayers
 from thfm_ros.training.shard_store import KEYS, Store
 from thfm_ros.training.target_cues import CueChoice
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_data(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def store(data: Path) -> Store:
-    return Store(data / "train")
-
-
-@pytest.fixture(scope="module")
-def backgrounds(data: Path) -> Backgrounds:
-    return Backgrounds(data / "backgrounds.npy")
 
 
 def test_a_plain_sample_keeps_every_joint_where_it_was_rendered(store: Store) -> None:

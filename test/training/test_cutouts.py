@@ -4,16 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from painted_store import write_data
 
 from thfm_ros.skeleton import FLIP_PAIRS, Joint
 from thfm_ros.training.cutouts import Cutout, flipped, paste, read_cutout, rotated
 from thfm_ros.training.shard_store import Store
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return Store(write_data(tmp_path_factory.mktemp("data")) / "train")
 
 
 @pytest.fixture(scope="module")

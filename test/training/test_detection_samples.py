@@ -1,12 +1,9 @@
 """Detection samples: targets that are read back to the boxes, and what images are made of."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from painted_store import write_data
 
 from thfm_ros.model.detection import STRIDE
 from thfm_ros.skeleton import Joint
@@ -27,21 +24,6 @@ from thfm_ros.training.shard_store import Store
 
 SIZE = (160, 96)
 Box = tuple[int, int, int, int]
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_data(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def store(data: Path) -> Store:
-    return Store(data / "train")
-
-
-@pytest.fixture(scope="module")
-def backgrounds(data: Path) -> Backgrounds:
-    return Backgrounds(data / "backgrounds.npy")
 
 
 def instances_of(*boxes: Box) -> np.ndarray:

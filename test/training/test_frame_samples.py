@@ -4,22 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from painted_store import write_data
 
 from thfm_ros.training import frame_samples
 from thfm_ros.training.augmentation.backgrounds import Backgrounds
 from thfm_ros.training.frame_samples import empty_sample, frame_sample, rendered_sample
 from thfm_ros.training.shard_store import Store
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_data(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def store(data: Path) -> Store:
-    return Store(data / "train")
 
 
 def test_a_composed_frame_labels_only_what_is_known(data: Path, store: Store) -> None:

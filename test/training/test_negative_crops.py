@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from painted_store import write_data
 
 from thfm_ros.contract import PADDING_GREY
 from thfm_ros.training import negative_crops
@@ -12,21 +11,6 @@ from thfm_ros.training.augmentation.backgrounds import Backgrounds
 from thfm_ros.training.negative_crops import NegativeCrops, hard_negative_sample, negative_sample
 from thfm_ros.training.shard_store import Store
 from thfm_ros.training.target_cues import NO_CUE_SHARE
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_data(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def store(data: Path) -> Store:
-    return Store(data / "train")
-
-
-@pytest.fixture(scope="module")
-def backgrounds(data: Path) -> Backgrounds:
-    return Backgrounds(data / "backgrounds.npy")
 
 
 def test_a_negative_crop_is_labelled_as_without_a_person(store: Store) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from painted_store import ROWS, SIZE, write_data
+from painted_store import ROWS, SIZE
 
 from thfm_ros.skeleton import FLIP_PAIRS, Joint
 from thfm_ros.training.augmentation.geometric import CropTransform, similarity
@@ -24,16 +24,6 @@ MIRROR = CropTransform(np.array([[-1.0, 0, SIZE - 1], [0, 1, 0]]), 1.0, 0.0, Tru
 FIRST_PASTED = ROWS + 1
 COLUMNS = slice(40, 60)
 """Of the pasted rectangle, which covers a part of the painted one."""
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_data(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def store(data: Path) -> Store:
-    return Store(data / "train")
 
 
 @pytest.fixture(scope="module")

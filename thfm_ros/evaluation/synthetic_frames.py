@@ -20,6 +20,7 @@ from thfm_ros.evaluation.matching import (
     is_large_enough,
     match_detections,
 )
+from thfm_ros.geometry import mask_bounds
 from thfm_ros.loading import Pipeline
 from thfm_ros.perception.frame_window import FrameWindow
 from thfm_ros.skeleton import Joint
@@ -62,8 +63,7 @@ class LabelledFrame:
         found = []
         for number in np.unique(self.instances[self.instances > 0]):
             mine = self.instances == number
-            rows, columns = np.flatnonzero(mine.any(1)), np.flatnonzero(mine.any(0))
-            box = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], float)
+            box = np.array(mask_bounds(mine), float)
             row = int(number) - 1  # of the keypoints; people without such a row are ignored
             known = row < len(self.visibility)
             labelled = self.visibility[row] == 2 if known else np.zeros(len(Joint), bool)

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
 from thfm_ros.contract import PADDING_GREY
+from thfm_ros.geometry import mask_bounds
 from thfm_ros.training.augmentation.backgrounds import Backgrounds
 from thfm_ros.training.augmentation.geometric import (
     CropStyle,
@@ -21,7 +22,7 @@ from thfm_ros.training.augmentation.geometric import (
 from thfm_ros.training.augmentation.occluders import draw_border, draw_occluders
 from thfm_ros.training.augmentation.photometric import apply_photometric, draw_photometric
 from thfm_ros.training.cutouts import paste, read_cutout
-from thfm_ros.training.label_downsampling import covers_most
+from thfm_ros.training.label_downsampling import covers_most, downsampled, representatives
 from thfm_ros.training.rendered_crop import Neighbour, RenderedCrop, RenderedLayers
 from thfm_ros.training.shard_store import FrameRef, Store
 from thfm_ros.training.target_cues import UNCUED, CueChoice, cue_input, draw_cue
@@ -80,8 +81,10 @@ def votes_of(instances: UInt8[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w 2"
         if number == 0:
             continue
         mask = instances == number
-        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        centre_x, centre_y = (columns[0] + columns[-1]) / 2, (rows[0] + rows[-1]) / 2
+        bounds = mask_bounds(mask)
+        assert bounds is not None
+        x0, y0, x1, y1 = bounds
+        centre_x, centre_y = (x0 + x1 - 1) / 2, (y0 + y1 - 1) / 2
         votes[mask] = np.stack([centre_x - x[mask], centre_y - y[mask]], -1)
     return np.asarray(votes / max(h, w))
 
@@ -148,11 +151,12 @@ def draw_neighbours(
     if rng.random() >= NEIGHBOUR_SHARE:
         return []
     size = len(target.instances)
-    mask = target.at_half_size().instances == 1
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if len(rows) < 4:
+    chosen = representatives(target.instances, target.parts)
+    bounds = mask_bounds(downsampled(target.instances, chosen) == 1)
+    if bounds is None or bounds[3] - bounds[1] < 4:
         return []
-    top, bottom, left, right = (2 * float(v) for v in (rows[0], rows[-1], columns[0], columns[-1]))
+    left, top = 2.0 * bounds[0], 2.0 * bounds[1]
+    right, bottom = 2.0 * (bounds[2] - 1), 2.0 * (bounds[3] - 1)
     neighbours = []
     for _ in range(int(rng.integers(1, 3))):
         person = read_cutout(store, store.pick(rng), bool(rng.random() < 0.5))

@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Float32, UInt8
+from jaxtyping import Bool, Float32, UInt8
 
 from thfm_ros.contract import PADDING_GREY
+from thfm_ros.geometry import mask_bounds
 from thfm_ros.model.detection import STRIDE
 from thfm_ros.training.augmentation.backgrounds import Backgrounds
 from thfm_ros.training.augmentation.busy_surfaces import draw_busy_surfaces
@@ -185,7 +186,7 @@ def detection_targets(instances: UInt8[np.ndarray, "H W"]) -> DetectionTargets:
     boxes = []
     for number in np.unique(instances[instances > 0]):
         mask = instances == number
-        box = _box_in_cells(mask)
+        box = np.array(mask_bounds(mask)) / STRIDE
         if max(box[2:] - box[:2]) * STRIDE < MIN_SIDE or mask.sum() < MIN_PIXELS:
             low, high = np.floor(box[:2]).astype(int), np.ceil(box[2:]).astype(int)
             ignored[low[1] : high[1], low[0] : high[0]] = True
@@ -205,9 +206,3 @@ def detection_targets(instances: UInt8[np.ndarray, "H W"]) -> DetectionTargets:
         distances = np.stack([x - box[0], y - box[1], box[2] - x, box[3] - y])
         edges[:, near] = distances[:, near]
     return DetectionTargets(centres, edges, positive, ignored)
-
-
-def _box_in_cells(mask: Bool[np.ndarray, "H W"]) -> Float[np.ndarray, "4"]:
-    """x_min, y_min, x_max, y_max of a mask that is not empty, in cells."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]) / STRIDE

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from thfm_ros.geometry import mask_bounds
+
 NO_CUE: Float[np.ndarray, "5"] = np.zeros(5, np.float32)
 
 NO_CUE_SHARE = 0.2
@@ -89,11 +91,9 @@ def cue_of_false_positive(rng: np.random.Generator) -> Float[np.ndarray, "5"]:
 
 def mask_box(mask: Bool[np.ndarray, "h w"]) -> Float[np.ndarray, "4"] | None:
     """Bounding box of a mask in shares of its width and height; None if it is empty."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        return None
+    bounds = mask_bounds(mask)
     h, w = mask.shape
-    return np.array([columns[0] / w, rows[0] / h, (columns[-1] + 1) / w, (rows[-1] + 1) / h])
+    return None if bounds is None else np.array(bounds) / [w, h, w, h]
 
 
 def _box_without_people(
