@@ -18,6 +18,12 @@ from thfm_ros.ros.to_msg.images import share_bytes
 
 _XYZ_RGB = ("x", "y", "z", "rgb")
 _NORMALS = ("normal_x", "normal_y", "normal_z")
+# PCL's convention: the bytes b, g, r, 0 as one float. The fourth byte, which PCL calls alpha, must
+# be 0: with 255, a red of 128 or more makes all exponent bits 1, which is NaN, and readers that
+# skip NaN (read_points of sensor_msgs_py) would lose the point.
+_RGB_TO_COLOUR = (
+    [0, 2, 1, 1, 2, 0] if sys.byteorder == "little" else [0, 1, 1, 2, 2, 3]
+)  # pairs: a channel of the image, the byte that it fills
 
 
 class PointCloudMaker:
@@ -52,10 +58,8 @@ class PointCloudMaker:
     ) -> list[Float32[np.ndarray, "h w"]]:
         np.multiply(depth_m, self._ray_x, out=self._x)
         np.multiply(depth_m, self._ray_y, out=self._y)
-        # PCL's convention: the bytes b, g, r, a as one float
-        colour = cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2BGRA)
-        colour = colour if sys.byteorder == "little" else np.ascontiguousarray(colour[..., ::-1])
-        return [self._x, self._y, depth_m, colour.view(np.float32)[..., 0]]
+        cv2.mixChannels([np.ascontiguousarray(rgb)], [self._colour], _RGB_TO_COLOUR)
+        return [self._x, self._y, depth_m, self._colour.view(np.float32)[..., 0]]
 
     def _prepare(self, k: Intrinsics) -> None:
         """Compute the rays of all pixels, unless the intrinsics are those of the last frame."""
@@ -67,6 +71,7 @@ class PointCloudMaker:
             :, None
         ]
         self._x, self._y = (np.empty((k.height, k.width), np.float32) for _ in range(2))
+        self._colour = np.zeros((k.height, k.width, 4), np.uint8)
         self._points = np.empty((k.height, k.width, len(self._field_names)), np.float32)
 
     def _message(self, header: Header) -> PointCloud2:
