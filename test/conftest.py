@@ -7,7 +7,6 @@ report says what did not.
 
 import importlib.util
 import os
-import random
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from jaxtyping import install_import_hook
+from ros_domain import reserve_domain
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
@@ -60,8 +60,9 @@ if not HAS_MESSAGES and os.environ.get("THFM_TESTS_NEED_ROS"):
 if not HAS_MESSAGES:
     collect_ignore = ["ros", "launch"]
 
-# Nothing of a test may reach, or be reached by, another robot or another run of this suite.
-os.environ["ROS_DOMAIN_ID"] = str(random.SystemRandom().randint(1, 100))
+# Nothing of a test may reach, or be reached by, another robot or another process of this or
+# another run of the suite (`pytest -n`).
+os.environ["ROS_DOMAIN_ID"] = str(reserve_domain())
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 if os.environ.get("ROS_DISTRO") == "humble":
     os.environ["ROS_LOCALHOST_ONLY"] = "1"
@@ -115,7 +116,9 @@ def listener() -> Iterator["Listener"]:
     from ros_process import Listener
 
     rclpy.init()
+    listener = Listener()
     try:
-        yield Listener()
+        yield listener
     finally:
+        listener.close()
         rclpy.try_shutdown()
