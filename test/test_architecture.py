@@ -16,7 +16,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent.name not 
 
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"contract", "skeleton"}),
-    frozenset({"config", "config_option", "config_text", "geometry"}),
+    frozenset({"config", "config_option", "config_text", "geometry", "lens", "user_folders"}),
     frozenset({"media", "metrics", "model"}),
     frozenset({"engine"}),
     frozenset({"perception"}),
@@ -33,7 +33,7 @@ SYNTH_LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"motion"}),
     frozenset({"scene"}),
     frozenset({"rendering"}),
-    frozenset({"baking", "backgrounds", "clip", "generate", "sheet"}),
+    frozenset({"baking", "backgrounds", "clip", "generate", "scenario_films", "sheet"}),
 )
 """The same within thfm_ros/synth."""
 

@@ -24,6 +24,7 @@ from thfm_ros.contract import PerceptionError
 from thfm_ros.ros.dds_profile import prepare_ros_environment
 from thfm_ros.ros.replay.node import DEFAULT_FOLDER_RATE_HZ
 from thfm_ros.ros.replay.sources import open_image_source
+from thfm_ros.user_folders import expanded
 
 logger = logging.getLogger("demo")
 
@@ -102,7 +103,7 @@ def run(options: argparse.Namespace, node: str = NODE) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         source, length_s = _checked_source(options)
-        out = options.out.expanduser().resolve()
+        out = expanded(options.out).resolve()
         out.mkdir(parents=True, exist_ok=True)
         if str(source) in {str(out / name) for name in RESULTS}:
             raise PerceptionError(
@@ -154,7 +155,7 @@ def _checked_source(options: argparse.Namespace) -> tuple[str, float]:
     if name is None:
         name = str(files("thfm_ros") / "clips" / "street.mp4")
     elif options.video is not None:
-        name = str(Path(name).expanduser().absolute())
+        name = str(expanded(name).absolute())
     source = open_image_source(name)
     try:
         if source.read(None) is None:
@@ -167,9 +168,9 @@ def _checked_source(options: argparse.Namespace) -> tuple[str, float]:
 
 def _run_processes(source: str, out: Path, seconds: float, viewer: str, node: str) -> int:
     """Start the three processes, monitor them until the listener ends, stop them; the exit code."""
+    os.environ["ROS_LOG_DIR"] = str(out / "log")
     prepare_ros_environment()
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    os.environ["ROS_LOG_DIR"] = str(out / "log")
     os.environ["PYTHONUNBUFFERED"] = "1"
     (out / "log").mkdir(exist_ok=True)
     options = ["--out", str(out), "--viewer", viewer, "--seconds", str(seconds)]

@@ -27,6 +27,7 @@ from thfm_ros.contract import PerceptionError
 from thfm_ros.ros.dds_profile import prepare_ros_environment
 from thfm_ros.ros.replay.calibration import calibration_from_file, check_size, pinhole
 from thfm_ros.ros.replay.sources import BgrImage, ImageSourceError, open_image_source
+from thfm_ros.user_folders import expanded
 
 DEFAULT_FOLDER_RATE_HZ = 10.0
 # Discovery is not simultaneous: a subscription that this node has discovered may not have
@@ -116,7 +117,7 @@ class ReplayNode(Node):
 
     def _info_from_file(self) -> CameraInfo | None:
         path = str(self._value("calibration"))
-        return calibration_from_file(Path(path).expanduser()) if path else None
+        return calibration_from_file(expanded(path)) if path else None
 
     def _tick(self) -> None:
         if self._missing_subscribers and not self._subscribers_are_ready():

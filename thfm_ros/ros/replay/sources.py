@@ -11,6 +11,7 @@ from jaxtyping import UInt8
 
 from thfm_ros.contract import PerceptionError
 from thfm_ros.media.video import IMAGE_SUFFIXES
+from thfm_ros.user_folders import expanded
 
 logger = logging.getLogger(__name__)
 
@@ -163,7 +164,7 @@ def open_image_source(name: str) -> ImageSource:
     camera = re.fullmatch(r"(?:/dev/video)?(\d+)", name)
     if camera is not None:
         return CameraSource(int(camera[1]))
-    path = Path(name).expanduser()
+    path = expanded(name)
     if not name or not path.exists():
         raise ImageSourceError(
             f"{name!r} does not exist. Name a video file, a folder of images, or a camera "
