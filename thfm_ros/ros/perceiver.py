@@ -168,7 +168,12 @@ class Perceiver:
         stamp = stamp_ns(msg)
         raw = isinstance(msg, Image)
         image_format = f"{msg.width}x{msg.height} {msg.encoding}" if raw else f"{msg.format}"
-        self._health.image_received(self._age_s(stamp), image_format, has_stamp=stamp != 0)
+        self._health.image_received(
+            self._age_s(stamp),
+            image_format,
+            has_stamp=stamp != 0,
+            has_frame_id=msg.header.frame_id.strip("/") != "",
+        )
         try:
             rgb = rgb_from_image(msg) if raw else rgb_from_compressed(msg)
         except BadInputError as error:
