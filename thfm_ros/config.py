@@ -205,6 +205,9 @@ class NodeConfig(Validated):
     humans_namespace: str = option(
         "/humans", "namespace of the REP-155 topics; empty: they are not published"
     )
+    publish_camera_images: bool = option(
+        True, "publish what shows the camera's pixels: overlay, colours of points, cropped humans"
+    )
     depth_encoding: str = option(
         "32FC1",
         "encoding of depth/image: metres (32FC1) or millimetres (16UC1)",
