@@ -17,6 +17,9 @@ PAGES = {
     "README.md": "index.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
+    "QUALITY_DECLARATION.md": "quality_declaration.md",
+    "SECURITY.md": "security.md",
+    "PRIVACY.md": "privacy.md",
 }
 """File in the root of the repository -> page of the site."""
 

@@ -37,6 +37,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "thfm_ros.commands.evaluate",
         "measure a checkpoint against ground truth, beside trivial baselines",
     ),
+    "scenario": (
+        "thfm_ros.commands.scenario",
+        "run short films against the conditions written beside them",
+    ),
     "benchmark": (
         "thfm_ros.commands.benchmark",
         "measure latency and resource usage: the node under load, the network, ...",
