@@ -1,4 +1,6 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Write the frames of a video as images, for annotate_with_mediapipe.py and `thfm evaluate`.
 
 python examples/video_images.py pose_squats.mp4 squats            # squats/00000.png ...

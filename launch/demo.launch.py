@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Launch a video as the camera, the perception node, and rviz.
 
 ros2 launch thfm_ros demo.launch.py source:=my_video.mp4

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Check and count the tests that the table of docs/reliability.md names.
 
     python scripts/field_reports.py          # from anywhere; writes the count into the page

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """What mkdocs.yml cannot say: pages from files outside docs/, and whole folders in the navigation.
 
 mkdocs calls these functions by their names (see mkdocs.yml, ``hooks``).

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Which thfm_ros is tested, and what is left out where ROS 2 or a GPU is missing.
 
 thfm_ros.msg exists only in a build, so the suite wants the installed package (./test.sh installs

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Rules of the layout: which way imports point, how long files and functions may be."""
 
 import ast
@@ -164,7 +166,8 @@ def test_the_core_needs_no_network_library() -> None:
 
 def test_no_module_is_longer_than_300_lines() -> None:
     def too_long(path: Path) -> int:
-        lines = len(path.read_text(encoding="utf-8").splitlines())
+        text = path.read_text(encoding="utf-8").splitlines()
+        lines = sum(not line.startswith("# SPDX-") for line in text)
         return lines if lines > 300 else 0
 
     assert broken_by(too_long) == {}, "split by what changes together"

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The set-up scripts, run with fake interpreters that record what they are asked to install."""
 
 import os

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Declared dependencies, installed files and commands in package.xml, pyproject.toml and CMake."""
 
 import ast

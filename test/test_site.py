@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The documentation: the site builds without a warning, and what pages name exists."""
 
 import importlib.util

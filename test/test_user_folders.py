@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Home, cache and log folders, also of a user without HOME and without an entry in passwd."""
 
 import pwd

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """All parameters with description, unit and limits; values are validated on construction.
 
 The ROS parameters, the options of the command line, docs/parameters.md and config/thfm.yaml are

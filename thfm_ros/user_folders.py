@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The user's folders: home, cache and ROS logs, also where there is no home.
 
 A container that runs as a number (``docker run --user 1234``) and a service of systemd have

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """`thfm scenario`: exit codes, reports, and shipped scenarios with the shipped network."""
 
 import json

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The cache of built engines: reuse, verification, and robustness against interrupted builds."""
 
 import dataclasses

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The outputs of the engines agree with those of the network; invalid inputs are refused."""
 
 import dataclasses

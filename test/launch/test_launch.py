@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The launch files, launched; runs where ROS 2 is installed with launch and launch_pytest (apt)."""
 
 import time

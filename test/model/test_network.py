@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Both architectures of nano: streams equal clips, cues, masks, and outputs of the first."""
 
 from collections.abc import Callable

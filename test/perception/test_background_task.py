@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Work in another thread: its result, its errors, and the end of the process."""
 
 import subprocess

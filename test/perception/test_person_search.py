@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Detection passes: when they are due, and that a live camera does not wait for them."""
 
 import threading

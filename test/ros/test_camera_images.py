@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """`publish_camera_images: false`: nothing that is published depends on the camera's pixels."""
 
 from types import SimpleNamespace

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """CompressedImage: formats, channel orders, Bayer, orientation, damage, sizes, other codecs."""
 
 import array

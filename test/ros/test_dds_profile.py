@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The environment that ROS reads: the log folder, and the profile that large images need."""
 
 import os

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The node over many frames, and with slow, many or changing subscribers.
 
 Each image is published after the results of the one before were received, so nothing depends on

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Component states: each becomes WARN or ERROR when it should, and OK again afterwards."""
 
 from collections.abc import Callable

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Any image message is converted to its size or refused, in bounded time.
 
 Half of the inputs are valid messages with a few changes. `THFM_FUZZ_EXAMPLES=20000 pytest

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The node over DDS: lifecycle, services and parameters; refusals have a reason."""
 
 import time

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The unmodified node over DDS, with a tiny checkpoint of the full-size family."""
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The node over DDS, with a process of its own per test: start, end, and single faults.
 
 No other node may run at the same time.

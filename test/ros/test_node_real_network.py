@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The unmodified node over DDS, with the shipped checkpoint and a video of a street."""
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The node over DDS, in another process: images are published, every topic is received."""
 
 from collections.abc import Iterator

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Conversions compared with cv_bridge and sensor_msgs_py, where these are installed (apt)."""
 
 import array

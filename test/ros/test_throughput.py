@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """How fast the node is under overload and with many subscribers, on an otherwise idle machine.
 
     pytest -m slow test/ros/test_throughput.py

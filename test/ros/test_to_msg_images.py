@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Dense maps as messages: bytes, encodings, unknown pixels, and visualizations."""
 
 import array

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The perception node with an engine that needs no weights: `python -m fake_node`.
 
 The engine is that of fake_engine.py: it knows the people of the scene, and reads from the colours

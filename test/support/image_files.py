@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """JPEG and PNG files for tests of decoders, with what OpenCV cannot write: EXIF, any PNG type."""
 
 import struct

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Settings of hypothesis for every test file that imports this: fast and deterministic.
 
 The test suite must not fail at random on a user's machine. To search for new counterexamples, run

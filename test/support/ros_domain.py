@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """A DDS domain for each test process, which no other test process of this machine has."""
 
 import fcntl

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Rendered clips: the same seed gives the same pixels, and labels agree with each other."""
 
 import multiprocessing

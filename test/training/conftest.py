@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """A painted data folder, and one thread for PyTorch: small networks are slower with more."""
 
 from pathlib import Path

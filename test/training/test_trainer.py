@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Training: it learns, resumes at any step, and writes files that can be loaded."""
 
 import json

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """``thfm benchmark synth``: clips per second on one core, and time per stage."""
 
 import argparse

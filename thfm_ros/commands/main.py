@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """`thfm`, the command line.
 
 Each subcommand is a module with ``add_arguments(parser)`` and ``run(args)``, imported only when it

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """`thfm perceive`: run the pipeline on a video or a folder of images, and write perception.npz.
 
 thfm_ros/media/recording.py describes the arrays of perception.npz. Every image of a folder is a

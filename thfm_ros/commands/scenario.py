@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """`thfm scenario`: run short films against the conditions beside them, with a verdict for each.
 
 The exit code is 0 if all conditions end as their files say, 1 if one does not, and 2 if a scenario

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """``thfm synth bake | sample | render | backgrounds``: synthetic humans on the command line."""
 
 import argparse

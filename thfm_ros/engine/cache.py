@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Cache of built engines on disk, found by what they were built from and verified on every use.
 
 An entry is two files side by side, the artefact and a JSON manifest. Both are written under

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Resolving checkpoints to files, without PyTorch, which a cached engine does not need."""
 
 from dataclasses import dataclass

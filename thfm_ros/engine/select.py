@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Selection of the engine, with a logged fallback to PyTorch."""
 
 import functools

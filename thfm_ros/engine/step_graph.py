@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """One streaming step of the network as a plain function of arrays, for compilation.
 
 It computes the same as NanoNetwork.step (a test compares them) in another form: the cache of keys

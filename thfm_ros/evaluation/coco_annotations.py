@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Images with annotations in COCO format: people with 17 keypoints, boxes and masks."""
 
 import json

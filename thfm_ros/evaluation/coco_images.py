@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Annotated real images through the whole pipeline."""
 
 from collections.abc import Sequence

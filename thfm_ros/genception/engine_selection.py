@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Selects what runs a full-size checkpoint: TensorRT, or PyTorch with a logged reason."""
 
 import functools

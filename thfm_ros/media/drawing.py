@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Visualization: perceptions drawn over the frame, and dense maps as colours.
 
 All images are RGB uint8 of the frame's size. Unknown pixels of a map are black.

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The environment that ROS reads: installed files, a log folder that can be written, and a DDS
 profile that can carry images.
 

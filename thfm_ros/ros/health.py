@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The health of the node's components: events in, diagnostic states out. Does not import ROS.
 
 The node's threads report events to `Health`; `Health.evaluate` turns them into the states that

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """From received images to published results, while the node is configured.
 
 The subscriptions' thread converts each image, adds it to the window and queues the clip for the

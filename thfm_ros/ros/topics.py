@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The table of result topics: name, message type, the tasks it needs, and how to make a message."""
 
 from collections.abc import Callable

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The rendered films of thfm_ros/scenarios: staged people, a fixed camera, known boxes.
 
 Run it again after a change of the renderer, with an asset pack made by `thfm synth bake`:

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Begin the second architecture from a trained network of the first one.
 
 Run as ``python -m thfm_ros.training.encoder_transfer --checkpoint nano.safetensors --data DIR

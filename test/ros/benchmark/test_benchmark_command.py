@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """`thfm benchmark node`: statistics, report, and one short run with processes and DDS."""
 
 import argparse

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The demo with a stand-in node, in real processes, with real topics and files."""
 
 import json

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The replay node over DDS, in a process of its own; its sources and calibrations."""
 
 import itertools

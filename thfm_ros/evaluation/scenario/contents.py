@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """What a scenario says; docs/scenarios.md describes the file."""
 
 import math

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Reading a scenario file; it is checked as a whole before a network runs."""
 
 import math

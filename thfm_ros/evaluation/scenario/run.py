@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Running a scenario: its film through the pipeline, and the overlay of the results."""
 
 from collections.abc import Iterator

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Values of a YAML file with messages that say where a wrong one is and what is valid."""
 
 import difflib

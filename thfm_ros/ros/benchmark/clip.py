@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Images with one to four people of known size, cropped from the shipped street clip.
 
 The clip's pedestrians are about 100 pixels tall, but people near a robot fill the image. So a crop

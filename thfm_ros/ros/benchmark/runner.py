@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Runs the processes of the benchmark and measures with them.
 
 The camera, the subscriber, this package's node and the MediaPipe node run from the beginning to

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """``thfm-demo``: plays a video through the perception node and draws the results.
 
 Starts three processes that communicate over ROS topics only: replay_node (the camera),

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The demo's images: input, mask, skeletons and depth side by side. Independent of ROS."""
 
 import tempfile

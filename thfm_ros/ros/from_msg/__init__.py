@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Conversion of image messages to RGB arrays: what the node's other modules use of it.
 
 cv_bridge is not used. Its Python part copies every image and fails if NumPy's major version is not

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The error of every conversion of an image message."""
 
 from thfm_ros.contract import PerceptionError

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Demosaicing of 8-bit Bayer images, raw or compressed."""
 
 import cv2

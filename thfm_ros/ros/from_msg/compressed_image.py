@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Conversion of sensor_msgs/CompressedImage, as compressed_image_transport publishes it.
 
 Its ``format`` is ``ENCODING; CODEC compressed STORED``, for example ``rgb8; jpeg compressed

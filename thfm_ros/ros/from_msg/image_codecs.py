@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Decoding of JPEG and PNG: complete, of a bounded size, or refused. Does not import ROS.
 
 JPEG is decoded by libjpeg-turbo through simplejpeg. OpenCV decodes to the same values in three

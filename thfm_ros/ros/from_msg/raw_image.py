@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Conversion of sensor_msgs/Image.
 
 The array is a view of the message's own bytes wherever the encoding allows it: a 640x480 image

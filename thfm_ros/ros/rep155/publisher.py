@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Bodies as in REP-155: topics under /humans/bodies/<id>/ and a tree of tf frames.
 
 joint_states, urdf and position need core message types only and are always published. tf needs

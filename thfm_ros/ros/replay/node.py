@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The node ``replay``: publishes a video, a folder of images or a camera as a ROS camera.
 
 It publishes ``image`` and ``camera_info`` with the time of publication as stamp, so that all of a

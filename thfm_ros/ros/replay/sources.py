@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Images from a video file, a folder or a camera, for the replay node. Uses OpenCV, not ROS."""
 
 import logging

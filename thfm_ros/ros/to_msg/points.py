@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Depth and colour as an organised PointCloud2.
 
 sensor_msgs_py is not used here: it makes the same bytes from a structured array, which must first

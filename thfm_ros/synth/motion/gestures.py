@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Procedural motion: standing, walking, sitting and striding, with occupations of the hands.
 
 Captured clips contain few seated people and few gestures, which a robot meets often. Wrists follow

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Random scenes: people in motion, props, a backdrop and lighting."""
 
 from dataclasses import dataclass
