@@ -11,7 +11,10 @@ import argparse
 from itertools import islice
 from pathlib import Path
 
-from thfm_ros.media.video import Video, VideoError, letterboxed, write_image
+from thfm_ros.media.errors import VideoError
+from thfm_ros.media.images import write_image
+from thfm_ros.media.video import Video
+from thfm_ros.media.video_writer import letterboxed
 
 
 def main() -> None:

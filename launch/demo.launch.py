@@ -21,7 +21,10 @@ from launch_ros.parameter_descriptions import ParameterValue
 # source is replaced by the clip that is installed with the package.
 REPLAY_ARGUMENTS = {
     "source": ("", "what to publish: a video file, a folder of images, or a camera (/dev/video0)"),
-    "rate_hz": ("0.0", "images per second; 0: the video's or camera's own rate, for a folder 10"),
+    "rate_hz": (
+        "0.0",
+        "images per second; 0: the video's own times, the camera's own rate, for a folder 10",
+    ),
     "loop": ("true", "start again from the first image after the last one"),
     "calibration": (
         "",

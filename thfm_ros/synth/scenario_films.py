@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from thfm_ros.media.video import VideoWriter
+from thfm_ros.media.video_writer import VideoWriter
 from thfm_ros.skeleton import Joint
 from thfm_ros.synth.motion.captured import Motion
 from thfm_ros.synth.motion.gestures import gesture_motion, striding_motion

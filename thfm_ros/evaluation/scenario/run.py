@@ -24,7 +24,9 @@ from thfm_ros.evaluation.scenario.verdicts import (
 from thfm_ros.geometry import intrinsics_from_fov
 from thfm_ros.loading import Pipeline
 from thfm_ros.media.drawing import overlay
-from thfm_ros.media.video import Video, VideoFrame, VideoWriter, image_files, read_image
+from thfm_ros.media.images import image_files, read_image
+from thfm_ros.media.video import Video, VideoFrame, same_size
+from thfm_ros.media.video_writer import VideoWriter
 from thfm_ros.perception.frame_window import FrameWindow
 
 _MET, _MISSED = (80, 220, 100), (255, 60, 40)
@@ -55,7 +57,7 @@ class _Film:
 
     def __iter__(self) -> Iterator[VideoFrame]:
         frames = self._images() if self._video is None else self._video
-        for frame in frames:
+        for frame in same_size(frames, self._scenario.film):
             if frame.stamp_ns > self._scenario.until_s * 1e9:
                 return
             yield frame
@@ -63,8 +65,6 @@ class _Film:
     def _images(self) -> Iterator[VideoFrame]:
         for index, path in enumerate(image_files(self._scenario.film)):
             rgb = read_image(path)
-            if rgb is None:
-                raise ScenarioError(f"{path} is damaged or no image.")
             yield VideoFrame(rgb, index, round(index / self.fps * 1e9), path.name)
 
 

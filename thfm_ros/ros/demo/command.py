@@ -24,7 +24,6 @@ from pathlib import Path
 
 from thfm_ros.contract import PerceptionError
 from thfm_ros.ros.dds_profile import prepare_ros_environment
-from thfm_ros.ros.replay.node import DEFAULT_FOLDER_RATE_HZ
 from thfm_ros.ros.replay.sources import open_image_source
 from thfm_ros.user_folders import expanded
 
@@ -160,11 +159,11 @@ def _checked_source(options: argparse.Namespace) -> tuple[str, float]:
         name = str(expanded(name).absolute())
     source = open_image_source(name)
     try:
-        if source.read(None) is None:
+        if source.read() is None:
             raise DemoError(f"The {source.description} has no image that can be read.")
+        length_s = LIVE_DURATION_S if source.is_live else source.duration_s()
     finally:
         source.close()
-    length_s = source.count / (source.rate_hz or DEFAULT_FOLDER_RATE_HZ) or LIVE_DURATION_S
     return name, min(max(length_s, 2.0), MAX_DURATION_S)
 
 
