@@ -3,7 +3,13 @@
 """What PRIVACY.md and SECURITY.md promise: no connection to the internet, no pickles."""
 
 import ast
+import socket
 from pathlib import Path
+
+import pytest
+
+from thfm_ros.contract import PerceptionError
+from thfm_ros.media.video import Video
 
 NETWORK = {
     *("socket", "socketserver", "ssl", "http", "ftplib", "smtplib", "imaplib", "xmlrpc"),
@@ -52,6 +58,33 @@ def test_no_module_of_the_package_opens_a_connection(root: Path) -> None:
         names = imported(tree)
         assert not {name.partition(".")[0] for name in names} & NETWORK, file
         assert not {name for name in names if name.startswith("urllib.request")}, file
+
+
+PLAYLISTS = {
+    "hls.m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{url}\n#EXT-X-ENDLIST\n",
+    "hls.mp4": "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{url}\n#EXT-X-ENDLIST\n",
+    "concat.mp4": "ffconcat version 1.0\nfile '{url}'\n",
+    "stream.sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\n"
+    "m=video 9 RTP/AVP 26\n",
+    "dash.mpd": '<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"><Period><AdaptationSet>'
+    '<Representation id="1" bandwidth="1"><BaseURL>{url}</BaseURL></Representation>'
+    "</AdaptationSet></Period></MPD>",
+}
+"""Files that make FFmpeg open other addresses, where it may."""
+
+
+@pytest.mark.parametrize("name", PLAYLISTS)
+def test_a_film_that_is_a_playlist_opens_no_connection(tmp_path: Path, name: str) -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        server.setblocking(False)
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/film.mp4"
+        (tmp_path / name).write_text(PLAYLISTS[name].format(url=url), "utf-8")
+        with pytest.raises(PerceptionError):
+            list(Video(tmp_path / name))
+        with pytest.raises(BlockingIOError):  # no connection waits
+            server.accept()
 
 
 def test_models_and_tokenizers_are_read_from_files_only(root: Path) -> None:
