@@ -73,6 +73,13 @@ os.environ.setdefault("ROS_LOG_DIR", tempfile.mkdtemp(prefix="thfm_test_log_"))
 os.environ["PYTHONSAFEPATH"] = "1"  # child processes must not find the source tree either
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """`pytest -n 2` gives the tests of a file to one process: they share a node, or a network."""
+    if getattr(config.option, "dist", "") == "no":
+        config.option.dist = "loadfile"
+
+
 def pytest_report_header() -> list[str]:
     import thfm_ros
 

@@ -58,7 +58,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]
     out = tmp_path_factory.mktemp("cv_bridge") / "rgb.npz"
     command = [sys.executable, __file__, str(out)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     if result.returncode != 0:
         pytest.skip(f"cv_bridge does not run with NumPy {np.__version__}: {result.stderr[-300:]}")
     with np.load(out) as arrays:

@@ -7,9 +7,6 @@ of its input which part of the image that is. It fails on a black image, as an e
 was lost does.
 """
 
-import os
-import time
-
 import numpy as np
 from fake_engine import FakeEngine, Person, camera
 
@@ -22,16 +19,14 @@ from thfm_ros.ros import node
 WIDTH, HEIGHT = 320, 240
 CAMERA = camera(WIDTH, HEIGHT, focal=250.0)
 PEOPLE = [Person(0.3, 0.1, 3.0), Person(-0.8, 0.0, 4.0)]
-STEP_S_VARIABLE = "THFM_FAKE_STEP_S"
 
 
-class SlowOrBrokenEngine(FakeEngine):
-    """Takes the time that the environment variable sets, and fails on a black image."""
+class BreakableEngine(FakeEngine):
+    """Fails on a black image."""
 
     def step(
         self, image: np.ndarray, state: object | None, *, dense: bool
     ) -> tuple[RawOutputs, object]:
-        time.sleep(float(os.environ.get(STEP_S_VARIABLE, "0")))
         if image[..., 0].max() == 0:
             raise EngineError("the fake engine received a black image")
         return super().step(image, state, dense=dense)
@@ -39,7 +34,7 @@ class SlowOrBrokenEngine(FakeEngine):
 
 def load(config: Config, *, live: bool) -> PerceptionPipeline:
     """Replaces load_pipeline."""
-    return PerceptionPipeline(SlowOrBrokenEngine(CAMERA, lambda: PEOPLE), config, live=live)
+    return PerceptionPipeline(BreakableEngine(CAMERA, lambda: PEOPLE), config, live=live)
 
 
 if __name__ == "__main__":
