@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import property_tests  # noqa: F401  no test of hypothesis has a deadline
 import pytest
 from jaxtyping import install_import_hook
 from ros_domain import reserve_domain
