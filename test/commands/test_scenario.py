@@ -87,6 +87,7 @@ def test_a_known_failure_is_printed_and_an_unexpected_pass_fails(
     [
         ("fps: 10", "fsp: 10", "did you mean 'fps'"),
         ("hfov_deg: 56", "parameters: {decode.min_scor: 1}", "decode.min_scor"),
+        ("hfov_deg: 56", f"parameters: {{decode.min_score: 1{'0' * 400}}}", "parameters"),
         ("[0, 0, 30, 120]", "[500, 0, 530, 120]", "zones.left lies outside of the image"),
         ("empty: left", "empty: left\n    from_s: 60", "looks at no frame"),
     ],
