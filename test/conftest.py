@@ -45,6 +45,10 @@ def _modules(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
+# For PyTorch, before it is imported: small networks are slower with more threads, above all on a
+# busy machine, where threads wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # Array shapes in the signatures of these modules are checked while tests run. Not torch's: the
 # checker breaks torch.export. Before anything imports them.
 SHAPED = (
