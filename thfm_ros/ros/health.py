@@ -56,6 +56,7 @@ class NodeSnapshot:
     image_source: str = ""  # names the publishers of the images, or says why there are none
     requested: tuple[str, ...] = ()  # tasks with a subscriber
     calibration_problem: str = ""
+    calibration_warning: str = ""  # a doubt about a calibration that is used
     calibration_note: str = ""
     window: Mapping[str, str] = field(default_factory=dict)
     stream_start: str = ""  # why the current stream began
@@ -281,6 +282,8 @@ class Health:
 
 def _calibration(node: NodeSnapshot) -> ComponentStatus:
     if message := node.calibration_problem:
+        return ComponentStatus("calibration", Level.WARN, message, message)
+    if message := node.calibration_warning:
         return ComponentStatus("calibration", Level.WARN, message, message)
     message = node.calibration_note or "metric"
     return ComponentStatus("calibration", Level.OK, message, message)

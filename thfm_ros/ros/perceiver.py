@@ -10,6 +10,7 @@ subscribers, and publishes the results.
 import sys
 import threading
 import traceback
+from functools import partial
 from typing import Any
 
 from rclpy.node import Node
@@ -21,7 +22,7 @@ from thfm_ros.contract import Clip, Frame, PerceptionError, Task
 from thfm_ros.loading import Pipeline
 from thfm_ros.model.card import ModelCard
 from thfm_ros.perception.frame_window import FrameWindow
-from thfm_ros.ros.calibration import Calibration
+from thfm_ros.ros.calibration import Calibration, tf_frame
 from thfm_ros.ros.diagnostics import StateLogger
 from thfm_ros.ros.from_msg import (
     BadInputError,
@@ -32,9 +33,10 @@ from thfm_ros.ros.from_msg import (
 from thfm_ros.ros.health import Health, Level, NodeSnapshot
 from thfm_ros.ros.result_publishers import ResultPublishers
 from thfm_ros.ros.subscriptions import (
+    CameraInfoSubscription,
     describe_image_source,
+    describe_missing_camera_info,
     input_topics,
-    subscribe_to_camera_info,
     subscribe_to_images,
 )
 from thfm_ros.ros.topics import FrameResult
@@ -70,7 +72,8 @@ class Perceiver:
         compressed = config.node.image_transport == "compressed"
         self._image_type: type = CompressedImage if compressed else Image
         self.image_topic, self.info_topic = input_topics(node, config.node.image_transport)
-        self.calibration = Calibration(self.image_topic, self.info_topic)
+        describe_missing = partial(describe_missing_camera_info, node, self.info_topic)
+        self.calibration = Calibration(self.image_topic, describe_missing)
         self.window = FrameWindow(config.window)
         self._session: _Session | None = None
         self._consecutive_failures = 0
@@ -131,6 +134,7 @@ class Perceiver:
             image_source=source,
             requested=tuple(sorted(task.value for task in self.requested_tasks)),
             calibration_problem=self.calibration.problem,
+            calibration_warning=self.calibration.warning,
             calibration_note=self.calibration.note,
             window={
                 "fill": f"{window.fill} of {self.config.window.length} frames",
@@ -184,7 +188,7 @@ class Perceiver:
             self._state_logger.update("input", Level.ERROR, key, str(error))
             return
         height, width = rgb.shape[:2]
-        frame_id = msg.header.frame_id
+        frame_id = tf_frame(msg.header.frame_id)
         intrinsics = self.calibration.intrinsics_for(frame_id, width, height)
         epoch = self.window.epoch
         clip = self.window.push(Frame(rgb, stamp, frame_id, intrinsics))
@@ -262,22 +266,21 @@ class _Session:
             idle_after_s=_CLEAR_AFTER_S,
         )
         self.worker.start()
-        self._subscriptions = [
-            subscribe_to_camera_info(node, perceiver.info_topic, perceiver.calibration.receive),
-            subscribe_to_images(
-                node,
-                perceiver._image_type,
-                perceiver.image_topic,
-                lambda msg: perceiver.on_image(msg, self),
-                lambda count: perceiver._health.images_dropped("lost in transport", count),
-            ),
-        ]
+        receive_info = perceiver.calibration.receive
+        self._camera_info = CameraInfoSubscription(node, perceiver.info_topic, receive_info)
+        self._images = subscribe_to_images(
+            node,
+            perceiver._image_type,
+            perceiver.image_topic,
+            lambda msg: perceiver.on_image(msg, self),
+            lambda count: perceiver._health.images_dropped("lost in transport", count),
+        )
 
     def stop(self) -> None:
         """Unsubscribe and end the worker; one that does not return is left running."""
         self.ending.set()
-        for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
+        self._camera_info.destroy()
+        self._node.destroy_subscription(self._images)
         if not self.worker.stop():
             self._node.get_logger().error("the engine does not return; its result is discarded")
 
