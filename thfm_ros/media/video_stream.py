@@ -186,7 +186,7 @@ def rate_of(stream: VideoStream, times_ns: list[int]) -> tuple[float, bool]:
 
 def _opened(path: Path) -> Any:
     # "file:", since FFmpeg takes a name with a colon for a URL.
-    options: dict[str, Any] = {"options": {"max_pixels": str(MAX_PIXELS)}}  # of the first look
+    options: dict[str, Any] = {}
     if int(av.__version__.partition(".")[0]) < 19:  # later versions never fail on metadata
         options["metadata_errors"] = "replace"
     try:
