@@ -22,7 +22,7 @@ except ImportError:  # the module's name in Humble
     from rclpy.qos_event import SubscriptionEventCallbacks, UnsupportedEventTypeError
 
 CAMERA_INFO_PERIOD_S = 0.25
-_LATCHED_CHECK_S = 0.5  # between two looks at the publishers of camera_info
+_LATCHED_CHECK_S = 0.5  # between two checks of the publishers of camera_info
 _COMPRESSED = "/compressed"
 _INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 
@@ -100,8 +100,8 @@ class CameraInfoSubscription:
         self._subscriptions = [self._subscribe(_sensor_qos(), QoSOverridingOptions(kinds))]
         # Of the machine, not of the node: a paused /clock must not keep the calibration away.
         clock = Clock(clock_type=ClockType.STEADY_TIME)
-        self._timer = node.create_timer(_LATCHED_CHECK_S, self._look_for_latched, clock=clock)
-        self._look_for_latched()
+        self._timer = node.create_timer(_LATCHED_CHECK_S, self._add_latched, clock=clock)
+        self._add_latched()
 
     def destroy(self) -> None:
         """Unsubscribe."""
@@ -110,7 +110,7 @@ class CameraInfoSubscription:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
 
-    def _look_for_latched(self) -> None:
+    def _add_latched(self) -> None:
         publishers = self._node.get_publishers_info_by_topic(self._topic)
         durabilities = {each.qos_profile.durability for each in publishers}
         if DurabilityPolicy.TRANSIENT_LOCAL in durabilities:
