@@ -101,6 +101,15 @@ def test_exit_code_2_and_one_line_if_it_cannot_be_run(
     assert "\n" not in caplog.records[-1].getMessage()
 
 
+def test_exit_code_2_if_the_film_is_damaged(
+    site: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "film.mp4").write_bytes(b"no film" * 100)
+    change(site, "film: film\nfps: 10", "film: film.mp4")
+    assert main(["scenario", str(site)]) == 2
+    assert "film.mp4" in caplog.records[-1].getMessage()
+
+
 @pytest.mark.parametrize("arguments", [[], ["nowhere.yaml"], ["street", "--json", "no/o.json"]])
 def test_exit_code_2_without_a_file_or_a_place_for_the_result(arguments: list[str]) -> None:
     assert main(["scenario", *arguments]) == 2
