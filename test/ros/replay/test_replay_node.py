@@ -178,7 +178,7 @@ def test_with_a_field_of_view_of_zero_no_camera_info_is_published(
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("", ["''", "Name a video file"]),
+        ("", ["source is not set", "Name a video file", "-p source:=VIDEO"]),
         ("nowhere.mp4", ["nowhere.mp4", "Name a video file"]),
         ("text.mp4", ["text.mp4", "ffmpeg"]),
         ("empty", ["holds no images", ".png"]),

@@ -190,11 +190,16 @@ def open_image_source(name: str) -> ImageSource:
     Raises:
         ImageSourceError: it does not exist or cannot be read.
     """
+    if not name:
+        raise ImageSourceError(
+            "The parameter source is not set. Name a video file, a folder of images, or a camera "
+            "(/dev/video0 or 0): ros2 run thfm_ros replay_node --ros-args -p source:=VIDEO"
+        )
     camera = re.fullmatch(r"(?:/dev/video)?(\d+)", name)
     if camera is not None:
         return CameraSource(int(camera[1]))
     path = expanded(name)
-    if not name or not path.exists():
+    if not path.exists():
         raise ImageSourceError(
             f"{name!r} does not exist. Name a video file, a folder of images, or a camera "
             "(/dev/video0 or 0)."
