@@ -148,6 +148,27 @@ def test_the_verification_detects_a_cache_that_is_one_frame_short(
     )
 
 
+@pytest.mark.parametrize("quantile", [tolerance.quantile for tolerance in TOLERANCES.values()])
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_the_verification_refuses_outputs_that_are_nan(
+    reference: TorchEngine, quantile: float, share: float
+) -> None:
+    class NanEngine:
+        card, description, concurrent = reference.card, "", True
+        fallback_reason: str | None = None
+
+        def step(
+            self, image: RgbImages, state: object | None, *, dense: bool
+        ) -> tuple[RawOutputs, object]:
+            raw, state = reference.step(image, state, dense=dense)
+            heatmaps = raw.body.heatmaps.copy()
+            heatmaps.flat[: int(share * heatmaps.size)] = np.nan
+            return raw._replace(body=raw.body._replace(heatmaps=heatmaps)), state
+
+    found = difference(NanEngine(), reference, SIZES[0], dense=False, quantile=quantile)
+    assert found == np.inf
+
+
 def test_after_a_year_a_stream_is_as_exact_as_a_new_one(exported: GraphEngine) -> None:
     clip = fixed_clip(SIZES[0], 8)
     _, new_state = exported.step(clip[0], None, dense=False)

@@ -47,6 +47,26 @@ def named_arrays(raw: RawOutputs) -> Iterator[tuple[str, Float32[np.ndarray, "..
             yield name, np.asarray(value, np.float32)
 
 
+def relative_errors(
+    name: str, found: Float32[np.ndarray, "..."], expected: Float32[np.ndarray, "..."]
+) -> Float32[np.ndarray, "..."]:
+    """|a - b| / max(1, max |b|) of each value of an output; infinite where it is NaN.
+
+    Raises:
+        ValueError: the outputs called ``name`` differ in shape.
+    """
+    if found.shape != expected.shape:
+        raise ValueError(f"{name} is {found.shape} and should be {expected.shape}")
+    error = np.abs(found - expected) / max(1.0, float(np.abs(expected).max()))
+    return np.asarray(np.where(np.isnan(error), np.float32(np.inf), error))
+
+
+def largest_error(errors: Float32[np.ndarray, "..."], quantile: float) -> float:
+    """The largest of that share of the errors that are smallest; never NaN."""
+    # Without interpolation: between two infinite errors it would give NaN, which no maximum keeps.
+    return float(np.quantile(errors, quantile, method="higher"))
+
+
 def difference(
     engine: Engine, reference: Engine, size: tuple[int, int], *, dense: bool, quantile: float = 1.0
 ) -> float:
@@ -77,9 +97,5 @@ def difference(
         outputs, state = engine.step(image, state, dense=dense)
         expected, reference_state = reference.step(image, reference_state, dense=dense)
         for (name, a), (_, b) in zip(named_arrays(outputs), named_arrays(expected), strict=True):
-            if a.shape != b.shape:
-                raise ValueError(f"{name} is {a.shape} and should be {b.shape}")
-            error = np.abs(a - b) / max(1.0, float(np.abs(b).max()))
-            error = np.where(np.isnan(error), np.inf, error)
-            largest = max(largest, float(np.quantile(error, quantile)))
+            largest = max(largest, largest_error(relative_errors(name, a, b), quantile))
     return largest
