@@ -56,12 +56,15 @@ class Pipeline(Protocol):
         """A pipeline with the same engine and another configuration; it begins a new stream."""
 
 
-def load_pipeline(config: Config, *, live: bool = False) -> Pipeline:
+def load_pipeline(
+    config: Config, *, live: bool = False, used_ids: set[str] | None = None
+) -> Pipeline:
     """The pipeline of the checkpoint and the engine that ``config.engine`` names.
 
     Args:
         config: all parameters.
         live: see `PerceptionPipeline`; the full-size pipeline does not depend on it.
+        used_ids: ids of bodies that are not used again; those of this pipeline are added.
 
     Raises:
         PerceptionError: they cannot be used; the text says what to do.
@@ -79,4 +82,5 @@ def load_pipeline(config: Config, *, live: bool = False) -> Pipeline:
     from thfm_ros.engine.select import load_engine
     from thfm_ros.pipeline import PerceptionPipeline
 
-    return PerceptionPipeline(load_engine(checkpoint, config.engine), config, live=live)
+    engine = load_engine(checkpoint, config.engine)
+    return PerceptionPipeline(engine, config, live=live, used_ids=used_ids)

@@ -66,14 +66,22 @@ class PerceptionPipeline:
     "decode", "track", "paint" and "total".
     """
 
-    def __init__(self, engine: Engine, config: Config, *, live: bool = False) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        config: Config,
+        *,
+        live: bool = False,
+        used_ids: set[str] | None = None,
+    ) -> None:
         """``live``: the frames come from a camera, which does not wait (see `PersonDetector`).
-        Results then depend on timing, otherwise on the frames only."""
+        Results then depend on timing, otherwise on the frames only. ``used_ids``: see `Tracker`.
+        """
         self.engine = engine
         self.config = config
         self.live = live
         self.last_timings_ms: dict[str, float] = {}
-        self._tracker = Tracker(config.track)
+        self._tracker = Tracker(config.track, used_ids)
         self._person_detector = PersonDetector(engine, config, live=live)
         self._crop_detector = CropDetector(engine, config)
         self._run_async = live and config.regions.run_async and engine.concurrent
@@ -114,7 +122,11 @@ class PerceptionPipeline:
             detections = self._detect_tracked(inputs, self._state)
             new_detections, rejected = self._confirm(inputs, (proposals or [])[:vacancies])
             with timer("track"):
-                tracks = self._update_tracks(clip.newest, detections, new_detections)
+                tracks = self._tracker.update(
+                    clip.newest.stamp_ns,
+                    {track_id: each.detection for track_id, each in detections.items()},
+                    [each.detection for each in new_detections],
+                )
                 people = _tracked_people(tracks, detections, new_detections)
             with timer("paint"):
                 maps = self._paint(clip.newest, tracks, tasks)
@@ -215,18 +227,6 @@ class PerceptionPipeline:
         # Of two detections of one person, the tracker uses the one that shows more of them.
         new_detections.sort(key=lambda each: -area(each.detection.body.box))
         return new_detections, rejected
-
-    def _update_tracks(
-        self,
-        frame: Frame,
-        detections: Mapping[str, CropDetection],
-        new_detections: Sequence[CropDetection],
-    ) -> list[TrackOutput]:
-        return self._tracker.update(
-            frame.stamp_ns,
-            {track_id: each.detection for track_id, each in detections.items()},
-            [each.detection for each in new_detections],
-        )
 
     def _paint(
         self, frame: Frame, tracks: Sequence[TrackOutput], tasks: frozenset[Task]

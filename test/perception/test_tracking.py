@@ -172,6 +172,13 @@ def test_a_restarted_tracker_has_no_tracks_and_reuses_no_id() -> None:
     assert restarted.update(STEP_NS, {}, [LEFT])[0].body.id != name
 
 
+def test_trackers_that_share_used_ids_reuse_none() -> None:
+    used: set[str] = set()
+    (first,) = Tracker(TrackConfig(seed=1), used).update(0, {}, [LEFT])
+    (second,) = Tracker(TrackConfig(seed=1), used).update(0, {}, [LEFT])
+    assert used == {first.body.id, second.body.id} and first.body.id != second.body.id
+
+
 def moved(detection: Detection, pixels: np.ndarray) -> Detection:
     keypoints = detection.body.keypoints.copy()
     keypoints[:, :2] += pixels.astype(np.float32)

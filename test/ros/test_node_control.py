@@ -92,6 +92,22 @@ def test_reset_drops_all_tracks(client: Client) -> None:
     assert not before & {body.id for each in after(bodies, reset_ns) for body in each.bodies}
 
 
+def test_no_id_is_used_again_after_the_node_was_configured_anew(client: Client) -> None:
+    bodies = client.listen(BodyArray, "bodies")
+
+    def seen_from(stamp_ns: int) -> set[str]:
+        client.stream(lambda: any(len(m.bodies) == 2 for m in after(bodies, stamp_ns)), "bodies")
+        return {body.id for message in after(bodies, stamp_ns) for body in message.bodies}
+
+    assert client.set_parameter("track.seed", 1)[0]  # otherwise ids differ by chance
+    before = seen_from(client.newest_ns)
+    for transition in ("deactivate", "cleanup", "configure", "activate"):
+        assert client.change_state(transition)
+    client.wait_for_subscription()
+    assert not before & seen_from(client.newest_ns)
+    assert client.set_parameter("track.seed", -1)[0]
+
+
 def test_ids_are_new_after_a_time_without_subscribers(client: Client) -> None:
     bodies: list[BodyArray] = []
     subscription = client.node.create_subscription(BodyArray, "/thfm/bodies", bodies.append, 10)

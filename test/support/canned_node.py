@@ -35,10 +35,10 @@ class CannedEngine(FakeEngine):
         return self._outputs[key], 1
 
 
-def load(config: Config, *, live: bool) -> PerceptionPipeline:
+def load(config: Config, *, live: bool, used_ids: set[str]) -> PerceptionPipeline:
     """Replaces load_pipeline, which changes the allocator in the same way."""
     keep_freed_memory()
-    return PerceptionPipeline(CannedEngine(), config, live=live)
+    return PerceptionPipeline(CannedEngine(), config, live=live, used_ids=used_ids)
 
 
 if __name__ == "__main__":

@@ -32,9 +32,11 @@ class BreakableEngine(FakeEngine):
         return super().step(image, state, dense=dense)
 
 
-def load(config: Config, *, live: bool) -> PerceptionPipeline:
+def load(config: Config, *, live: bool, used_ids: set[str]) -> PerceptionPipeline:
     """Replaces load_pipeline."""
-    return PerceptionPipeline(BreakableEngine(CAMERA, lambda: PEOPLE), config, live=live)
+    return PerceptionPipeline(
+        BreakableEngine(CAMERA, lambda: PEOPLE), config, live=live, used_ids=used_ids
+    )
 
 
 if __name__ == "__main__":

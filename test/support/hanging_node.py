@@ -42,10 +42,10 @@ def hang() -> None:
     ctypes.CDLL(None).sleep(600)
 
 
-def load(config: Config, *, live: bool) -> PerceptionPipeline:
+def load(config: Config, *, live: bool, used_ids: set[str]) -> PerceptionPipeline:
     """Replaces load_pipeline."""
     engine = HangingEngine(CAMERA, lambda: [Person(0.0, 0.0, 3.0)])
-    return PerceptionPipeline(engine, config, live=live)
+    return PerceptionPipeline(engine, config, live=live, used_ids=used_ids)
 
 
 class NodeWithAnImage(node.PerceptionNode):

@@ -46,8 +46,8 @@ class SlowEngine:
         return self._outputs[width, height][dense], np.zeros(100_000, np.float32)
 
 
-def load_slow_pipeline(config: Config, *, live: bool) -> PerceptionPipeline:
-    return PerceptionPipeline(SlowEngine(), config, live=live)
+def load_slow_pipeline(config: Config, *, live: bool, used_ids: set[str]) -> PerceptionPipeline:
+    return PerceptionPipeline(SlowEngine(), config, live=live, used_ids=used_ids)
 
 
 if __name__ == "__main__":

@@ -50,12 +50,17 @@ class TrackOutput(NamedTuple):
 
 
 class Tracker:
-    """The tracks of one stream."""
+    """The tracks of one stream.
 
-    def __init__(self, config: TrackConfig) -> None:
+    Args:
+        config: thresholds, smoothing, and the seed of ids.
+        used_ids: ids that are not used again; those of this tracker are added. None: no ids.
+    """
+
+    def __init__(self, config: TrackConfig, used_ids: set[str] | None = None) -> None:
         self._config = config
         self._random = random.Random(None if config.seed < 0 else config.seed)
-        self._used_ids: set[str] = set()
+        self._used_ids: set[str] = set() if used_ids is None else used_ids
         self._tracks: dict[str, _Track] = {}
 
     @property
@@ -74,9 +79,7 @@ class Tracker:
 
     def restarted(self, config: TrackConfig) -> "Tracker":
         """A tracker without tracks that never uses an id that this one has used."""
-        tracker = Tracker(config)
-        tracker._used_ids = self._used_ids
-        return tracker
+        return Tracker(config, self._used_ids)
 
     def update(
         self, stamp_ns: int, tracked: Mapping[str, Detection], new_detections: Sequence[Detection]

@@ -42,6 +42,7 @@ class PerceptionNode(ProcessNode):
         self._state = "unconfigured"
         self._enabled = True
         self._perceiver: Perceiver | None = None
+        self._used_ids: set[str] = set()  # of bodies, also before it was configured anew
         self._health = Health(config.node.image_timeout_s, node_clock=self._time_s)
         self._state_logger = StateLogger(node_log(self))
         period_s = config.node.diagnostics_period_s
@@ -64,7 +65,7 @@ class PerceptionNode(ProcessNode):
             self.get_logger().info(
                 f"loading {config.engine.checkpoint!r}; its engine is built the first time"
             )
-            pipeline = load_pipeline(config, live=True)
+            pipeline = load_pipeline(config, live=True, used_ids=self._used_ids)
             self._perceiver = Perceiver(self, pipeline, self._health, self._state_logger)
         except PerceptionError as error:
             return self._configuring_failed(str(error))
