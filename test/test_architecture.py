@@ -24,7 +24,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"perception"}),
     frozenset({"pipeline", "genception"}),
     frozenset({"loading"}),
-    frozenset({"ros", "synth", "training", "evaluation"}),
+    frozenset({"ros", "synth", "training", "evaluation", "gpu_report"}),
     frozenset({"commands"}),
 )
 """From the bottom up; a module imports only from its own layer and those below."""
@@ -39,7 +39,7 @@ SYNTH_LAYERS: tuple[frozenset[str], ...] = (
 )
 """The same within thfm_ros/synth."""
 
-TRAINING_SIDE = frozenset({"synth", "training", "evaluation"})
+TRAINING_SIDE = frozenset({"synth", "training", "evaluation", "gpu_report"})
 ROS = frozenset(
     {"rclpy", "rcl_interfaces", "builtin_interfaces", "std_msgs", "std_srvs", "sensor_msgs"}
     | {"geometry_msgs", "diagnostic_msgs", "visualization_msgs", "lifecycle_msgs", "tf2_ros"}

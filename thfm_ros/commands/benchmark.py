@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The thfm_ros authors
-"""`thfm benchmark node | flops | synth`: measure latency, operations or throughput.
+"""`thfm benchmark node | flops | synth | gpu`: measure latency, operations or throughput.
 
 Each kind of benchmark is a module, imported only when it is chosen; `node` needs ROS 2, the others
 do not.
@@ -18,6 +18,7 @@ KINDS: dict[str, tuple[str, str]] = {
         "thfm_ros.commands.benchmark_synth",
         "the generator of synthetic humans: images per second",
     ),
+    "gpu": ("thfm_ros.gpu_report.command", "all that an NVIDIA GPU can tell, in five minutes"),
 }
 """Name: module with ``add_arguments(parser)`` and ``run(args)``, what it measures."""
 

@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
+"""One thread for PyTorch."""
+
+from torch_threads import one_thread
+
+__all__ = ["one_thread"]
