@@ -35,7 +35,7 @@ class RegionConfig(Validated):
     """Detection passes over the whole image, and one crop per tracked person."""
 
     max_people: int = option(
-        8, "maximum number of people tracked at a time, each in a crop of their own", min=1, max=20
+        8, "maximum number of people tracked at a time; others are only counted", min=1, max=20
     )
     frame_pass_every: int = option(
         5,
@@ -222,7 +222,10 @@ class NodeConfig(Validated):
         1.0, "time between two diagnostics messages", unit="s", min=0.1, max=60.0
     )
     image_timeout_s: float = option(
-        2.0, "time without images after which the diagnostics warn", unit="s", min=0.1
+        2.0,
+        "time without images until diagnostics warn, or window.max_gap_s if longer",
+        unit="s",
+        min=0.1,
     )
 
 

@@ -213,6 +213,15 @@ def test_at_most_max_frames_are_perceived(tmp_path: Path, thfm: Thfm) -> None:
     assert np.load(tmp_path / "perception.npz")["frames"].tolist() == [0, 1]
 
 
+def test_people_left_out_by_the_limit_are_named(
+    tmp_path: Path, thfm: Thfm, people: list[Person], caplog: pytest.LogCaptureFixture
+) -> None:
+    people[:] = [Person(x, 0, 4) for x in (-1, 0, 1)]
+    video = write_video(tmp_path / "walk.avi", [image(K)])
+    assert thfm(video, "--out", tmp_path, "--set", "regions.max_people=1") == 0
+    assert "up to 2 people per frame are left out: see regions.max_people" in caplog.text
+
+
 def test_frames_before_an_interrupt_are_kept(
     tmp_path: Path, thfm: Thfm, monkeypatch: pytest.MonkeyPatch
 ) -> None:

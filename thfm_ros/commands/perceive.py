@@ -180,7 +180,7 @@ def perceive(
     out.mkdir(parents=True, exist_ok=True)
     recording = Recording(out / "perception.npz", source.width, source.height, tasks)
     window = FrameWindow(_window_for(pipeline.config.window, source))
-    scale = DepthScale()
+    scale, left_out = DepthScale(), 0
     with contextlib.ExitStack() as stack:
         stack.callback(lambda: recording.close() if len(recording) else recording.abandon())
         video = None
@@ -195,12 +195,15 @@ def perceive(
             assert clip is not None  # the stamps of a source increase
             perception = pipeline.step(clip, tasks)
             recording.add(image.index, perception, image.scale)
+            left_out = max(left_out, perception.left_out)
             if video or still:
                 if not source.one_clip:
                     scale = DepthScale()
                 panels = side_by_side(image.rgb, perception, scale, panel_width=_PANEL_WIDTH)
                 if video:
                     video.write(panels, image.stamp_ns)
+    if left_out:
+        log.warning("up to %d people per frame are left out: see regions.max_people", left_out)
     if still and len(recording):
         write_image(still, panels)
     return len(recording)

@@ -59,12 +59,14 @@ def run(make_node: Callable[[], ProcessNode], args: Sequence[str] | None = None)
     """
     logging.basicConfig(format="[%(levelname)s] [%(name)s]: %(message)s")
     prepare_ros_environment()
-    ending = threading.Event()
+    # The handler takes no lock, as Event.set does: it may interrupt the one that holds it.
+    signals: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ending.set())
+        signal.signal(number, lambda number, _: signals.append(number))
     node = started(make_node, args)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
+    ending = threading.Event()
     stop: "Future[None]" = Future()
     failures: list[BaseException] = []
     thread = threading.Thread(
@@ -72,8 +74,9 @@ def run(make_node: Callable[[], ProcessNode], args: Sequence[str] | None = None)
     )
     thread.start()
     # Polled: a signal that another thread receives does not interrupt the wait.
-    while not ending.wait(_SIGNAL_POLL_S):
+    while not signals and not ending.wait(_SIGNAL_POLL_S):
         pass
+    ending.set()
     # The executor is not shut down before its thread has ended: that destroys what it waits for.
     stop.set_result(None)
     thread.join(JOIN_TIMEOUT_S)
@@ -81,7 +84,7 @@ def run(make_node: Callable[[], ProcessNode], args: Sequence[str] | None = None)
         node.get_logger().warning("the process ends during a callback or a lifecycle transition")
         exit_at_once(1)
     have_ended = node.end()
-    executor.shutdown()
+    executor.shutdown(timeout_sec=1.0)
     node.destroy_node()
     rclpy.try_shutdown()
     finish(failures, have_ended=have_ended)

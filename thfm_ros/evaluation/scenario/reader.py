@@ -19,6 +19,7 @@ from thfm_ros.evaluation.scenario.contents import (
     ScenarioError,
 )
 from thfm_ros.evaluation.scenario.yaml_fields import Fields, load_yaml, nearest, number, shortened
+from thfm_ros.user_folders import expanded
 
 SHIPPED = Path(__file__).resolve().parents[2] / "scenarios"
 _MAX_PIXEL = 100_000.0
@@ -106,7 +107,7 @@ def _film(folder: Path, file: Fields) -> Path:
     file.required("film")
     text = file.text("film")
     try:
-        film = folder / Path(text).expanduser()
+        film = folder / expanded(text)
     except RuntimeError as error:  # the home of an unknown user
         raise ScenarioError(f"film: {shortened(text)}: {error}") from error
     if not film.exists():
