@@ -14,7 +14,15 @@ from pathlib import Path
 from types import FrameType
 
 from thfm_ros.contract import PerceptionError
-from thfm_ros.gpu_report.plan import BUDGET_S, MACHINE, STEPS, Step, missing_packages, time_limit
+from thfm_ros.gpu_report.plan import (
+    BUDGET_S,
+    FIRST_S,
+    MACHINE,
+    STEPS,
+    Step,
+    missing_packages,
+    time_limit,
+)
 from thfm_ros.gpu_report.report import Report
 from thfm_ros.gpu_report.supervisor import StepResult, run_step
 
@@ -36,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--budget-s",
-        type=float,
+        type=_seconds,
         default=BUDGET_S,
         metavar="SECONDS",
         help="wall time of the whole report (default: %(default).0f)",
@@ -47,6 +55,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="test this program: tiny networks on the CPU in place of the GPU. Nothing is "
         "measured, gpu.json says so, and gpu.md is not written",
     )
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text} is no time budget: give seconds, such as 300")
+    return value
 
 
 def run(args: argparse.Namespace) -> int:
@@ -80,7 +95,7 @@ def write_report(
     with _ended_by_sigterm(), tempfile.TemporaryDirectory(prefix="thfm_gpu_") as work:
         run_one = functools.partial(run_step, work=Path(work), stand_in=stand_in)
         machine = report.results[steps[0].name]
-        limit_s = min(steps[0].limit_s, budget_s)
+        limit_s = min(max(steps[0].limit_s, FIRST_S), budget_s)
         run_one(steps[0], machine, limit_s=limit_s, changed=lambda: None)
         if problem := _no_gpu(machine):
             sys.stderr.write(f"{problem}\n")
@@ -113,6 +128,8 @@ def _runnable(steps: Sequence[Step], report: Report, only: Sequence[str] | None)
             runnable.append(step)
         else:
             result.status = "skipped"
+            if chosen:
+                sys.stdout.write(f"{step.name}: skipped{_because(result)}\n")
     report.save()
     return runnable
 

@@ -78,7 +78,7 @@ class OnnxStep:
         if not path.exists():
             export_onnx(step, example, path)
         with torch.no_grad():
-            self._empty = [torch.empty_like(each) for each in step(*example)]
+            self._empty = [torch.empty(x.shape).to(x) for x in step(*example)]  # contiguous
         session_options = onnxruntime.SessionOptions()
         session_options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(

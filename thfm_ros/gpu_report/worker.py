@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         stand_in=args.stand_in, work=args.work, limit_s=args.limit_s, records=args.records
     )
     # A step that hangs is killed at its limit; the log then says where it was.
-    faulthandler.dump_traceback_later(0.9 * args.limit_s)
+    faulthandler.dump_traceback_later(0.9 * args.limit_s, repeat=True)
     module, _, function = args.target.partition(":")
     try:
         getattr(importlib.import_module(module), function)(context)
