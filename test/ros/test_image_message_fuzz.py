@@ -17,6 +17,7 @@ import simplejpeg
 from hypothesis import given
 from hypothesis import strategies as st
 from image_files import encode, png, png_chunk, random_rgb, with_exif_orientation
+from mutated_bytes import CHANGES, MAX_CPU_S, changed
 from property_tests import FUZZ_EXAMPLES, fuzz
 from sensor_msgs.msg import CompressedImage, Image
 
@@ -29,7 +30,6 @@ from thfm_ros.ros.from_msg import (
 
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(600 + FUZZ_EXAMPLES // 10)]
 
-MAX_CPU_S = 2.0
 CAUSES = ("encoding", "size", "step", "data")
 
 RGB = random_rgb(40, 24)
@@ -67,36 +67,12 @@ FORMATS = st.one_of(
     st.builds(" ".join, st.lists(WORDS, max_size=7)),
     st.text(max_size=20),
 )
-# A change: what to do, where (in 65536ths of the length), and with which bytes.
-CHANGES = st.lists(
-    st.tuples(
-        st.sampled_from(["replace", "insert", "remove", "truncate", "repeat"]),
-        st.one_of(st.integers(0, 65535), st.integers(0, 4000)),  # headers more often
-        st.binary(min_size=1, max_size=8),
-    ),
-    min_size=1,
-    max_size=4,
-)
 DATA = st.one_of(
     st.binary(max_size=200).map(lambda rest: b"\xff\xd8\xff" + rest),
     st.binary(max_size=200).map(lambda rest: FILES[6][:33] + rest),
     st.builds(lambda file, changes: changed(file, changes), st.sampled_from(FILES), CHANGES),
     st.builds(lambda file, changes: changed(file, changes), st.sampled_from(FILES), CHANGES),
 )
-
-
-def changed(file: bytes, changes: list[tuple[str, int, bytes]]) -> bytes:
-    for action, place, new in changes:
-        at = len(file) * place // 65536
-        span = 1 + new[0] * (len(file) // 256)
-        file = {
-            "replace": file[:at] + new + file[at + len(new) :],
-            "insert": file[:at] + new + file[at:],
-            "remove": file[:at] + file[at + span :],
-            "truncate": file[:at],
-            "repeat": file[: at + span] + file[at:],
-        }[action]
-    return file
 
 
 def convert(function: Callable[..., np.ndarray], msg: object) -> np.ndarray | None:

@@ -4,6 +4,8 @@
 
 import dataclasses
 import json
+import reprlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,7 +46,7 @@ class ModelCard:
 
 
 def card_from_json(text: str, source: str) -> ModelCard:
-    """Read a card.
+    """Read a card; its values are checked, since others may have written it.
 
     Args:
         text: JSON, as `ModelCard.to_json` writes it.
@@ -56,12 +58,12 @@ def card_from_json(text: str, source: str) -> ModelCard:
     try:
         values = json.loads(text)
         version = values["version"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         raise CardError(
             f"{source} holds no readable model card ({error}). It was not written by thfm_ros: "
             "use `thfm import` for other checkpoints."
         ) from error
-    if version != FORMAT_VERSION:
+    if type(version) is not int or version != FORMAT_VERSION:
         raise CardError(
             f"{source} has format version {version}; this release reads {FORMAT_VERSION}. "
             "Install the release that wrote it, or train or import the checkpoint again."
@@ -72,7 +74,52 @@ def card_from_json(text: str, source: str) -> ModelCard:
         raise CardError(
             f"{source} has a model card with the fields {sorted(values)}; expected {sorted(known)}."
         )
+    for name, is_valid in _VALID.items():
+        if not is_valid(values[name]):
+            shown = reprlib.repr(values[name])
+            raise CardError(
+                f"{source} has a model card in which {name} is {shown}, which no release of "
+                "thfm_ros writes: the file is damaged, or was changed. Copy or download it again."
+            )
     for name in ("joint_names", "part_names", "crop_size", "frame_size", "detect_size"):
         values[name] = tuple(values[name])
     values["tasks"] = tuple(Task(task) for task in values["tasks"])
     return ModelCard(**values)
+
+
+_MAX_SIDE = 8192  # of an image, pixels
+_MAX_WINDOW = 1024  # frames
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and len(value) < 10_000
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and len(value) < 1000 and all(map(_is_text, value))
+
+
+def _are_tasks(value: Any) -> bool:
+    return _are_texts(value) and set(value) <= {task.value for task in Task}
+
+
+def _is_size(value: Any) -> bool:
+    is_pair = isinstance(value, list | tuple) and len(value) == 2
+    return is_pair and all(type(side) is int and 1 <= side <= _MAX_SIDE for side in value)
+
+
+_VALID: Mapping[str, Callable[[Any], bool]] = {
+    "name": _is_text,
+    "family": _is_text,
+    "trained_on": _is_text,
+    "tasks": _are_tasks,
+    "prompts": lambda value: isinstance(value, dict) and _are_texts([*value.values()]),
+    "joint_names": _are_texts,
+    "part_names": _are_texts,
+    "crop_size": _is_size,
+    "frame_size": _is_size,
+    "detect_size": _is_size,
+    "window": lambda value: type(value) is int and 1 <= value <= _MAX_WINDOW,
+    "network": lambda value: isinstance(value, dict),
+}
+"""What the values of a card must be, as JSON has them."""

@@ -3,6 +3,8 @@
 """Checkpoints of nano: one safetensors file in half precision with the model card in its header."""
 
 import os
+import reprlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -81,6 +83,7 @@ def load_network(path: Path) -> tuple[NanoNetwork, ModelCard]:
     card = read_card(path)
     if card.family != "nano":
         raise CheckpointError(f"{path} is a checkpoint of the {card.family} family, not nano.")
+    _check_sizes(card, path)
     try:
         network = NanoNetwork(**card.network)
         with safe_open(path, framework="pt") as file:
@@ -88,11 +91,53 @@ def load_network(path: Path) -> tuple[NanoNetwork, ModelCard]:
         network.load_state_dict(
             {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
         )
-    except (TypeError, RuntimeError, SafetensorError) as error:
+    except (TypeError, ValueError, RuntimeError, OSError, SafetensorError) as error:
         raise CheckpointError(
             f"The weights in {path} do not fit its own model card: {error}"
         ) from error
+    for name, value in network.state_dict().items():
+        if not torch.isfinite(value).all():
+            raise CheckpointError(
+                f"{path} is damaged: {name} holds numbers that are not finite. Copy or download "
+                "it again."
+            )
     return network.eval().requires_grad_(False), card
+
+
+_SIZES: Mapping[str, tuple[int, int]] = {
+    "width": (8, 4096),
+    "depth": (1, 256),
+    "window": (1, 1024),
+    "refine": (0, 256),
+    "detect_depth": (0, 256),
+}
+"""Limits of the sizes on a card, so that no more memory is taken than a network needs."""
+_MAX_CHANNELS = 1024
+
+
+def _check_sizes(card: ModelCard, path: Path) -> None:
+    """Refuse sizes that no network has, before it is made."""
+    sizes = dict(card.network)
+    channels = sizes.pop("channels", [1, 1, 1])
+    valid = (
+        isinstance(channels, list)
+        and len(channels) == 3
+        and all(type(each) is int and 1 <= each <= _MAX_CHANNELS for each in channels)
+        and all(
+            type(value) is int and name in _SIZES and _SIZES[name][0] <= value <= _SIZES[name][1]
+            for name, value in sizes.items()
+        )
+        and sizes.get("window", card.window) == card.window
+        and all(side % 16 == 0 for side in (*card.crop_size, *card.frame_size))
+    )
+    # A block has more than 8 width^2 weights, of at least two bytes.
+    least_bytes = 16 * int(sizes.get("width", 1)) ** 2 * sizes.get("depth", 1) if valid else 0
+    if not valid or least_bytes > path.stat().st_size:
+        raise CheckpointError(
+            f"The model card of {path} describes a network that its weights cannot be: "
+            f"{reprlib.repr(card.network)}, window {card.window}, images of {card.crop_size} and "
+            f"{card.frame_size}. The file is damaged, or was changed: copy or download it again."
+        )
 
 
 def parameters_of(network: torch.nn.Module) -> int:
