@@ -18,6 +18,7 @@ from std_srvs.srv import SetBool, Trigger
 from thfm_ros.config import Config
 from thfm_ros.contract import PerceptionError
 from thfm_ros.loading import load_pipeline
+from thfm_ros.perception.malloc_tuning import keep_freed_memory
 from thfm_ros.ros import params
 from thfm_ros.ros.component_status import ComponentStatus, Level, NodeSnapshot
 from thfm_ros.ros.diagnostics import Diagnostics, StateLogger, node_log
@@ -207,6 +208,7 @@ class PerceptionNode(ProcessNode):
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the node until SIGINT or SIGTERM; see `node_process.run`."""
+    keep_freed_memory()  # before DDS starts its threads
     run(PerceptionNode, args)
 
 
