@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The thfm_ros authors
-"""The shipped network on fisheye pictures, which are rendered from the street clip."""
+"""The shipped network on fisheye images, which are rendered from the street clip."""
 
 import dataclasses
 import math
@@ -94,7 +94,7 @@ def errors(found: list[list[Body]], expected: list[list[Body]], rotation: np.nda
 
 
 @pytest.mark.parametrize("degrees", [0.0, 40.0, 65.0])
-def test_people_in_a_fisheye_picture_are_where_the_perspective_picture_shows_them(
+def test_people_in_a_fisheye_image_are_where_the_perspective_image_shows_them(
     pipeline: Pipeline, clip: list[np.ndarray], degrees: float
 ) -> None:
     """The figures of docs/topics.md."""
