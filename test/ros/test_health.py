@@ -186,6 +186,8 @@ def test_a_missing_calibration_is_a_warning_once_images_arrive(health: Health, t
     assert status_of(health, "calibration", calibration_problem=problem).level is Level.OK
     frames(health, time, 0.2)
     assert status_of(health, "calibration", calibration_problem=problem).level is Level.WARN
+    assert status_of(health, "calibration", calibration_warning="another frame").level is Level.WARN
+    assert status_of(health, "calibration", calibration_note="a lens model").level is Level.OK
     assert status_of(health, "calibration").message == "metric"
 
 

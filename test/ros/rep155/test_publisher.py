@@ -211,6 +211,16 @@ def map_frame(tf2: FakeTf2) -> TargetFrame:
     return TargetFrame(None, "map", 0.05)
 
 
+def test_a_leading_slash_of_a_frame_name_is_not_given_to_tf2(
+    map_frame: TargetFrame,
+) -> None:
+    header = Header(stamp=HEADER.stamp, frame_id="/camera")
+    with_slash = TargetFrame(None, "/map", 0.05)
+    for target in (map_frame, with_slash):
+        result = target.transform(a_perception(a_body()), header)
+        assert result is not None and result[1].frame_id == "map"
+
+
 def test_bodies_are_transformed_into_the_target_frame_at_the_time_of_the_image(
     map_frame: TargetFrame,
 ) -> None:
