@@ -5,6 +5,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -60,11 +61,31 @@ class Manifest:
 
 
 def manifest_from_json(text: str) -> Manifest:
-    """Read a manifest; ValueError when it is not one."""
+    """Read a manifest; ValueError when it is not one, or a value is of another type."""
     try:
         values: dict[str, Any] = json.loads(text)
         key: dict[str, Any] = dict(values.pop("key"))
         key["versions"] = tuple((str(name), str(version)) for name, version in key["versions"])
-        return Manifest(key=EngineKey(**key), **values)
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
-        raise ValueError(f"no manifest: {error}") from error
+        manifest = Manifest(key=EngineKey(**key), **values)
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        raise ValueError(f"it is no manifest of an engine: {error!r}") from error
+    _check_types(manifest)
+    return manifest
+
+
+def _check_types(manifest: Manifest) -> None:
+    """Raise ValueError for values of other types than a manifest has."""
+    texts = {**vars(manifest.key), "created": manifest.created, "sha256": manifest.sha256}
+    texts.pop("versions")
+    wrong = [name for name, value in texts.items() if not isinstance(value, str)]
+    if not wrong and manifest.key.engine not in SUFFIXES:
+        wrong.append("engine")
+    if type(manifest.bytes) is not int:
+        wrong.append("bytes")
+    if type(manifest.build_s) not in (int, float) or not math.isfinite(manifest.build_s):
+        wrong.append("build_s")
+    notes = manifest.notes
+    if not isinstance(notes, dict) or not all(isinstance(note, str) for note in notes.values()):
+        wrong.append("notes")
+    if wrong:
+        raise ValueError(f"values of a manifest are wrong: {', '.join(wrong)}")

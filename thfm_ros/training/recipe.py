@@ -6,6 +6,8 @@ import dataclasses
 import itertools
 import json
 import math
+import reprlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,14 +94,15 @@ def read_recipe(path: Path) -> TrainingRecipe:
     """Read a recipe.
 
     Raises:
-        RecipeError: the file is no recipe, or has unknown keys, which the text names.
+        RecipeError: the file is no recipe, has unknown keys, or values of another type or outside
+            their limits, which the text names.
     """
     try:
         values = json.loads(path.read_text())
         stages = tuple(_stage(stage) for stage in values.pop("stages"))
         weights = LossWeights(**values.pop("weights", {}))
         recipe = TrainingRecipe(stages=stages, weights=weights, **values)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OSError, RecursionError) as error:
         # UnicodeDecodeError (no text) and JSONDecodeError are ValueErrors too.
         known = [field.name for field in dataclasses.fields(TrainingStage)]
         raise RecipeError(f"{path} is no recipe: {error}. A stage has the keys {known}.") from error
@@ -108,9 +111,59 @@ def read_recipe(path: Path) -> TrainingRecipe:
     return recipe
 
 
+_SHARES = ("frame_share", "clip_share", "static_clip_share", "clean_share", "detect_share")
+_MANY = 10**8
+_LIMITS: Mapping[str, tuple[float, float]] = {
+    **dict.fromkeys(_SHARES, (0, 1)),
+    **dict.fromkeys(("learning_rate", "final_learning_rate", "augmentation_ramp"), (0, 100)),
+    **dict.fromkeys(("steps", "warm_up"), (1, _MANY)),
+    **dict.fromkeys(("batch", "detect_batch", "depth"), (1, 4096)),
+    **dict.fromkeys(("refine", "detect_depth", "lift_batch"), (0, 4096)),
+    "size": (16, 4096),
+    "prior_rate_share": (0, 100),
+    "seed": (-(2**63), 2**63 - 1),
+    "ema_decay": (0, 0.999_999_999),
+}
+_MAX_WEIGHT = 1e6  # of a loss
+
+
+def _wrong_value(values: TrainingRecipe | TrainingStage | LossWeights) -> str:
+    """The first value of another type or outside its limits; empty if there is none."""
+    for field in dataclasses.fields(values):
+        value, default = getattr(values, field.name), field.default
+        low, high = _LIMITS.get(field.name, (0, _MAX_WEIGHT))
+        if isinstance(value, LossWeights):
+            if wrong := _wrong_value(value):
+                return wrong
+        elif field.name in ("stages", "weights"):
+            continue
+        elif field.name.endswith("_size"):
+            if len(value) != 2 or not all(_is_side(side) for side in value):
+                return f"{field.name} is {list(value)}; it must be two multiples of 16"
+        elif field.name == "name" or isinstance(default, bool):
+            if type(value) is not (str if field.name == "name" else bool):
+                return f"{field.name} is {reprlib.repr(value)}, which is of another type"
+        elif type(value) not in ((int, float) if isinstance(default, float) else (int,)):
+            return f"{field.name} is {reprlib.repr(value)}, which is of another type"
+        elif not low <= value <= high or (field.name == "size" and not _is_side(value)):
+            return f"{field.name} is {value}; it must be from {low:g} to {high:g}"
+    return ""
+
+
+def _is_side(value: Any) -> bool:
+    """Whether it is a side of an image that the network takes."""
+    return type(value) is int and 16 <= value <= 4096 and value % 16 == 0
+
+
 def _problem(recipe: TrainingRecipe) -> str:
     """What no network can follow in a recipe; empty if there is nothing."""
+    if not recipe.stages:
+        return "it has no stage"
+    if wrong := _wrong_value(recipe):
+        return wrong
     for stage in recipe.stages:
+        if wrong := _wrong_value(stage):
+            return wrong
         if stage.detect_share and not recipe.detect_depth:
             return f"the stage {stage.name!r} trains detection, but detect_depth is 0"
         if recipe.detect_depth > stage.depth:
