@@ -88,7 +88,7 @@ def load_checkpoint(
     card = read_card(path)
     if card.family != "genception":
         raise GenceptionError(f"{path} is a checkpoint of the {card.family} family.")
-    if card.network["vae"] is None:
+    if card.network.get("vae") is None:
         raise GenceptionError(
             f"{path} was imported without the VAE and cannot run. Import it again with --vae."
         )
@@ -124,7 +124,10 @@ def _open_weights(path: Path) -> Iterator[Callable[[str], Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
             yield file.get_tensor
-    except (SafetensorError, RuntimeError) as error:
+    except (
+        *(SafetensorError, RuntimeError, KeyError, TypeError, ValueError, AttributeError),
+        OSError,
+    ) as error:
         raise GenceptionError(
             f"The weights in {path} do not match its model card ({error}). Import it again."
         ) from error

@@ -7,6 +7,7 @@ Imports neither torch nor diffusers, so that a checkpoint can be rejected before
 
 import dataclasses
 import logging
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,21 @@ VAE_TEMPORAL = 4
 
 class GenceptionError(PerceptionError):
     """A checkpoint, configuration or clip of the full-size family that cannot be used."""
+
+
+_MAX_SIZE, _MAX_LAYERS = 1_000_000, 1000
+
+
+def _is_valid(value: Any, default: Any) -> bool:
+    """Whether a value has the type of the default, and a size that a network can have."""
+    if isinstance(default, bool):
+        return isinstance(value, bool)
+    if isinstance(default, tuple):
+        is_three = isinstance(value, tuple) and len(value) == len(default)
+        return is_three and all(_is_valid(each, 1) for each in value)
+    if isinstance(default, float):
+        return type(value) in (int, float) and 0 < value < 1
+    return type(value) is int and 1 <= value <= _MAX_SIZE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +65,14 @@ class GenceptionConfig:
 
     def __post_init__(self) -> None:
         """Reject inconsistent sizes."""
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            is_valid = _is_valid(value, field.default)
+            if not is_valid or (field.name == "num_layers" and value > _MAX_LAYERS):
+                raise GenceptionError(
+                    f"The config has {field.name} = {reprlib.repr(value)}, which no network has. "
+                    "Use the config file that came with the weights."
+                )
         for name in ("token1", "token2"):
             total, per_item = getattr(self, f"{name}_proj_dim"), getattr(self, f"{name}_output_dim")
             if total % per_item:
@@ -120,7 +144,8 @@ def config_from_mapping(values: Mapping[str, Any]) -> GenceptionConfig:
                 "This is not one of the public GenCeption checkpoints."
             )
     timestep = values.get("diffusion_single_step", 0)
-    if timestep is not None and timestep > 0:  # the official code treats -1 as 0
+    # The official code treats -1 as 0.
+    if not isinstance(timestep, int | float | None) or (timestep or 0) > 0:
         raise GenceptionError(
             f"The config has diffusion_single_step = {timestep}; only 0, an input without noise, "
             "is supported. The first public code had 49 by mistake: use the current config."
@@ -129,7 +154,7 @@ def config_from_mapping(values: Mapping[str, Any]) -> GenceptionConfig:
     if unknown:
         _log.warning("Ignoring unknown settings in the config: %s", unknown)
     supported_values = {name: value for name, value in values.items() if name in fields}
-    if "patch_size" in supported_values:
+    if isinstance(supported_values.get("patch_size"), list):
         supported_values["patch_size"] = tuple(supported_values["patch_size"])
     return GenceptionConfig(**supported_values)
 

@@ -3,6 +3,8 @@
 """Reads the arrays of an `.npz` slice by slice, so that an array of 800 MB is never in memory."""
 
 import math
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -16,6 +18,22 @@ from numpy.lib import format as npy
 from thfm_ros.genception.config import GenceptionError
 
 Array: TypeAlias = np.ndarray[Any, Any]
+
+
+_DAMAGED = (
+    *(OSError, ValueError, EOFError, KeyError, TypeError, AttributeError, RuntimeError),
+    *(
+        NotImplementedError,
+        SyntaxError,
+        tokenize.TokenError,
+        struct.error,
+        zipfile.BadZipFile,
+        zlib.error,
+    ),
+)
+"""What zipfile and numpy raise for damaged files."""
+_MAX_COMPRESSION = 1100
+"""Deflate makes nothing smaller than by 1032."""
 
 
 class ArrayReader(Protocol):
@@ -42,12 +60,13 @@ class NpzReader:
         self.dtypes: dict[str, np.dtype[Any]] = {}
         try:
             self._zip = zipfile.ZipFile(path)
-            for member in self._zip.namelist():
+            for member in self._zip.infolist():
                 with self._zip.open(member) as file:
                     shape, _, dtype = _header(file)
-                key = member.removesuffix(".npy")
+                _check_size(member, shape, dtype)
+                key = member.filename.removesuffix(".npy")
                 self.shapes[key], self.dtypes[key] = shape, dtype
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
+        except _DAMAGED as error:
             raise GenceptionError(
                 f"{path} cannot be read as .npz: {error}. If the download is incomplete, finish it."
             ) from error
@@ -58,7 +77,7 @@ class NpzReader:
             with self._zip.open(key + ".npy") as file:
                 yield from _slices(file, stacked)
                 file.read()  # zipfile verifies the checksum at the end of the member
-        except (EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        except _DAMAGED as error:
             raise GenceptionError(
                 f"{self.name} is damaged in {key} ({error}). Download it again."
             ) from error
@@ -100,6 +119,13 @@ def open_arrays(source: str | Path | Mapping[str, Any]) -> Iterator[ArrayReader]
         yield reader
     finally:
         reader.close()
+
+
+def _check_size(member: zipfile.ZipInfo, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Raise ValueError if the file cannot hold such an array, before memory is taken for it."""
+    size = math.prod(shape) * dtype.itemsize
+    if size > member.file_size or size > _MAX_COMPRESSION * (member.compress_size + 1):
+        raise ValueError(f"{member.filename} claims {size} bytes, which the file does not hold")
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

@@ -2,7 +2,9 @@
 # SPDX-FileCopyrightText: The thfm_ros authors
 """Prompt embedding files, which the full-size network takes in place of sentences."""
 
+import tokenize
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
@@ -17,6 +19,13 @@ class PromptError(PerceptionError):
     """Prompt embeddings cannot be read or computed."""
 
 
+_DAMAGED = (
+    *(OSError, ValueError, EOFError, TypeError, SyntaxError, OverflowError),
+    tokenize.TokenError,
+)
+"""What numpy raises for damaged files."""
+
+
 def read_embeddings(path: Path, width: int) -> Float32[np.ndarray, "l d"]:
     """Read embeddings from an `.npy` file.
 
@@ -28,8 +37,9 @@ def read_embeddings(path: Path, width: int) -> Float32[np.ndarray, "l d"]:
         PromptError: the file is damaged or has another shape or type, or values are not finite.
     """
     try:
-        rows = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        # Mapped: a header that claims more than the file holds is refused, no memory is taken.
+        rows: np.ndarray[Any, Any] = np.lib.format.open_memmap(path, mode="r")
+    except _DAMAGED as error:
         raise PromptError(
             f"{path} cannot be read ({error}). Download it again, or make it: thfm prompt"
         ) from error

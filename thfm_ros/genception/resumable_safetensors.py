@@ -111,11 +111,11 @@ class ResumableWriter:
     def _read_journal(self) -> set[str]:
         try:
             journal: dict[str, Any] = json.loads(self._journal.read_text())
-        except (OSError, ValueError):
+            identity, done = journal["identity"], {str(unit) for unit in journal["done"]}
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return set()
         same_size = os.fstat(self._file.fileno()).st_size == self.size
-        same = same_size and journal["identity"] == self._identity
-        return set(journal["done"]) if same else set()
+        return done if same_size and identity == self._identity else set()
 
     def write(self, name: str, data: bytes | memoryview) -> None:
         """Write the bytes of one tensor; ValueError if their number is wrong."""
@@ -174,26 +174,43 @@ def _layout(
     return header, {name: len(header) + offset for name, offset in offsets.items()}
 
 
+def _is_consistent(entry: TensorEntry, ends: tuple[Any, ...]) -> bool:
+    """Whether a tensor has as many bytes as its shape says."""
+    numbers = [*entry.shape, *ends]
+    if len(ends) != 2 or not all(type(each) is int and each >= 0 for each in numbers):
+        return False
+    return bool(ends[1] - ends[0] == entry.size)
+
+
 class SafetensorsFile:
     """Reads the raw bytes of a safetensors file's tensors."""
 
     def __init__(self, path: Path) -> None:
-        """Read the header; ValueError, KeyError or OSError if the file is damaged."""
+        """Read the header; ValueError or OSError if the file is damaged."""
         self.path = path
         with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > path.stat().st_size:
+            start = file.read(8)
+            length = int.from_bytes(start, "little")
+            if len(start) < 8 or length > path.stat().st_size:
                 raise ValueError("its header is longer than the file")
-            table = json.loads(file.read(length))
-        table.pop("__metadata__", None)
+            header = file.read(length)
         self._data_start = 8 + length
-        self._offsets = {name: each["data_offsets"] for name, each in table.items()}
-        self.entries = {
-            name: TensorEntry(each["dtype"], tuple(each["shape"])) for name, each in table.items()
-        }
+        try:
+            table = json.loads(header)
+            table.pop("__metadata__", None)
+            self._offsets = {name: tuple(each["data_offsets"]) for name, each in table.items()}
+            self.entries = {
+                name: TensorEntry(str(each["dtype"]), tuple(each["shape"]))
+                for name, each in table.items()
+            }
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ValueError(f"its header is none of safetensors: {error!r}") from error
         unsupported = sorted({entry.dtype for entry in self.entries.values()} - _BYTES.keys())
         if unsupported:
             raise ValueError(f"it contains tensors of type {', '.join(unsupported)}")
+        for name, entry in self.entries.items():
+            if not _is_consistent(entry, self._offsets[name]):
+                raise ValueError(f"shape and place of {name} contradict each other")
         end = max((ends[1] for ends in self._offsets.values()), default=0)
         if path.stat().st_size != self._data_start + end:
             raise ValueError(f"it has {path.stat().st_size} bytes, not {self._data_start + end}")

@@ -15,6 +15,7 @@ weights: see docs/full_size.md.
 """
 
 import json
+import reprlib
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -178,8 +179,13 @@ def empty_vae(config: dict[str, Any]) -> Any:
     """A diffusers VAE on the meta device, without memory for its weights.
 
     Raises:
-        GenceptionError: diffusers is not installed.
+        GenceptionError: diffusers is not installed, or no VAE has such sizes.
     """
+    if not _has_sizes_of_a_vae(config):
+        raise GenceptionError(
+            f"The config of the VAE has sizes that no VAE has: {reprlib.repr(config)}. Use the "
+            "file that is published with the public weights."
+        )
     try:
         from diffusers import AutoencoderKLWan
     except ImportError as error:
@@ -190,6 +196,15 @@ def empty_vae(config: dict[str, Any]) -> Any:
     sizes = {key: value for key, value in config.items() if not key.startswith("_")}
     with torch.device("meta"):
         return AutoencoderKLWan(**sizes).eval().requires_grad_(False)
+
+
+def _has_sizes_of_a_vae(value: Any) -> bool:
+    """Whether no number of a config is so large that making the network would never end."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        return len(value) <= 256 and all(map(_has_sizes_of_a_vae, value))
+    return not isinstance(value, int | float) or abs(value) <= 8192
 
 
 def load_vae(
