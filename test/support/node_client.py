@@ -30,6 +30,13 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from thfm_ros.ros.calibration import camera_info_from_intrinsics
 
 SUPPORT = Path(__file__).resolve().parent
+CALL_RETRY_S = 10.0  # an unanswered request of a service is sent again after this time
+REACHED_STATES = {
+    "configure": "inactive",
+    "activate": "active",
+    "deactivate": "inactive",
+    "cleanup": "unconfigured",
+}
 RETRY_S = 2.0  # an image that gave no result for this long was lost: images are best effort
 
 
@@ -182,13 +189,33 @@ class Client:
         return -1, "", {}
 
     def call(self, kind: type, service: str, request: Any) -> Any:
-        """Call a service below the node's name and return its response."""
+        """Call a service below the node's name and return its response.
+
+        A response is lost if the server has not discovered the client's reader within 100 ms of
+        the request, so an unanswered request is sent again; the services are idempotent.
+        """
+        return self._call(kind, service, request, lambda: None)
+
+    def _call(
+        self, kind: type, service: str, request: Any, answered_otherwise: Callable[[], Any]
+    ) -> Any:
+        """The response, or what ``answered_otherwise`` returns before a request is sent again."""
         client = self.node.create_client(kind, f"/thfm/{service}")
         try:
             self.wait(client.service_is_ready, f"service {service}")
-            future = client.call_async(request)
-            self.wait(future.done, f"a response of {service}")
-            return future.result()
+            futures = []
+            give_up = time.monotonic() + TIMEOUT_S
+            while time.monotonic() < give_up:
+                futures.append(client.call_async(request))
+                retry = time.monotonic() + CALL_RETRY_S
+                while time.monotonic() < retry:
+                    self.listener.spin()
+                    for future in futures:
+                        if future.done():
+                            return future.result()
+                if (response := answered_otherwise()) is not None:
+                    return response
+            raise AssertionError(f"no response of {service}\n{self.process.text()}")
         finally:
             self.node.destroy_client(client)
 
@@ -196,7 +223,13 @@ class Client:
         """Request a lifecycle transition by its name; whether it succeeded."""
         request = ChangeState.Request()
         request.transition.label = label
-        return bool(self.call(ChangeState, "change_state", request).success)
+
+        def reached() -> ChangeState.Response | None:
+            # Of a transition that was made, but whose response was lost: it cannot be repeated.
+            is_reached = self.state() == REACHED_STATES[label]
+            return ChangeState.Response(success=True) if is_reached else None
+
+        return bool(self._call(ChangeState, "change_state", request, reached).success)
 
     def state(self) -> str:
         """The name of the lifecycle state."""
