@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The thfm_ros authors
-"""`thfm benchmark node | flops | synth | gpu`: measure latency, operations or throughput.
+"""`thfm benchmark node | endurance | flops | synth | gpu`: latency, faults over hours, cost.
 
-Each kind of benchmark is a module, imported only when it is chosen; `node` needs ROS 2, the others
-do not.
+Each kind of benchmark is a module, imported only when it is chosen; `node` and
+`endurance` need ROS 2, the others do not.
 """
 
 import argparse
@@ -13,6 +13,10 @@ from thfm_ros.contract import PerceptionError
 
 KINDS: dict[str, tuple[str, str]] = {
     "node": ("thfm_ros.ros.benchmark.command", "the ROS node: latency, age, losses, CPU, memory"),
+    "endurance": (
+        "thfm_ros.commands.benchmark_endurance",
+        "the ROS node for hours: leaks, ids, order, while camera and subscribers change",
+    ),
     "flops": ("thfm_ros.genception.flops", "the network: operations of each part"),
     "synth": (
         "thfm_ros.commands.benchmark_synth",
@@ -25,7 +29,7 @@ KINDS: dict[str, tuple[str, str]] = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command's arguments; those of each kind come from its module."""
-    kinds = "\n".join(f"  {name:<6} {description}" for name, (_, description) in KINDS.items())
+    kinds = "\n".join(f"  {name:<9} {description}" for name, (_, description) in KINDS.items())
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = f"kinds:\n{kinds}\n\n`thfm benchmark KIND --help` lists the options of a kind."
     parser.add_argument("kind", choices=tuple(KINDS), metavar="KIND", help=", ".join(KINDS))
@@ -51,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 def _install_hint(kind: str, error: ModuleNotFoundError) -> str:
     """Which module is missing, and how to install it."""
     missing = f"`thfm benchmark {kind}` needs {error.name}, which is not installed. "
-    if kind == "node":
+    if kind in ("node", "endurance"):
         return missing + (
             "It measures a ROS node: source ROS 2, or pip install -r requirements-ros.txt, then "
             "pip install '.[dev]' (outside the source tree's root, which has no messages)."

@@ -64,6 +64,15 @@ class LoggedProcess:
         lines = self.log.read_text(errors="replace").splitlines()[-12:]
         return "Its output:\n  " + "\n  ".join(lines) if lines else "It wrote no output."
 
+    def interrupt(self, timeout_s: float) -> int | None:
+        """Send SIGINT, as Ctrl-C does; the exit code, or None if it does not end in time."""
+        if self._popen.poll() is None:
+            os.killpg(self.pid, signal.SIGINT)
+        try:
+            return self._popen.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+
     def stop(self) -> None:
         """End the process group and wait until the process has ended."""
         for signal_number in (signal.SIGINT, signal.SIGKILL):
