@@ -40,12 +40,12 @@ def calibration_from_file(path: Path) -> CameraInfo:
     """
     try:
         values = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise CalibrationError(f"The calibration {path} cannot be read: {error}") from error
     try:
         info = _message(
-            int(values["image_width"]),
-            int(values["image_height"]),
+            _side(values["image_width"]),
+            _side(values["image_height"]),
             _floats(values["camera_matrix"]["data"], 9),
             str(values.get("distortion_model", "plumb_bob")),
             _floats(values["distortion_coefficients"]["data"]),
@@ -54,7 +54,7 @@ def calibration_from_file(path: Path) -> CameraInfo:
             info.r = _floats(values["rectification_matrix"]["data"], 9)
         if "projection_matrix" in values:
             info.p = _floats(values["projection_matrix"]["data"], 12)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CalibrationError(
             f"The calibration {path} is not in the format of camera_calibration (image_width, "
             f"image_height, camera_matrix.data, distortion_coefficients.data): {error!r}"
@@ -76,8 +76,16 @@ def check_size(info: CameraInfo, width: int, height: int) -> None:
         )
 
 
+def _side(value: Any) -> int:
+    if type(value) is not int or not 0 < value < 2**31:
+        raise ValueError(f"{value!r} is no number of pixels")
+    return value
+
+
 def _floats(values: Any, count: int | None = None) -> list[float]:
     floats = [float(value) for value in values]
+    if not all(math.isfinite(value) for value in floats):
+        raise ValueError("a number is not finite")
     if count is not None and len(floats) != count:
         raise ValueError(f"{len(floats)} numbers instead of {count}")
     return floats
