@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The thfm_ros authors
-"""Any film or picture is read to the size it says, or refused with a reason, in bounded time.
+"""Any film or image file is read to the size it says, or refused with a reason, in bounded time.
 
 Half of the inputs are valid files with a few changes. With THFM_FUZZ_EXAMPLES=20000 that many new
 ones are tried per test.
@@ -44,7 +44,7 @@ def by_pillow(format_: str) -> bytes:
     return file.getvalue()
 
 
-PICTURES = (
+IMAGES = (
     encode(".jpg", RGB),
     encode(".jpg", RGB, cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
     with_exif_orientation(encode(".jpg", RGB), 6),
@@ -83,14 +83,14 @@ def quiet() -> Iterator[None]:
 
 
 @given(
-    data=mutated(PICTURES)
-    | st.builds(lambda file, rest: file[:24] + rest, st.sampled_from(PICTURES), st.binary())
+    data=mutated(IMAGES)
+    | st.builds(lambda file, rest: file[:24] + rest, st.sampled_from(IMAGES), st.binary())
     | st.binary(max_size=100),
     suffix=st.sampled_from([".jpg", ".png", ".webp", ".heic", ""]),
 )
 @fuzz(examples=120)
-def test_any_picture_is_read_or_refused(folder: Path, data: bytes, suffix: str) -> None:
-    path = folder / f"picture{suffix}"
+def test_any_image_is_read_or_refused(folder: Path, data: bytes, suffix: str) -> None:
+    path = folder / f"image{suffix}"
     path.write_bytes(data)
     rgb = refused_or(lambda: read_image(path), VideoError)
     if rgb is not None:
@@ -135,10 +135,10 @@ def test_any_film_is_read_in_increasing_times_or_refused(
     ],
     ids=["png", "bmp", "gif", "ppm"],
 )
-def test_a_picture_whose_header_claims_a_terabyte_is_refused_before_it_is_decoded(
+def test_an_image_whose_header_claims_a_terabyte_is_refused_before_it_is_decoded(
     tmp_path: Path, data: bytes
 ) -> None:
-    path = tmp_path / "picture.png"
+    path = tmp_path / "image.png"
     path.write_bytes(data)
     with pytest.raises(VideoError, match=r"too large|more than|damaged"):
         read_image(path)
