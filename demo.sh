@@ -9,7 +9,7 @@ set -Eeuo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/scripts/environment.sh"
 extras=""
 case " $* " in *" --viewer rerun "* | *" --viewer=rerun "*) extras=viewer ;; esac
-case " $* " in *" --help "* | *" -h "*) sed -n '2,5s/^# \{0,1\}//p' "$0" && exit 0 ;; esac
+case " $* " in *" --help "* | *" -h "*) sed -n '4,7s/^# \{0,1\}//p' "$0" && exit 0 ;; esac
 previous=""
 for argument in "$@"; do # a mistyped path should not cost minutes of set-up
   [ "$previous" != --video ] || [ -e "$argument" ] || die "There is no $argument."

@@ -18,7 +18,6 @@ NETWORK = {
 """Modules that open connections. ROS 2 opens its own within the domain; so does rerun's viewer."""
 PICKLES = {"cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 OWN_FILES = {
-    "thfm_ros/training/trainer.py",  # the state of an interrupted training run
     "thfm_ros/gpu_report/nano_runtimes.py",  # a step that the same process has exported
 }
 """Load pickles that the same command has written; SECURITY.md says so."""
