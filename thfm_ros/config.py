@@ -83,8 +83,8 @@ class DecodeConfig(Validated):
         0.5, "mask probability above which a pixel of a crop is a person", min=0.05, max=0.95
     )
     candidate_threshold: float = option(
-        0.2,
-        "mask probability above which a pixel of a detection pass counts towards a proposal",
+        0.15,
+        "score of the detector above which a proposal gets a crop",
         min=0.05,
         max=0.95,
     )

@@ -13,7 +13,7 @@ from fake_engine import FakeEngine, Person, camera
 
 from thfm_ros.config import Config
 from thfm_ros.engine.base import EngineError
-from thfm_ros.model.outputs import RawOutputs
+from thfm_ros.model.outputs import DetectionOutputs, RawOutputs
 from thfm_ros.pipeline import PerceptionPipeline
 from thfm_ros.ros import node
 
@@ -26,13 +26,27 @@ STEP_S_VARIABLE = "THFM_FAKE_STEP_S"
 class SlowOrBrokenEngine(FakeEngine):
     """Takes the time that the environment variable sets, and fails on a black image."""
 
+    def detect(self, image: np.ndarray) -> DetectionOutputs:
+        wait_or_fail(image)
+        return super().detect(image)
+
     def step(
-        self, image: np.ndarray, state: object | None, *, dense: bool
+        self,
+        crop: np.ndarray,
+        state: object | None,
+        *,
+        dense: bool,
+        target_box: np.ndarray | None = None,
     ) -> tuple[RawOutputs, object]:
-        time.sleep(float(os.environ.get(STEP_S_VARIABLE, "0")))
-        if image[..., 0].max() == 0:
-            raise EngineError("the fake engine received a black image")
-        return super().step(image, state, dense=dense)
+        wait_or_fail(crop)
+        return super().step(crop, state, dense=dense, target_box=target_box)
+
+
+def wait_or_fail(image: np.ndarray) -> None:
+    """Wait for the time of the environment variable; raise EngineError for a black image."""
+    time.sleep(float(os.environ.get(STEP_S_VARIABLE, "0")))
+    if image[..., 0].max() == 0:
+        raise EngineError("the fake engine received a black image")
 
 
 def load(config: Config, *, live: bool) -> PerceptionPipeline:

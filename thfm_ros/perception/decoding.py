@@ -9,12 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int
 
-from thfm_ros.config import DecodeConfig, RegionConfig
+from thfm_ros.config import DecodeConfig
 from thfm_ros.contract import Body, Intrinsics, PixelMap, TrackState
 from thfm_ros.geometry import (
     CropView,
     crop_view,
-    iou,
     longer_side,
     normalized_center_distance,
     to_network,
@@ -117,14 +116,13 @@ def decode_person(
     others: list[Cluster] = []
     if raw.dense is not None:
         mask = sigmoid(raw.dense.mask)
-        cells = peaks.positions[known] * (HEATMAP_CELL_PX / DENSE_CELL_PX)
-        target, others = _segment_target(mask, raw.dense.votes, cells, region, expected, config)
+        target, others = _segment_target(mask, raw.dense, config)
     pixels = to_source(peaks.positions * HEATMAP_CELL_PX, region)
     pixels[~known] = np.nan
     if target is not None and target.sum() < _MIN_TARGET_CELLS:
         return None
     box = _bounding_box(target, pixels, region, image_size)
-    if box is None:
+    if box is None or not _is_plausible(box, expected.box):
         return None
     camera = intrinsics or assumed_camera(*image_size)
     view = crop_view(region, camera)
@@ -177,61 +175,24 @@ def mean_keypoint_confidence(
     return float((visibility * mass).sum() / max(visibility.sum(), 1.0))
 
 
-def find_proposals(
-    raw: RawOutputs,
-    region: PixelMap,
-    image_size: tuple[int, int],
-    config: DecodeConfig,
-    regions: RegionConfig,
-) -> list[Proposal]:
-    """The people of a whole frame or a tile, largest first; ``raw`` must have dense maps."""
-    assert raw.dense is not None
-    cell_px = DENSE_CELL_PX * region.scale
-    clusters, _ = group_instances(
-        sigmoid(raw.dense.mask),
-        raw.dense.votes,
-        threshold=config.candidate_threshold,
-        radius=config.vote_radius,
-        min_side=regions.min_person_px / cell_px,
-    )
-    return [_proposal(each, region, image_size) for each in clusters]
-
-
 def _proposal(cluster: Cluster, region: PixelMap, image_size: tuple[int, int]) -> Proposal:
     corners = cluster.box.reshape(2, 2) * DENSE_CELL_PX
     return Proposal(_clipped(corners, region, image_size), cluster.score)
 
 
 def _segment_target(
-    mask: Float32[np.ndarray, "h w"],
-    votes: Float32[np.ndarray, "2 h w"],
-    keypoints: Float[np.ndarray, "n 2"],
-    region: PixelMap,
-    expected: ExpectedPerson,
-    config: DecodeConfig,
+    mask: Float32[np.ndarray, "h w"], dense: DenseOutputs, config: DecodeConfig
 ) -> tuple[Bool[np.ndarray, "h w"], list[Cluster]]:
-    """The cells of the target person, and the clusters of all other people, largest first.
-
-    The target is the cluster that fits the expected box best and contains most of the
-    ``keypoints`` (cells); it is empty if that cluster is implausible.
-    """
-    expected_box = to_network(expected.box.reshape(2, 2), region).reshape(4) / DENSE_CELL_PX
-    clusters, numbers = group_instances(
-        mask, votes, threshold=config.mask_threshold, radius=config.vote_radius, min_side=2
+    """The cells of the target person, and the clusters of all other people, largest first."""
+    share = sigmoid(dense.target)
+    others, _ = group_instances(
+        np.asarray(mask * (1 - share), np.float32),
+        dense.votes,
+        threshold=config.mask_threshold,
+        radius=config.vote_radius,
+        min_side=2,
     )
-    cell = np.clip(keypoints.astype(int), 0, np.array(mask.shape[::-1]) - 1)
-    cluster_of_keypoint = numbers[cell[:, 1], cell[:, 0]]
-
-    def fit(number: int) -> float:
-        share = np.count_nonzero(cluster_of_keypoint == number) / max(len(cluster_of_keypoint), 1)
-        box = clusters[number].box
-        distance = normalized_center_distance(box, expected_box)
-        return share + 2 * iou(box, expected_box) - distance
-
-    best = max(range(len(clusters)), key=fit, default=-1)
-    if best < 0 or not _is_plausible(clusters[best].box, expected_box):
-        return np.zeros(mask.shape, bool), clusters
-    return np.asarray(numbers == best), clusters[:best] + clusters[best + 1 :]
+    return np.asarray(share > config.mask_threshold), others
 
 
 def _is_plausible(box: Float[np.ndarray, "4"], expected: Float[np.ndarray, "4"]) -> bool:
