@@ -181,10 +181,6 @@ def make_newer(path: Path, card: ModelCard) -> None:
     replace_card(path, dataclasses.replace(card, version=99))
 
 
-def add_detection(path: Path, card: ModelCard) -> None:
-    replace_card(path, dataclasses.replace(card, network={**card.network, "detect_depth": 1}))
-
-
 def change_family(path: Path, card: ModelCard) -> None:
     replace_card(path, dataclasses.replace(card, family="genception"))
 
@@ -207,7 +203,6 @@ def make_folder(path: Path, card: ModelCard) -> None:
         (remove_card, CardError, r"holds no readable model card.*thfm import"),
         (make_newer, CardError, r"has format version 99; this release reads 2"),
         (change_family, EngineError, r"of the genception family"),
-        (add_detection, EngineError, r"second architecture.*train but not run.*--begin-from"),
         (change_size, CheckpointError, r"do not fit its own model card"),
         (make_folder, EngineError, r"neither a checkpoint that ships .* nor a file"),
     ],
