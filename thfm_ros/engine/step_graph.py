@@ -17,7 +17,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from thfm_ros.engine.stream import HALVES, StepTables
 from thfm_ros.model.backbone import HEAD_WIDTH, Block, rotary_tables
 from thfm_ros.model.codec import ResidualBlock
-from thfm_ros.model.efficientnet import SameConv
 from thfm_ros.model.network import JOINTS, NanoNetwork, NetworkOutputs, sine_grid
 
 
@@ -190,23 +189,6 @@ def fold_batch_norms(network: NanoNetwork) -> NanoNetwork:
         if isinstance(module, nn.Sequential):
             for i, (conv, norm) in enumerate(zip(module, list(module)[1:], strict=False)):
                 if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                    fused = fuse_conv_bn_eval(conv, norm)
-                    module[i] = WithBias(fused) if isinstance(fused, SameConv) else fused
+                    module[i] = fuse_conv_bn_eval(conv, norm)
                     module[i + 1] = nn.Identity()
     return network
-
-
-class WithBias(nn.Module):
-    """A SameConv, which has no bias of its own, and the bias of the batch norm folded into it."""
-
-    def __init__(self, conv: SameConv) -> None:
-        super().__init__()
-        assert conv.bias is not None
-        self.bias = nn.Parameter(conv.bias.data[:, None, None], requires_grad=False)
-        conv.bias = None
-        self.conv = conv
-
-    def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
-        biased: Tensor = self.conv(x) + self.bias
-        return biased
