@@ -29,6 +29,8 @@ class TrainingStage:
     detect_share: float = 0.0  # of all steps that train the detection read-out instead
     detect_size: tuple[int, int] = (320, 240)  # of images for detection, width and height
     detect_batch: int = 6  # images per step of detection
+    unlabelled_share: float = 0.0  # of these, photographs with pseudo-labels, if there are any
+    consistency_share: float = 0.0  # of the other steps, crops of such photographs, if any
     prior_rate_share: float = 0.2  # learning rate of pretrained layers over that of the others
     depth: int = 5  # transformer blocks; see network_growth.py
     refine: int = 0  # residual blocks before the dense read-outs
