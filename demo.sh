@@ -1,4 +1,6 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 # Sets up the environment (the first time), then plays a video through the perception node over
 # ROS 2 topics and writes overlay.mp4, contact.png and summary.json to --out (default: out).
 #   ./demo.sh [--video FILE_OR_FOLDER | --camera N] [--seconds S] [--out DIR]

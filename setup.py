@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Build thfm_ros for pip: CMake compiles the messages and installs the package, as for colcon.
 
 Only ``pip install .`` runs this; colcon runs CMake itself (build type ament_cmake).

@@ -1,4 +1,6 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 # Sets everything up (the first time), then runs every check: style, types, and the
 # whole test suite against the installed package. Further arguments go to pytest.
 set -Eeuo pipefail

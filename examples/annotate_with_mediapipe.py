@@ -1,4 +1,6 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Annotate a folder of images with MediaPipe, in COCO format, as pseudo ground truth.
 
     python3 -m venv peer && peer/bin/pip install mediapipe==0.10.21

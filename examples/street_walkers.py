@@ -1,4 +1,6 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Write images of the shipped street clip's pedestrians, enlarged as in the benchmark.
 
     python examples/street_walkers.py walkers      # walkers/0-000.png ... walkers/2-039.png

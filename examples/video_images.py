@@ -1,4 +1,6 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Write the frames of a video as images, for annotate_with_mediapipe.py and `thfm evaluate`.
 
 python examples/video_images.py pose_squats.mp4 squats            # squats/00000.png ...
@@ -9,7 +11,10 @@ import argparse
 from itertools import islice
 from pathlib import Path
 
-from thfm_ros.media.video import Video, VideoError, letterboxed, write_image
+from thfm_ros.media.errors import VideoError
+from thfm_ros.media.images import write_image
+from thfm_ros.media.video import Video
+from thfm_ros.media.video_writer import letterboxed
 
 
 def main() -> None:

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Launch a video as the camera, the perception node, and rviz.
 
 ros2 launch thfm_ros demo.launch.py source:=my_video.mp4
@@ -19,7 +21,10 @@ from launch_ros.parameter_descriptions import ParameterValue
 # source is replaced by the clip that is installed with the package.
 REPLAY_ARGUMENTS = {
     "source": ("", "what to publish: a video file, a folder of images, or a camera (/dev/video0)"),
-    "rate_hz": ("0.0", "images per second; 0: the video's or camera's own rate, for a folder 10"),
+    "rate_hz": (
+        "0.0",
+        "images per second; 0: the video's own times, the camera's own rate, for a folder 10",
+    ),
     "loop": ("true", "start again from the first image after the last one"),
     "calibration": (
         "",

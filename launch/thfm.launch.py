@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Launch the perception node on the topics of a camera that is already running.
 
 ros2 launch thfm_ros thfm.launch.py image:=/camera/image_raw camera_info:=/camera/camera_info

@@ -1,4 +1,6 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 # Make the installed package use the Python modules of this source tree, so that edits take effect
 # without a new installation; thfm_ros.msg and thfm_ros.srv remain the built ones.
 #   pip install --no-deps . && scripts/develop.sh

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 # Sourced by demo.sh and test.sh: sets up one environment with ROS 2, PyTorch and this package.
 #
 #   prepare_environment            what the demo needs

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """What mkdocs.yml cannot say: pages from files outside docs/, and whole folders in the navigation.
 
 mkdocs calls these functions by their names (see mkdocs.yml, ``hooks``).
@@ -17,6 +19,9 @@ PAGES = {
     "README.md": "index.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
+    "QUALITY_DECLARATION.md": "quality_declaration.md",
+    "SECURITY.md": "security.md",
+    "PRIVACY.md": "privacy.md",
 }
 """File in the root of the repository -> page of the site."""
 

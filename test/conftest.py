@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Which thfm_ros is tested, and what is left out where ROS 2 or a GPU is missing.
 
 thfm_ros.msg exists only in a build, so the suite wants the installed package (./test.sh installs
@@ -7,7 +9,6 @@ report says what did not.
 
 import importlib.util
 import os
-import random
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from jaxtyping import install_import_hook
+from ros_domain import reserve_domain
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
@@ -60,14 +62,22 @@ if not HAS_MESSAGES and os.environ.get("THFM_TESTS_NEED_ROS"):
 if not HAS_MESSAGES:
     collect_ignore = ["ros", "launch"]
 
-# Nothing of a test may reach, or be reached by, another robot or another run of this suite.
-os.environ["ROS_DOMAIN_ID"] = str(random.SystemRandom().randint(1, 100))
+# Nothing of a test may reach, or be reached by, another robot or another process of this or
+# another run of the suite (`pytest -n`).
+os.environ["ROS_DOMAIN_ID"] = str(reserve_domain())
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 if os.environ.get("ROS_DISTRO") == "humble":
     os.environ["ROS_LOCALHOST_ONLY"] = "1"
 os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)
 os.environ.setdefault("ROS_LOG_DIR", tempfile.mkdtemp(prefix="thfm_test_log_"))
 os.environ["PYTHONSAFEPATH"] = "1"  # child processes must not find the source tree either
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """`pytest -n 2` gives the tests of a file to one process: they share a node, or a network."""
+    if getattr(config.option, "dist", "") == "no":
+        config.option.dist = "loadfile"
 
 
 def pytest_report_header() -> list[str]:
@@ -115,7 +125,9 @@ def listener() -> Iterator["Listener"]:
     from ros_process import Listener
 
     rclpy.init()
+    listener = Listener()
     try:
-        yield Listener()
+        yield listener
     finally:
+        listener.close()
         rclpy.try_shutdown()

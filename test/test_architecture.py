@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Rules of the layout: which way imports point, how long files and functions may be."""
 
 import ast
@@ -16,7 +18,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent.name not 
 
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"contract", "skeleton"}),
-    frozenset({"config", "config_option", "config_text", "geometry"}),
+    frozenset({"config", "config_option", "config_text", "geometry", "lens", "user_folders"}),
     frozenset({"media", "metrics", "model"}),
     frozenset({"engine"}),
     frozenset({"perception"}),
@@ -33,7 +35,7 @@ SYNTH_LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"motion"}),
     frozenset({"scene"}),
     frozenset({"rendering"}),
-    frozenset({"baking", "backgrounds", "clip", "generate", "sheet"}),
+    frozenset({"baking", "backgrounds", "clip", "generate", "scenario_films", "sheet"}),
 )
 """The same within thfm_ros/synth."""
 
@@ -164,7 +166,8 @@ def test_the_core_needs_no_network_library() -> None:
 
 def test_no_module_is_longer_than_300_lines() -> None:
     def too_long(path: Path) -> int:
-        lines = len(path.read_text(encoding="utf-8").splitlines())
+        text = path.read_text(encoding="utf-8").splitlines()
+        lines = sum(not line.startswith("# SPDX-") for line in text)
         return lines if lines > 300 else 0
 
     assert broken_by(too_long) == {}, "split by what changes together"

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """CONTRIBUTING.md leads to files that exist; versions, citation and workflows agree with it."""
 
 import re

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The documentation: links lead somewhere, pages stay short, tables have their marker lines."""
 
 import csv

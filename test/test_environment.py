@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The set-up scripts, run with fake interpreters that record what they are asked to install."""
 
 import os
@@ -43,7 +45,7 @@ class Machine:
         environment |= {"INDEX": "", "PYTORCH_ORG": "", "HAS_TORCH": "", **variables}
         environment["INSTALLED"] = str(self._log)
         command = ["bash", "-c", script]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
 
     def installed(self) -> str:
         """The arguments of every `pip install`."""

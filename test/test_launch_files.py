@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Launch files and viewer configurations; ROS's launch packages are replaced by mocks."""
 
 import ast

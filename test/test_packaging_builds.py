@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Both builds of this tree, each tested by two processes that exchange a message; takes minutes."""
 
 import os

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The documentation: the site builds without a warning, and what pages name exists."""
 
 import importlib.util
@@ -52,14 +54,14 @@ def site(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=500,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
 
 
 def pages(root: Path) -> list[Path]:
-    names = ("README.md", "CONTRIBUTING.md", "examples/README.md")
+    names = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "PRIVACY.md", "examples/README.md")
     return [*(root / name for name in names), *sorted((root / "docs").rglob("*.md"))]
 
 
@@ -68,7 +70,7 @@ def test_every_document_is_a_page_of_the_site(root: Path, site: Path) -> None:
         page = document.relative_to(root / "docs").with_suffix(".html")
         page = page.with_name("index.html") if page.stem == "README" else page
         assert (site / page).is_file(), document
-    for name in ("index", "contributing", "changelog"):
+    for name in ("index", "contributing", "changelog", "security", "privacy"):
         assert "<h1" in (site / f"{name}.html").read_text("utf-8")
 
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The field's own words: retired private terms are refused in names, texts and parameters.
 
 Names are split into words (``snake_case`` and ``CamelCase``), so ``min_joint_belief`` is found by

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """All parameters with description, unit and limits; values are validated on construction.
 
 The ROS parameters, the options of the command line, docs/parameters.md and config/thfm.yaml are
@@ -204,6 +206,9 @@ class NodeConfig(Validated):
     )
     humans_namespace: str = option(
         "/humans", "namespace of the REP-155 topics; empty: they are not published"
+    )
+    publish_camera_images: bool = option(
+        True, "publish what shows the camera's pixels: overlay, colours of points, cropped humans"
     )
     depth_encoding: str = option(
         "32FC1",

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Dataclass fields that describe a parameter, and the validation of their values."""
 
 import math

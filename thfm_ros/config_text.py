@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Parameters as text: parsing the command line, writing docs/parameters.md and config/thfm.yaml.
 
 Both files are generated. After a change of config.py, run in the root of the repository:

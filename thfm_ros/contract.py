@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Data types that all parts share: frames, clips, and the results for one frame.
 
 All types are frozen and independent of ROS, of any network and of the clock. Arrays are numpy,

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Camera geometry, crop views, the solve for a person's root position, and bounding boxes.
 
 Pure functions on numpy arrays. Pixels and frames are those of contract.py: the centre of the

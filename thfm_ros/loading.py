@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Loading the pipeline of a checkpoint, whichever family it is of."""
 
 from typing import Protocol

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The embedded pipeline: from the newest frames of a stream to the perception of the newest one.
 
 The network runs in two ways: detection passes over the whole image now and then, to find people,

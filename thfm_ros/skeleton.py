@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The skeleton: joints, bones, flip pairs, body parts, and their order in other conventions.
 
 There is one list of joints: the 17 COCO keypoints come first, then the six foot keypoints of

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """`thfm perceive` with an engine that knows the scene."""
 
 import logging
@@ -13,7 +15,8 @@ from thfm_ros.commands import perceive
 from thfm_ros.commands.main import main
 from thfm_ros.config import Config
 from thfm_ros.contract import Intrinsics
-from thfm_ros.media.video import Video, VideoError
+from thfm_ros.media.errors import VideoError
+from thfm_ros.media.video import Video
 from thfm_ros.pipeline import PerceptionPipeline
 from thfm_ros.skeleton import JOINT_NAMES
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Which operators of the networks' graphs torch_tensorrt can convert, found out without a GPU.
 
 test_tensorrt_coverage.py runs it in a process of its own, since it replaces modules: it simulates

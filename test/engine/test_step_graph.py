@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The graphs that engines compile compute what the network computes, with and without a cue."""
 
 import dataclasses

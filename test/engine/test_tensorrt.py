@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The TensorRT engine with a fake compiler that keeps the graph unchanged and needs no GPU."""
 
 import logging

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """TensorRT can convert whole graphs: a dry run of torch_tensorrt, which needs no GPU."""
 
 import re

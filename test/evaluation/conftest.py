@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """A small untrained checkpoint stands in for the shipped one, whatever that is."""
 
 from pathlib import Path

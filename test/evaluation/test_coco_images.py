@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """`thfm evaluate --images`: real images, annotated in COCO format."""
 
 import json
@@ -15,7 +17,8 @@ from fake_engine import FakeEngine, Person, box_of, camera, image, pixels_of
 from thfm_ros import loading
 from thfm_ros.commands.main import main
 from thfm_ros.config import Config
-from thfm_ros.media.video import VideoWriter, read_image
+from thfm_ros.media.images import read_image
+from thfm_ros.media.video_writer import VideoWriter
 from thfm_ros.pipeline import PerceptionPipeline
 
 K = camera(320, 240, 250.0)

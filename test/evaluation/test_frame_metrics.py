@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Whole frames through the real pipeline, with an engine that knows the ground truth."""
 
 from pathlib import Path

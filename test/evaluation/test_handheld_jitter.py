@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Jitter on a person who does not move, before a simulated hand-held camera."""
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Hard negatives: crops around false positives, and none that shows a person."""
 
 from pathlib import Path

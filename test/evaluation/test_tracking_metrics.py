@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Identity switches, jitter and left-right swaps from frame to frame."""
 
 from dataclasses import replace

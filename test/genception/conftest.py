@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """A tiny release of the full-size family in the layout of the public download."""
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Input clips of the full-size network: letterbox, window sizes, each frame published once."""
 
 import math

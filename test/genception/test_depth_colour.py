@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The depth colour map against the official code, and its geometry."""
 
 import genception_fixtures as reference

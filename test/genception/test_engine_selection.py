@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Engine selection of the full-size network and `thfm engine`, with a pretended GPU."""
 
 import functools

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """docs/full_size.md: its commands parse, its program runs, its costs are up to date."""
 
 import argparse

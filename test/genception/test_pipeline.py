@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The pipeline of the full-size network, which has the interface of the embedded one's."""
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Prompt embeddings: reading published files, and computing them with a tiny UMT5 encoder."""
 
 import argparse

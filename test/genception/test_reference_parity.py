@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Video latents against diffusers' own Wan transformer, on random configurations."""
 
 from typing import Any

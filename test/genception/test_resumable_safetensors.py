@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """A file that is written tensor by tensor: checks before it starts."""
 
 import fcntl

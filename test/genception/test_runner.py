@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """A tiny checkpoint of the full-size family, from frames to perceptions."""
 
 from pathlib import Path

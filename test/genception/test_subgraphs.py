@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Subgraphs of fixed shapes: they export, and compute the same as the network."""
 
 from collections import Counter

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Decoding of predicted RGB videos into depth, normals and masks."""
 
 from itertools import product

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Engines of the full-size network, with a fake compiler that keeps the graphs unchanged.
 
 Compilation by a real TensorRT has not been tested by this project: no GPU was available.

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The tiny VAE against outputs of the public code with the same weights."""
 
 from pathlib import Path

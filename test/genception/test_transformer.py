@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The full-size network against outputs and intermediate results of the official code."""
 
 from collections.abc import Callable

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The VAE against outputs of the official code and of diffusers with the same weights."""
 
 from pathlib import Path

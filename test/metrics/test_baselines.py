@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The median pose: in fractions of the box, symmetric, and only of labelled keypoints."""
 
 import numpy as np

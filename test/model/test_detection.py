@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The detection read-out: its cells, its first outputs, and what it depends on."""
 
 import copy

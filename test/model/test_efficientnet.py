@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The pretrained encoder: TensorFlow's padding, levels of the pyramid, precision."""
 
 import numpy as np

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """nano: streams equal clips, cues, masks, files, and outputs that must not change."""
 
 import pytest

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The target cue: nothing at first, nothing without a box, and the box where it is."""
 
 import pytest

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Crops of one person: the target is the person whose box is expected."""
 
 import numpy as np

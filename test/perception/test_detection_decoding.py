@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Proposals from the detection read-out: their boxes, and how many there are."""
 
 import numpy as np

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The temporal prior: between two similar peaks a keypoint stays at its previous position."""
 
 import math

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """CameraInfo to Intrinsics: the choice of the matrix, image sizes, and rejected calibrations."""
 
 import numpy as np

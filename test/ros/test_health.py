@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Component states: each becomes WARN or ERROR when it should, and OK again afterwards."""
 
 from collections.abc import Callable
@@ -101,6 +103,16 @@ def test_stamps_of_another_clock_are_a_warning(health: Health, time: Time, age_s
     assert status_of(health, "input").level is Level.WARN
     assert "use_sim_time" in status_of(health, "input").message
     assert status_of(health, "latency").level is Level.OK  # reported once, as input
+
+
+def test_an_empty_frame_id_is_a_warning_until_there_is_one(health: Health) -> None:
+    health.image_received(0.03, "640x480 rgb8", has_frame_id=False)
+    health.image_accepted(began_stream=True)
+    nameless = status_of(health, "input")
+    assert (nameless.level, nameless.key) == (Level.WARN, "frame_id")
+    assert "header.frame_id" in nameless.message
+    health.image_received(0.03, "640x480 rgb8")
+    assert status_of(health, "input").level is Level.OK
 
 
 def test_repeated_stamps_are_a_warning(health: Health, time: Time) -> None:

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Processor time of the node per 640x480 frame, without the network.
 
     pytest -m slow -s test/ros/test_node_cost.py

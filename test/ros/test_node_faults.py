@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The node over DDS: bad input and engine failures are reported once and do not end the node."""
 
 import array

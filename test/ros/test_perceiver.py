@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The perceiver in this process: slow steps, engine failures and stamps out of order."""
 
 import array

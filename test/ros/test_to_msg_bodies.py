@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Bodies as messages and markers, and the latched messages that describe them."""
 
 from dataclasses import replace

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Dense maps as messages: bytes, encodings, unknown pixels, and visualizations."""
 
 import array
@@ -139,6 +141,21 @@ def test_points_are_the_unprojected_depth_with_the_image_colours() -> None:
     colour = read["rgb"].view(np.uint32)
     for shift, channel in ((16, 0), (8, 1), (0, 2)):
         np.testing.assert_array_equal((colour >> shift) & 255, rgb[..., channel])
+
+
+@pytest.mark.parametrize("colour", [(128, 0, 0), (255, 255, 255), (200, 13, 7), (0, 0, 0)])
+def test_no_colour_makes_a_point_of_known_depth_nan(colour: tuple[int, int, int]) -> None:
+    """Readers that skip points with a NaN in any field, as read_points(skip_nans=True) does."""
+    perception, rgb = a_perception(a_body()), an_image()
+    rgb[:] = colour
+    msg = PointCloudMaker(with_normals=False).cloud(perception, rgb, a_header())
+    assert msg is not None and perception.depth_m is not None
+    known = np.isfinite(perception.depth_m)
+    kept = ~np.any([np.isnan(values) for values in fields_of(msg).values()], axis=0)
+    np.testing.assert_array_equal(kept, known)
+    red, green, blue = colour
+    packed = fields_of(msg)["rgb"].view(np.uint32)
+    np.testing.assert_array_equal(packed, red << 16 | green << 8 | blue)
 
 
 def test_points_have_normals_if_requested() -> None:

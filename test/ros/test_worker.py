@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The worker processes the newest item, older ones are dropped, and only `stop` ends its thread."""
 
 import threading

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """A measurement of the benchmark with chosen values."""
 
 from thfm_ros.ros.benchmark.measurement import Measurement, Scenario

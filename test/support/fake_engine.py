@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """An engine without weights whose outputs are the ground truth of a known scene.
 
 Its images encode their own coordinates as colours (red grows with x, green with y, blue is 255;

@@ -1,12 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The perception node with an engine that needs no weights: `python -m fake_node`.
 
 The engine is that of fake_engine.py: it knows the people of the scene, and reads from the colours
 of its input which part of the image that is. It fails on a black image, as an engine whose GPU
 was lost does.
 """
-
-import os
-import time
 
 import numpy as np
 from fake_engine import FakeEngine, Person, camera
@@ -20,14 +19,13 @@ from thfm_ros.ros import node
 WIDTH, HEIGHT = 320, 240
 CAMERA = camera(WIDTH, HEIGHT, focal=250.0)
 PEOPLE = [Person(0.3, 0.1, 3.0), Person(-0.8, 0.0, 4.0)]
-STEP_S_VARIABLE = "THFM_FAKE_STEP_S"
 
 
-class SlowOrBrokenEngine(FakeEngine):
-    """Takes the time that the environment variable sets, and fails on a black image."""
+class BreakableEngine(FakeEngine):
+    """Fails on a black image."""
 
     def detect(self, image: np.ndarray) -> DetectionOutputs:
-        wait_or_fail(image)
+        refuse_black(image)
         return super().detect(image)
 
     def step(
@@ -38,20 +36,19 @@ class SlowOrBrokenEngine(FakeEngine):
         dense: bool,
         target_box: np.ndarray | None = None,
     ) -> tuple[RawOutputs, object]:
-        wait_or_fail(crop)
+        refuse_black(crop)
         return super().step(crop, state, dense=dense, target_box=target_box)
 
 
-def wait_or_fail(image: np.ndarray) -> None:
-    """Wait for the time of the environment variable; raise EngineError for a black image."""
-    time.sleep(float(os.environ.get(STEP_S_VARIABLE, "0")))
+def refuse_black(image: np.ndarray) -> None:
+    """Raise EngineError for a black image."""
     if image[..., 0].max() == 0:
         raise EngineError("the fake engine received a black image")
 
 
 def load(config: Config, *, live: bool) -> PerceptionPipeline:
     """Replaces load_pipeline."""
-    return PerceptionPipeline(SlowOrBrokenEngine(CAMERA, lambda: PEOPLE), config, live=live)
+    return PerceptionPipeline(BreakableEngine(CAMERA, lambda: PEOPLE), config, live=live)
 
 
 if __name__ == "__main__":

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Weights computed by a formula, so that reference outputs need no file of weights."""
 
 import math

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """A fake compiler for the full-size network that records its calls and can simulate failures."""
 
 from collections.abc import Sequence

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The reference data of the full-size family, and a tiny release and checkpoint made from it."""
 
 import json

@@ -1,28 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """A camera, subscriptions and a service client for a perception node in another process."""
 
 import array
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from fake_engine import image
 from fake_node import CAMERA
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
-from ros_process import Listener, NodeProcess, ros_arguments, started
+from ros_process import (
+    TIMEOUT_S,
+    Listener,
+    NodeProcess,
+    ros_arguments,
+    stamp_ns,
+    started,
+)
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from thfm_ros.ros.calibration import camera_info_from_intrinsics
 
 SUPPORT = Path(__file__).resolve().parent
-TIMEOUT_S = 20.0
+RETRY_S = 2.0  # an image that gave no result for this long was lost: images are best effort
 
 
 @contextmanager
@@ -53,7 +61,7 @@ class Client:
         self._info = self.node.create_publisher(CameraInfo, "camera_info", 1)
         self._compressed = self.node.create_publisher(CompressedImage, "image/compressed", 1)
         listener.listen(DiagnosticArray, "/diagnostics")
-        self._stamp_ns = 0
+        self.newest_ns = 0  # stamp of the newest image
 
     def listen(self, kind: type, topic: str, qos: Any = 50) -> list[Any]:
         """Subscribe; the list grows as messages arrive. A relative name is below the node's."""
@@ -85,9 +93,9 @@ class Client:
     ) -> int:
         """Publish the fake scene, or ``rgb``, with ``changes`` to the message; its stamp."""
         rgb = image(CAMERA) if rgb is None else rgb
-        self._stamp_ns = max(self._stamp_ns + 1, time.time_ns()) if stamp_ns is None else stamp_ns
+        self.newest_ns = max(self.newest_ns + 1, time.time_ns()) if stamp_ns is None else stamp_ns
         msg = Image(height=rgb.shape[0], width=rgb.shape[1], encoding="rgb8", step=3 * rgb.shape[1])
-        msg.header.stamp.sec, msg.header.stamp.nanosec = divmod(self._stamp_ns, 1_000_000_000)
+        msg.header.stamp.sec, msg.header.stamp.nanosec = divmod(self.newest_ns, 1_000_000_000)
         msg.header.frame_id = frame_id
         msg.data = array.array("B", np.ascontiguousarray(rgb).tobytes())
         for name, value in changes.items():
@@ -95,13 +103,13 @@ class Client:
         if calibrated:
             self._info.publish(camera_info_from_intrinsics(CAMERA, msg.header))
         self._image.publish(msg)
-        return self._stamp_ns
+        return self.newest_ns
 
     def publish_compressed(self, data: bytes) -> None:
         """Publish a compressed image."""
         msg = CompressedImage(format="jpeg", data=array.array("B", data))
-        self._stamp_ns = max(self._stamp_ns + 1, time.time_ns())
-        msg.header.stamp.sec, msg.header.stamp.nanosec = divmod(self._stamp_ns, 1_000_000_000)
+        self.newest_ns = max(self.newest_ns + 1, time.time_ns())
+        msg.header.stamp.sec, msg.header.stamp.nanosec = divmod(self.newest_ns, 1_000_000_000)
         msg.header.frame_id = "camera"
         self._compressed.publish(msg)
 
@@ -114,7 +122,10 @@ class Client:
         rate_hz: float = 20.0,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
-        """Call ``send``, or publish images, at a rate until the condition is true; see `wait`."""
+        """Call ``send``, or publish images, until the condition is true; see `wait`.
+
+        At ``rate_hz``, or as fast as this process can receive what the node publishes.
+        """
         end = time.monotonic() + timeout_s
         due = time.monotonic()
         while not until():
@@ -122,8 +133,44 @@ class Client:
                 raise AssertionError(f"did not happen: {what}\n{self.process.text()}")
             if time.monotonic() >= due:
                 (send or self.publish)()
-                due = max(due + 1 / rate_hz, time.monotonic() - 0.1)
-            rclpy.spin_once(self.node, timeout_sec=0.005)
+                due = time.monotonic() + 1 / rate_hz
+            self.listener.spin(min(0.05, max(0.0, due - time.monotonic())))
+
+    def exchange(
+        self,
+        results: Sequence[list[Any]],
+        *,
+        send: Callable[[], int] | None = None,
+        lossless: bool = False,
+    ) -> int:
+        """Publish an image and wait until every list has its result; its stamp.
+
+        So no result is replaced by the next one before a subscription has received it. An image
+        without results is followed by another one after `RETRY_S`.
+
+        Args:
+            results: what `listen` returned.
+            send: publishes an image and returns its stamp; None: `publish`.
+            lossless: a result in one list must get into all; otherwise another image is published
+                then, too. Only for subscriptions that the node is known to have discovered.
+
+        Raises:
+            AssertionError: no image has a result in every list; the text has the node's log.
+        """
+        stamps: list[int] = []
+        end = retry = time.monotonic()
+        end += TIMEOUT_S
+        while time.monotonic() < end:
+            of_each = [{stamp_ns(each) for each in messages[-50:]} for messages in results]
+            seen = set(stamps).intersection(set().union(*of_each))
+            if seen and all(max(seen) in each for each in of_each):
+                return max(seen)
+            if time.monotonic() >= retry and not (lossless and seen):
+                stamps.append((send or self.publish)())
+                retry = time.monotonic() + RETRY_S
+            self.listener.spin()
+        counts = [len(messages) for messages in results]
+        raise AssertionError(f"no image has all results: {counts}\n{self.process.text()}")
 
     def status(self, component: str) -> tuple[int, str, dict[str, str]]:
         """Level, message and values of the newest diagnostics about a component of the node."""

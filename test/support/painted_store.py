@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """A folder of training data with painted people: no renderer, no asset, exact labels."""
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Perceptions made without a pipeline: known people in a small image."""
 
 import numpy as np

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Detections of a perfect network, for tests of decoding and of dense maps."""
 
 import numpy as np

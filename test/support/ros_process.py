@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Nodes in processes of their own, and a node that collects messages."""
 
 import os
@@ -11,7 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile
+
+TIMEOUT_S = 120.0
+"""For everything that happens for certain: reached only if something hangs, on any machine."""
 
 
 class NodeProcess:
@@ -35,7 +41,7 @@ class NodeProcess:
     def text(self) -> str:
         return self.log.read_text(errors="replace")
 
-    def exit_code(self, timeout_s: float) -> int:
+    def exit_code(self, timeout_s: float = TIMEOUT_S) -> int:
         """Wait until the process ends.
 
         Raises:
@@ -51,14 +57,14 @@ class NodeProcess:
 
     def stop(self) -> int:
         """Send SIGINT, as Ctrl-C does, and SIGKILL if that does not end the process."""
-        for number, timeout_s in ((signal.SIGINT, 5.0), (signal.SIGKILL, 5.0)):
+        for number in (signal.SIGINT, signal.SIGKILL):
             if self.running():
                 os.killpg(self._process.pid, number)
                 try:
-                    return self._process.wait(timeout_s)
+                    return self._process.wait(TIMEOUT_S)
                 except subprocess.TimeoutExpired:
                     continue
-        return self._process.wait(1.0)
+        return self._process.wait()
 
 
 @contextmanager
@@ -88,16 +94,50 @@ class Listener:
     def __init__(self) -> None:
         self.node = rclpy.create_node("listener")
         self.received: dict[str, list[Any]] = {}
+        self._count = 0
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self.node)
 
     def listen(self, message: type, topic: str, qos: QoSProfile | int = 50) -> None:
-        self.received[topic] = []
-        self.node.create_subscription(message, topic, self.received[topic].append, qos)
+        messages = self.received[topic] = []
 
-    def wait(self, until: Callable[[], bool], timeout_s: float) -> bool:
+        def receive(message: Any) -> None:
+            messages.append(message)
+            self._count += 1
+
+        self.node.create_subscription(message, topic, receive, qos)
+
+    def spin(self, timeout_s: float = 0.05) -> None:
+        """Wait for a message, then receive those that have arrived already, up to a hundred."""
+        self._executor.spin_once(timeout_sec=timeout_s)
+        for _ in range(100):
+            before = self._count
+            self._executor.spin_once(timeout_sec=0.0)
+            if before == self._count:
+                return
+
+    def spin_for(self, seconds: float) -> None:
+        """Receive messages for a time in which nothing should arrive."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.spin()
+
+    def wait(self, until: Callable[[], bool], timeout_s: float = TIMEOUT_S) -> bool:
         """Receive messages until the condition is true; False after ``timeout_s``."""
         end = time.monotonic() + timeout_s
         while not until():
             if time.monotonic() > end:
                 return False
-            rclpy.spin_once(self.node, timeout_sec=0.05)
+            self.spin()
         return True
+
+    def close(self) -> None:
+        self._executor.shutdown()
+        self.node.destroy_node()
+
+
+def stamp_ns(message: Any) -> int:
+    """The stamp of a message, in nanoseconds; of a MarkerArray that of its first marker, or 0."""
+    if hasattr(message, "markers"):
+        return stamp_ns(message.markers[0]) if message.markers else 0
+    return int(message.header.stamp.sec) * 1_000_000_000 + int(message.header.stamp.nanosec)

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The perception node with an engine that waits 40 ms per call and always detects one person.
 
 Its throughput is therefore equal on all machines: one crop per frame is 25 results per second.

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """A checkpoint of a small nano network that is quick to run and to export."""
 
 import dataclasses

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Stands in for the perception node in tests of the demo: one person, on every topic.
 
 With STAND_IN=exits it ends after five images, with STAND_IN=no_normals it never publishes

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Rendered whole frames of rectangles that do not move, for tests of the evaluation."""
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Writes a checkpoint with the keys and shapes of the public one and random weights.
 
 Usage: python synthetic_release.py FOLDER [LAYERS]; it has 2.85 GB with all 30 layers.

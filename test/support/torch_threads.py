@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """One thread for PyTorch: small networks are slower with more, above all on a busy machine.
 
 A conftest.py that imports the fixture applies it to the tests of its folder.

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The capsule pack on disk and in memory, so that tests need no sources and no body model."""
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Rendered clips: the same seed gives the same pixels, and labels agree with each other."""
 
 import multiprocessing
@@ -240,7 +242,7 @@ def test_stopping_does_not_wait_for_the_shards_of_the_workers(
     pack_path: Path, tmp_path: Path
 ) -> None:
     config = replace(
-        CONFIG, pack=str(pack_path), clips=60, shard=1, size=32, frames=(1,), flow=False
+        CONFIG, pack=str(pack_path), clips=5000, shard=1, size=32, frames=(1,), flow=False
     )
     before = set(multiprocessing.active_children())
     rendering = render_all(config, tmp_path, workers=2)
@@ -249,12 +251,12 @@ def test_stopping_does_not_wait_for_the_shards_of_the_workers(
     rendering.close()  # type: ignore[attr-defined]
     # The pool's own thread waits for its workers too. Between the end of a worker and the moment
     # when that thread has recorded it, the worker seems alive to other threads.
-    until = time.monotonic() + 5
+    until = time.monotonic() + 120
     while any(worker.is_alive() for worker in workers) and time.monotonic() < until:
         time.sleep(0.02)
     assert len(workers) == 2 and not any(worker.is_alive() for worker in workers)
     shards = list(tmp_path.glob("*.npz"))
-    assert 1 <= len(shards) < 60
+    assert 1 <= len(shards) < 5000
     assert all(read_about(path)["seed"] == 3 for path in shards), "each is complete"
 
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Shards: round trips, damaged files, other formats, and files that cannot be written."""
 
 import logging

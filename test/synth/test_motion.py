@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Motion: inverse kinematics, contact with the floor, smoothness, variations and splits."""
 
 import numpy as np

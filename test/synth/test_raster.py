@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The rasteriser and skinning against plain loops, and against analytic shapes."""
 
 import numpy as np

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Striding people: leg and arm motion, and heading relative to the camera."""
 
 from collections.abc import Callable

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """``thfm synth``: files that it writes, and its error messages."""
 
 import argparse

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Augmentation: transforms, and what is drawn into backgrounds."""
 
 from collections.abc import Callable, Iterator

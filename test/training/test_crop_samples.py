@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Crop samples: labels follow the person through every augmentation."""
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """People cut out of renders: mirrored, rotated and pasted with all their labels."""
 
 import numpy as np

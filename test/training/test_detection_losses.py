@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Losses of detection: zero for perfect outputs, larger for each kind of error."""
 
 import numpy as np

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Detection samples: targets that are read back to the boxes, and what images are made of."""
 
 import numpy as np

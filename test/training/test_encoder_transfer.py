@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The start of a run from a network of the first architecture."""
 
 import sys
@@ -16,7 +18,12 @@ from thfm_ros.model.network import NanoNetwork
 from thfm_ros.model.prompts import TARGET_MASK_CHANNEL
 from thfm_ros.model.weights import CheckpointError, load_network, nano_card, save_network
 from thfm_ros.training import encoder_transfer
-from thfm_ros.training.encoder_transfer import fit_adapters, initial_weights, level_errors
+from thfm_ros.training.encoder_transfer import (
+    fit_encoder,
+    initial_weights,
+    level_errors,
+    take_over,
+)
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +85,15 @@ def test_a_network_of_the_second_architecture_is_no_source() -> None:
         initial_weights(second_architecture(), random_prior(), 2, 1, 1)
 
 
-def test_fitted_adapters_match_the_old_encoder_better_and_nothing_else_changes(
-    source: NanoNetwork, network: NanoNetwork
+@pytest.mark.parametrize("prior_rate_share", [0.0, 0.25])
+def test_a_fitted_encoder_matches_the_old_one_better_and_nothing_else_changes(
+    source: NanoNetwork,
+    network: NanoNetwork,
+    prior_rate_share: float,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(encoder_transfer, "LEARNING_RATE", 1e-2)  # few steps, random weights
+    monkeypatch.setattr(encoder_transfer, "WARM_UP", 1)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(4, 8, 3, 8, 8, generator=generator) * 255
@@ -92,15 +105,30 @@ def test_fitted_adapters_match_the_old_encoder_better_and_nothing_else_changes(
         return torch.tensor([level_errors(*pair) for pair in pairs]).mean(0)
 
     first = errors()
-    last = fit_adapters(network, source.encoder, iter(batches * 25), steps=100)
+    last = fit_encoder(network, source.encoder, iter(batches * 40), 160, prior_rate_share)
     assert len(last) == 4 and not network.training
     assert (errors() < 0.7 * first).all(), (first, errors())
     changed = {
         name for name, value in network.state_dict().items() if not torch.equal(value, before[name])
     }
-    assert {name.rsplit(".", 3)[0].split(".")[0] for name in changed} == {"encoder"}
-    assert {name.split(".")[1] for name in changed} == {"adapters", "deep"}
-    assert {name for name in before if name.startswith("encoder.deep")} <= changed
+    assert {name.split(".")[0] for name in changed} == {"encoder"}
+    prior = {"stem", "blocks"} if prior_rate_share else set()
+    assert {name.split(".")[1] for name in changed} == {"adapters", "deep"} | prior
+
+
+def test_an_earlier_run_gives_its_encoder_detection_and_cue(network: NanoNetwork) -> None:
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    torch.manual_seed(5)
+    earlier = randomized(NanoNetwork(**network.sizes()))
+    take_over(earlier, network)
+    for name, value in network.state_dict().items():
+        is_new = name.split(".")[0] in ("encoder", "detection", "cue", "target_mask")
+        assert torch.equal(value, earlier.state_dict()[name] if is_new else before[name]), name
+
+
+def test_an_encoder_of_the_first_architecture_is_not_taken_over(network: NanoNetwork) -> None:
+    with pytest.raises(CheckpointError, match="does not fit"):
+        take_over(first_architecture(), network)
 
 
 def test_the_command_writes_a_checkpoint_with_which_a_run_can_begin(

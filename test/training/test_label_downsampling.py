@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Labels at half the size stay in place, and show what covers most of each block."""
 
 import numpy as np

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Losses vanish on the truth, metrics on perfect predictions, and both grow with the error."""
 
 from dataclasses import replace

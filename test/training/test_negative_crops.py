@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Crops without a person: backgrounds of rendered frames, and hard negatives."""
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """A grown network begins with the same answers, and then learns with what was added."""
 
 from dataclasses import replace

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Optimizers: which weights are updated by which, and with which learning rate."""
 
 import pytest

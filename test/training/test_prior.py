@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The pretrained encoder: all of its weights are loaded, and stay as they should."""
 
 import importlib.util

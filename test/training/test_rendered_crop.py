@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Rendered frames in a sample's pixels: space and image agree, neighbours have exact labels."""
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Shards on disk: sampling of rare views, damaged and changed shards, concurrent unpacking."""
 
 import shutil

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Target cues of training samples: whom they point at, and with what errors."""
 
 import numpy as np

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Self-training samples: labels move with the pixels, and nothing is learned where it is unsure."""
 
 import json

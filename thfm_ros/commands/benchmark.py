@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """`thfm benchmark node | flops | synth`: measure latency, operations or throughput.
 
 Each kind of benchmark is a module, imported only when it is chosen; `node` needs ROS 2, the others

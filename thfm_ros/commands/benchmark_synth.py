@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """``thfm benchmark synth``: clips per second on one core, and time per stage."""
 
 import argparse
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from thfm_ros.commands.synth import DEFAULT_PACK
+from thfm_ros.commands.synth import add_pack_option, default_pack
 from thfm_ros.contract import PerceptionError
 from thfm_ros.synth.dataset import write_shard
 from thfm_ros.synth.generate import DatasetConfig, make_clip, make_person_group
@@ -25,7 +27,7 @@ STAGES = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the benchmark to the parser."""
-    parser.add_argument("--pack", type=Path, default=DEFAULT_PACK, help="asset pack (%(default)s)")
+    add_pack_option(parser)
     parser.add_argument("--clips", type=int, default=20, help="clips to measure (%(default)s)")
     parser.add_argument("--frames", type=int, default=8, help="frames per clip (%(default)s)")
     parser.add_argument(
@@ -41,13 +43,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print; returns the exit status."""
+    pack = args.pack or default_pack()
     config = DatasetConfig(
-        pack=str(args.pack), seed=1, split="all", view=args.view, clips=args.clips,
+        pack=str(pack), seed=1, split="all", view=args.view, clips=args.clips,
         shard=args.clips, frames=(args.frames,), size=args.size, samples=args.samples,
         clips_per_group=1,
     )  # fmt: skip
     try:
-        result = measure(config, choose_assets(load_pack(args.pack), "all"), args.people)
+        result = measure(config, choose_assets(load_pack(pack), "all"), args.people)
     except PerceptionError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """`thfm engine`: build, list, verify and remove the engines in the cache."""
 
 import argparse

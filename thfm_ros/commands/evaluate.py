@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """`thfm evaluate`: metrics of a checkpoint, each beside a trivial baseline.
 
 On held-out synthetic people as crops and clips (the network alone) and as whole frames (the whole

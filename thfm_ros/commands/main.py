@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """`thfm`, the command line.
 
 Each subcommand is a module with ``add_arguments(parser)`` and ``run(args)``, imported only when it
@@ -36,6 +38,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate": (
         "thfm_ros.commands.evaluate",
         "measure a checkpoint against ground truth, beside trivial baselines",
+    ),
+    "scenario": (
+        "thfm_ros.commands.scenario",
+        "run short films against the conditions written beside them",
     ),
     "benchmark": (
         "thfm_ros.commands.benchmark",

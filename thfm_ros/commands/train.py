@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """`thfm train`: train the embedded network on rendered people by a recipe.
 
 Two CPU cores are used best by two processes that average their gradients:

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Cache of built engines on disk, found by what they were built from and verified on every use.
 
 An entry is two files side by side, the artefact and a JSON manifest. Both are written under
@@ -22,6 +24,7 @@ from typing import TypeVar
 
 from thfm_ros.engine.base import EngineError
 from thfm_ros.engine.manifest import EngineKey, Manifest, manifest_from_json
+from thfm_ros.user_folders import NoHomeError, cache_folder, expanded
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +33,7 @@ KEEP = 3
 but engines of outdated weights must not fill the disk."""
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 _MIN_FREE_BYTES = 1 << 20
 
 
@@ -38,12 +42,15 @@ class CacheError(EngineError):
 
 
 def default_folder(cache_dir: str = "") -> Path:
-    """``cache_dir`` if given, else the user's cache folder according to the XDG standard."""
-    if cache_dir:
-        return Path(cache_dir).expanduser() / "engines"
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    root = Path(base) if os.path.isabs(base) else Path.home() / ".cache"
-    return root / "thfm_ros" / "engines"
+    """``cache_dir`` if given, else the user's cache folder according to the XDG standard.
+
+    Raises:
+        CacheError: the user has no home folder.
+    """
+    try:
+        return (expanded(cache_dir) if cache_dir else cache_folder()) / "engines"
+    except NoHomeError as error:
+        raise CacheError(f"{error}, or engine.cache_dir, so that engines are cached.") from error
 
 
 def sha256_of(path: Path) -> str:
@@ -220,13 +227,15 @@ class EngineCache:
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
         """Create the folder, and turn disk errors into CacheError."""
+        has_folder = False
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            has_folder = True
             yield
         except OSError as error:
             if error.errno in _DISK_FULL:
                 raise CacheError(f"The disk of {self.folder} is full. {_REMEDY}") from error
-            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+            if error.errno in _NOT_WRITABLE or not has_folder:
                 raise CacheError(f"{self.folder} cannot be written ({error}). {_REMEDY}") from error
             raise
         except Exception as error:

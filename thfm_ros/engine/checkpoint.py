@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Resolving checkpoints to files, without PyTorch, which a cached engine does not need."""
 
 from dataclasses import dataclass
@@ -8,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from thfm_ros.engine.base import EngineError
 from thfm_ros.engine.cache import sha256_of
 from thfm_ros.model.card import ModelCard, card_from_json
+from thfm_ros.user_folders import expanded
 
 SHIPPED = Path(__file__).resolve().parent.parent / "weights"
 
@@ -33,10 +36,11 @@ def find_checkpoint(name: str) -> Checkpoint:
         EngineError: there is no such checkpoint.
         CheckpointError: the file is not a complete safetensors file.
         CardError: it contains no model card of this release's format.
+        NoHomeError: ``name`` begins with ``~`` and there is no such home folder.
     """
     shipped = SHIPPED / f"{name}.safetensors"
     path = shipped if "/" not in name and shipped.exists() else Path(name)
-    path = path.expanduser()
+    path = expanded(path)
     if not path.is_file():
         names = sorted(file.stem for file in SHIPPED.glob("*.safetensors"))
         raise EngineError(

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Export of step graphs to ONNX, and example inputs for other compilers."""
 
 import contextlib

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The engine made of compiled step graphs, independent of their compiler."""
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """What an engine was built from: the key of its cache entry, and the manifest beside the file."""
 
 import dataclasses

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The engine for CPUs: ONNX Runtime, from graphs that are exported once and kept in the cache.
 
 A graph enters the cache only after its outputs agreed with those of PyTorch. Loading it from the

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Selection of the engine, with a logged fallback to PyTorch."""
 
 import functools
@@ -40,12 +42,11 @@ def load_engine(checkpoint: Checkpoint, config: EngineConfig) -> Engine:
             "by step. Set engine.checkpoint to 'nano' or to a file made by `thfm train`."
         )
     kind = choose_kind(config.kind)
-    cache = EngineCache(default_folder(config.cache_dir))
     try:
         if kind == "onnx":
-            return _onnx(checkpoint, cache, config.threads)
+            return _onnx(checkpoint, _cache(config), config.threads)
         if kind == "tensorrt":
-            return _tensorrt(checkpoint, cache)
+            return _tensorrt(checkpoint, _cache(config))
     except Exception as error:
         return _fallback(kind, error, checkpoint, config.threads)
     return _torch(checkpoint, config.threads)
@@ -81,6 +82,10 @@ def require_gpu() -> None:
         raise EngineError(
             "TensorRT needs an NVIDIA GPU, and PyTorch finds none. Set engine.kind to auto."
         )
+
+
+def _cache(config: EngineConfig) -> EngineCache:
+    return EngineCache(default_folder(config.cache_dir))
 
 
 def _onnx(checkpoint: Checkpoint, cache: EngineCache, threads: int) -> Engine:

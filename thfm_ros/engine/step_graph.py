@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """One streaming step of the network, and its detection, as plain functions of arrays to compile.
 
 They compute the same as NanoNetwork.step and .detect (tests compare them) in another form: the

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Inputs and outputs of a step graph on the host: tables, cached keys and values, output names.
 
 Only numpy is needed. The cached arrays belong to the runtime (numpy on a CPU, tensors on a GPU)

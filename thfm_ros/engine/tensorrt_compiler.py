@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """torch_tensorrt behind a small interface, which tests replace.
 
 It cannot be imported on a machine without an NVIDIA driver, so it is imported inside functions.

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The engine for NVIDIA GPUs: TensorRT, built on the machine that runs it, and cached.
 
 Everything that needs a GPU is behind `Compiler`; the rest is tested without one.

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The PyTorch engine: the network as it was trained, slower, and the reference of the others."""
 
 import numpy as np

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Verification of built engines: their outputs for a fixed clip are compared with PyTorch's."""
 
 from collections.abc import Iterator

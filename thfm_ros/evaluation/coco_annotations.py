@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Images with annotations in COCO format: people with 17 keypoints, boxes and masks."""
 
 import json
@@ -12,6 +14,8 @@ from jaxtyping import Bool
 
 from thfm_ros.contract import PerceptionError
 from thfm_ros.evaluation.matching import COCO_KEYPOINTS, GroundTruthPerson, is_large_enough
+from thfm_ros.media.errors import VideoError
+from thfm_ros.media.images import read_image
 from thfm_ros.skeleton import JOINT_NAMES, Joint
 
 FORMAT = (
@@ -148,9 +152,10 @@ def _person_category(content: dict[str, Any], file: Path) -> set[Any] | None:
 
 
 def _size(path: Path, file: Path) -> tuple[int, int]:
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise AnnotationError(f"{file} lists {path}, which is missing or no image.")
+    try:
+        image = read_image(path)
+    except VideoError as error:
+        raise AnnotationError(f"{file} lists an image that cannot be used: {error}") from error
     return int(image.shape[0]), int(image.shape[1])
 
 

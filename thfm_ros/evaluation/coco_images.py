@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Annotated real images through the whole pipeline."""
 
 from collections.abc import Sequence
@@ -8,7 +10,8 @@ from thfm_ros.contract import Frame, Task
 from thfm_ros.evaluation.coco_annotations import AnnotatedImage, AnnotationError
 from thfm_ros.evaluation.matching import ImageMatches, match_detections
 from thfm_ros.loading import Pipeline
-from thfm_ros.media.video import read_image
+from thfm_ros.media.errors import VideoError
+from thfm_ros.media.images import read_image
 from thfm_ros.perception.frame_window import FrameWindow
 
 TASKS = frozenset({Task.BODIES, Task.SEGMENTATION})
@@ -30,9 +33,10 @@ def matched_images(
     window = FrameWindow(pipeline.config.window)
     found = []
     for number, image in enumerate(tqdm(images, unit="image", desc="images", disable=None)):
-        rgb = read_image(image.path)
-        if rgb is None:
-            raise AnnotationError(f"{image.path} is missing or no image.")
+        try:
+            rgb = read_image(image.path)
+        except VideoError as error:
+            raise AnnotationError(str(error)) from error
         if fps is None:
             window.reset("another image")
         stamp = round(number / (fps or 1.0) * 1e9)

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Crop metrics for groups of people: by their size in the crop and by their body orientation."""
 
 from dataclasses import dataclass

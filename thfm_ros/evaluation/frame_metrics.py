@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """All metrics of whole images: detection, keypoints, depth and tracking.
 
 Every metric stands beside that of a trivial baseline.

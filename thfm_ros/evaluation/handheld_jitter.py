@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Jitter on a person who does not move, before a simulated hand-held camera.
 
 One rendered frame is repeated; the camera shakes and its sensor adds noise, 30 times a second.

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Mine hard negatives: crops in which the pipeline detects a person although there is none.
 
 Run as ``python -m thfm_ros.evaluation.hard_negative_mining --frames data/frames --out FILE.npy``;

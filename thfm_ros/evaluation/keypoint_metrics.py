@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Keypoint metrics of whole images: PCK, OKS-AP and left-right swaps, in total and by group."""
 
 from collections.abc import Sequence

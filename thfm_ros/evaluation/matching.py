@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Detections of one image matched to its ground truth."""
 
 from collections.abc import Sequence

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Pseudo-labels of photographs without labels, for self-training of the detection read-out.
 
 Run as ``python -m thfm_ros.evaluation.pseudo_labels --photos DIR --checkpoint FILE``; it writes

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Which metrics a report shows, in which order, with thresholds, targets and baselines."""
 
 from typing import NamedTuple

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Held-out rendered frames through the whole pipeline, person detection included."""
 
 from collections.abc import Iterable, Iterator

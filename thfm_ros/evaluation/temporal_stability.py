@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Jitter and acceleration errors of the network alone on held-out clips, with its memory.
 
 Without the tracker's filter, which smooths the keypoints at the price of delay.

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Identity switches and jitter from one frame of a clip to the next."""
 
 from collections.abc import Callable, Iterator, Sequence

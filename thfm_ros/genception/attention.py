@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Attention of the full-size network, in a form that exports to one graph.
 
 An attention processor for the layers of diffusers' Wan transformer. It differs from theirs in two

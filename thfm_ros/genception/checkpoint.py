@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Load a checkpoint that `thfm import` wrote: transformer, VAE and prompts."""
 
 from collections.abc import Callable, Iterator

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Camera frames to the input clip of the full-size network, and its maps back to the frames.
 
 The network takes a fixed number of frames of a fixed size. Images are letterboxed, never

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Configuration of a GenCeption transformer, read from its config file or from weight shapes.
 
 Imports neither torch nor diffusers, so that a checkpoint can be rejected before either is loaded.

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The depth colour map of the public checkpoints, and its inverse.
 
 Depth runs along seven edges of the RGB cube: black, red, yellow, green, cyan, blue, magenta,

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Selects what runs a full-size checkpoint: TensorRT, or PyTorch with a logged reason."""
 
 import functools
@@ -15,6 +17,7 @@ from thfm_ros.engine.select import choose_kind, first_line, has_gpu, require_gpu
 from thfm_ros.genception.checkpoint import GenceptionCheckpoint, load_checkpoint
 from thfm_ros.genception.runner import GenceptionNetwork
 from thfm_ros.genception.subgraphs import Profile
+from thfm_ros.user_folders import expanded
 
 log = logging.getLogger(__name__)
 
@@ -86,4 +89,4 @@ def _load_in_pytorch(checkpoint: Checkpoint, config: EngineConfig) -> Genception
 
 
 def _tiny_vae(config: EngineConfig) -> Path | None:
-    return Path(config.tiny_codec).expanduser() if config.tiny_codec else None
+    return expanded(config.tiny_codec) if config.tiny_codec else None

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """`thfm benchmark flops`: the cost of a pass of the full-size network, counted, not measured.
 
 Operations and bytes are counted on the modules that run, without their weights. Times are computed

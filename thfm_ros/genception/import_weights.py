@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """`thfm import`: convert a downloaded release of public weights to one checkpoint file.
 
 The file contains the transformer, the VAE, the prompts, and a model card with their tasks. Arrays

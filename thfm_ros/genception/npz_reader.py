@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Reads the arrays of an `.npz` slice by slice, so that an array of 800 MB is never in memory."""
 
 import math

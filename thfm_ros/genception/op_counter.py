@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Counts a network's operations, memory traffic and peak memory without computing anything.
 
 Run the network on tensors of the device "meta" in an `OpCounter` context.

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The pipeline of the full-size network, with the interface of the embedded one's.
 
 `step` takes the newest frames and returns the perception of the newest one; each step is a whole

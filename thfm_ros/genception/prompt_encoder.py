@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """`thfm prompt`: prompt embeddings of the full-size network, computed with its UMT5 encoder.
 
 The encoder has 5.7 billion parameters and is not needed at run time: `thfm import` stores the

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Prompt embedding files, which the full-size network takes in place of sentences."""
 
 from pathlib import Path

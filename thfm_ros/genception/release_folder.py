@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Finds the files of a downloaded release of public weights and checks that they match.
 
 Reads names and shapes only, no weights.

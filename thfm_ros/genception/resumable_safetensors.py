@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Writes a large safetensors file tensor by tensor, so that an interrupted write can be resumed.
 
 Tensors are written to ``FILE.part``; ``FILE.part.json`` is a journal of what is on the disk. The

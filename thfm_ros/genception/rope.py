@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Rotary position embedding of the video tokens and of the learned tokens.
 
 Coordinates are real numbers in patches: (latent frame, row, column). They are derived from the

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The full-size network on a stream of camera frames: frames in, perceptions out."""
 
 from typing import Any, Protocol

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The full-size network as subgraphs of fixed shapes, for torch.export and compilers.
 
 `GenceptionSubgraphs` holds three modules: encoder, transformer, decoder. Everything that does not

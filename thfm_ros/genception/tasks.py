@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Decoding the RGB videos that the full-size network predicts into depth, normals and masks.
 
 Every prediction is an RGB video in 0..1. The published encodings are used; what is not published

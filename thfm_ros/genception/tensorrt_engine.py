@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """TensorRT engines of the full-size network, built on the machine that runs them.
 
 There are five engines per profile: the transformer, and for encoder and decoder of the VAE the

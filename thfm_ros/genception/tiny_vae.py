@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """TAEHV, a small replacement for the VAE of Wan 2.1, with the weights layout of taew2_1.
 
 The Wan VAE is three quarters of the operations of a dense prediction. This autoencoder encodes to

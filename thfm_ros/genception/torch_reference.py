@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The full-size network in PyTorch: engines are compiled from it and compared with it."""
 
 import functools

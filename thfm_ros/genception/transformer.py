@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The full-size network: a Wan 2.1 video transformer with two groups of learned tokens.
 
 One forward pass without noise: the input is the clip's latent at timestep 0, the output the latent

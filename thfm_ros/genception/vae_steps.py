@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The VAE of the full-size network in steps of one latent frame, for torch.export.
 
 The feature cache of the previous frames is an input and an output of each step, so that two small

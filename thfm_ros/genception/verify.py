@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Verification of compiled engines: each subgraph is compared with PyTorch on the same inputs."""
 
 import time

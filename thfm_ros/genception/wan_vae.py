@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The VAE of the full-size family: diffusers' Wan 2.1 VAE, in two variants.
 
 ``stock`` is the Wan VAE as diffusers computes it. ``as_released`` also reproduces two deviations

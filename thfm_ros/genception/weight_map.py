@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Mapping of the arrays of an official checkpoint to parameters here, with their shapes.
 
 The official files hold kernels as [in, out] and stack the blocks on a leading axis; torch needs

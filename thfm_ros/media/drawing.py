@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Visualization: perceptions drawn over the frame, and dense maps as colours.
 
 All images are RGB uint8 of the frame's size. Unknown pixels of a map are black.
@@ -13,6 +15,7 @@ from jaxtyping import Float32, UInt8
 from thfm_ros.contract import Body, Perception, TrackState
 from thfm_ros.skeleton import BONES, PART_NAMES, Joint
 
+_MAX_PANEL_HEIGHT = 2048
 _TINT = 0.45  # opacity of the tint of people
 _MIN_TINT = 0.02  # rows with less are left as they are
 _LEFT = (80, 220, 100)
@@ -150,7 +153,8 @@ def side_by_side(
 ) -> UInt8[np.ndarray, "h2 w2 3"]:
     """Input, overlay and one panel for each map of the perception, in rows of three.
 
-    Panels have the size of the image, reduced to ``panel_width`` if the image is wider.
+    Panels have the size of the image, reduced to ``panel_width`` if the image is wider, and to 2048
+    pixels if it is higher.
     ``scale`` is updated.
     """
     panels = [np.asarray(rgb), overlay(rgb, perception)]
@@ -163,8 +167,10 @@ def side_by_side(
         panels.append(part_colours(perception.parts))
     if perception.dense_pose is not None:
         panels.append(dense_pose_colours(perception.dense_pose))
-    if perception.width > panel_width:
-        size = panel_width, round(perception.height * panel_width / perception.width)
+    width, height = perception.width, perception.height
+    reduction = min(1.0, panel_width / width, _MAX_PANEL_HEIGHT / height)
+    if reduction < 1:
+        size = max(1, round(width * reduction)), max(1, round(height * reduction))
         panels = [
             cv2.resize(np.ascontiguousarray(panel), size, interpolation=cv2.INTER_AREA)
             for panel in panels

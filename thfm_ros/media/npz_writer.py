@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Write a .npz file whose arrays grow row by row and need not fit into memory.
 
 Rows are appended to one compressed temporary file per array, in the folder of the result; at the

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """perception.npz: the perceptions of all frames as arrays.
 
 For n frames of h x w pixels, at most p people at a time and k keypoints (unknown is NaN):

@@ -1,33 +1,37 @@
-"""Read frames from videos and image folders, and write videos and images."""
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
+"""Read the frames of a video: the one reader of all commands and nodes.
+
+Frames come upright, in square pixels, deinterlaced, with the container's own times; what cannot be
+decoded is left out, and said.
+"""
 
 import logging
-import shutil
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
-import cv2
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from jaxtyping import UInt8
 
-from thfm_ros.contract import PerceptionError
+from thfm_ros.media.deinterlacing import Deinterlacer
+from thfm_ros.media.errors import MAX_PIXELS, VideoError, check_pixels, shown
+from thfm_ros.media.frame_geometry import FrameGeometry, geometry_of
+from thfm_ros.media.frame_times import IncreasingTimes
+from thfm_ros.media.video_stream import (
+    DecodedFrame,
+    VideoStream,
+    conversion_of,
+    nanoseconds,
+    rate_of,
+)
 
 log = logging.getLogger(__name__)
 
-IMAGE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm"))
-"""The files of a folder that are read as images."""
-
-_DEFAULT_FPS = 30.0  # of videos that do not state a plausible rate
-
-
-class VideoError(PerceptionError):
-    """A video or an image that cannot be read or written; the text says which and why."""
+_PACKETS_FOR_RATE = 100
+"""So many packets are read, not decoded, to learn the rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,241 +40,169 @@ class VideoFrame:
 
     rgb: UInt8[np.ndarray, "h w 3"]
     index: int  # in the video, or in the sorted list of the folder's files
-    stamp_ns: int  # since the beginning of the video
+    stamp_ns: int  # since the first frame; strictly increasing
     name: str
 
 
 class Video:
-    """The frames of a video file, once; stamps are index / frame rate.
+    """The frames of a video file; each iteration begins anew.
+
+    ``width`` and ``height`` are those of the first frame as it is shown: turned as the container
+    says, in square pixels. ``fps`` is the mean rate of the first frames, ``length`` the number of
+    frames as the file states it, 0 if it states none or contradicts itself.
 
     Raises:
-        VideoError: there is no such file, or OpenCV cannot open it.
+        VideoError: there is no such file, it has no video, no frame of it can be decoded, or its
+            frames are larger than 200 megapixels.
     """
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():
-            raise VideoError(f"There is no file {path}.")
-        check_file_name(path)
+            raise VideoError(f"There is no file {shown(path)}.")
         self.path = path
-        self._capture = cv2.VideoCapture(str(path))
-        if not self._capture.isOpened():
-            raise VideoError(
-                f"OpenCV cannot open {path} as a video. If it plays elsewhere, convert it: "
-                f"ffmpeg -i {path.name} -c:v libx264 converted.mp4"
-            )
-        fps = float(self._capture.get(cv2.CAP_PROP_FPS))
-        self.fps = fps if 0.1 <= fps <= 1000 else _DEFAULT_FPS
-        self.length = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))  # 0: not known
-        self.width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
-        self.height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        with VideoStream(path) as stream:
+            times_ns = stream.packet_times_ns(_PACKETS_FOR_RATE)
+        with VideoStream(path) as stream:
+            first = next(stream.frames(), None)
+            if first is None:
+                raise VideoError(
+                    f"{shown(path)} was opened but holds no frame that PyAV can decode, none of at "
+                    f"most {MAX_PIXELS // 10**6} megapixels. "
+                    f"{conversion_of(path)}"
+                )
+            geometry = _Geometries(path, stream).of(first.frame)
+            self.fps, guessed = rate_of(stream, times_ns)
+            self.length = stream.stated_length
+        self.width, self.height = geometry.shown_size
+        if guessed:
+            usual = "%s states neither times nor a rate: %g frames per second are assumed"
+            log.warning(usual, shown(path), self.fps)
+
+    def measured_duration_s(self) -> float:
+        """Seconds from the first frame to the end of the last, by the times of all packets.
+
+        Reads the whole file, without decoding it: what a header states need not be true.
+        """
+        with VideoStream(self.path) as stream:
+            times = IncreasingTimes(self._interval_ns)
+            stated = stream.packet_times_ns()
+            if not stated or not stream.has_times:
+                return sum(1 for _ in self) / self.fps
+            return (max(times.next(each) for each in stated) + self._interval_ns) * 1e-9
+
+    @property
+    def _interval_ns(self) -> int:
+        return round(1e9 / self.fps)
 
     def __iter__(self) -> Iterator[VideoFrame]:
-        """All frames that can be decoded.
+        """All frames that can be decoded, in the order of display; they may change their size.
 
         Raises:
-            VideoError: no frame can be decoded, or the frame size changes.
+            VideoError: the file has gone, or a frame is larger than 200 megapixels.
         """
-        index = undecodable = 0
-        while True:
-            is_decoded, bgr = self._capture.read()
-            if not is_decoded:
-                if index >= self.length:
-                    break
-                index, undecodable = index + 1, undecodable + 1  # damaged or cut off
-                continue
-            if bgr.shape[:2] != (self.height, self.width) and index:
-                size = f"{bgr.shape[1]}x{bgr.shape[0]}"
-                raise VideoError(f"{self.path} changes its size to {size} at frame {index}.")
-            self.height, self.width = bgr.shape[:2]
-            stamp_ns = round(index / self.fps * 1e9)
-            yield VideoFrame(bgr[..., ::-1], index, stamp_ns, f"{self.path.name}#{index}")
-            index += 1
-        self._capture.release()
-        if index == undecodable:
-            raise VideoError(f"{self.path} was opened but holds no frame that OpenCV can decode.")
-        if undecodable:
-            count = "%d of %d frames of %s cannot be decoded"
-            log.warning(count, undecodable, index, self.path)
+        with VideoStream(self.path) as stream:
+            numbered = _Numbering(self.path)
+            times = IncreasingTimes(self._interval_ns)
+            reformatter = VideoReformatter()
+            for frame, (index, geometry) in _deinterlaced(self.path, stream, numbered):
+                stated_ns = _stated_ns(frame, stream)
+                if not stream.has_times:
+                    stated_ns = round(index / self.fps * 1e9)
+                name = f"{self.path.name}#{index}"
+                rgb = _rgb(frame, geometry, reformatter)
+                yield VideoFrame(rgb, index, times.next(stated_ns), name)
+            numbered.report()
 
 
-def check_file_name(path: Path) -> None:
-    """Refuse a name that is not UTF-8: OpenCV would abort the process.
+class _Numbering:
+    """Numbers frames, and counts those that are missing between good ones."""
 
-    Raises:
-        VideoError: the name is not UTF-8.
-    """
-    try:
-        str(path).encode()
-    except UnicodeEncodeError as error:
-        shown = str(path).encode(errors="replace").decode()
-        raise VideoError(f"The name of {shown} is not UTF-8: rename it.") from error
-
-
-def image_files(folder: Path) -> list[Path]:
-    """The images of a folder, sorted by name.
-
-    Raises:
-        VideoError: there is none, or a name is not UTF-8.
-    """
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-    for path in files:
-        check_file_name(path)
-    if not files:
-        kinds = ", ".join(sorted(IMAGE_SUFFIXES))
-        raise VideoError(f"The folder {folder} holds no images ({kinds}).")
-    return files
-
-
-def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"] | None:
-    """RGB of an image file; None if OpenCV cannot read it."""
-    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    return None if bgr is None else np.asarray(bgr[..., ::-1])
-
-
-def write_image(path: Path, rgb: UInt8[np.ndarray, "h w 3"]) -> None:
-    """Write an image in the format of its suffix; missing folders are made.
-
-    Raises:
-        VideoError: OpenCV cannot write the file or does not know the suffix.
-    """
-    check_file_name(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        written = cv2.imwrite(str(path), np.ascontiguousarray(rgb[..., ::-1]))
-    except cv2.error:  # an unknown suffix
-        written = False
-    if not written:
-        raise VideoError(f"The image {path} cannot be written; name a .png or .jpg file.")
-
-
-class _Encoder(Protocol):
-    def write(self, rgb: UInt8[np.ndarray, "h w 3"]) -> None:
-        """Append one frame; all frames have the size given to the encoder."""
-
-    def close(self) -> None:
-        """Finish the file."""
-
-
-class VideoWriter:
-    """Writes an .mp4 file of the size of the first frame; other frames are letterboxed into it.
-
-    H.264 if PyAV or the ffmpeg program is installed. Otherwise OpenCV writes MPEG-4 part 2,
-    which browsers do not play.
-    """
-
-    def __init__(self, path: Path, fps: float) -> None:
-        self.path = path
-        self._fps = fps
-        self._size = (0, 0)
-        self._encoder: _Encoder | None = None
-
-    def write(self, rgb: UInt8[np.ndarray, "h w 3"]) -> None:
-        """Append a frame.
-
-        Raises:
-            VideoError: the file cannot be written.
-        """
-        if self._encoder is None:
-            # H.264 subsamples the colour planes: odd sizes cannot be encoded.
-            self._size = (rgb.shape[1] + 1) // 2 * 2, (rgb.shape[0] + 1) // 2 * 2
-            self._encoder = _encoder(self.path, self._size, self._fps)
-        self._encoder.write(letterboxed(rgb, self._size))
-
-    def close(self) -> None:
-        """Finish the file; without a frame no file is written."""
-        if self._encoder is not None:
-            self._encoder.close()
-            self._encoder = None
-
-    def __enter__(self) -> "VideoWriter":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-def letterboxed(
-    rgb: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]
-) -> UInt8[np.ndarray, "h2 w2 3"]:
-    """The image scaled to fit into ``size`` (width, height), centred, with black bars."""
-    height, width = rgb.shape[:2]
-    if (width, height) == size:
-        return np.ascontiguousarray(rgb)
-    scale = min(size[0] / width, size[1] / height)
-    if scale < 1 or scale > 1.05:
-        new = max(1, round(width * scale)), max(1, round(height * scale))
-        interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        rgb = cv2.resize(np.ascontiguousarray(rgb), new, interpolation=interpolation)
-    canvas = np.zeros((size[1], size[0], 3), np.uint8)
-    top, left = (size[1] - rgb.shape[0]) // 2, (size[0] - rgb.shape[1]) // 2
-    canvas[top : top + rgb.shape[0], left : left + rgb.shape[1]] = rgb
-    return canvas
-
-
-def _encoder(path: Path, size: tuple[int, int], fps: float) -> _Encoder:
-    if find_spec("av") is not None:
-        return _AvEncoder(path, size, fps)
-    if program := shutil.which("ffmpeg"):
-        return _FfmpegEncoder(program, path, size, fps)
-    log.info("%s: neither PyAV nor ffmpeg is installed; OpenCV writes MPEG-4 part 2", path.name)
-    return _OpenCvEncoder(path, size, fps)
-
-
-class _AvEncoder:
-    def __init__(self, path: Path, size: tuple[int, int], fps: float) -> None:
-        self._av: Any = import_module("av")
-        self._file = self._av.open(str(path), "w")
-        name = "libx264" if "libx264" in self._av.codecs_available else "mpeg4"
-        rate = Fraction(fps).limit_denominator(1001)
-        self._stream = self._file.add_stream(name, rate=rate)
-        self._stream.width, self._stream.height = size
-        self._stream.pix_fmt = "yuv420p"
-        self._stream.options = {"crf": "21", "preset": "veryfast", "threads": "1"}
-
-    def write(self, rgb: UInt8[np.ndarray, "h w 3"]) -> None:
-        frame = self._av.VideoFrame.from_ndarray(rgb, format="rgb24")
-        self._file.mux(self._stream.encode(frame))
-
-    def close(self) -> None:
-        self._file.mux(self._stream.encode(None))
-        self._file.close()
-
-
-class _FfmpegEncoder:
-    def __init__(self, program: str, path: Path, size: tuple[int, int], fps: float) -> None:
-        raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{size[0]}x{size[1]}"]
-        out = ["-c:v", "libx264", "-crf", "21", "-preset", "veryfast", "-pix_fmt", "yuv420p"]
-        command = [program, "-y", "-loglevel", "error", *raw, "-r", f"{fps:g}", "-i", "-", *out]
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._process = subprocess.Popen([*command, str(path)], stdin=subprocess.PIPE)
+        self._next = self._missing = self._holes = 0
+        self._first_hole = 0
 
-    def write(self, rgb: UInt8[np.ndarray, "h w 3"]) -> None:
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(rgb.tobytes())
-        except BrokenPipeError as error:
-            raise VideoError(f"ffmpeg stopped while writing {self._path}.") from error
+    def index_of(self, decoded: DecodedFrame) -> int:
+        """Index of the frame in the video: one that cannot be decoded has one, too."""
+        if decoded.lost and self._next:
+            self._first_hole = self._first_hole or self._next
+            self._missing += decoded.lost
+            self._holes += 1
+        index = self._next + decoded.lost
+        self._next = index + 1
+        return index
 
-    def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        if self._process.wait():
-            raise VideoError(f"ffmpeg could not write {self._path}.")
+    def report(self) -> None:
+        """Log what is missing between frames that could be decoded."""
+        if self._missing:
+            text = "%s: %d of %d frames cannot be decoded and are left out, in %d places from %d on"
+            path, first = shown(self._path), self._first_hole
+            log.warning(text, path, self._missing, self._next, self._holes, first)
 
 
-class _OpenCvEncoder:
-    def __init__(self, path: Path, size: tuple[int, int], fps: float) -> None:
-        self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
-        if not self._writer.isOpened():
-            raise VideoError(f"OpenCV cannot write {path}. Check that its folder is writable.")
+def _deinterlaced(
+    path: Path, stream: VideoStream, numbered: _Numbering
+) -> Iterator[tuple[Any, tuple[int, FrameGeometry]]]:
+    """PyAV frames with their index and geometry."""
+    deinterlacer: Deinterlacer[tuple[int, FrameGeometry]] = Deinterlacer()
+    geometries = _Geometries(path, stream)
+    for decoded in stream.frames():
+        tag = numbered.index_of(decoded), geometries.of(decoded.frame)
+        yield from deinterlacer.put(decoded.frame, tag)
+    yield from deinterlacer.flush()
 
-    def write(self, rgb: UInt8[np.ndarray, "h w 3"]) -> None:
-        self._writer.write(np.ascontiguousarray(rgb[..., ::-1]))
 
-    def close(self) -> None:
-        self._writer.release()
+class _Geometries:
+    """The geometry of each frame. It is computed again only where something has changed.
+
+    Reading the side data of a PyAV frame makes a reference cycle, so that its memory is free only
+    after a garbage collection.
+    """
+
+    def __init__(self, path: Path, stream: VideoStream) -> None:
+        self._path, self._stream = path, stream
+        self._of: tuple[Any, FrameGeometry] | None = None
+
+    def of(self, frame: Any) -> FrameGeometry:
+        aspect, rotation = self._stream.pixel_aspect, getattr(frame, "rotation", None)
+        key = frame.width, frame.height, aspect, rotation
+        if self._of is None or self._of[0] != key:
+            geometry = geometry_of(frame, aspect)
+            check_pixels(self._path, geometry.width, geometry.height)
+            self._of = key, geometry
+        return self._of[1]
+
+
+def _stated_ns(frame: Any, stream: VideoStream) -> int | None:
+    time = frame.dts if stream.times_are_decoding_order or frame.pts is None else frame.pts
+    return None if time is None else nanoseconds(time, frame.time_base)
+
+
+def _rgb(
+    frame: Any, geometry: FrameGeometry, reformatter: VideoReformatter
+) -> UInt8[np.ndarray, "h w 3"]:
+    size = geometry.width, geometry.height
+    stretch = "BICUBIC" if size != (frame.width, frame.height) else None
+    rgb = reformatter.reformat(
+        frame, width=size[0], height=size[1], format="rgb24", interpolation=stretch
+    )
+    return geometry.turned(np.asarray(rgb.to_ndarray(), np.uint8))
+
+
+def same_size(frames: Iterable[VideoFrame], path: Path) -> Iterator[VideoFrame]:
+    """The frames as they are, as long as they keep the size of the first.
+
+    Raises:
+        VideoError: the size changes.
+    """
+    first: tuple[int, ...] | None = None
+    for frame in frames:
+        first = first or frame.rgb.shape
+        if frame.rgb.shape != first:
+            old, new = (f"{shape[1]}x{shape[0]}" for shape in (first, frame.rgb.shape))
+            raise VideoError(
+                f"{shown(path)} changes its size from {old} to {new} at frame {frame.index}, "
+                f"{frame.stamp_ns * 1e-9:.2f} s. Scale it to one size: ffmpeg -i {path.name} "
+                f"-vf scale={first[1]}:{first[0]},setsar=1 converted.mp4"
+            )
+        yield frame

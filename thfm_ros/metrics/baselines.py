@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Baselines that need no network: the median pose, scaled into a bounding box."""
 
 import numpy as np

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """All metrics of person crops, each beside its baseline: predictions against ground truth.
 
 The training loop follows them on held-out crops, and `thfm evaluate` reports them.

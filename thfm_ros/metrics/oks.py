@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Object keypoint similarity (OKS) and the average precision based on it, as COCO defines them.
 
 Written after the definition at cocodataset.org/#keypoints-eval, in numpy; the tests compare it

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Mask, keypoint and pose metrics as pure functions on numpy arrays.
 
 Most return one value per sample or keypoint, NaN where there is no ground truth, so that a caller

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """One metric as a report shows it: the value, and what a trivial baseline reaches."""
 
 from collections.abc import Sequence

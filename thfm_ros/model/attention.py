@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Attention over space and time: rotary position embeddings and masks. Functions only.
 
 Rotary embeddings are real cosines and sines in half-split form (the first half of the rotated

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The spatio-temporal transformer: video tokens and learnable tokens in one sequence per frame.
 
 A stream needs one step per frame, because the keys and values of the last frames are cached.

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The model card: a checkpoint's sizes, tasks and provenance, stored inside the weights file."""
 
 import dataclasses

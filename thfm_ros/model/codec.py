@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The convolutional encoder and the upsampling stages of the decoder, at strides 2, 4, 8 and 16.
 
 They take the place of THFM's video codec. Both work frame by frame and are therefore causal:

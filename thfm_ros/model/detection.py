@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The detection read-out: centres and bounding boxes of all people in a whole image.
 
 One more read-out of the same network ("Input: RGB. Output: People."), at an eighth of the image's

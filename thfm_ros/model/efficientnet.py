@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """EfficientNet-Lite0 as nano's encoder, so that it begins with what ImageNet teaches.
 
 Tan and Le, "EfficientNet", ICML 2019, in the "lite" form of 2020: ReLU6, no squeeze-and-excitation.

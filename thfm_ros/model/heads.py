@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Read-outs of the learnable joint tokens: keypoints in the image, and joints in space.
 
 A coordinate regressed from a token collapses to the mean pose. The product of a token with the

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """nano: THFM's architecture with a few million parameters.
 
 An encoder makes video tokens. They and the learnable joint tokens pass through one transformer,

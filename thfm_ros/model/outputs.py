@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Network outputs of one image before they are decoded. Numpy only."""
 
 from typing import NamedTuple

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The tasks' prompts, as in THFM, and the channel layout of the dense read-out."""
 
 import itertools

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The target cue: a bounding box that tells the network which person of a crop is the target."""
 
 import torch

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Checkpoints of nano: one safetensors file in half precision with the model card in its header."""
 
 import os

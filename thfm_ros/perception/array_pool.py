@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Reusable arrays for maps: an array is handed out again once nothing refers to it any more.
 
 A frame of 640x480 needs 12 MB of maps. Fresh memory for them costs more than all painting (4 of

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Regions of the source image that the network sees: the whole frame, tiles, and person crops.
 
 A region is a `PixelMap`. Regions lie on whole source pixels, so that cropping is one resize of a

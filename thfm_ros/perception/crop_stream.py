@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Running the network on the crops of one person, frame after frame."""
 
 from dataclasses import dataclass

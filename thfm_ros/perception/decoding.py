@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """From the network outputs of one crop to a body in source pixels and metres.
 
 Cells of a heatmap are 4 network pixels, cells of a dense map 2; the centre of cell i lies at

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Painting the dense outputs of crops into maps of the whole image, nearest person last.
 
 Only the requested maps are computed, and only where there are people.

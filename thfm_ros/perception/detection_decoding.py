@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """From the detection read-out of a whole image or a tile to proposals.
 
 Cells are 8 network pixels; the centre of cell i lies at (i + 0.5) cells.

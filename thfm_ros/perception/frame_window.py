@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Sliding window of camera frames: the newest frames of one uninterrupted stream.
 
 Frames are kept by reference, never copied.

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Grouping mask pixels into instances: every pixel votes for the centre of its person's box.
 
 A vote is (centre - pixel) / longer side of the image. Connected components of the mask are split

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """From heatmaps to keypoints in the image, and from those to joints in space.
 
 The network predicts 3D joints in the axes of the crop's view (`geometry.CropView`); the view's

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Tuning glibc's allocator so that freed memory stays in the process.
 
 Arrays of a frame are 0.1 to 4 MB. By default glibc returns such blocks to the system when they are

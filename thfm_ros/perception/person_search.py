@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Detection passes: finding people in the whole image that have no track yet.
 
 A detection pass takes longer than a person's crop, and only new detections depend on it. So for a

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Tracks: ids, states and light temporal smoothing of the people of one stream.
 
 A person whose own crop shows them again needs no matching. Only new detections are matched, to

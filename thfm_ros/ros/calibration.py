@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The camera's calibration: from the newest CameraInfo to the `Intrinsics` of the images.
 
 CameraInfo is cached and not synchronised by time: a calibration is valid until another arrives.

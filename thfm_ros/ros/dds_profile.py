@@ -1,4 +1,7 @@
-"""The environment that ROS reads: installed files, and a DDS profile that can carry images.
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
+"""The environment that ROS reads: installed files, a log folder that can be written, and a DDS
+profile that can carry images.
 
 Call `prepare_ros_environment()` before ``rclpy.init``. This module does not import rclpy.
 """
@@ -6,7 +9,10 @@ Call `prepare_ros_environment()` before ``rclpy.init``. This module does not imp
 import logging
 import os
 import sys
+import tempfile
 from pathlib import Path
+
+from thfm_ros.user_folders import NoHomeError, can_write, ros_log_folder
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +30,30 @@ def prepare_ros_environment() -> None:
     """Set the environment variables that ROS reads, unless the user has set them."""
     # The ROS 2 wheels do not set it; without it no package finds its share folder.
     os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)
+    use_log_folder()
     use_shared_memory()
+
+
+def use_log_folder() -> None:
+    """Set ROS_LOG_DIR to a temporary folder if ROS could not write its log files otherwise.
+
+    ``rclpy.init`` raises an exception where the log folder cannot be made.
+    """
+    try:
+        folder = ros_log_folder()
+        if can_write(folder):
+            # rcl itself does not look for the home folder in passwd.
+            os.environ["ROS_LOG_DIR"] = str(folder)
+            return
+        problem = f"{folder} cannot be written: set ROS_LOG_DIR to a folder that can"
+    except NoHomeError as error:
+        problem = f"{error}, or ROS_LOG_DIR"
+    try:
+        os.environ["ROS_LOG_DIR"] = tempfile.mkdtemp(prefix="thfm_ros_log_")
+    except OSError as error:
+        logger.warning("%s: %s", problem, error)
+        return
+    logger.warning("%s. Until then the logs of ROS are in %s.", problem, os.environ["ROS_LOG_DIR"])
 
 
 def share_folder() -> Path:

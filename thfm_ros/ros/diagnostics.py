@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Publication of component states on /diagnostics, and log lines when a state changes.
 
 A thread of its own publishes them: diagnostics matter most when the node's other threads are

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The health of the node's components: events in, diagnostic states out. Does not import ROS.
 
 The node's threads report events to `Health`; `Health.evaluate` turns them into the states that
@@ -20,6 +22,10 @@ STALE_WARN_S, STALE_ERROR_S = 1.0, 5.0  # time without a result although images 
 LATE_WARN_MS = 500.0  # 95th percentile of latency
 CLOCK_LIMIT_S = 30.0  # stamps farther than this from the node's clock are from another clock
 RESTARTS_WARN = 5  # streams begun within SPAN_S
+_NO_FRAME_ID = (
+    "images have an empty frame_id: tf2 and rviz drop all results. The camera driver must set "
+    "header.frame_id to the optical frame of the camera."
+)
 
 
 class Level(IntEnum):
@@ -83,6 +89,7 @@ class Health:
             self._steps, self._restarts = RecentValues(), RecentValues()
             self._rejection: tuple[str, str] | None = None
             self._stamp_problem = ""
+            self._has_frame_id = True
             self._last_image: float | None = None
             self._last_accepted: float | None = None
             self._waiting_since: float | None = None
@@ -91,12 +98,15 @@ class Health:
             self._drops.clear()
             self._result_count = 0
 
-    def image_received(self, age_s: float, image_format: str, *, has_stamp: bool = True) -> None:
+    def image_received(
+        self, age_s: float, image_format: str, *, has_stamp: bool = True, has_frame_id: bool = True
+    ) -> None:
         """An image arrived, usable or not, ``age_s`` after its stamp."""
         with self._lock:
             now = self._last_image = self._clock()
             self._images.add(now, age_s)
             self._image_format = image_format
+            self._has_frame_id = has_frame_id
             if not has_stamp:
                 self._stamp_problem = (
                     "images have no stamp (0): results cannot be assigned to a time, and tf and "
@@ -197,6 +207,8 @@ class Health:
         if self._stamp_problem:
             key = "clock" if "clock" in self._stamp_problem else "stamp"
             return ComponentStatus(name, Level.WARN, key, self._stamp_problem, values)
+        if not self._has_frame_id:
+            return ComponentStatus(name, Level.WARN, "frame_id", _NO_FRAME_ID, values)
         if self._last_image is not None and now - (self._last_accepted or self._since) > max(
             self.image_timeout_s, 1.0
         ):

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The lifecycle node ``thfm``: images of one camera in, perception of people out.
 
 configure loads the engine and creates the publishers, activate subscribes to the camera,

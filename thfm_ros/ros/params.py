@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """ROS parameters: one per field of the dataclasses in config.py, with its limits and description.
 
 An invalid value is refused with the error text of the field. A parameter that is read only when

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """From received images to published results, while the node is configured.
 
 The subscriptions' thread converts each image, adds it to the window and queues the clip for the
@@ -168,7 +170,12 @@ class Perceiver:
         stamp = stamp_ns(msg)
         raw = isinstance(msg, Image)
         image_format = f"{msg.width}x{msg.height} {msg.encoding}" if raw else f"{msg.format}"
-        self._health.image_received(self._age_s(stamp), image_format, has_stamp=stamp != 0)
+        self._health.image_received(
+            self._age_s(stamp),
+            image_format,
+            has_stamp=stamp != 0,
+            has_frame_id=msg.header.frame_id.strip("/") != "",
+        )
         try:
             rgb = rgb_from_image(msg) if raw else rgb_from_compressed(msg)
         except BadInputError as error:

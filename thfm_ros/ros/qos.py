@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Quality of service of the published topics, and publishers without costly event handlers."""
 
 from typing import Any

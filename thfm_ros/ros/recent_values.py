@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """A sliding time window of numbers, for the rates and percentiles of the diagnostics."""
 
 from collections import deque

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """All publishers of results.
 
 A topic is offered if the checkpoint has the task it needs. A topic without subscribers costs

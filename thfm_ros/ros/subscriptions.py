@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Subscriptions to a camera: topic names, quality of service, and what to report without images."""
 
 import time

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Tasks of a checkpoint by their names or prompts, as in the service ~/set_tasks."""
 
 from collections.abc import Sequence

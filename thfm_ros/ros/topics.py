@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The table of result topics: name, message type, the tasks it needs, and how to make a message."""
 
 from collections.abc import Callable
@@ -61,19 +63,18 @@ class Topic:
 
 def result_topics(config: Config, markers: BodyMarkers) -> list[Topic]:
     """All topics; ``markers`` keeps the bodies that viewers display."""
-    drawn = frozenset({Task.SEGMENTATION, Task.INSTANCES, Task.BODIES})
-    return [
-        *_depth_topics(config),
-        *_map_topics(),
-        *_body_topics(markers),
-        Topic("overlay", Image, NO_TASKS, _overlay, optional=drawn),
-    ]
+    topics = [*_depth_topics(config), *_map_topics(), *_body_topics(markers)]
+    if config.node.publish_camera_images:
+        drawn = frozenset({Task.SEGMENTATION, Task.INSTANCES, Task.BODIES})
+        topics.append(Topic("overlay", Image, NO_TASKS, _overlay, optional=drawn))
+    return topics
 
 
 def _depth_topics(config: Config) -> list[Topic]:
     depth = frozenset({Task.DEPTH})
     with_normals = config.node.points_with_normals
-    maker = PointCloudMaker(with_normals=with_normals)
+    with_colours = config.node.publish_camera_images
+    maker = PointCloudMaker(with_normals=with_normals, with_colours=with_colours)
 
     def points(result: FrameResult) -> PointCloud2 | None:
         return maker.cloud(result.perception, result.rgb, result.header)

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Bodies in another tf frame than the camera's, if the parameter ``target_frame`` names one.
 
 tf2_ros is part of an apt installation and on no Python index, so it is imported only when needed.

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """A worker thread that always processes the newest item: a mailbox with one slot.
 
 A consumer that is slower than its input must drop items. Here the older item is dropped as soon as

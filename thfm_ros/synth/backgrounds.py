@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """An array of background images without people, for compositing and as negatives in training.
 
 They pass through the same exposure, tone curve and sensor simulation as flat images in shards, so

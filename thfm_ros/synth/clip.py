@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Clips: a scene seen by a camera and recorded by a sensor, as the arrays of a shard."""
 
 from dataclasses import dataclass

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Shards on disk: clips with all their labels in one checksummed file.
 
 A shard is an .npz. Small arrays are stored as they are; maps are stored image by image as PNG

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The asset pack: all assets of the generator in one file of about 15 MB.
 
 ``bake`` writes it from public sources; nothing else reads those. World axes, metres: for a person

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The contact sheet: clips as rows, frames and labels as columns."""
 
 from dataclasses import replace

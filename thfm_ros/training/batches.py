@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The stream of batches: each depends only on seed, step and process, so that runs can resume."""
 
 import signal

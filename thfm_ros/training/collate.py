@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Batches: samples stacked as tensors, which can be moved to a device."""
 
 from dataclasses import dataclass, fields

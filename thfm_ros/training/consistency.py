@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """A mean teacher on real crops without labels: what the averaged weights see in a crop, the network
 shall see in an altered version of it (Tarvainen and Valpola, NeurIPS 2017).
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Training samples of person crops, with all labels, from rendered clips.
 
 A crop is transformed, augmented, and often gets neighbours: people of other renders. Labels have

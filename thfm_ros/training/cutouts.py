@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """One person cut out of a render, to be pasted into another image with exact labels."""
 
 from dataclasses import dataclass, replace

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Losses of the detection read-out: focal loss of the centres, generalized IoU of the boxes."""
 
 import torch

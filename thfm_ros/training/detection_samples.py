@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Training samples of the detection read-out: rendered frames, and people pasted into others.
 
 Labels are the bounding boxes of each person's visible pixels, from the instance map at full size.

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Training in several processes (torchrun): each has its own images, all share their gradients.
 
 On CPU cores this scales where threads do not: the network is so small that threads would mostly

@@ -1,15 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Begin the second architecture from a trained network of the first one.
 
 Run as ``python -m thfm_ros.training.encoder_transfer --checkpoint nano.safetensors --data DIR
---steps 240 --depth 6 --refine 2 --detect-depth 3 --out start.safetensors``, then train with
+--steps 2800 --depth 5 --refine 2 --detect-depth 3 --out start.safetensors``, then train with
 ``thfm train RECIPE --begin-from start.safetensors``.
 
-All weights but the encoder's are copied. The new encoder is the pretrained one, whose adapters are
-fitted so that its feature pyramid matches that of the old encoder, on crops and images for
-detection. What remains is learned in the run itself.
+All weights but the encoder's are copied. The new encoder is the pretrained one, fitted so that its
+feature pyramid matches that of the old encoder, on crops and images for detection; ``--encoder``
+begins with the encoder, the detection read-out and the cue of an earlier run instead. What remains
+is learned in the run itself.
 """
 
 import argparse
+import itertools
 import logging
 import math
 from collections.abc import Iterator, Mapping
@@ -27,6 +31,7 @@ from thfm_ros.model.prompts import readout_slices
 from thfm_ros.model.weights import CheckpointError, load_network, nano_card, save_network
 from thfm_ros.training.batches import TrainingData
 from thfm_ros.training.collate import collate_crops, collate_detections
+from thfm_ros.training.optimizer import BETAS
 from thfm_ros.training.prior import load_prior, prepare_prior, read_prior, weights_file
 from thfm_ros.training.recipe import TrainingStage
 
@@ -39,15 +44,18 @@ STAGE = TrainingStage(
     size=128,
     frame_share=0.0,
     clean_share=0.4,
-    detect_size=(192, 144),
-    detect_batch=10,
+    detect_size=(320, 240),
+    detect_batch=5,
 )
-"""Samples to which the adapters are fitted."""
+"""Samples to which the encoder is fitted."""
 
 DETECTION_EVERY = 4
 """Steps from one batch of images for detection to the next; the others are crops."""
 
-LEARNING_RATE = 3e-3
+LEARNING_RATE = 1.5e-3
+PRIOR_RATE_SHARE = 0.25
+WARM_UP = 100
+MAX_GRADIENT_NORM = 1.0
 BATCH_NORM_MOMENTUM = 0.05
 LOG_EVERY = 40
 SEED = 1
@@ -107,16 +115,38 @@ def _name_in_source(name: str) -> str:
     return name
 
 
-def fit_adapters(
-    network: NanoNetwork, reference: nn.Module, images: Iterator[Tensor], steps: int
+def take_over(earlier: NanoNetwork, network: NanoNetwork) -> None:
+    """Copy into ``network`` what the first architecture does not have.
+
+    Raises:
+        CheckpointError: ``earlier`` is of the first architecture, or of other sizes.
+    """
+    weights = network.state_dict()
+    for name, value in earlier.state_dict().items():
+        if name.split(".")[0] in ("encoder", "detection", "cue", "target_mask"):
+            weights[name] = value
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(f"The earlier encoder does not fit: {error}") from error
+
+
+def fit_encoder(
+    network: NanoNetwork,
+    reference: nn.Module,
+    images: Iterator[Tensor],
+    steps: int,
+    prior_rate_share: float = PRIOR_RATE_SHARE,
 ) -> list[float]:
-    """Fit the adapters of ``network``'s encoder to the outputs of another one.
+    """Fit the encoder of ``network`` to the outputs of another one.
 
     Args:
         network: of the second architecture; all its other weights stay as they are.
         reference: encoder of the first architecture.
         images: batches of RGB in 0..255, f32 [b 3 h w], on the networks' device.
         steps: of the optimizer; one batch each.
+        prior_rate_share: learning rate of the pretrained layers over that of the adapters; 0: they
+            stay as they are.
 
     Returns:
         Error of each level of the pyramid in the last step: mean squared error over variance.
@@ -126,25 +156,19 @@ def fit_adapters(
     prepare_prior(network)
     encoder = network.encoder
     assert isinstance(encoder, EfficientNetEncoder)
-    fitted = [*encoder.adapters.parameters(), *encoder.deep.parameters()]
-    for value in fitted:
-        value.requires_grad_(True)
-    for module in encoder.adapters.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.train()
-            module.momentum = BATCH_NORM_MOMENTUM
-    optimizer = torch.optim.AdamW(fitted, lr=LEARNING_RATE)
+    fitted, optimizer = _prepare_fit(encoder, trains_prior=prior_rate_share > 0)
     errors: list[Tensor] = []
     for step, image in zip(range(steps), images, strict=False):
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(image.device.type, torch.bfloat16):
             wanted = reference(image)
-        with torch.autocast(image.device.type, torch.bfloat16):
-            outputs = encoder(image)
-        errors = level_errors(outputs, wanted)
-        for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * (1 + math.cos(math.pi * step / steps)) / 2
+        errors = level_errors(encoder(image), wanted)
+        rate = LEARNING_RATE * min(1.0, (step + 1) / WARM_UP)
+        rate *= (1 + math.cos(math.pi * step / steps)) / 2
+        for group, share in zip(optimizer.param_groups, (1.0, prior_rate_share), strict=False):
+            group["lr"] = rate * share
         optimizer.zero_grad()
         torch.stack(errors).sum().backward()
+        nn.utils.clip_grad_norm_(fitted, MAX_GRADIENT_NORM)
         optimizer.step()
         if step % LOG_EVERY == 0 or step == steps - 1:
             logger.info("step %d: %s", step, [round(error.item(), 3) for error in errors])
@@ -152,10 +176,28 @@ def fit_adapters(
     return [error.item() for error in errors]
 
 
+def _prepare_fit(
+    encoder: EfficientNetEncoder, *, trains_prior: bool
+) -> tuple[list[nn.Parameter], torch.optim.Optimizer]:
+    """The weights to fit, and their optimizer: a group of the adapters, and one of the prior."""
+    adapters = [*encoder.adapters.parameters(), *encoder.deep.parameters()]
+    inside = {id(value) for value in adapters}
+    prior = [value for value in encoder.parameters() if id(value) not in inside]
+    groups = [adapters, prior] if trains_prior else [adapters]
+    for value in itertools.chain(*groups):
+        value.requires_grad_(True)
+    for module in encoder.adapters.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.train()
+            module.momentum = BATCH_NORM_MOMENTUM
+    optimizer = torch.optim.AdamW([{"params": group} for group in groups], betas=BETAS)
+    return [*itertools.chain(*groups)], optimizer
+
+
 def level_errors(outputs: Pyramid, wanted: Pyramid) -> list[Tensor]:
     """Mean squared error over the variance, for each level of the pyramid."""
     return [
-        ((output.float() - want) ** 2).mean() / want.var()
+        ((output.float() - want.float()) ** 2).mean() / want.float().var()
         for output, want in zip(outputs, wanted, strict=True)
     ]
 
@@ -179,8 +221,15 @@ def main() -> int:
     )
     parser.add_argument("--checkpoint", type=Path, required=True, help="of the first architecture")
     parser.add_argument("--data", type=Path, required=True, help="folder with shards in train/")
-    parser.add_argument("--steps", type=int, default=240, help="of fitting the adapters")
-    parser.add_argument("--depth", type=int, default=6, help="transformer blocks")
+    parser.add_argument(
+        "--encoder",
+        type=Path,
+        metavar="FILE",
+        help="checkpoint of the second architecture whose encoder, detection read-out and cue are "
+        "fitted on (default: the pretrained encoder)",
+    )
+    parser.add_argument("--steps", type=int, default=2800, help="of fitting the encoder")
+    parser.add_argument("--depth", type=int, default=5, help="transformer blocks")
     parser.add_argument("--refine", type=int, default=2, help="blocks before the dense read-outs")
     parser.add_argument("--detect-depth", type=int, default=3, help="blocks before detection")
     parser.add_argument("--out", type=Path, required=True, help="the .safetensors file to write")
@@ -192,10 +241,12 @@ def main() -> int:
         network = initial_weights(
             source, read_prior(weights_file()), args.depth, args.refine, args.detect_depth
         )
+        if args.encoder is not None:
+            take_over(load_network(args.encoder)[0], network)
     except PerceptionError as error:
         logger.error("%s", error)
         return 2
-    fit_adapters(network, source.encoder, images_of(TrainingData.open(args.data)), args.steps)
+    fit_encoder(network, source.encoder, images_of(TrainingData.open(args.data)), args.steps)
     trained_on = f"encoder transfer from {card.name}: {card.trained_on}"
     save_network(network, nano_card("nano", network, trained_on), args.out)
     return 0

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Training samples of whole frames: rendered ones, and people of several renders in one image.
 
 A person whose whole outline was rendered can be pasted anywhere at any smaller size with exact

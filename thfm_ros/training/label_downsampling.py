@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Labels at half the image's size: each block of 2 x 2 pixels is represented by one of them.
 
 Taking every second pixel would move all outlines by a quarter of a label's pixel towards the same

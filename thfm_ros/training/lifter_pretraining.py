@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Skeletons without images, to train the lifter: random views of rendered poses.
 
 A pose that is rotated about the vertical and seen by another camera is a new problem, so a few

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Losses of crops and whole frames, one function per task.
 
 Shapes: ``b`` counts frames (clips are flattened), ``h w`` is half the image's size, ``k`` counts

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Crops without a person: backgrounds, parts of rendered frames, and mined hard negatives.
 
 The pipeline asks of each crop whether there is a person; furniture, poles and coats must not be

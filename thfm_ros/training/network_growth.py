@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Growing a network: more layers that leave its outputs as they were.
 
 New layers begin as the identity (Net2Net, Chen et al. 2016), so nothing that was learned is lost,

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Optimizers: AdamW for all weights, or Muon for the matrices inside the network.
 
 Muon (Jordan et al. 2024, torch.optim.Muon) makes the singular values of a matrix' update equal.

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Images of a run: curves of all metrics, and predictions for fixed crops."""
 
 import json

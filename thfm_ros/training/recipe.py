@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Recipes: the stages of a training run, as JSON files in runs/."""
 
 import dataclasses

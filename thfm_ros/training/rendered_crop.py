@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """One rendered frame in the pixels of a sample, with all labels: transformed, people pasted in.
 
 `RenderedLayers` has the size of the sample; its `RenderedLayers.at_half_size` are the labels.

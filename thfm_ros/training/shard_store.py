@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Rendered frames on disk, stored so that reading a random one costs a page fault, not a file.
 
 Shards of synth.dataset are unpacked once into plain arrays next to them, which are mapped into

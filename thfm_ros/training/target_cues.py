@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Target cues of training crops: boxes with the errors that trackers and detectors make.
 
 At run time boxes lag, are loose and sometimes wrong, so those in training are too.

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The training loop: can be resumed at any step, and writes metrics, images and plots.
 
 Files in the run's folder: ``state.pt`` (all that is needed to resume), ``nano.safetensors`` (the

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Photographs with pseudo-labels, for self-training.
 
 Rendered people are all that is labelled; real ones look otherwise. evaluation/pseudo_labels.py

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Predictions, labels and metrics of held-out crops; the training loop follows them."""
 
 from collections.abc import Iterable

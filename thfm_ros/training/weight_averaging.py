@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Average the weights of several checkpoints of one run, which generalizes better than each.
 
 Run as

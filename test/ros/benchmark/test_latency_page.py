@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """docs/latency.md shows the measurements of docs/latency.json."""
 
 import json

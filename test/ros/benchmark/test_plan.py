@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """`thfm benchmark node`: its plan, repetitions, and when it refuses to measure."""
 
 import argparse

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The demo's summary, frame buffer and drawing, without processes."""
 
 from dataclasses import replace

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """What the demo logs to Rerun, which is replaced by a mock."""
 
 import sys

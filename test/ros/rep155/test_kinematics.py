@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """REP-155's body: the URDF, its forward kinematics, and joint angles from joint positions."""
 
 import math

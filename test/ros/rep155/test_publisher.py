@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """REP-155 messages, and bodies in another tf frame.
 
 hri_msgs, tf2_msgs and tf2_ros are on no Python index: objects with their fields replace them.

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The replay node over DDS, in a process of its own; its sources and calibrations."""
 
 import itertools
@@ -13,11 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ros_process import Listener, NodeProcess, ros_arguments, started
 from sensor_msgs.msg import CameraInfo, Image
+from tiny_films import grey_levels, levels_of, write_film
 
 from thfm_ros.ros.calibration import CalibrationError
 from thfm_ros.ros.replay import node as replay_node
 from thfm_ros.ros.replay.calibration import calibration_from_file, pinhole
-from thfm_ros.ros.replay.sources import ImageSourceError, open_image_source
+from thfm_ros.ros.replay.sources import ImageSourceError, SourceImage, open_image_source
 
 pytestmark = pytest.mark.ros
 
@@ -51,9 +54,9 @@ def played(listener: Listener, tmp_path: Path, **parameters: object) -> list[Ima
     listener.listen(CameraInfo, "camera_info")
     values = {"rate_hz": 30.0, "wait_for_subscribers": 1} | parameters
     with started(MODULE, ros_arguments(values), tmp_path / "replay.log") as replay:
-        assert listener.wait(lambda: not replay.running(), 15), replay.text()
-        assert replay.exit_code(1) == 0, replay.text()
-    listener.wait(lambda: False, 0.3)
+        assert listener.wait(lambda: not replay.running()), replay.text()
+        assert replay.exit_code() == 0, replay.text()
+    listener.spin_for(0.1)  # what has arrived already
     return listener.received["image"]
 
 
@@ -86,25 +89,23 @@ def test_every_image_has_a_camera_info_of_the_same_stamp_frame_and_size(
     assert [stamp_ns(i) for i in infos] == [stamp_ns(m) for m in images]
     assert [(i.width, i.height) for i in infos] == [(64, 48), (33, 21), (64, 48)]
     assert {i.header.frame_id for i in infos} == {m.header.frame_id for m in images} == {"eye"}
-    # The stamps are the times of publication: during this test, and a period apart.
+    # The stamps are the times of publication.
     stamps = [stamp_ns(m) for m in images]
     assert begin_ns < stamps[0] and stamps[-1] < time.time_ns()
-    assert all(0.01 < (b - a) / 1e9 < 0.2 for a, b in itertools.pairwise(stamps))
+    assert all(a < b for a, b in itertools.pairwise(stamps))
     assert infos[0].k[0] == pytest.approx(32 / np.tan(np.radians(30)))
 
 
-def test_a_video_plays_to_its_end(listener: Listener, tmp_path: Path) -> None:
-    writer = cv2.VideoWriter(str(tmp_path / "v.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 25, (64, 48))
-    for level in (0, 80, 160, 240):
-        writer.write(np.full((48, 64, 3), level, np.uint8))
-    writer.release()
-
-    messages = played(listener, tmp_path, source=tmp_path / "v.avi", rate_hz=0.0)
-
-    means = [pixels(m).mean() for m in messages]
-    np.testing.assert_allclose(means, [0, 80, 160, 240], atol=3)
+def test_a_video_plays_to_its_end_in_its_own_rhythm(listener: Listener, tmp_path: Path) -> None:
+    times_ms = [0, 40, 80, 480, 520]
+    film = write_film(
+        tmp_path / "12:00.webm", grey_levels(5), "libvpx", times_ms=times_ms, rate=1000
+    )
+    messages = played(listener, tmp_path, source=film, rate_hz=0.0)
+    assert levels_of([pixels(m) for m in messages]) == [0, 1, 2, 3, 4]
     gaps_s = np.diff([stamp_ns(m) for m in messages]) / 1e9
-    assert np.median(gaps_s) == pytest.approx(1 / 25, abs=0.015)  # the rate of the file
+    # A busy machine lengthens gaps, and nothing shortens the pause.
+    assert gaps_s[2] > 0.35
 
 
 def test_with_loop_the_images_repeat_until_an_interrupt(listener: Listener, tmp_path: Path) -> None:
@@ -113,7 +114,7 @@ def test_with_loop_the_images_repeat_until_an_interrupt(listener: Listener, tmp_
     listener.listen(Image, "image")
     values = {"source": tmp_path / "in", "rate_hz": 50.0, "loop": True, "wait_for_subscribers": 1}
     with started(MODULE, ros_arguments(values), tmp_path / "replay.log") as replay:
-        assert listener.wait(lambda: len(listener.received["image"]) >= 5, 10), replay.text()
+        assert listener.wait(lambda: len(listener.received["image"]) >= 5), replay.text()
         assert replay.stop() == 0, replay.text()
     assert [m.width for m in listener.received["image"]][:5] == [16, 8, 16, 8, 16]
     assert replay.text().count("broken.png is skipped") == 1
@@ -134,7 +135,7 @@ class UnpluggedCamera:
     def get(self, _: int) -> float:
         return 30.0
 
-    def read(self, _: object) -> tuple[bool, np.ndarray | None]:
+    def read(self) -> tuple[bool, np.ndarray | None]:
         return (True, self._remaining.pop(0)) if self._remaining else (False, None)
 
     def release(self) -> None:
@@ -155,9 +156,9 @@ def test_a_signal_during_a_publication_ends_the_node_without_an_error(
     a_folder_of_images(tmp_path / "in", [(16, 16)])
     shapes = []
 
-    def interrupted(node: replay_node.ReplayNode, image: np.ndarray) -> None:
+    def interrupted(node: replay_node.ReplayNode, image: SourceImage) -> None:
         rclpy.shutdown()
-        shapes.append(image.shape)
+        shapes.append(image.pixels.shape)
         node._images.publish(Image())  # raises, since the context is shut down
 
     monkeypatch.setattr(replay_node.ReplayNode, "_publish", interrupted)
@@ -180,7 +181,7 @@ def test_with_a_field_of_view_of_zero_no_camera_info_is_published(
         ("", ["''", "Name a video file"]),
         ("nowhere.mp4", ["nowhere.mp4", "Name a video file"]),
         ("text.mp4", ["text.mp4", "ffmpeg"]),
-        ("empty", ["contains no image", ".png"]),
+        ("empty", ["holds no images", ".png"]),
         ("63", ["/dev/video63", "usermod"]),
         ("/dev/video63", ["/dev/video63", "usermod"]),
     ],
@@ -214,7 +215,7 @@ def test_the_node_exits_with_1_and_no_traceback_if_it_cannot_publish(
     (tmp_path / "small.yaml").write_text(CALIBRATION)
     replay = NodeProcess(MODULE, ros_arguments(parameters), tmp_path / "replay.log")
     try:
-        assert replay.exit_code(20) == 1
+        assert replay.exit_code() == 1
     finally:
         replay.stop()
     assert "Traceback" not in replay.text()

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The simulated camera of the benchmark: publishes real images at an exact rate, in a process.
 
 Requests are those of `PublishRequest`; the response is `PublishResult`. Each image is stamped

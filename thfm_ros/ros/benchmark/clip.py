@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Images with one to four people of known size, cropped from the shipped street clip.
 
 The clip's pedestrians are about 100 pixels tall, but people near a robot fill the image. So a crop
@@ -5,6 +7,7 @@ follows each of a few pedestrians and is enlarged.
 """
 
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -12,6 +15,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from thfm_ros.contract import PerceptionError
+from thfm_ros.media.video import Video
 
 RgbImage = UInt8[np.ndarray, "h w 3"]
 
@@ -88,14 +92,7 @@ def pedestrian_clip(number: int, width: int, height: int, clip: Path = CLIP) -> 
 
 
 def _read(clip: Path, count: int) -> list[RgbImage]:
-    capture = cv2.VideoCapture(str(clip))
-    frames: list[RgbImage] = []
-    while len(frames) < count:
-        ok, frame = capture.read()
-        if not ok:
-            break
-        frames.append(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
-    capture.release()
+    frames = [frame.rgb for frame in islice(Video(clip), count)]
     if len(frames) < count:
         raise PerceptionError(f"{clip} has {len(frames)} readable frames; {count} are needed.")
     return frames

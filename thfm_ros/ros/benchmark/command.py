@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """`thfm benchmark node`: latency and cost of the ROS node under load, compared with MediaPipe."""
 
 import argparse

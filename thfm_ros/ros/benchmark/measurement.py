@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The scenario of one measurement, and the measurement that results from it."""
 
 from collections.abc import Mapping

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The baseline of the benchmark: MediaPipe Pose (33 landmarks and a mask) as a ROS node.
 
 This file imports nothing of the package, since another Python interpreter runs it: mediapipe

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The measurements of `thfm benchmark node`, their order, and how long they take."""
 
 import argparse

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The plot of docs/latency.md."""
 
 from collections.abc import Callable, Sequence

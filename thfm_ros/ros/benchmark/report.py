@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The measurements as JSON, as a table for the terminal, and as docs/latency.md with a plot."""
 
 import json

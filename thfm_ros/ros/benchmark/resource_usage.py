@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Resource usage of processes: CPU time, memory, and the load of the rest of the machine."""
 
 import platform

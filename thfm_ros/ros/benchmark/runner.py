@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Runs the processes of the benchmark and measures with them.
 
 The camera, the subscriber, this package's node and the MediaPipe node run from the beginning to
@@ -44,6 +46,7 @@ class BenchmarkRunner:
         mediapipe_complexity: MediaPipe's model_complexity.
         parameters: ROS parameters of this package's node.
         node: the command that starts this package's node; None: that of this installation.
+        domain_id: ROS_DOMAIN_ID of the processes; None: a random one.
     """
 
     def __init__(
@@ -53,18 +56,20 @@ class BenchmarkRunner:
         mediapipe_complexity: int = 1,
         parameters: Mapping[str, object] | None = None,
         node: Sequence[str] | None = None,
+        domain_id: int | None = None,
     ) -> None:
         self._folder = folder
         self._mediapipe_python = mediapipe_python
         self._complexity = mediapipe_complexity
         self._parameters = {"diagnostics_period_s": 0.5, **(parameters or {})}
         self._node = list(node or [sys.executable, "-m", "thfm_ros.ros.node"])
+        # A random one keeps the benchmark apart from robots on the network.
+        self._domain_id = domain_id or random.SystemRandom().randint(1, 100)
         self._nodes: dict[str, LoggedProcess] = {}
         self.engines: dict[str, dict[str, str]] = {}
 
     def __enter__(self) -> "BenchmarkRunner":
-        # Keeps the benchmark apart from robots on the network.
-        os.environ["ROS_DOMAIN_ID"] = str(random.SystemRandom().randint(1, 100))
+        os.environ["ROS_DOMAIN_ID"] = str(self._domain_id)
         os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
         os.environ["PYTHONSAFEPATH"] = "1"
         os.environ.setdefault("ROS_LOG_DIR", str(self._folder))

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Time per stage of a pipeline step, without ROS: the pipeline on the benchmark's images."""
 
 import time

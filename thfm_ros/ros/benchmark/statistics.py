@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Statistics of one measurement from its stamps: rates, latencies, ages, losses. Without ROS.
 
 The input is the list of stamps that were sent and a list of (stamp, time of arrival). No frame is

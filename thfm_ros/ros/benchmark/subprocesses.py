@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Subprocesses of the benchmark; workers answer requests, one line of JSON each way."""
 
 import json

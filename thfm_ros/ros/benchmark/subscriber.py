@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The subscriber of the benchmark: records when each result arrives, in a process of its own.
 
 Images are received as bytes, so that decoding them in Python does not slow down what is measured;

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """``thfm-demo``: plays a video through the perception node and draws the results.
 
 Starts three processes that communicate over ROS topics only: replay_node (the camera),
@@ -22,8 +24,8 @@ from pathlib import Path
 
 from thfm_ros.contract import PerceptionError
 from thfm_ros.ros.dds_profile import prepare_ros_environment
-from thfm_ros.ros.replay.node import DEFAULT_FOLDER_RATE_HZ
 from thfm_ros.ros.replay.sources import open_image_source
+from thfm_ros.user_folders import expanded
 
 logger = logging.getLogger("demo")
 
@@ -102,7 +104,7 @@ def run(options: argparse.Namespace, node: str = NODE) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         source, length_s = _checked_source(options)
-        out = options.out.expanduser().resolve()
+        out = expanded(options.out).resolve()
         out.mkdir(parents=True, exist_ok=True)
         if str(source) in {str(out / name) for name in RESULTS}:
             raise PerceptionError(
@@ -154,22 +156,22 @@ def _checked_source(options: argparse.Namespace) -> tuple[str, float]:
     if name is None:
         name = str(files("thfm_ros") / "clips" / "street.mp4")
     elif options.video is not None:
-        name = str(Path(name).expanduser().absolute())
+        name = str(expanded(name).absolute())
     source = open_image_source(name)
     try:
-        if source.read(None) is None:
+        if source.read() is None:
             raise DemoError(f"The {source.description} has no image that can be read.")
+        length_s = LIVE_DURATION_S if source.is_live else source.duration_s()
     finally:
         source.close()
-    length_s = source.count / (source.rate_hz or DEFAULT_FOLDER_RATE_HZ) or LIVE_DURATION_S
     return name, min(max(length_s, 2.0), MAX_DURATION_S)
 
 
 def _run_processes(source: str, out: Path, seconds: float, viewer: str, node: str) -> int:
     """Start the three processes, monitor them until the listener ends, stop them; the exit code."""
+    os.environ["ROS_LOG_DIR"] = str(out / "log")
     prepare_ros_environment()
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    os.environ["ROS_LOG_DIR"] = str(out / "log")
     os.environ["PYTHONUNBUFFERED"] = "1"
     (out / "log").mkdir(exist_ok=True)
     options = ["--out", str(out), "--viewer", viewer, "--seconds", str(seconds)]

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The demo's listener: a process that subscribes to all topics of the node.
 
 It measures the latency of the results and stores the frames that are drawn at the end. Started by

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The demo's images: input, mask, skeletons and depth side by side. Independent of ROS."""
 
 import tempfile
@@ -11,7 +13,7 @@ from jaxtyping import Float16, UInt8
 
 from thfm_ros.contract import Body, PerceptionError
 from thfm_ros.media.drawing import depth_colours, draw_label, draw_skeleton
-from thfm_ros.media.video import VideoWriter, letterboxed
+from thfm_ros.media.video_writer import VideoWriter, letterboxed
 
 PANEL_SIDE = 640
 MASK_COLOUR = np.array((40, 220, 200), np.float32)
@@ -159,7 +161,7 @@ def depth_range(buffer: DiskFrameBuffer) -> tuple[float, float]:
 
 
 def write_video(buffer: DiskFrameBuffer, renderer: PanelRenderer, path: Path) -> None:
-    """Write all frames as a video; smaller ones are fitted into the size of the largest.
+    """Write all frames with their stamps; smaller ones are fitted into the size of the largest.
 
     Raises:
         PerceptionError: the file cannot be written.
@@ -167,7 +169,7 @@ def write_video(buffer: DiskFrameBuffer, renderer: PanelRenderer, path: Path) ->
     size = buffer.strip_size()
     with VideoWriter(path, buffer.rate_hz()) as video:
         for frame in buffer:
-            video.write(letterboxed(renderer.render(frame), size))
+            video.write(letterboxed(renderer.render(frame), size), frame.stamp_ns)
 
 
 def write_contact_sheet(

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The demo in Rerun: images, masks, depth and 3D skeletons on one timeline."""
 
 import logging

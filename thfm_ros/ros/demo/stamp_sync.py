@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Synchronizes image, mask, depth and bodies by their stamp into frames that are drawn."""
 
 from collections import OrderedDict

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Summary of a demo run: message counts, rates, latencies. Independent of ROS and images."""
 
 import re

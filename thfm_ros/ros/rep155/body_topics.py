@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The REP-155 topics of one body."""
 
 from dataclasses import fields
@@ -61,9 +63,12 @@ class BodyTopics:
         namespace: full name, without a trailing slash.
         body_id: track id.
         hri: the module hri_msgs.msg; None if it is not installed.
+        with_crops: also publish the person's part of the image.
     """
 
-    def __init__(self, node: Node, namespace: str, body_id: str, hri: Any) -> None:
+    def __init__(
+        self, node: Node, namespace: str, body_id: str, hri: Any, with_crops: bool = True
+    ) -> None:
         self._node, self._id = node, body_id
         self._hri = hri if namespace else None
         self.size = SmoothedBodySize()
@@ -80,7 +85,8 @@ class BodyTopics:
             self._skeleton = create_publisher(
                 node, hri.Skeleton2D, f"{namespace}/skeleton2d", LATEST
             )
-            self._cropped = create_publisher(node, Image, f"{namespace}/cropped", LATEST)
+            if with_crops:
+                self._cropped = create_publisher(node, Image, f"{namespace}/cropped", LATEST)
         publishers = [self._joints, self._position, self._urdf]
         publishers += [self._roi, self._skeleton, self._cropped]
         self._publishers = [each for each in publishers if each is not None]

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Joint angles of REP-155's body from 3D joint positions, limb by limb, in closed form.
 
 With these angles every limb of the kinematic tree points exactly in the measured direction: arms

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """REP-155's body as a kinematic tree: names, lengths, URDF text and forward kinematics.
 
 Numpy only. Frames: x forward, out of the chest, y to the person's left, z towards the head; at

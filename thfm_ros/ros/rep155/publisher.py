@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Bodies as in REP-155: topics under /humans/bodies/<id>/ and a tree of tf frames.
 
 joint_states, urdf and position need core message types only and are always published. tf needs
@@ -52,6 +54,7 @@ class HumansPublisher:
         self._node = node
         self._frame_prefix = config.body_frame_prefix
         self._root = config.humans_namespace.rstrip("/")
+        self._with_crops = config.publish_camera_images
         self._bodies: dict[str, BodyTopics] = {}
         self._hri = _optional_module("hri_msgs.msg")
         self._tracked = None
@@ -81,9 +84,10 @@ class HumansPublisher:
         }
 
     def has_subscribers(self) -> bool:
-        """Whether any topic that this publishes has a subscriber."""
+        """Whether any topic that this publishes has a subscriber. Any thread may call it."""
         shared = has_subscribers(self._tf) or has_subscribers(self._tracked)
-        return shared or any(body.have_subscribers for body in self._bodies.values())
+        bodies = list(self._bodies.values())  # a copy: the diagnostics' thread calls this, too
+        return shared or any(body.have_subscribers for body in bodies)
 
     def publish(
         self, perception: Perception, rgb: UInt8[np.ndarray, "h w 3"], header: Header
@@ -123,7 +127,8 @@ class HumansPublisher:
 
     def _add(self, body_id: str) -> BodyTopics:
         namespace = f"{self._root}/bodies/{body_id}" if self._root else ""
-        topics = self._bodies[body_id] = BodyTopics(self._node, namespace, body_id, self._hri)
+        topics = BodyTopics(self._node, namespace, body_id, self._hri, self._with_crops)
+        self._bodies[body_id] = topics
         return topics
 
     def _remove(self, body_ids: Set[str]) -> None:

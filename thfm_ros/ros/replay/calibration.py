@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """CameraInfo for images that have none: from a calibration file, or of an ideal pinhole camera.
 
 In CameraInfo (0, 0) is the centre of the top-left pixel, so the centre of an image is at

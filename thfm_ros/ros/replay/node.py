@@ -1,7 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The node ``replay``: publishes a video, a folder of images or a camera as a ROS camera.
 
 It publishes ``image`` and ``camera_info`` with the time of publication as stamp, so that all of a
-robot's processing can be run on any machine.
+robot's processing can be run on any machine. A video keeps its own rhythm, with its gaps.
 """
 
 import array
@@ -10,11 +12,11 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 import rclpy
+from jaxtyping import UInt8
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.duration import Duration
 from rclpy.executors import ExternalShutdownException
@@ -26,9 +28,10 @@ from sensor_msgs.msg import CameraInfo, Image
 from thfm_ros.contract import PerceptionError
 from thfm_ros.ros.dds_profile import prepare_ros_environment
 from thfm_ros.ros.replay.calibration import calibration_from_file, check_size, pinhole
-from thfm_ros.ros.replay.sources import BgrImage, ImageSourceError, open_image_source
+from thfm_ros.ros.replay.pacing import Pacing
+from thfm_ros.ros.replay.sources import ImageSourceError, SourceImage, open_image_source
+from thfm_ros.user_folders import expanded
 
-DEFAULT_FOLDER_RATE_HZ = 10.0
 # Discovery is not simultaneous: a subscription that this node has discovered may not have
 # discovered this node yet, and would miss the first image.
 DISCOVERY_S = 0.5
@@ -48,7 +51,7 @@ PARAMETERS = {
         "", "what to publish: a video file, a folder of images, or a camera (/dev/video0 or 0)"
     ),
     "rate_hz": ReplayParameter(
-        0.0, "images per second; 0: the video's or camera's own rate, for a folder 10"
+        0.0, "images per second; 0: the video's own times, the camera's own rate, for a folder 10"
     ),
     "loop": ReplayParameter(False, "start again from the first image after the last one"),
     "exit_at_end": ReplayParameter(
@@ -73,7 +76,10 @@ PARAMETERS = {
 
 
 class ReplayNode(Node):
-    """Publishes one image per timer tick; the future ``finished`` is done after the last."""
+    """Publishes one image per timer tick; the future ``finished`` is done after the last.
+
+    Images of a file are decoded before they are due, those of a camera are read when they are.
+    """
 
     def __init__(self) -> None:
         super().__init__("replay")
@@ -94,13 +100,16 @@ class ReplayNode(Node):
         self._info = self._info_from_file()
         self._source = open_image_source(str(self._value("source")))
         self._published = 0
+        self._waiting: SourceImage | None = None  # the next image, decoded and not yet due
         self._image = Image()
-        self._buffer: BgrImage = np.empty((0, 0, 3), np.uint8)
+        self._buffer: UInt8[np.ndarray, "h w 3"] = np.empty((0, 0, 3), np.uint8)
         # Reliable matches subscriptions of both kinds, and costs nothing more for best-effort ones.
         qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
         self._images = self.create_publisher(Image, "image", qos)
         self._infos = self.create_publisher(CameraInfo, "camera_info", qos)
-        rate_hz = self._number("rate_hz", 1000.0) or self._source.rate_hz or DEFAULT_FOLDER_RATE_HZ
+        wanted_hz = self._number("rate_hz", 1000.0)
+        rate_hz = wanted_hz or self._source.rate_hz
+        self._pacing = Pacing(rate_hz, own_times=not wanted_hz)
         self.get_logger().info(f"Playing {self._source.description} at {rate_hz:g} Hz")
         self._timer = self.create_timer(1.0 / rate_hz, self._tick)
 
@@ -116,17 +125,26 @@ class ReplayNode(Node):
 
     def _info_from_file(self) -> CameraInfo | None:
         path = str(self._value("calibration"))
-        return calibration_from_file(Path(path).expanduser()) if path else None
+        return calibration_from_file(expanded(path)) if path else None
 
     def _tick(self) -> None:
         if self._missing_subscribers and not self._subscribers_are_ready():
             return
         self._missing_subscribers = 0  # a subscriber that leaves later does not pause the stream
-        image = self._read()
+        image = self._waiting or self._read()
         if image is None:
             self._end()
             return
         self._publish(image)
+        if self._source.is_live:
+            return  # every period of the timer
+        self._waiting = self._read()
+        if self._waiting is None:
+            self._end()
+            return
+        wait_s = self._pacing.wait_s(self._waiting.stamp_ns, time.monotonic())
+        self._timer.timer_period_ns = max(1, round(wait_s * 1e9))
+        self._timer.reset()
 
     def _subscribers_are_ready(self) -> bool:
         if self._images.get_subscription_count() < self._missing_subscribers:
@@ -136,21 +154,22 @@ class ReplayNode(Node):
             self._discovered_at = time.monotonic()
         return time.monotonic() - self._discovered_at >= DISCOVERY_S
 
-    def _read(self) -> BgrImage | None:
-        buffer = self._buffer if self._buffer.size else None
-        image = self._source.read(buffer)
+    def _read(self) -> SourceImage | None:
+        image = self._source.read()
         if image is None and self._loop and self._published and self._source.rewind():
-            image = self._source.read(buffer)
+            image = self._source.read()
+            self._pacing.begin_again()
         return image
 
-    def _publish(self, image: BgrImage) -> None:
+    def _publish(self, image: SourceImage) -> None:
+        self._pacing.published(image.stamp_ns, time.monotonic())
         stamp = self.get_clock().now().to_msg()
-        if image.shape != self._buffer.shape:
-            self._allocate(image)
-        elif image is not self._buffer:
-            self._buffer[...] = image
-        if self._encoding == "rgb8":
-            cv2.cvtColor(self._buffer, cv2.COLOR_BGR2RGB, dst=self._buffer)
+        if image.pixels.shape != self._buffer.shape:
+            self._allocate(image.pixels)
+        if self._encoding == self._source.encoding:
+            self._buffer[...] = image.pixels
+        else:
+            cv2.cvtColor(image.pixels, cv2.COLOR_BGR2RGB, dst=self._buffer)  # as RGB2BGR
         self._image.header.stamp = stamp
         self._images.publish(self._image)
         if self._info is not None:
@@ -158,8 +177,8 @@ class ReplayNode(Node):
             self._infos.publish(self._info)
         self._published += 1
 
-    def _allocate(self, image: BgrImage) -> None:
-        """Make a message of the image's size; the source then decodes into its bytes."""
+    def _allocate(self, image: UInt8[np.ndarray, "h w 3"]) -> None:
+        """Make a message of the image's size, and a view of its bytes."""
         height, width = image.shape[:2]
         if self._value("calibration"):
             assert self._info is not None

@@ -1,111 +1,136 @@
-"""Images from a video file, a folder or a camera, for the replay node. Uses OpenCV, not ROS."""
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
+"""Images from a video file, a folder or a camera, for the replay node. Not of ROS."""
 
 import logging
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol
 
 import cv2
 import numpy as np
 from jaxtyping import UInt8
 
 from thfm_ros.contract import PerceptionError
-from thfm_ros.media.video import IMAGE_SUFFIXES
+from thfm_ros.media.errors import VideoError
+from thfm_ros.media.images import image_files, read_image
+from thfm_ros.media.video import Video, VideoFrame
+from thfm_ros.user_folders import expanded
 
 logger = logging.getLogger(__name__)
 
-BgrImage: TypeAlias = UInt8[np.ndarray, "h w 3"]  # blue, green, red, as OpenCV reads images
+
+DEFAULT_RATE_HZ = 10.0
+"""Of a folder of images, and of a camera that states no rate."""
 
 
 class ImageSourceError(PerceptionError):
     """The source that the user named cannot be read; the text says how to correct it."""
 
 
+class SourceImage(NamedTuple):
+    """An image, and when it is due."""
+
+    pixels: UInt8[np.ndarray, "h w 3"]
+    stamp_ns: int | None  # since the first image of the source; None: the source has no times
+
+
 class ImageSource(Protocol):
     """A sequence of images."""
 
     description: str
-    rate_hz: float  # images per second of the source itself; 0 if it has no rate
-    count: int  # images from beginning to end; 0 if unknown
+    encoding: str  # of the pixels: rgb8 or bgr8
+    rate_hz: float  # images per second
+    is_live: bool  # a camera: an image is read when it is due, not before
 
-    def read(self, buffer: BgrImage | None) -> BgrImage | None:
-        """The next image, or None at the end.
-
-        It is written to ``buffer`` and that is returned, if the size is equal; else a new array.
-        """
+    def read(self) -> SourceImage | None:
+        """The next image, or None at the end."""
 
     def rewind(self) -> bool:
         """Go back to the first image; False if the source cannot."""
+
+    def duration_s(self) -> float:
+        """From the first image to the end of the last; 0 for a camera, which has no end."""
 
     def close(self) -> None:
         """Release file or device."""
 
 
 class VideoSource:
-    """A video file, decoded frame by frame."""
+    """A video file, decoded frame by frame; images have the container's own times."""
+
+    encoding = "rgb8"
+    is_live = False
 
     def __init__(self, path: Path) -> None:
         self.description = f"video {path}"
-        self._capture = cv2.VideoCapture(str(path))
-        if not self._capture.isOpened():
-            raise ImageSourceError(
-                f"OpenCV cannot read {path} as a video. A file that other programs can play can "
-                f"be converted: ffmpeg -i {path.name} -c:v libx264 converted.mp4"
-            )
-        rate_hz = float(self._capture.get(cv2.CAP_PROP_FPS))
-        self.rate_hz = rate_hz if 0.1 <= rate_hz <= 1000.0 else 0.0
-        self.count = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        try:
+            self._video = Video(path)
+        except VideoError as error:
+            raise ImageSourceError(str(error)) from error
+        self.rate_hz = self._video.fps
+        self._frames: Iterator[VideoFrame] = iter(self._video)
 
-    def read(self, buffer: BgrImage | None) -> BgrImage | None:
-        """The next frame; None at the end of the file or at a frame that cannot be decoded."""
-        ok, image = self._capture.read(buffer)
-        return image if ok else None
+    def read(self) -> SourceImage | None:
+        """The next frame that can be decoded; None at the end of the file."""
+        try:
+            frame = next(self._frames, None)
+        except VideoError as error:
+            raise ImageSourceError(str(error)) from error
+        return None if frame is None else SourceImage(frame.rgb, frame.stamp_ns)
 
     def rewind(self) -> bool:
         """Go back to the first frame."""
-        return bool(self._capture.set(cv2.CAP_PROP_POS_FRAMES, 0))
+        self._frames = iter(self._video)
+        return True
+
+    def duration_s(self) -> float:
+        """By the times of all frames; reads the file to its end."""
+        return self._video.measured_duration_s()
 
     def close(self) -> None:
         """Close the file."""
-        self._capture.release()
+        self._frames = iter(())
 
 
 class FolderSource:
     """The images of a folder, sorted by name; they may differ in size."""
 
-    rate_hz = 0.0
+    encoding = "rgb8"
+    rate_hz = DEFAULT_RATE_HZ
+    is_live = False
 
     def __init__(self, folder: Path) -> None:
         self.description = f"images in {folder}"
-        self._paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        try:
+            self._paths = image_files(folder)
+        except VideoError as error:
+            raise ImageSourceError(str(error)) from error
         self._next = 0
         self._unreadable: set[Path] = set()
-        self.count = len(self._paths)
-        if not self._paths:
-            suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
-            raise ImageSourceError(f"{folder} contains no image ({suffixes}).")
 
-    def read(self, buffer: BgrImage | None) -> BgrImage | None:
+    def read(self) -> SourceImage | None:
         """The next readable image; each unreadable one is logged once."""
         while self._next < len(self._paths):
             path = self._paths[self._next]
             self._next += 1
-            image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-            if image is None:
+            try:
+                return SourceImage(read_image(path), None)
+            except VideoError as error:
                 if path not in self._unreadable:
-                    logger.warning("%s is skipped: OpenCV cannot read it.", path)
+                    logger.warning("%s is skipped: %s", path.name, error)
                 self._unreadable.add(path)
-                continue
-            if buffer is not None and buffer.shape == image.shape:
-                buffer[...] = image
-                return buffer
-            return np.asarray(image, np.uint8)
         return None
 
     def rewind(self) -> bool:
         """Go back to the first image."""
         self._next = 0
         return True
+
+    def duration_s(self) -> float:
+        """At the usual rate."""
+        return len(self._paths) / self.rate_hz
 
     def close(self) -> None:
         """Nothing to release: files are closed after reading."""
@@ -114,7 +139,8 @@ class FolderSource:
 class CameraSource:
     """A camera of this machine, /dev/videoN."""
 
-    count = 0
+    encoding = "bgr8"
+    is_live = True
 
     def __init__(self, number: int) -> None:
         self.description = f"camera /dev/video{number}"
@@ -129,25 +155,29 @@ class CameraSource:
             )
         # With the default queue of the driver, images are several frames old.
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-        self.rate_hz = float(self._capture.get(cv2.CAP_PROP_FPS))
+        self.rate_hz = float(self._capture.get(cv2.CAP_PROP_FPS)) or DEFAULT_RATE_HZ
 
-    def read(self, buffer: BgrImage | None) -> BgrImage:
+    def read(self) -> SourceImage:
         """Wait for the next image.
 
         Raises:
             ImageSourceError: no image comes. Unlike a file, a camera has no end.
         """
-        ok, image = self._capture.read(buffer)
+        ok, image = self._capture.read()
         if not ok or image is None:
             raise ImageSourceError(
                 f"The {self.description} gives no image: it was unplugged, or another program "
                 "uses it. Plug it in again and restart."
             )
-        return np.asarray(image, np.uint8)
+        return SourceImage(np.asarray(image, np.uint8), None)
 
     def rewind(self) -> bool:
         """A camera cannot go back."""
         return False
+
+    def duration_s(self) -> float:
+        """A camera has no end."""
+        return 0.0
 
     def close(self) -> None:
         """Release the device."""
@@ -163,7 +193,7 @@ def open_image_source(name: str) -> ImageSource:
     camera = re.fullmatch(r"(?:/dev/video)?(\d+)", name)
     if camera is not None:
         return CameraSource(int(camera[1]))
-    path = Path(name).expanduser()
+    path = expanded(name)
     if not name or not path.exists():
         raise ImageSourceError(
             f"{name!r} does not exist. Name a video file, a folder of images, or a camera "

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Dense maps as sensor_msgs/Image.
 
 A message shares the memory of its array, so it must be published before the array changes. Only

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Latched messages that describe the labels in images and the skeleton of a body."""
 
 from typing import Any

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Bodies as markers for rviz: joints, bones, and the id above the head.
 
 Three markers per body, in a namespace of their own. Joints with a low confidence or an unknown

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Depth and colour as an organised PointCloud2.
 
 sensor_msgs_py is not used here: it makes the same bytes from a structured array, which must first
@@ -16,8 +18,14 @@ from std_msgs.msg import Header
 from thfm_ros.contract import Intrinsics, Perception
 from thfm_ros.ros.to_msg.images import share_bytes
 
-_XYZ_RGB = ("x", "y", "z", "rgb")
+_XYZ = ("x", "y", "z")
 _NORMALS = ("normal_x", "normal_y", "normal_z")
+# PCL's convention: the bytes b, g, r, 0 as one float. The fourth byte, which PCL calls alpha, must
+# be 0: with 255, a red of 128 or more makes all exponent bits 1, which is NaN, and readers that
+# skip NaN (read_points of sensor_msgs_py) would lose the point.
+_RGB_TO_COLOUR = (
+    [0, 2, 1, 1, 2, 0] if sys.byteorder == "little" else [0, 1, 1, 2, 2, 3]
+)  # pairs: a channel of the image, the byte that it fills
 
 
 class PointCloudMaker:
@@ -26,9 +34,10 @@ class PointCloudMaker:
     The cloud shares memory with this object: publish it before making the next.
     """
 
-    def __init__(self, *, with_normals: bool) -> None:
-        self._field_names = _XYZ_RGB + (_NORMALS if with_normals else ())
-        self._with_normals = with_normals
+    def __init__(self, *, with_normals: bool, with_colours: bool = True) -> None:
+        colours = ("rgb",) if with_colours else ()
+        self._field_names = (*_XYZ, *colours, *(_NORMALS if with_normals else ()))
+        self._with_normals, self._with_colours = with_normals, with_colours
         self._intrinsics: Intrinsics | None = None
         self._points: np.ndarray = np.empty(0, np.float32)
 
@@ -39,7 +48,10 @@ class PointCloudMaker:
         if perception.depth_m is None or perception.intrinsics is None:
             return None
         self._prepare(perception.intrinsics)
-        channels = self._xyz_rgb(perception.depth_m, rgb)
+        channels = self._xyz(perception.depth_m)
+        if self._with_colours:
+            cv2.mixChannels([np.ascontiguousarray(rgb)], [self._colour], _RGB_TO_COLOUR)
+            channels.append(self._colour.view(np.float32)[..., 0])
         if self._with_normals:
             normals = perception.normals
             unknown = np.full_like(perception.depth_m, np.nan)
@@ -47,15 +59,10 @@ class PointCloudMaker:
         cv2.merge(channels, self._points)
         return self._message(header)
 
-    def _xyz_rgb(
-        self, depth_m: Float32[np.ndarray, "h w"], rgb: UInt8[np.ndarray, "h w 3"]
-    ) -> list[Float32[np.ndarray, "h w"]]:
+    def _xyz(self, depth_m: Float32[np.ndarray, "h w"]) -> list[Float32[np.ndarray, "h w"]]:
         np.multiply(depth_m, self._ray_x, out=self._x)
         np.multiply(depth_m, self._ray_y, out=self._y)
-        # PCL's convention: the bytes b, g, r, a as one float
-        colour = cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2BGRA)
-        colour = colour if sys.byteorder == "little" else np.ascontiguousarray(colour[..., ::-1])
-        return [self._x, self._y, depth_m, colour.view(np.float32)[..., 0]]
+        return [self._x, self._y, depth_m]
 
     def _prepare(self, k: Intrinsics) -> None:
         """Compute the rays of all pixels, unless the intrinsics are those of the last frame."""
@@ -67,6 +74,7 @@ class PointCloudMaker:
             :, None
         ]
         self._x, self._y = (np.empty((k.height, k.width), np.float32) for _ in range(2))
+        self._colour = np.zeros((k.height, k.width, 4), np.uint8)
         self._points = np.empty((k.height, k.width, len(self._field_names)), np.float32)
 
     def _message(self, header: Header) -> PointCloud2:

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The images of media/drawing.py, fast enough for every frame of a camera.
 
 A test compares each function with the slower one of the same name there.

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Convert public sources to one asset pack; unreadable ones are skipped with a warning."""
 
 import logging

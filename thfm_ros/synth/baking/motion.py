@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Captured motion for a pack: CMU (exponential maps), DeepMimic (JSON), MakeHuman poses (BVH).
 
 All are retargeted alike: a segment's rotation in world axes, times the smallest rotation from the

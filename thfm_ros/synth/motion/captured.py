@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Motion from captured clips and static poses: bone rotations and the path of the pelvis."""
 
 from dataclasses import dataclass

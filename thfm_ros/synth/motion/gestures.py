@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Procedural motion: standing, walking, sitting and striding, with occupations of the hands.
 
 Captured clips contain few seated people and few gestures, which a robot meets often. Wrists follow
@@ -23,9 +25,11 @@ Times = Float[np.ndarray, "t"]
 Rotations = Float[np.ndarray, "t b 3 3"]
 
 
-def gesture_motion(rng: np.random.Generator, rig: Rig, frames: int, fps: float) -> Motion:
-    """Stand, walk or sit, with a random occupation of the hands."""
-    legs = str(rng.choice(["stand", "walk", "sit"], p=[0.45, 0.2, 0.35]))
+def gesture_motion(
+    rng: np.random.Generator, rig: Rig, frames: int, fps: float, legs: str = ""
+) -> Motion:
+    """Stand, walk or sit (``legs``; "": drawn), with a random occupation of the hands."""
+    legs = legs or str(rng.choice(["stand", "walk", "sit"], p=[0.45, 0.2, 0.35]))
     times = rng.uniform(0, 20) + np.arange(frames) / fps
     limbs = Limbs.of(rig)
     leg_motion = _POSTURES[legs](rng, times, limbs)
@@ -35,9 +39,11 @@ def gesture_motion(rng: np.random.Generator, rig: Rig, frames: int, fps: float) 
     return replace(motion, source=f"gesture/{legs}-{name}", seat_m=seat)
 
 
-def striding_motion(rng: np.random.Generator, rig: Rig, frames: int, fps: float) -> Motion:
-    """Walk, run or lunge past the camera, the arms swinging or occupied."""
-    legs = str(rng.choice(["walk", "run", "lunge"], p=[0.35, 0.3, 0.35]))
+def striding_motion(
+    rng: np.random.Generator, rig: Rig, frames: int, fps: float, legs: str = ""
+) -> Motion:
+    """Walk, run or lunge (``legs``; "": drawn) past the camera, the arms swinging or occupied."""
+    legs = legs or str(rng.choice(["walk", "run", "lunge"], p=[0.35, 0.3, 0.35]))
     times = rng.uniform(0, 20) + np.arange(frames) / fps
     limbs = Limbs.of(rig)
     leg_motion = _STRIDES[legs](rng, times, limbs)

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Occupations of the hands: paths of the wrists relative to the shoulders.
 
 Units are arm lengths, axes are the chest's: x to the person's left, -y ahead, z up. Each occupation

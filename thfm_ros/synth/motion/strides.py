@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Leg motions with the legs apart: walking, running, lunging, one leg raised.
 
 Seen from the side, the left and the right leg look alike, and only their occlusion tells them

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Vary motions: bend the trunk, move arms, legs and head, combine two motions, reorient the body.
 
 Captured clips cover few of the possible poses. Each change is drawn once per clip, in the axes of

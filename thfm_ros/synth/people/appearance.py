@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Albedo of skin, eyes and brows per body vertex, linear light."""
 
 import numpy as np

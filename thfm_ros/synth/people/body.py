@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The unclothed body: random shape, skeleton, skinning and joint regression."""
 
 from dataclasses import dataclass

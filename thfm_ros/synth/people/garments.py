@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Fit the pack's garments to a body; fabrics, wrinkles and trimmed edges."""
 
 import numpy as np

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Inverse kinematics of arms and legs, two bones each, and bending of the fingers."""
 
 from dataclasses import dataclass

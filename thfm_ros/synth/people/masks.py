@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Soft masks over the skin for make-up, stubble, hair and the parts of the eye."""
 
 from collections.abc import Callable

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Tight clothes, shoes and short hair made from the skin mesh: a region of it, displaced outwards.
 
 Labels are those of the body, and no garment asset is needed, so people look dressed even when the

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Person model: a random body with skin, hair and clothes in rest pose."""
 
 from dataclasses import dataclass

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """The bone hierarchy: look-up by name and rotation of whole subtrees."""
 
 from dataclasses import dataclass

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Body segments in which captured motion is stored; every bone follows one of them.
 
 A segment's rotation is against the rest pose and in world axes, so a body in rest pose has the

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Body part and dense-pose UV of each vertex.
 
 Each part is parametrised as a cylinder: v runs along its axis from the proximal end (0) to the

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Outfits cut from the base mesh's helper cloth: shirts, trousers, shorts, skirts, dresses.
 
 The body stocking is cut where a sleeve, a hem or a neckline ends and displaced from the skin, so

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Decorators that compile kernels with numba and keep their signatures for the type checker.
 
 numba ships no type stubs; an untyped decorator would make every kernel untyped. Kernels are

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Skinned meshes, their materials and textures, and functions that join meshes."""
 
 from dataclasses import dataclass, field, replace

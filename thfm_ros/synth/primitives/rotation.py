@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Rotation matrices [..., 3, 3], and smooth noise for varying motion. Pure functions."""
 
 import numpy as np

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Kernels on mesh vertices: linear blend skinning, vertex normals, projection."""
 
 import math

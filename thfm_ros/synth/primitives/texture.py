@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Procedural, tiling textures: fabric, hair, floors and walls. Linear light, 0..1."""
 
 from functools import lru_cache

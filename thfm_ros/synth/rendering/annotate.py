@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Exact labels: dense maps at pixel centres, keypoints and their visibility."""
 
 from dataclasses import dataclass

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Render a scene through a camera to linear images and labels, frame by frame."""
 
 import time

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Sensor simulation: blur, motion blur, noise, flicker, exposure drift, JPEG, video coding."""
 
 from dataclasses import dataclass

@@ -1,1 +1,3 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Scenes: people, props, animals, decoys and backdrops."""

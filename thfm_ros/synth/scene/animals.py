@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Hard negatives: four-legged animals from cats to horses, with limbs but without labels.
 
 They are built of tubes around a random skeleton. Proportions were chosen by eye, not measured.

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Join people and props of a scene into one mesh for rendering and labelling."""
 
 from dataclasses import dataclass

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Splits of the assets: training and held-out clips share no body, motion or panorama."""
 
 from dataclasses import dataclass

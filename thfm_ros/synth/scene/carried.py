@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Props that people carry: in one hand, in both hands, on the back.
 
 They move rigidly with a bone, occlude the person and are labelled as background.

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Props: boxes, cans, balls, furniture, poles, flags, plants. They occlude people."""
 
 from dataclasses import dataclass, replace

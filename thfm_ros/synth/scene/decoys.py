@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Hard negatives: animals, coats on racks and tailor's dummies.
 
 Coats and dummies are made of the same meshes as people, so they differ from people only by what

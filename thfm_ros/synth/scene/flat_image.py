@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Flat background images: views of a panorama, and "dead leaves" images.
 
 Dead leaves are overlapping shapes of power-law sizes, which have the statistics of real scenes

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Hard negatives on floors and below ceilings, which resemble lying people or limbs.
 
 Cables, tape, planks, mats and heaps of cloth are as long and as limb-like as a lying person; so are

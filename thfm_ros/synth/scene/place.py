@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Random backdrops: outdoors, a room with windows, doors and posters, or a flat image."""
 
 import numpy as np

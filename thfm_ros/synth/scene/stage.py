@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Random scenes: people in motion, props, a backdrop and lighting."""
 
 from dataclasses import dataclass
@@ -74,7 +76,8 @@ def random_scene(
     props: list[Prop] = []
     for person, spot in zip(group.people, spots, strict=True):
         motion = random_motion(rng, choices, frames, fps)
-        posed = _posed_person(rng, choices, palette, person, motion, spot)
+        yaw = _random_heading(rng, motion.passing)
+        posed = pose_person(rng, choices, palette, person, motion, spot, yaw)
         people.append(posed)
         if motion.seat_m is not None:
             props += _furniture(rng, palette, posed, person.shape.leg_m)
@@ -98,19 +101,29 @@ def _spots(rng: np.random.Generator, count: int, person_spread_m: float) -> list
     return spots
 
 
-def _posed_person(
+def pose_person(
     rng: np.random.Generator,
     choices: AssetChoices,
     palette: Palette,
     person: PersonModel,
     motion: Motion,
     spot: np.ndarray,
+    yaw: float,
 ) -> PosedPerson:
-    """Pose a person in all frames: heading, skinning, contact with the floor, position."""
+    """Pose a person in all frames: heading, skinning, contact with the floor, position.
+
+    Args:
+        rng: random generator, for what the person carries.
+        choices: the assets.
+        palette: materials of carried props are added to it.
+        person: the person in rest pose.
+        motion: the motion; its heading is that of its middle frame.
+        spot: x and y of the middle of the path, world, metres.
+        yaw: heading about z, radians; 0 faces -y, where the camera is.
+    """
     body, mesh, heads = choices.pack.body, person.mesh, person.shape.heads
     middle = motion.rotations[len(motion.rotations) // 2, 0] @ np.array([0.0, -1.0, 0.0])
     heading = np.arctan2(middle[0], -middle[1])
-    yaw = _random_heading(rng, motion.passing)
     rotation = axis_rotation("z", yaw - heading)
     rotations = rotation @ motion.rotations
     root = motion.root @ rotation.T * person.shape.leg_m

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Backdrops: a floor under a sky, a room, or a flat image; kernels that shade the whole image."""
 
 import math

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Camera trajectories: person crops as the pipeline cuts them, and whole frames."""
 
 from dataclasses import dataclass

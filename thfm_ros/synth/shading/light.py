@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Lighting: a panorama for the sky, one key light, and their shadow maps."""
 
 from dataclasses import dataclass, replace

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Rasteriser kernels: triangle index per pixel with a z-buffer, and depth maps for lights.
 
 A pixel is covered when its centre (x + 0.5, y + 0.5) lies in a triangle. The z-buffer holds

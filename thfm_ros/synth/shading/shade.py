@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Shading kernels: texture, sky light, key light, shadow and specular highlight."""
 
 import math

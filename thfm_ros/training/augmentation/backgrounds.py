@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Images without people: backgrounds, textures of occluders, negative images."""
 
 import itertools

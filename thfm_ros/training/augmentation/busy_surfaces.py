@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Busy surfaces for backgrounds: writing, windows, shelves, blinds, vehicles, rubble.
 
 Rendered scenes have less detail than streets and furnished rooms. People in front of a bus with

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Geometric augmentation: similarity transforms from rendered pixels to those of a sample."""
 
 from dataclasses import dataclass, replace

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Occluders in front of people, and borders where a crop leaves the camera's image."""
 
 from dataclasses import dataclass

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Photometric augmentation: exposure, white balance, resolution, blur, noise, JPEG.
 
 Parameters are drawn once per clip and applied to each frame.

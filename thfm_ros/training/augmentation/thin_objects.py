@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 """Thin objects that a network may take for limbs: tripods, bicycles, fences, signs, bare trees.
 
 They are drawn into backgrounds. Rendered scenes have poles and racks; these objects also have the

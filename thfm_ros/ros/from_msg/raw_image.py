@@ -1,12 +1,10 @@
-"""Conversion of image messages to RGB arrays.
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
+"""Conversion of sensor_msgs/Image.
 
 The array is a view of the message's own bytes wherever the encoding allows it: a 640x480 image
 then costs microseconds, and its only copy is the resize before the network. Bayer and YUV images
 have no such view; OpenCV converts them once.
-
-cv_bridge is not used. Its Python part copies every image and fails if NumPy's major version is not
-the one it was built with, and it is on no Python index, while this package also runs on ROS 2 from
-Python wheels. All that is needed of it are the encodings below.
 """
 
 import cv2
@@ -14,17 +12,10 @@ import numpy as np
 from jaxtyping import UInt8
 from sensor_msgs.msg import CompressedImage, Image
 
-from thfm_ros.contract import PerceptionError
+from thfm_ros.ros.from_msg.bad_input import BadInputError
+from thfm_ros.ros.from_msg.bayer import PATTERNS, demosaic
 
 RgbImage = UInt8[np.ndarray, "h w 3"]
-
-
-class BadInputError(PerceptionError):
-    """An image that cannot be used. ``cause`` is one word: encoding, size, step or data."""
-
-    def __init__(self, cause: str, text: str) -> None:
-        super().__init__(text)
-        self.cause = cause
 
 
 # Channels per pixel, and the slice of them that is RGB. All samples have 8 bits, so
@@ -43,20 +34,16 @@ _YUV_422 = {
     "yuv422_yuy2": cv2.COLOR_YUV2RGB_YUY2,
     "yuyv": cv2.COLOR_YUV2RGB_YUY2,
 }
-# ROS names a Bayer pattern by its first four pixels (rggb: red first). These constants of OpenCV
-# name it by the second row's second and third pixel: RGGB of ROS is BG of OpenCV.
-_BAYER = {
-    "bayer_rggb8": cv2.COLOR_BayerBG2RGB,
-    "bayer_bggr8": cv2.COLOR_BayerRG2RGB,
-    "bayer_gbrg8": cv2.COLOR_BayerGR2RGB,
-    "bayer_grbg8": cv2.COLOR_BayerGB2RGB,
-}
-ACCEPTED: tuple[str, ...] = (*_PACKED, *_GREY, *_YUV_422, "nv12", *_BAYER)
+# 4:2:0 in two planes: luma, then both chroma samples interleaved. nv12 is no encoding of ROS, but
+# drivers of phones and SoCs publish it.
+_YUV_420 = {"nv12": cv2.COLOR_YUV2RGB_NV12, "nv21": cv2.COLOR_YUV2RGB_NV21}
+ACCEPTED: tuple[str, ...] = (*_PACKED, *_GREY, *_YUV_422, *_YUV_420, *PATTERNS)
 """Encodings that `rgb_from_image` accepts."""
 
 _AMBIGUOUS = {
-    "8UC3": "it does not define whether red or blue comes first: publish rgb8 or bgr8",
-    "8UC4": "it does not define whether red or blue comes first: publish rgba8 or bgra8",
+    "8uc3": "it does not define whether red or blue comes first: publish rgb8 or bgr8",
+    "8uc4": "it does not define whether red or blue comes first: publish rgba8 or bgra8",
+    "nv24": "it does not define how long the rows of its planes are: publish yuv422 or nv21",
 }
 
 
@@ -76,22 +63,20 @@ def rgb_from_image(msg: Image) -> RgbImage:
         channels, order = _PACKED[encoding]
         return _rows(msg, msg.height, msg.width * channels, channels)[:, :, order]
     if encoding in _GREY:
-        grey = _rows(msg, msg.height, msg.width)
-        return np.broadcast_to(grey[:, :, None], (*grey.shape, 3))
+        return repeat_grey(_rows(msg, msg.height, msg.width))
     if encoding in _YUV_422:
         _require_even(msg, height_too=False)
         pairs = _rows(msg, msg.height, msg.width * 2, 2)
         return np.asarray(cv2.cvtColor(pairs, _YUV_422[encoding]))
-    if encoding == "nv12":
+    if encoding in _YUV_420:
         _require_even(msg, height_too=True)
-        planes = _rows(msg, msg.height * 3 // 2, msg.width)
-        return np.asarray(cv2.cvtColor(planes, cv2.COLOR_YUV2RGB_NV12))
-    if encoding in _BAYER:
-        mosaic = _rows(msg, msg.height, msg.width)
-        if min(mosaic.shape) < 4:
-            raise BadInputError("size", f"A Bayer image of {msg.width}x{msg.height} is too small.")
-        return np.asarray(cv2.cvtColor(mosaic, _BAYER[encoding]))
-    reason = _AMBIGUOUS.get(encoding, "it is not an 8-bit colour, grey, Bayer or YUV image")
+        rows = msg.height * 3 // 2
+        planes = _rows(msg, rows, msg.width)
+        _require_no_rest(msg, rows)
+        return np.asarray(cv2.cvtColor(planes, _YUV_420[encoding]))
+    if encoding in PATTERNS:
+        return demosaic(_rows(msg, msg.height, msg.width), encoding)
+    reason = why_ambiguous(encoding) or "it is not an 8-bit colour, grey, Bayer or YUV image"
     raise BadInputError(
         "encoding",
         f"Images have the encoding {encoding!r}: {reason}. Accepted: {', '.join(ACCEPTED)}. "
@@ -99,30 +84,14 @@ def rgb_from_image(msg: Image) -> RgbImage:
     )
 
 
-def rgb_from_compressed(msg: CompressedImage) -> RgbImage:
-    """The RGB array of a JPEG, PNG or other format that OpenCV decodes.
+def repeat_grey(grey: UInt8[np.ndarray, "h w"]) -> RgbImage:
+    """The RGB array of a grey image: a read-only view."""
+    return np.broadcast_to(grey[:, :, None], (*grey.shape, 3))
 
-    Raises:
-        BadInputError: the image cannot be decoded; the text says how to correct it.
-    """
-    if "compressedDepth" in msg.format:
-        raise BadInputError(
-            "encoding",
-            f"CompressedImage has the format {msg.format!r}, which is depth and not colour. "
-            "Remap 'image' to the colour camera.",
-        )
-    data = np.frombuffer(msg.data, np.uint8)
-    try:
-        bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    except cv2.error:  # for some broken headers it raises, for others it returns None
-        bgr = None
-    if bgr is None:
-        raise BadInputError(
-            "data",
-            f"A CompressedImage of format {msg.format!r} with {data.size} bytes cannot be decoded. "
-            "JPEG and PNG are accepted, as published by image_transport's 'compressed'.",
-        )
-    return np.asarray(bgr)[:, :, ::-1]
+
+def why_ambiguous(encoding: str) -> str:
+    """Why an encoding of 8 bits cannot be converted; empty for all others. Ignores case."""
+    return _AMBIGUOUS.get(encoding.lower(), "")
 
 
 def _rows(msg: Image, rows: int, row_bytes: int, channels: int = 0) -> np.ndarray:
@@ -160,4 +129,15 @@ def _require_even(msg: Image, *, height_too: bool) -> None:
             "size",
             f"{msg.encoding} shares colour samples between neighbouring pixels, so the sides that "
             f"share them must be even; {msg.width}x{msg.height} is not.",
+        )
+
+
+def _require_no_rest(msg: Image, rows: int) -> None:
+    """Refuse planes of another height: where the second one begins would not be known."""
+    if len(msg.data) > msg.step * rows:
+        raise BadInputError(
+            "data",
+            f"The image has {len(msg.data)} bytes; {msg.width}x{msg.height} {msg.encoding} with "
+            f"step={msg.step} has {msg.step * rows}. If the camera driver pads the height, it must "
+            "publish the padded height, or remove the padding.",
         )
