@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The thfm_ros authors
-"""The convolutional encoder and the upsampling stages of the decoder, at strides 2, 4, 8 and 16.
+"""The feature pyramid of the encoder, and the upsampling stages of the decoder.
 
-They take the place of THFM's video codec. Both work frame by frame and are therefore causal:
-earlier frames reach a frame only through the attention between encoder and decoder.
+Encoder (efficientnet.py) and decoder take the place of THFM's video codec. Both work frame by frame
+and are therefore causal: earlier frames reach a frame only through the attention between them.
 """
 
 from typing import NamedTuple
@@ -44,26 +44,6 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.relu(x + self.norm(self.second(self.first(x))))
-
-
-class Encoder(nn.Module):
-    """From RGB in 0..255 to a feature pyramid; trained from scratch."""
-
-    def __init__(self, channels: tuple[int, int, int], width: int) -> None:
-        super().__init__()
-        half, quarter, eighth = channels
-        self.at_half = conv_norm_relu(3, half, 2)
-        self.at_quarter = nn.Sequential(conv_norm_relu(half, quarter, 2), ResidualBlock(quarter))
-        self.at_eighth = nn.Sequential(
-            conv_norm_relu(quarter, eighth, 2), ResidualBlock(eighth), ResidualBlock(eighth)
-        )
-        self.at_sixteenth = nn.Sequential(conv_norm_relu(eighth, width, 2), ResidualBlock(width))
-
-    def forward(self, rgb: Float[Tensor, "b 3 h w"]) -> Pyramid:
-        half = self.at_half((rgb - 115.0) / 64.0)  # mean near 0, standard deviation near 1
-        quarter = self.at_quarter(half)
-        eighth = self.at_eighth(quarter)
-        return Pyramid(half, quarter, eighth, self.at_sixteenth(eighth))
 
 
 class UpStage(nn.Module):

@@ -7,10 +7,8 @@ causal from frame to frame. One decoder serves all dense tasks, and a task's pro
 its features are read. One pass answers all prompts, because they differ only in the read-out; see
 docs/architecture.md for where this departs from THFM and why.
 
-There are two architectures. With ``detect_depth`` 0 the encoder is trained from scratch and the
-target of a crop is the person in its middle. Otherwise the encoder is a pretrained EfficientNet,
-`NanoNetwork.detect` finds all people of a whole image after so many blocks, and a crop may have a
-target cue and has a target mask.
+The encoder is a pretrained EfficientNet. `NanoNetwork.detect` finds all people of a whole image
+after some blocks; a crop then describes one of them, named by a target cue.
 """
 
 import math

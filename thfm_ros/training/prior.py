@@ -73,8 +73,6 @@ def prepare_prior(network: NanoNetwork) -> None:
     Their batch norms keep the statistics of photographs instead of those of rendered images. To
     be called whenever a network was made, or set to training mode.
     """
-    if not network.detect_depth:
-        return
     network.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     for name, module in network.named_modules():
         if is_pretrained(name) and isinstance(module, nn.BatchNorm2d):

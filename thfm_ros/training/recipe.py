@@ -59,7 +59,7 @@ class TrainingRecipe:
     weights: LossWeights = LossWeights()  # noqa: RUF009 (frozen)
     ema_decay: float = 0.9995  # of the exponential moving average of the weights, which is saved
     warm_up: int = 300  # steps of a linearly rising learning rate
-    detect_depth: int = 0  # see model.network.NanoNetwork
+    detect_depth: int = 3  # see model.network.NanoNetwork
     bfloat16: bool = True  # products and convolutions; 1.7 times as fast where the CPU has them
 
     def stage_at(self, step: int) -> tuple[TrainingStage, int]:
@@ -113,10 +113,11 @@ def read_recipe(path: Path) -> TrainingRecipe:
 def _problem(recipe: TrainingRecipe) -> str:
     """What no network can follow in a recipe; empty if there is nothing."""
     for stage in recipe.stages:
-        if stage.detect_share and not recipe.detect_depth:
-            return f"the stage {stage.name!r} trains detection, but detect_depth is 0"
-        if recipe.detect_depth > stage.depth:
-            return f"detect_depth is larger than the depth of the stage {stage.name!r}"
+        if not 0 < recipe.detect_depth <= stage.depth:
+            return (
+                f"detect_depth is {recipe.detect_depth}; the stage {stage.name!r} allows 1 to "
+                f"{stage.depth}"
+            )
     for earlier, later in itertools.pairwise(recipe.stages):
         if later.depth < earlier.depth or later.refine < earlier.refine:
             return f"the network shrinks in the stage {later.name!r} (depth, refine)"

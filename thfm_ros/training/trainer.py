@@ -20,7 +20,6 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from thfm_ros.model.efficientnet import EfficientNetEncoder
 from thfm_ros.model.network import NanoNetwork, NetworkOutputs
 from thfm_ros.model.weights import load_network, nano_card, save_network
 from thfm_ros.training.batches import held_out, stream
@@ -61,7 +60,7 @@ class Trainer:
         data: folder with the shards; see `batches.TrainingData`.
         trained_on: text for the model card.
         begin_from: checkpoint of nano whose weights a new run begins with; by default random
-            weights, and in the second architecture the pretrained encoder.
+            weights and the pretrained encoder.
         device: where the network is; by default the CPU.
 
     Raises:
@@ -222,8 +221,7 @@ class Trainer:
                 return consistency_losses(
                     in_single_precision(student), in_single_precision(teacher)
                 )
-            cue = batch.cue if self.network.detect_depth else None
-            outputs = self.network(batch.image, cue=cue)
+            outputs = self.network(batch.image, cue=batch.cue)
         return crop_losses(in_single_precision(outputs), batch)
 
     @torch.no_grad()
@@ -278,8 +276,7 @@ def initial_network(recipe: TrainingRecipe, begin_from: Path | None) -> NanoNetw
             )
         return network.requires_grad_(True).train()
     network = NanoNetwork(depth=first.depth, refine=first.refine, detect_depth=recipe.detect_depth)
-    if isinstance(network.encoder, EfficientNetEncoder):
-        load_prior(network.encoder, read_prior(weights_file()))
+    load_prior(network.encoder, read_prior(weights_file()))
     return network
 
 
