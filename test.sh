@@ -21,5 +21,6 @@ check "ruff check" 120 "$VENV/bin/ruff" check .
 check "ruff format" 120 "$VENV/bin/ruff" format --check .
 check "mypy --strict" 600 "$VENV/bin/mypy" --strict thfm_ros test examples
 check "pytest" 1800 "$VENV/bin/pytest" "$@"
+check "scenarios" 300 "$VENV/bin/thfm" scenario --all
 [ ${#failed[@]} -eq 0 ] || die "failed: ${failed[*]} (everything took $SECONDS s)"
 say "All checks passed in $SECONDS s."

@@ -4,8 +4,8 @@
 """Annotate a folder of images with MediaPipe, in COCO format, as pseudo ground truth.
 
     python3 -m venv peer && peer/bin/pip install mediapipe==0.10.21
-    peer/bin/python examples/annotate_with_mediapipe.py walkers
-    thfm evaluate --images walkers
+    peer/bin/python examples/annotate_with_mediapipe.py pedestrians
+    thfm evaluate --images pedestrians
 
 The images are not annotated by hand: what is measured is the agreement with another network, which
 detects one person only. This script needs MediaPipe and nothing of thfm_ros.

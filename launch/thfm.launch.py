@@ -2,7 +2,7 @@
 # SPDX-FileCopyrightText: The thfm_ros authors
 """Launch the perception node on the topics of a camera that is already running.
 
-ros2 launch thfm_ros thfm.launch.py image:=/camera/image_raw camera_info:=/camera/camera_info
+ros2 launch thfm_ros thfm.launch.py image:=/camera/image_raw
 """
 
 import os
@@ -17,7 +17,10 @@ from launch_ros.actions import Node
 # Name: default and description.
 ARGUMENTS = {
     "image": ("/camera/image_raw", "topic of the camera's images"),
-    "camera_info": ("/camera/camera_info", "topic of the camera's calibration"),
+    "camera_info": (
+        "",
+        "topic of the camera's calibration; empty: camera_info in the namespace of image",
+    ),
     "namespace": ("", "namespace of the node"),
     "name": ("thfm", "name of the node, which is also the prefix of its topics"),
     "params_file": ("", "parameter file; empty: the shipped thfm.yaml"),
@@ -76,6 +79,7 @@ def start_node(context: LaunchContext) -> list[Node]:
         for name, parameter in PARAMETERS.items()
         if given[name]
     }
+    topics = [(name, given[name]) for name in ("image", "camera_info") if given[name]]
     node = Node(
         package="thfm_ros",
         executable="perception_node",
@@ -83,7 +87,7 @@ def start_node(context: LaunchContext) -> list[Node]:
         namespace=given["namespace"],
         output="screen",
         parameters=[given["params_file"] or config, values],
-        remappings=[("image", given["image"]), ("camera_info", given["camera_info"])],
+        remappings=topics,
         ros_arguments=["--log-level", given["log_level"]],
     )
     return [node]

@@ -1,4 +1,6 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
 # Shows that no test depends on how busy the machine is: runs the tests several times beside busy
 # processes, then once in random order in two processes. Needs an environment from ./test.sh.
 #

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import property_tests  # noqa: F401  no test of hypothesis has a deadline
 import pytest
 from jaxtyping import install_import_hook
 from ros_domain import reserve_domain
@@ -43,6 +44,10 @@ def _modules(folder: Path) -> dict[str, bytes]:
     paths = (path for path in folder.rglob("*.py") if not skipped & set(path.parts))
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
+
+# For PyTorch, before it is imported: small networks are slower with more threads, above all on a
+# busy machine, where threads wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Array shapes in the signatures of these modules are checked while tests run. Not torch's: the
 # checker breaks torch.export. Before anything imports them.

@@ -16,7 +16,7 @@ from thfm_ros.config import (
     parameters,
     values_of,
 )
-from thfm_ros.config_option import ConfigError
+from thfm_ros.config_option import ConfigError, check_numbers
 from thfm_ros.config_text import as_markdown, as_yaml, settings_from
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -62,6 +62,10 @@ def test_other_values_of_the_base_are_kept() -> None:
         ({"track.smoothing": "kalman"}, "none, one_euro"),
         ({"tasks": ["depth", "gaze"]}, "'gaze'"),
         ({"image_transport": "theora"}, "raw, compressed"),
+        ({"tasks": []}, "tasks is empty; choose at least one of depth, "),
+        ({"window.length": []}, "of type int"),
+        ({"window.length": 10**30}, "from 1 to 256"),
+        ({"track.seed": float("nan")}, "of type int"),
     ],
 )
 def test_an_invalid_value_is_refused_with_the_valid_ones(
@@ -112,3 +116,16 @@ def test_the_documentation_of_parameters_is_current() -> None:
 
 def test_all_tasks_are_available_by_default() -> None:
     assert "bodies" in NodeConfig().tasks and len(NodeConfig().tasks) == 7
+
+
+@pytest.mark.parametrize("value", [0, -5, 11, float("nan"), float("inf"), [3, 11]])
+def test_a_number_of_the_command_line_outside_its_limits_is_refused(value: object) -> None:
+    with pytest.raises(
+        ConfigError, match=r"--max-clips (0|-5|11|nan|inf): it must be from 1 to 10"
+    ):
+        check_numbers({"max_clips": value}, {"max_clips": (1, 10)})
+
+
+@pytest.mark.parametrize("value", [1, 10, 2.5, None, [1, 2, 3], []])
+def test_a_number_of_the_command_line_within_its_limits_is_accepted(value: object) -> None:
+    check_numbers({"max_clips": value}, {"max_clips": (1, 10)})

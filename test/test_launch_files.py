@@ -102,7 +102,31 @@ def test_only_arguments_that_are_not_empty_override_the_parameter_file(
     config, overrides = call.kwargs["parameters"]
     assert config == str(root / "config" / "thfm.yaml") and Path(config).is_file()
     assert overrides == expected
-    assert [old for old, _ in call.kwargs["remappings"]] == ["image", "camera_info"]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, [("image", "/camera/image_raw")]),
+        ({"image": "/front/image_raw"}, [("image", "/front/image_raw")]),
+        (
+            {"image": "/front/image_raw", "camera_info": "/camera_info"},
+            [("image", "/front/image_raw"), ("camera_info", "/camera_info")],
+        ),
+        ({"image": "", "camera_info": "/camera_info"}, [("camera_info", "/camera_info")]),
+    ],
+)
+def test_a_topic_is_remapped_only_if_its_argument_is_given(
+    root: Path, mocks: dict[str, Any], given: dict[str, str], expected: list[tuple[str, str]]
+) -> None:
+    """Without the argument camera_info the node takes the one beside the image."""
+    launched = launch_file(root, "thfm.launch.py")
+    values = {name: default for name, (default, _) in launched["ARGUMENTS"].items()} | given
+    mocks["launch.substitutions"].LaunchConfiguration.side_effect = lambda name: MagicMock(
+        perform=lambda context: values[name]
+    )
+    launched["start_node"](None)
+    assert mocks["launch_ros.actions"].Node.call_args.kwargs["remappings"] == expected
 
 
 @pytest.mark.parametrize("name", ["thfm.launch.py", "demo.launch.py"])

@@ -172,7 +172,10 @@ def defines_main(path: Path) -> bool:
     return any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in body)
 
 
-@pytest.mark.parametrize("name", ["demo.sh", "test.sh", ".ci/run", "scripts/develop.sh", "scripts/test_under_load.sh"])
+@pytest.mark.parametrize(
+    "name",
+    ["demo.sh", "test.sh", ".ci/run", "scripts/develop.sh", "scripts/test_under_load.sh"],
+)
 def test_shell_scripts_are_executable_and_can_be_parsed(root: Path, name: str) -> None:
     path = root / name
     assert path.stat().st_mode & 0o111, f"{path} is not executable"

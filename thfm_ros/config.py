@@ -183,7 +183,9 @@ _TASKS = tuple(task.value for task in Task)
 class NodeConfig(Validated):
     """The ROS node."""
 
-    autostart: bool = option(True, "configure and activate the node when it starts")
+    autostart: bool = option(
+        True, "configure and activate the node when it starts; cannot be changed while it runs"
+    )
     tasks: tuple[str, ...] = option(
         _TASKS,
         "tasks that may be estimated, each while its topics have subscribers",

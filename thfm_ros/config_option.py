@@ -48,6 +48,8 @@ def _validated(name: str, default: Any, value: Any, metadata: Mapping[str, Any])
     if type(value) is not expected:
         raise ConfigError(f"{name} is {value!r}; it must be of type {expected.__name__}.")
     choices = metadata["choices"]
+    if expected is tuple and not value:
+        raise ConfigError(f"{name} is empty; choose at least one of {', '.join(choices or ())}.")
     if choices is not None:
         for item in value if expected is tuple else (value,):
             if item not in choices:
@@ -59,3 +61,22 @@ def _validated(name: str, default: Any, value: Any, metadata: Mapping[str, Any])
         limits = f"at least {low}" if high is None else f"from {low} to {high}"
         raise ConfigError(f"{name} is {value}; it must be {limits}.")
     return value
+
+
+def check_numbers(options: Mapping[str, Any], limits: Mapping[str, tuple[float, float]]) -> None:
+    """Check numbers of a command line against their limits; NaN is within none.
+
+    Args:
+        options: values by name, such as ``vars(args)``. Of a list every element is checked; None
+            is not.
+        limits: lowest and highest value, by name.
+
+    Raises:
+        ConfigError: a number is outside its limits.
+    """
+    for name, (low, high) in limits.items():
+        given = options[name]
+        for value in given if isinstance(given, list | tuple) else [given]:
+            if value is not None and not low <= value <= high:
+                limit = f"from {low:g} to {high:g}" if math.isfinite(high) else f"at least {low:g}"
+                raise ConfigError(f"--{name.replace('_', '-')} {value}: it must be {limit}.")

@@ -52,7 +52,9 @@ def as_markdown() -> str:
         "On the command line: `thfm perceive ... --set NAME=VALUE`. Invalid values are refused",
         "with the reason. The groups `window`, `regions`, `decode` and `track` can be changed",
         "while the node runs (all tracks then get new ids); for the others, first run",
-        "`ros2 lifecycle set /thfm deactivate` and `cleanup`.",
+        "`ros2 lifecycle set /thfm deactivate` and `cleanup`. `autostart` is read only when the",
+        "process starts. Parameters `qos_overrides.<topic>.subscription.*` exist besides, for the",
+        "topics of the images and of camera_info: [topics](topics.md#subscribed).",
     ]
     groups = {
         parameter.group: type(getattr(Config(), parameter.group)) for parameter in parameters()

@@ -31,9 +31,24 @@ class Task(str, Enum):
     BODIES = "bodies"
 
 
+class LensModel(str, Enum):
+    """How a lens departs from a pinhole; the values are those of sensor_msgs/CameraInfo."""
+
+    PLUMB_BOB = "plumb_bob"  # 5 coefficients; 8 (rational_polynomial), 12 and 14 as in OpenCV
+    EQUIDISTANT = "equidistant"  # fisheye, 4 coefficients: Kannala and Brandt, cv2.fisheye
+
+
+@dataclass(frozen=True, slots=True)
+class Distortion:
+    """A lens model with its coefficients, in the order of OpenCV."""
+
+    model: LensModel
+    coefficients: tuple[float, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Intrinsics:
-    """Pinhole camera of one image size, in pixels of that image."""
+    """Camera of one image size, in pixels of that image; a pinhole unless it has a distortion."""
 
     fx: float
     fy: float
@@ -41,6 +56,7 @@ class Intrinsics:
     cy: float
     width: int
     height: int
+    distortion: Distortion | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +150,7 @@ class Perception:
     parts: UInt8[np.ndarray, "h w"] | None = None  # skeleton.PART_NAMES; 0 background
     dense_pose: Float32[np.ndarray, "h w 3"] | None = None  # part, u, v; NaN off people
     instances: UInt16[np.ndarray, "h w"] | None = None  # index into ``bodies``; 65535 background
+    left_out: int = 0  # proposals of people without a track, because regions.max_people are tracked
 
 
 class PerceptionError(RuntimeError):

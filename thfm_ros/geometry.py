@@ -8,23 +8,29 @@ y_max in pixels.
 """
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64
 
+from thfm_ros import lens
 from thfm_ros.contract import Intrinsics, PixelMap
 
 
 def project(points_m: Float[np.ndarray, "*n 3"], k: Intrinsics) -> Float[np.ndarray, "*n 2"]:
     """Pixels of points in the optical frame; NaN for points that are not in front of the camera."""
+    if k.distortion is not None:
+        return lens.distort(points_m, k)
     z = np.where(points_m[..., 2] > 0, points_m[..., 2], np.nan)
     x = k.fx * points_m[..., 0] / z + k.cx
     return np.stack([x, k.fy * points_m[..., 1] / z + k.cy], axis=-1)
 
 
 def rays(pixels: Float[np.ndarray, "*n 2"], k: Intrinsics) -> Float[np.ndarray, "*n 3"]:
-    """Directions through pixels, scaled so that z = 1."""
+    """Directions through pixels, scaled so that z = 1; NaN where the lens model has none."""
+    if k.distortion is not None:
+        return lens.undistort(pixels, k)
     x = (pixels[..., 0] - k.cx) / k.fx
     y = (pixels[..., 1] - k.cy) / k.fy
     return np.stack([x, y, np.ones_like(x)], axis=-1)
@@ -32,6 +38,9 @@ def rays(pixels: Float[np.ndarray, "*n 2"], k: Intrinsics) -> Float[np.ndarray, 
 
 def unproject(depth_m: Float32[np.ndarray, "h w"], k: Intrinsics) -> Float32[np.ndarray, "h w 3"]:
     """Points of a depth image of the size of ``k``, optical frame; NaN where depth is NaN."""
+    if k.distortion is not None:
+        x_map, y_map = lens.tangent_maps(k)
+        return np.stack([depth_m * x_map, depth_m * y_map, depth_m], axis=-1)
     height, width = depth_m.shape
     x = ((np.arange(width, dtype=np.float32) + 0.5) - k.cx) / k.fx
     y = ((np.arange(height, dtype=np.float32) + 0.5) - k.cy) / k.fy
@@ -41,7 +50,41 @@ def unproject(depth_m: Float32[np.ndarray, "h w"], k: Intrinsics) -> Float32[np.
 def resize_intrinsics(k: Intrinsics, width: int, height: int) -> Intrinsics:
     """Intrinsics of the same camera after its image was resized to ``width`` x ``height``."""
     sx, sy = width / k.width, height / k.height
-    return Intrinsics(k.fx * sx, k.fy * sy, k.cx * sx, k.cy * sy, width, height)
+    return replace(
+        k, fx=k.fx * sx, fy=k.fy * sy, cx=k.cx * sx, cy=k.cy * sy, width=width, height=height
+    )
+
+
+def ray_sigmas(
+    ray: Float[np.ndarray, "n 3"], sigma_px: Float[np.ndarray, "n"], k: Intrinsics
+) -> Float[np.ndarray, "n 2"]:
+    """Standard deviations in x and y of rays (z = 1) whose pixels have ``sigma_px``."""
+    if k.distortion is None:
+        return np.stack([sigma_px / k.fx, sigma_px / k.fy], axis=1)
+    derivatives = lens.pixel_derivatives(ray, k)
+    # Norms of the rows of their inverse; where the lens model folds it is infinite.
+    norms = np.stack([np.hypot(*derivatives[:, :, i].T) for i in (1, 0)], axis=1)
+    with np.errstate(divide="ignore"):
+        return np.asarray(sigma_px[:, None] * norms / _area(derivatives)[:, None])
+
+
+def pixels_per_radian(ray: Float[np.ndarray, "*n 3"], k: Intrinsics) -> Float[np.ndarray, "*n"]:
+    """Local scale of the image around the pixels of rays (z = 1): the mean over both directions.
+
+    A perspective image stretches what lies off its axis, by 1 / cos across the direction to it
+    and by 1 / cos^2 along it; 1 / cos^1.5 is their geometric mean. A fisheye image does not.
+    """
+    length = np.linalg.norm(ray, axis=-1)
+    if k.distortion is None:
+        return np.asarray(math.sqrt(k.fx * k.fy) * length**1.5)
+    # Areas at z = 1 are seen under a solid angle that is smaller by cos^3.
+    return np.asarray(np.sqrt(_area(lens.pixel_derivatives(ray, k)) * length**3))
+
+
+def _area(matrices: Float[np.ndarray, "*n 2 2"]) -> Float[np.ndarray, "*n"]:
+    """Absolute determinants."""
+    (a, b), (c, d) = np.moveaxis(matrices, (-2, -1), (0, 1))
+    return np.asarray(np.abs(a * d - b * c))
 
 
 def intrinsics_from_fov(width: int, height: int, hfov_deg: float) -> Intrinsics:
@@ -95,11 +138,8 @@ class CropView(NamedTuple):
 
 
 def view_along(ray: Float[np.ndarray, "3"], focal_px: float) -> CropView:
-    """The view along ``ray`` (optical frame, z = 1) of a camera with focal length ``focal_px``.
-
-    A perspective image stretches what lies off its axis, by 1 / cos across the direction to it
-    and by 1 / cos^2 along it; 1 / cos^1.5 is their geometric mean.
-    """
+    """The view along ``ray`` (optical frame, z = 1) of a pinhole with focal length ``focal_px``;
+    see `pixels_per_radian` for the stretch."""
     stretch = float(np.linalg.norm(ray)) ** 1.5
     return CropView(rotation_to_ray(ray), ray, focal_px * stretch)
 
@@ -108,7 +148,9 @@ def crop_view(pixel_map: PixelMap, k: Intrinsics) -> CropView:
     """The view of the crop that ``pixel_map`` cuts out of the image of ``k``."""
     centre = np.array([pixel_map.width / 2, pixel_map.height / 2])
     ray = rays(to_source(centre, pixel_map), k)
-    return view_along(ray, math.sqrt(k.fx * k.fy))
+    if k.distortion is None:
+        return view_along(ray, math.sqrt(k.fx * k.fy))
+    return CropView(rotation_to_ray(ray), ray, float(pixels_per_radian(ray, k)))
 
 
 class Root(NamedTuple):
@@ -142,10 +184,11 @@ def solve_root(
     Returns:
         The pelvis in the optical frame; all NaN with no usable joint or no positive prior.
     """
-    used = np.isfinite(keypoints).all(axis=1) & np.isfinite(sigma_px) & (sigma_px > 0)
+    all_rays = rays(keypoints.astype(np.float64), k)
+    used = np.isfinite(all_rays).all(axis=1) & np.isfinite(sigma_px) & (sigma_px > 0)
     if not used.any() or not prior_depth_m > 0:
         return Root(np.full(3, np.nan), np.full((3, 3), np.nan))
-    ray = rays(keypoints[used].astype(np.float64), k)[:, :2]
+    ray = all_rays[used, :2]
     relative = relative_m[used].astype(np.float64)
     n = len(ray)
     # Rows: the x equations of all joints, then the y equations.
@@ -153,7 +196,7 @@ def solve_root(
     a[:n, 0] = a[n:, 1] = 1
     a[:, 2] = -ray.T.reshape(-1)
     b = (ray * relative[:, 2:] - relative[:, :2]).T.reshape(-1)
-    sigma_rays = np.concatenate([sigma_px[used] / k.fx, sigma_px[used] / k.fy])
+    sigma_rays = ray_sigmas(all_rays[used], sigma_px[used], k).T.reshape(-1)
     joint_depth = np.tile(relative[:, 2], 2)
     prior = np.array([0, 0, 1 / prior_sigma_m**2])
     position = np.array([0.0, 0.0, prior_depth_m])

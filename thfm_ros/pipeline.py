@@ -56,6 +56,7 @@ class StreamState:
     people: Mapping[str, TrackedPerson] = field(default_factory=dict)  # by track id
     neighbours: tuple[Proposal, ...] = ()  # other people in the crops of tracked people
     rejected_proposals: tuple[RejectedProposal, ...] = ()
+    left_out: int = 0  # proposals of the newest detection pass that max_people left without a crop
 
 
 class PerceptionPipeline:
@@ -109,8 +110,9 @@ class PerceptionPipeline:
         inputs = CropInputs(clip, bool(tasks & DENSE_TASKS), timer)
         try:
             proposals = self._find_proposals(clip.newest, self._state, timer)
+            vacancies = max(self.config.regions.max_people - len(self._state.people), 0)
             detections = self._detect_tracked(inputs, self._state)
-            new_detections, rejected = self._confirm(inputs, proposals, self._state)
+            new_detections, rejected = self._confirm(inputs, (proposals or [])[:vacancies])
             with timer("track"):
                 tracks = self._update_tracks(clip.newest, detections, new_detections)
                 people = _tracked_people(tracks, detections, new_detections)
@@ -121,9 +123,10 @@ class PerceptionPipeline:
             raise
         if len(people) < len(self._state.people):
             self._person_detector.request_detection()
-        self._state = _next_state(self._state, clip.newest.stamp_ns, tracks, people, rejected)
+        left_out = self._state.left_out if proposals is None else len(proposals[vacancies:])
+        self._state = _next_state(self._state, clip.newest, tracks, people, rejected, left_out)
         self.last_timings_ms = timer.finished()
-        return _perception(clip.newest, tracks, maps)
+        return _perception(clip.newest, tracks, maps, left_out)
 
     def _check(self, frame: Frame, tasks: frozenset[Task]) -> None:
         """Raise PerceptionError for tasks or intrinsics that cannot be used."""
@@ -141,11 +144,9 @@ class PerceptionPipeline:
 
     def _find_proposals(
         self, frame: Frame, state: StreamState, timer: StageTimer
-    ) -> list[Proposal]:
-        """Proposals of untracked people, none unless a detection pass has finished.
-
-        Returns:
-            The proposals of the pass in its order, then the neighbours of tracked people.
+    ) -> list[Proposal] | None:
+        """Proposals of untracked people, those of the detection pass before the neighbours of
+        tracked people; None unless a pass has finished.
         """
         config = self.config.regions
         found = self._person_detector.detect(
@@ -155,7 +156,7 @@ class PerceptionPipeline:
             at_capacity=len(state.people) >= config.max_people,
         )
         if found is None:
-            return []
+            return None
         known = [body.box for body in self._tracker.active.values()]
         known += [each.box for each in state.rejected_proposals if each.until_ns > frame.stamp_ns]
         proposals: list[Proposal] = []
@@ -195,9 +196,9 @@ class PerceptionPipeline:
         }
 
     def _confirm(
-        self, inputs: CropInputs, proposals: Sequence[Proposal], state: StreamState
+        self, inputs: CropInputs, proposals: Sequence[Proposal]
     ) -> tuple[list[CropDetection], list[RejectedProposal]]:
-        """Confirm or reject proposals by their crops, as far as max_people permits.
+        """Confirm or reject proposals by their crops.
 
         Returns:
             The new detections, those with the largest boxes first, and the rejected proposals.
@@ -205,8 +206,7 @@ class PerceptionPipeline:
         new_detections: list[CropDetection] = []
         rejected: list[RejectedProposal] = []
         until_ns = inputs.clip.newest.stamp_ns + _REJECTED_FOR_NS
-        vacancies = max(self.config.regions.max_people - len(state.people), 0)
-        for proposal in proposals[:vacancies]:
+        for proposal in proposals:
             found = self._crop_detector.detect_proposal(inputs, proposal)
             if found and found.detection.body.score >= self.config.decode.min_score:
                 new_detections.append(found)
@@ -271,19 +271,23 @@ def _tracked_people(
 
 def _next_state(
     state: StreamState,
-    stamp_ns: int,
+    frame: Frame,
     tracks: Sequence[TrackOutput],
     people: Mapping[str, TrackedPerson],
     rejected: Sequence[RejectedProposal],
+    left_out: int,
 ) -> StreamState:
-    still_rejected = [each for each in state.rejected_proposals if each.until_ns > stamp_ns]
+    still_rejected = [each for each in state.rejected_proposals if each.until_ns > frame.stamp_ns]
     neighbours = [
         each for track in tracks if track.detection for each in track.detection.neighbours
     ]
-    return StreamState(stamp_ns, people, tuple(neighbours), (*still_rejected, *rejected))
+    ignored = (*still_rejected, *rejected)
+    return StreamState(frame.stamp_ns, people, tuple(neighbours), ignored, left_out)
 
 
-def _perception(frame: Frame, tracks: Sequence[TrackOutput], maps: Mapping[str, Any]) -> Perception:
+def _perception(
+    frame: Frame, tracks: Sequence[TrackOutput], maps: Mapping[str, Any], left_out: int
+) -> Perception:
     height, width = frame.rgb.shape[:2]
     return Perception(
         stamp_ns=frame.stamp_ns,
@@ -292,5 +296,6 @@ def _perception(frame: Frame, tracks: Sequence[TrackOutput], maps: Mapping[str, 
         height=height,
         intrinsics=frame.intrinsics,
         bodies=tuple(track.body for track in tracks),
+        left_out=left_out,
         **maps,
     )

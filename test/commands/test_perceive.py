@@ -9,11 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from fake_engine import FakeEngine, Person, camera, image, pixels_of
+from fake_engine import Person, camera, image, pixels_of
 
 from thfm_ros.commands import perceive
-from thfm_ros.commands.main import main
-from thfm_ros.config import Config
 from thfm_ros.contract import Intrinsics
 from thfm_ros.media.errors import VideoError
 from thfm_ros.media.video import Video
@@ -24,22 +22,6 @@ K = camera(160, 120, 150.0)
 PERSON = Person(0.1, 0.05, 3)
 
 Thfm = Callable[..., int]
-
-
-@pytest.fixture
-def people() -> list[Person]:
-    return [PERSON]
-
-
-@pytest.fixture
-def thfm(monkeypatch: pytest.MonkeyPatch, people: list[Person]) -> Thfm:
-    """`thfm perceive` with an engine that knows the scene."""
-
-    def pipeline(config: Config) -> PerceptionPipeline:
-        return PerceptionPipeline(FakeEngine(K, lambda: list(people)), config)
-
-    monkeypatch.setattr(perceive, "load_pipeline", pipeline)
-    return lambda *arguments: main(["perceive", *map(str, arguments)])
 
 
 def write_video(path: Path, frames: list[np.ndarray], fps: float = 10.0) -> Path:

@@ -87,6 +87,7 @@ def test_a_known_failure_is_printed_and_an_unexpected_pass_fails(
     [
         ("fps: 10", "fsp: 10", "did you mean 'fps'"),
         ("hfov_deg: 56", "parameters: {decode.min_scor: 1}", "decode.min_scor"),
+        ("hfov_deg: 56", f"parameters: {{decode.min_score: 1{'0' * 400}}}", "parameters"),
         ("[0, 0, 30, 120]", "[500, 0, 530, 120]", "zones.left lies outside of the image"),
         ("empty: left", "empty: left\n    from_s: 60", "looks at no frame"),
     ],
@@ -98,6 +99,15 @@ def test_exit_code_2_and_one_line_if_it_cannot_be_run(
     assert main(["scenario", str(site)]) == 2
     assert words in caplog.records[-1].getMessage()
     assert "\n" not in caplog.records[-1].getMessage()
+
+
+def test_exit_code_2_if_the_film_is_damaged(
+    site: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "film.mp4").write_bytes(b"no film" * 100)
+    change(site, "film: film\nfps: 10", "film: film.mp4")
+    assert main(["scenario", str(site)]) == 2
+    assert "film.mp4" in caplog.records[-1].getMessage()
 
 
 @pytest.mark.parametrize("arguments", [[], ["nowhere.yaml"], ["street", "--json", "no/o.json"]])

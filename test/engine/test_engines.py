@@ -352,7 +352,7 @@ def operations(work: Callable[[], object]) -> int:
     """Floating-point operations of matrix products and convolutions."""
     with FlopCounterMode(display=False) as counter:
         work()
-    return counter.get_total_flops()
+    return int(counter.get_total_flops())
 
 
 def cpu_ms(work: Callable[[], object]) -> float:

@@ -65,7 +65,7 @@ def test_a_page_without_markers_is_refused_and_left_alone(tmp_path: Path) -> Non
 
 def test_the_documentation_has_one_place_for_every_section(root: Path) -> None:
     pages = [page.read_text(encoding="utf-8") for page in (root / "docs").rglob("*.md")]
-    images = [f"images of {folder}" for folder in ("walkers", "squats", "dancer")]
+    images = [f"images of {folder}" for folder in ("pedestrians", "squats", "dancer")]
     for section in ("crops", "clips", "frames", *images):
         begin, end = markers(section)
         assert [page.count(begin) for page in pages if begin in page] == [1], section

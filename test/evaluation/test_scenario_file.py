@@ -120,6 +120,11 @@ def test_boxes_move_linearly_between_key_times_and_are_unknown_out_of_view(folde
         ("until_s: 2\n", "until_s: 1\n", "conditions[3]: until_s must be after from_s"),
         ("known_failure: a coat hangs there", "known_failure: true", "True must be a text"),
         ("{decode.min_score: 0.5}", "[1]", "parameters: must be a mapping"),
+        ("decode.min_score: 0.5", "engine.cache_dir: x", "'engine.cache_dir' is none of window.*"),
+        ("film: film.mp4", "film: ~no_such_user/film.mp4", "film: '~no_such_user/film.mp4'"),
+        ("film: film.mp4", 'film: "a\\nb.mp4"', "film: there is no file or folder"),
+        ("film: film.mp4", "film: 5", "film: 5 must be a text"),
+        ("  corner:", '  "a\\nb":', "is no name"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_place(
@@ -179,6 +184,11 @@ def test_any_value_in_any_place_is_read_or_refused_in_one_line(
         assert read(folder, yaml.safe_dump(tree, allow_unicode=True)).conditions
     except ScenarioError as error:
         assert "\n" not in str(error)
+
+
+def test_a_film_with_spaces_in_its_name_is_found(folder: Path) -> None:
+    (folder / "my  film.mp4").write_bytes(b"")
+    assert read(folder, VALID.replace("film.mp4", '"my  film.mp4"')).film.name == "my  film.mp4"
 
 
 def test_random_bytes_are_no_scenario(folder: Path) -> None:

@@ -61,7 +61,6 @@ def thfm(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Thfm
     return run
 
 
-@pytest.mark.timeout(300)  # bfloat16 on a CPU is slow
 def test_engine_command_builds_lists_verifies_and_clears(
     thfm: Thfm, monkeypatch: pytest.MonkeyPatch
 ) -> None:

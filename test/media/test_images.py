@@ -22,10 +22,10 @@ ORIENTATION = 0x112
 def save(path: Path, image: np.ndarray | Image.Image, **options: Any) -> Path:
     if path.suffix == ".avif" and not features.check("avif"):
         pytest.skip("this Pillow writes no AVIF")
-    picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    saved = image if isinstance(image, Image.Image) else Image.fromarray(image)
     if path.suffix in (".jpg", ".jfif", ".avif"):
         options = {"quality": 95, **options}
-    picture.save(path, format="JPEG" if path.suffix == ".jfif" else None, **options)
+    saved.save(path, format="JPEG" if path.suffix == ".jfif" else None, **options)
     return path
 
 
@@ -80,7 +80,7 @@ def test_depths_and_colour_models_become_8_bit_rgb(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_read_is_found_and_named(tmp_path: Path, name: str, reason: str) -> None:
-    (tmp_path / name).write_bytes(b"no image that anybody decodes")
+    (tmp_path / name).write_bytes(b"no image that can be decoded")
     assert image_files(tmp_path) == [tmp_path / name]
     with pytest.raises(VideoError, match=reason):
         read_image(tmp_path / name)

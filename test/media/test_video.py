@@ -197,7 +197,7 @@ def test_colours_follow_the_matrix_and_range_of_the_film(
     np.testing.assert_allclose(rgb[24, 32].astype(int), colour, atol=3)
 
 
-def test_frame_counts_that_are_not_true_are_not_believed(
+def test_frame_counts_that_are_not_true_are_not_used(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     film = write_film(tmp_path / "f.avi", grey_levels(5), "mjpeg")

@@ -49,6 +49,15 @@ def test_the_stored_channel_order_is_heeded(encoding: str, stored: str, extensio
     assert_close(result, RGB, TOLERANCE[extension])
 
 
+@pytest.mark.parametrize("stored", ["bgra8", "rgba8"])
+@pytest.mark.parametrize("encoding", ["rgba8", "bgra8"])
+def test_alpha_changes_no_colour(encoding: str, stored: str) -> None:
+    alpha = np.full((HEIGHT, WIDTH, 1), 7, np.uint8)
+    data = encode(".png", np.concatenate([BGR if stored == "bgra8" else RGB, alpha], axis=-1))
+    result = rgb_from_compressed(message(f"{encoding}; png compressed {stored}", data))
+    np.testing.assert_array_equal(result, RGB)
+
+
 @pytest.mark.parametrize(
     "image_format",
     [

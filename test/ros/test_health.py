@@ -6,8 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
+from thfm_ros.ros.component_status import ComponentStatus, Level, NodeSnapshot
 from thfm_ros.ros.diagnostics import REPEAT_S, StateLogger
-from thfm_ros.ros.health import ComponentStatus, Health, Level, NodeSnapshot
+from thfm_ros.ros.health import Health
+from thfm_ros.ros.input_health import LOST
+from thfm_ros.ros.silence import Silence
 
 SOURCE = "/image has no publisher"
 
@@ -224,6 +227,126 @@ def test_reset_discards_all_events(health: Health, time: Time) -> None:
     health.reset()
     assert status_of(health, "input").level is Level.OK
     assert "dropped: bad step" not in status_of(health, "input").values
+
+
+@pytest.fixture
+def simulated() -> Time:
+    """The node's clock, by simulated time."""
+    return Time()
+
+
+@pytest.fixture
+def in_simulation(time: Time, simulated: Time) -> Health:
+    return Health(image_timeout_s=2.0, clock=time, node_clock=simulated)
+
+
+def test_while_simulated_time_is_paused_no_image_is_missed(
+    in_simulation: Health, time: Time, simulated: Time
+) -> None:
+    for _ in range(20):
+        simulated.now_s += 0.05
+        frames(in_simulation, time, 0.05)
+    time.now_s += 3600
+    paused = status_of(in_simulation, "input")
+    assert (paused.level, paused.key) == (Level.OK, "paused") and "paused" in paused.message
+    assert in_simulation.silent_s == 0.0
+    simulated.now_s += 3
+    assert status_of(in_simulation, "input").level is Level.WARN
+    assert in_simulation.silent_s == pytest.approx(3.0)
+
+
+def test_simulated_time_that_has_not_begun_is_a_warning(
+    in_simulation: Health, time: Time, simulated: Time
+) -> None:
+    simulated.now_s = 0.0
+    in_simulation.reset()
+    time.now_s += 3
+    status = status_of(in_simulation, "input")
+    assert status.level is Level.WARN and "/clock" in status.message
+
+
+def test_when_simulated_time_goes_back_the_silence_begins_anew() -> None:
+    clock = Time()
+    silence = Silence(clock)
+    clock.now_s += 5
+    assert silence.seconds == 5
+    clock.now_s = 10.0  # a bag began again
+    assert silence.seconds == 0
+    clock.now_s += 2
+    assert silence.seconds == 2
+    silence.end()
+    assert silence.seconds == 0
+
+
+def test_no_image_is_missed_within_the_longest_gap_of_a_stream(health: Health, time: Time) -> None:
+    """A camera of 0.4 Hz with window.max_gap_s: 3, longer than image_timeout_s."""
+    for _ in range(10):
+        for _ in range(25):
+            time.now_s += 0.1
+            assert status_of(health, "input", max_gap_s=3.0).level is Level.OK
+        health.image_received(0.03, "640x480 rgb8")
+        health.image_accepted(began_stream=False)
+    time.now_s += 3.1
+    assert status_of(health, "input", max_gap_s=3.0).level is Level.WARN
+
+
+def test_unusable_images_do_not_end_the_silence_of_usable_ones(health: Health, time: Time) -> None:
+    frames(health, time, 1.0)
+    assert health.silent_s == 0.0
+    frames(health, time, 2.0, each=lambda: health.images_dropped("repeated stamp"))
+    assert health.silent_s == pytest.approx(2.0)
+
+
+ADVICE = "docker run --shm-size=512m"
+
+
+def test_images_that_are_all_lost_in_transport_are_named_with_the_cure(
+    health: Health, time: Time
+) -> None:
+    health.images_dropped(LOST, 78)
+    time.now_s += 3
+    lost = status_of(health, "input", transport_advice=ADVICE)
+    assert lost.level is Level.WARN
+    assert "78 images were lost in transport" in lost.message and ADVICE in lost.message
+    time.now_s += 8
+    assert status_of(health, "input", transport_advice=ADVICE).level is Level.ERROR
+    frames(health, time, 11.0)
+    assert status_of(health, "input").level is Level.OK
+    time.now_s += 3  # lost before the last image, so this silence has another cause
+    assert "lost" not in status_of(health, "input").message
+
+
+def test_more_lost_images_than_received_ones_are_a_warning(health: Health, time: Time) -> None:
+    def lose(count: int) -> None:
+        health.image_accepted(began_stream=False)
+        health.images_dropped(LOST, count)
+
+    frames(health, time, 5.0, each=lambda: lose(1))
+    assert status_of(health, "input").level is Level.OK
+    frames(health, time, 5.0, each=lambda: lose(3))
+    lost = status_of(health, "input", transport_advice=ADVICE)
+    assert (lost.level, lost.key) == (Level.WARN, "lost") and ADVICE in lost.message
+
+
+def test_a_few_lost_images_are_ok(health: Health, time: Time) -> None:
+    health.images_dropped(LOST, 9)
+    frames(health, time, 0.2)
+    assert status_of(health, "input").level is Level.OK
+
+
+def test_before_the_first_image_the_wanted_tasks_are_known(health: Health) -> None:
+    wanted = status_of(health, "latency", requested=("bodies", "depth"))
+    assert wanted.values["estimated tasks"] == "bodies, depth"
+    assert wanted.key != "idle" and "no image yet" in wanted.message
+
+
+def test_people_left_out_are_a_warning_with_their_number_and_the_limit(health: Health) -> None:
+    crowd = status_of(health, "bodies", left_out=28, max_people=8)
+    assert (crowd.level, crowd.values["people left out"]) == (Level.WARN, "28")
+    assert "28 more people" in crowd.message and "regions.max_people" in crowd.message
+    assert status_of(health, "bodies", left_out=27, max_people=8).key == crowd.key
+    everyone = status_of(health, "bodies")
+    assert (everyone.level, everyone.values["people left out"]) == (Level.OK, "0")
 
 
 @pytest.fixture

@@ -48,6 +48,13 @@ def test_all_fields_of_a_body_are_published() -> None:
         np.testing.assert_array_equal(joint.covariance, body.covariances_m2[index])
 
 
+def test_the_number_of_people_left_out_is_published() -> None:
+    maker = BodyArrayMaker()
+    for left_out in (28, 0):
+        perception = replace(a_perception(), left_out=left_out)
+        assert sent(maker.array(perception, HEADER)).left_out == left_out
+
+
 @pytest.mark.parametrize("state", TrackState)
 def test_track_states_are_constants_of_the_message(state: TrackState) -> None:
     (msg,) = BodyArrayMaker().array(a_perception(a_body(state=state)), HEADER).bodies

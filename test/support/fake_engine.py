@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from thfm_ros.contract import Frame, Intrinsics, PixelMap, Task
+from thfm_ros.contract import Distortion, Frame, Intrinsics, LensModel, PixelMap, Task
 from thfm_ros.model.card import ModelCard
 from thfm_ros.model.outputs import BodyOutputs, DenseOutputs, DetectionOutputs, RawOutputs
 from thfm_ros.skeleton import JOINT_NAMES, PART_NAMES, Joint
@@ -60,11 +60,29 @@ def camera(width: int = 640, height: int = 480, focal: float = 500.0) -> Intrins
     return Intrinsics(focal, focal, width / 2 + 3, height / 2 - 5, width, height)
 
 
+def fisheye(width: int = 640, height: int = 480, focal: float = 230.0) -> Intrinsics:
+    """An equidistant fisheye lens without further distortion: 159 degrees wide."""
+    lens = Distortion(LensModel.EQUIDISTANT, (0.0,) * 4)
+    return Intrinsics(focal, focal, width / 2 + 3, height / 2 - 5, width, height, lens)
+
+
 def pixels_of(points: np.ndarray, k: Intrinsics) -> np.ndarray:
-    """Pinhole projection, independent of the implementation under test."""
-    return np.stack(
-        [k.fx * points[:, 0] / points[:, 2] + k.cx, k.fy * points[:, 1] / points[:, 2] + k.cy], 1
-    )
+    """Projection by a pinhole or by `fisheye`, independent of the implementation under test."""
+    x, y = points[:, 0] / points[:, 2], points[:, 1] / points[:, 2]
+    if k.distortion is not None:
+        radius = np.maximum(np.hypot(x, y), 1e-12)
+        x, y = (each * np.arctan(radius) / radius for each in (x, y))
+    return np.stack([k.fx * x + k.cx, k.fy * y + k.cy], 1)
+
+
+def tangents_of(x: np.ndarray, y: np.ndarray, k: Intrinsics) -> tuple[np.ndarray, np.ndarray]:
+    """x / z and y / z of the rays through pixels: the inverse of `pixels_of`."""
+    x, y = (x - k.cx) / k.fx, (y - k.cy) / k.fy
+    if k.distortion is None:
+        return x, y
+    angle = np.maximum(np.hypot(x, y), 1e-12)
+    stretch = np.where(angle < 1.5, np.tan(np.minimum(angle, 1.5)) / angle, np.nan)
+    return x * stretch, y * stretch
 
 
 def box_of(person: Person, k: Intrinsics) -> np.ndarray:
@@ -192,8 +210,9 @@ def perfect_outputs(
 
 def view_rotation(region: PixelMap, k: Intrinsics) -> tuple[np.ndarray, float]:
     """R_optical_view, and 1 / cos of the angle off the axis, at the centre of the region."""
-    x = (region.offset_x + region.scale * region.width / 2 - k.cx) / k.fx
-    y = (region.offset_y + region.scale * region.height / 2 - k.cy) / k.fy
+    centre_x = np.array(region.offset_x + region.scale * region.width / 2)
+    centre_y = np.array(region.offset_y + region.scale * region.height / 2)
+    x, y = (float(each) for each in tangents_of(centre_x, centre_y, k))
     z_axis = np.array([x, y, 1.0]) / math.sqrt(x * x + y * y + 1)
     axis = np.cross([0, 0, 1.0], z_axis)
     sine, cosine = np.linalg.norm(axis), z_axis[2]
@@ -216,6 +235,8 @@ def _body(region: PixelMap, k: Intrinsics, person: Person) -> BodyOutputs:
     rotation, stretch = view_rotation(region, k)
     root_view = rotation.T @ person.root_m
     focal = math.sqrt(k.fx * k.fy) * stretch**1.5
+    if k.distortion is not None:
+        focal = root_view[2] * _pixels_per_metre(person.root_m, rotation, k)
     return BodyOutputs(
         heatmaps=(-squared / (2 * 0.7**2)).astype(np.float32),
         positions=((joints - person.root_m) @ rotation).astype(np.float32),
@@ -223,6 +244,13 @@ def _body(region: PixelMap, k: Intrinsics, person: Person) -> BodyOutputs:
         log_width=math.log(root_view[2] * region.scale * region.width / focal),
         presence=8.0,
     )
+
+
+def _pixels_per_metre(point: np.ndarray, rotation: np.ndarray, k: Intrinsics) -> float:
+    """The scale of the image at a point, across the axis of the view."""
+    steps = np.array([[0.01, 0, 0], [-0.01, 0, 0], [0, 0.01, 0], [0, -0.01, 0]])
+    right, left, below, above = pixels_of(point + steps @ rotation.T, k)
+    return math.sqrt(abs(np.linalg.det(np.array([right - left, below - above])))) / 0.02
 
 
 def _no_person(region: PixelMap) -> BodyOutputs:
@@ -266,7 +294,7 @@ def _dense(
         maps.parts[:, here] = 0
         maps.parts[PART_NAMES.index("torso"), here & upper] = 9
         maps.parts[PART_NAMES.index("left_upper_leg"), here & ~upper] = 9
-        ray = np.stack([(x - k.cx) / k.fx, (y - k.cy) / k.fy, np.ones_like(x)], -1)
+        ray = np.stack([*tangents_of(x, y, k), np.ones_like(x)], -1)
         wall = ray * person.z  # at the depth of the pelvis
         root_relative = wall @ rotation[:, 2] - (rotation.T @ reference.root_m)[2]
         maps.relative_depth_m[here] = root_relative[here]

@@ -16,7 +16,7 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile
 
-TIMEOUT_S = 120.0
+TIMEOUT_S = 300.0
 """For everything that happens for certain: reached only if something hangs, on any machine."""
 
 

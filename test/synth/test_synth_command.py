@@ -91,10 +91,19 @@ def test_a_missing_pack_is_reported_by_the_parent_of_several_workers(
     ("words", "message"),
     [
         (("--pack", "nowhere.npz", "--clips", "1"), "thfm synth bake"),
-        (("--clips", "0"), "at least 1"),
-        (("--clips", "1", "--striding", "2"), "between 0 and 1"),
+        (("--clips", "0"), "--clips 0: it must be from 1 to"),
+        (("--clips", "1", "--striding", "2"), "from 0 to 1"),
+        (("--clips", "1", "--striding", "nan"), "from 0 to 1"),
+        (("--clips", "1", "--artefacts", "-0.1"), "from 0 to 1"),
         (("--clips", "1", "--frames", "four"), "8 or 4,2,1"),
-        (("--clips", "1", "--size", "3"), "at least 16"),
+        (("--clips", "1", "--frames", "4,0"), "--frames 0: it must be from 1"),
+        (("--clips", "1", "--size", "3"), "from 16 to"),
+        (("--clips", "1", "--size", "99999999"), "from 16 to"),
+        (("--clips", "1", "--samples", "1000"), "from 1 to 16"),
+        (("--clips", "1", "--shard", "0"), "--shard 0: it must be from 1"),
+        (("--clips", "1", "--shard", "-3"), "--shard -3: it must be from 1"),
+        (("--clips", "1", "--workers", "-1"), "--workers -1: it must be from 1"),
+        (("--clips", "1", "--seed", "-1"), "--seed -1: it must be from 0"),
     ],
 )
 def test_invalid_options_are_refused_with_advice(

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from thfm_ros.commands.synth import add_pack_option, default_pack
+from thfm_ros.commands.synth import RENDER_LIMITS, add_pack_option, default_pack
+from thfm_ros.config_option import check_numbers
 from thfm_ros.contract import PerceptionError
+from thfm_ros.synth.clip import MAX_PEOPLE
 from thfm_ros.synth.dataset import write_shard
 from thfm_ros.synth.generate import DatasetConfig, make_clip, make_person_group
 from thfm_ros.synth.pack import load_pack
@@ -43,6 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print; returns the exit status."""
+    limits = {name: RENDER_LIMITS[name] for name in ("clips", "frames", "size", "samples")}
+    check_numbers(vars(args), {**limits, "people": (0, MAX_PEOPLE)})
     pack = args.pack or default_pack()
     config = DatasetConfig(
         pack=str(pack), seed=1, split="all", view=args.view, clips=args.clips,

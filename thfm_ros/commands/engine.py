@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from thfm_ros.config import EngineConfig, parameters
+from thfm_ros.config_option import check_numbers
 from thfm_ros.engine.base import Engine
 from thfm_ros.engine.cache import EngineCache, default_folder
 from thfm_ros.engine.checkpoint import Checkpoint, find_checkpoint
@@ -58,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the action; 1 if an engine was replaced by PyTorch, differs or is damaged, else 0."""
+    check_numbers(vars(args), {"repeats": (1, 10**6)})
     config = EngineConfig(**{each.name: getattr(args, each.name) for each in fields(EngineConfig)})
     cache = EngineCache(default_folder(config.cache_dir))
     if args.action == "build":

@@ -7,12 +7,14 @@ pipeline), and on any folder of real images with annotations in COCO format.
 """
 
 import argparse
+import math
 import shlex
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from thfm_ros.config_option import check_numbers
 from thfm_ros.contract import PerceptionError
 from thfm_ros.engine.checkpoint import Checkpoint, find_checkpoint
 
@@ -69,6 +71,8 @@ def run(args: argparse.Namespace) -> int:
     """
     from thfm_ros.evaluation.markdown_report import check_page, write_section
 
+    counts = dict.fromkeys(("crops", "clips", "frames"), (0, math.inf))
+    check_numbers(vars(args), {**counts, "fps": (0.01, 10_000)})
     checkpoint = find_checkpoint(args.checkpoint)
     names = _section_names(args)
     if args.page is not None:

@@ -26,6 +26,7 @@ from thfm_ros.media.drawing import DepthScale, side_by_side
 from thfm_ros.media.errors import VideoError, shown
 from thfm_ros.media.images import image_files, is_image_name, read_image, write_image
 from thfm_ros.media.recording import Recording
+from thfm_ros.media.reduction import reduced, reduced_size
 from thfm_ros.media.video import Video, VideoFrame, same_size
 from thfm_ros.media.video_writer import VideoWriter
 from thfm_ros.perception.frame_window import FrameWindow
@@ -38,10 +39,10 @@ _ANIMATED = (".gif",)  # read as a video, unless it lies in a folder of images
 
 
 class FrameSource(Protocol):
-    """Frames to perceive, oldest first."""
+    """Frames to perceive, oldest first; large ones are reduced (media/reduction.py)."""
 
-    width: int  # of the widest frame
-    height: int  # of the highest frame
+    width: int  # of the widest frame, as it is perceived
+    height: int  # of the highest frame, as it is perceived
     length: int  # 0: not known
     fps: float  # of the overlay
     one_clip: bool  # False: every frame is a clip of its own
@@ -75,14 +76,15 @@ class ImageFolder:
                 log.warning("Left out: %s", error)
                 continue
             self._readable.append((index, file))
-            self.height, self.width = max(self.height, rgb.shape[0]), max(self.width, rgb.shape[1])
+            width, height = _size_perceived(file, rgb.shape[1], rgb.shape[0])
+            self.height, self.width = max(self.height, height), max(self.width, width)
         self.length = len(self._readable)
         if not self._readable:
             raise VideoError(f"None of the images in {shown(path)} can be read.")
 
     def __iter__(self) -> Iterator[VideoFrame]:
         for index, file in self._readable:
-            yield VideoFrame(read_image(file), index, index * 1_000_000_000, file.name)
+            yield reduced(VideoFrame(read_image(file), index, index * 1_000_000_000, file.name))
 
 
 class _VideoFile(Video):
@@ -90,8 +92,21 @@ class _VideoFile(Video):
 
     one_clip = True
 
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.width, self.height = _size_perceived(path, self.width, self.height)
+
     def __iter__(self) -> Iterator[VideoFrame]:
-        return same_size(super().__iter__(), self.path)
+        return map(reduced, same_size(super().__iter__(), self.path))
+
+
+def _size_perceived(path: Path, width: int, height: int) -> tuple[int, int]:
+    """The size at which an image of this size is perceived; a reduction is logged."""
+    size = reduced_size(width, height)
+    if size != (width, height):
+        text = "%s: %dx%d pixels are reduced to %dx%d; all results are in pixels of that size"
+        log.warning(text, shown(path), width, height, *size)
+    return size
 
 
 def open_source(path: Path) -> FrameSource:
@@ -118,10 +133,14 @@ class FocalLength:
         if self.fx is not None and not self.fx > 0:
             raise PerceptionError(f"--fx {self.fx:g}: give a focal length of more than 0 pixels.")
 
-    def intrinsics(self, width: int, height: int) -> Intrinsics | None:
-        """Intrinsics of an image of this size, principal point at its centre; None if unknown."""
+    def intrinsics(self, width: int, height: int, scale: float = 1.0) -> Intrinsics | None:
+        """Intrinsics of an image of this size, principal point at its centre; None if unknown.
+
+        ``scale`` is the factor by which the image of the camera was reduced.
+        """
         if self.fx is not None:
-            return Intrinsics(self.fx, self.fx, width / 2, height / 2, width, height)
+            fx = self.fx * scale
+            return Intrinsics(fx, fx, width / 2, height / 2, width, height)
         if self.hfov_deg is not None:
             return intrinsics_from_fov(width, height, self.hfov_deg)
         return None
@@ -171,11 +190,11 @@ def perceive(
             if not source.one_clip:
                 window.reset("another image")
             height, width = image.rgb.shape[:2]
-            intrinsics = focal_length.intrinsics(width, height)
+            intrinsics = focal_length.intrinsics(width, height, image.scale)
             clip = window.push(Frame(image.rgb, image.stamp_ns, "camera", intrinsics))
             assert clip is not None  # the stamps of a source increase
             perception = pipeline.step(clip, tasks)
-            recording.add(image.index, perception)
+            recording.add(image.index, perception, image.scale)
             if video or still:
                 if not source.one_clip:
                     scale = DepthScale()

@@ -90,7 +90,7 @@ def _config(args: argparse.Namespace, scenario: Scenario) -> Config:
     settings = {"engine.checkpoint": args.checkpoint, "track.seed": 1}
     try:
         return config_from({**settings, **scenario.parameters, **settings_from(args.set)})
-    except ConfigError as error:
+    except (ConfigError, OverflowError) as error:  # OverflowError: a whole number of 400 digits
         raise ScenarioError(f"{scenario.name}: parameters: {error}") from error
 
 

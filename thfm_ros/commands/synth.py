@@ -10,11 +10,28 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from thfm_ros.config_option import check_numbers
 from thfm_ros.contract import PerceptionError
 from thfm_ros.user_folders import cache_folder
 
 if TYPE_CHECKING:  # numba is only loaded when rendering
     from thfm_ros.synth.generate import DatasetConfig
+
+LIMITS: dict[str, tuple[float, float]] = {
+    "seed": (0, 2**63 - 1),
+    "count": (1, 10**6),
+    "workers": (1, 1024),
+    "artefacts": (0, 1),
+}
+"""Of the numbers that several subcommands have."""
+RENDER_LIMITS: dict[str, tuple[float, float]] = {
+    "clips": (1, 10**8),
+    "frames": (1, 1024),
+    "shard": (1, 10**8),
+    "size": (16, 2048),
+    "samples": (1, 16),
+    "striding": (0, 1),
+}
 
 _DEFAULT_PACK = "default: synth_pack.npz in the cache folder of thfm_ros, ~/.cache/thfm_ros"
 
@@ -119,6 +136,8 @@ def run(args: argparse.Namespace) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     commands = {"bake": _bake, "sample": _sample, "render": _render, "backgrounds": _backgrounds}
     try:
+        present = {name: limit for name, limit in LIMITS.items() if name in vars(args)}
+        check_numbers(vars(args), present)
         return commands[args.synth_command](args)
     except PerceptionError as error:
         sys.stderr.write(f"{error}\n")
@@ -199,12 +218,7 @@ def _dataset_configs(
 ) -> list[tuple[str, "DatasetConfig"]]:
     from thfm_ros.synth.generate import DatasetConfig
 
-    if args.clips < 1 or args.size < 16 or args.samples < 1 or min(frames) < 1:
-        raise PerceptionError(
-            "--clips, --frames and --samples must be at least 1, --size at least 16"
-        )
-    if not 0 <= args.striding <= 1:
-        raise PerceptionError(f"--striding {args.striding} is a share; it must lie between 0 and 1")
+    check_numbers({**vars(args), "frames": frames, "shard": shard}, RENDER_LIMITS)
     views = ("crop", "frame") if args.view == "both" else (args.view,)
     share = -(-args.clips // len(views))
     out = []

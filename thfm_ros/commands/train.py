@@ -8,9 +8,10 @@ Two CPU cores are used best by two processes that average their gradients:
 
 import argparse
 import logging
+import math
 from pathlib import Path
 
-from thfm_ros.contract import PerceptionError
+from thfm_ros.config_option import check_numbers
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,8 +60,8 @@ def run(args: argparse.Namespace) -> int:
     from thfm_ros.training.recipe import read_recipe
     from thfm_ros.training.trainer import Trainer
 
-    if args.heldout < 1:
-        raise PerceptionError(f"--heldout {args.heldout}: give at least 1 crop to evaluate on.")
+    limits = {"heldout": (1, 10**6), "workers": (0, 1), "seconds": (0, math.inf)}
+    check_numbers(vars(args), {**limits, "evaluate_every": (0, math.inf)})
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(1)
     device = device_of_process(args.device)

@@ -172,5 +172,6 @@ class GenceptionRunner:
             height=height,
             intrinsics=frame.intrinsics,
             bodies=(),
+            left_out=0,  # this network has no bodies
             **fields,
         )

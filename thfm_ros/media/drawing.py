@@ -7,6 +7,8 @@ All images are RGB uint8 of the frame's size. Unknown pixels of a map are black.
 
 import colorsys
 import zlib
+from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,6 +18,7 @@ from thfm_ros.contract import Body, Perception, TrackState
 from thfm_ros.skeleton import BONES, PART_NAMES, Joint
 
 _MAX_PANEL_HEIGHT = 2048
+_BAND = 256  # rows that are drawn at a time
 _TINT = 0.45  # opacity of the tint of people
 _MIN_TINT = 0.02  # rows with less are left as they are
 _LEFT = (80, 220, 100)
@@ -157,41 +160,60 @@ def side_by_side(
     pixels if it is higher.
     ``scale`` is updated.
     """
-    panels = [np.asarray(rgb), overlay(rgb, perception)]
-    depth = perception.depth_m if perception.depth_m is not None else perception.depth_relative
-    if depth is not None:
-        panels.append(depth_colours(depth, *scale.update(depth)))
-    if perception.normals is not None:
-        panels.append(normal_colours(perception.normals))
-    if perception.parts is not None:
-        panels.append(part_colours(perception.parts))
-    if perception.dense_pose is not None:
-        panels.append(dense_pose_colours(perception.dense_pose))
     width, height = perception.width, perception.height
     reduction = min(1.0, panel_width / width, _MAX_PANEL_HEIGHT / height)
-    if reduction < 1:
-        size = max(1, round(width * reduction)), max(1, round(height * reduction))
-        panels = [
-            cv2.resize(np.ascontiguousarray(panel), size, interpolation=cv2.INTER_AREA)
-            for panel in panels
-        ]
+    size = max(1, round(width * reduction)), max(1, round(height * reduction))
+    depth = perception.depth_m if perception.depth_m is not None else perception.depth_relative
+    panels = [_resized(np.asarray(rgb), size), _resized(overlay(rgb, perception), size)]
+    if depth is not None:
+        near, far = scale.update(depth)
+        panels.append(_panel(lambda band: depth_colours(band, near, far), depth, size))
+    for colours, values in (
+        (normal_colours, perception.normals),
+        (part_colours, perception.parts),
+        (dense_pose_colours, perception.dense_pose),
+    ):
+        if values is not None:
+            panels.append(_panel(colours, values, size))
     columns = min(3, len(panels))
     panels += [np.zeros_like(panels[0])] * (-len(panels) % columns)
     rows = [np.hstack(panels[i : i + columns]) for i in range(0, len(panels), columns)]
     return np.vstack(rows)
 
 
+def _panel(
+    colours: Callable[[Any], UInt8[np.ndarray, "h w 3"]], values: np.ndarray, size: tuple[int, int]
+) -> UInt8[np.ndarray, "h2 w2 3"]:
+    """A map in colours at the size of a panel, made band by band, since floats need much memory."""
+    image = np.empty((*values.shape[:2], 3), np.uint8)
+    for top in range(0, len(values), _BAND):
+        image[top : top + _BAND] = colours(values[top : top + _BAND])
+    return _resized(image, size)
+
+
+def _resized(
+    image: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]
+) -> UInt8[np.ndarray, "h2 w2 3"]:
+    if (image.shape[1], image.shape[0]) == size:
+        return image
+    return np.asarray(
+        cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_AREA), np.uint8
+    )
+
+
 def _tint(image: UInt8[np.ndarray, "h w 3"], perception: Perception) -> None:
     assert perception.mask is not None
-    opacity = (np.clip(perception.mask, 0, 1) * _TINT)[..., None]
-    colours = np.full((perception.height, perception.width, 3), 200, np.float32)
-    if perception.instances is not None:
-        for index, body in enumerate(perception.bodies):
-            colours[perception.instances == index] = colour_of(body.id)
-    rows = np.flatnonzero((opacity > _MIN_TINT).any(axis=(1, 2)))
-    if len(rows):  # blend only the rows that show a person
-        band = slice(rows[0], rows[-1] + 1)
-        mixed = image[band] * (1 - opacity[band]) + colours[band] * opacity[band]
+    rows = np.flatnonzero((perception.mask > _MIN_TINT / _TINT).any(axis=1))
+    if not len(rows):
+        return
+    for top in range(rows[0], rows[-1] + 1, _BAND):  # only the rows that show a person
+        band = slice(top, min(top + _BAND, rows[-1] + 1))
+        opacity = (np.clip(perception.mask[band], 0, 1) * _TINT)[..., None]
+        colours = np.full((*opacity.shape[:2], 3), 200, np.float32)
+        if perception.instances is not None:
+            for index, body in enumerate(perception.bodies):
+                colours[perception.instances[band] == index] = colour_of(body.id)
+        mixed = image[band] * (1 - opacity) + colours * opacity
         image[band] = np.rint(mixed).astype(np.uint8)
 
 

@@ -16,6 +16,9 @@ For n frames of h x w pixels, at most p people at a time and k keypoints (unknow
     ids          U5      [n p]      constant within a clip; "" where there is no person
     boxes        float32 [n p 4]    x_min, y_min, x_max, y_max in pixels of the input
     joint_names  U       [k]
+    scale        float32 [n]        width of the frame as perceived / in the file; only if a frame
+                                    was reduced, since it has more than 12.6 megapixels. Then all
+                                    pixels above are those of the reduced frame
 
 A person keeps their column (index in p) while they are detected. Frames smaller than h x w lie in
 the top left corner; the rest of their maps is unknown (mask NaN). Maps of tasks that were not
@@ -70,14 +73,15 @@ class Recording:
         self._size = (height, width)
         self._keys = [key for key, each in _MAPS.items() if each.task in tasks]
         self._frames: list[int] = []
+        self._scales: list[float] = []
         self._people: list[dict[int, Body]] = []  # of each frame, by column
         self._column: dict[str, int] = {}  # by id
 
     def __len__(self) -> int:
         return len(self._frames)
 
-    def add(self, index: int, perception: Perception) -> None:
-        """Append one frame; ``index`` is stored in ``frames``."""
+    def add(self, index: int, perception: Perception, scale: float = 1.0) -> None:
+        """Append one frame; ``index`` is stored in ``frames``, ``scale`` in ``scale``."""
         if (
             not self._frames
             and perception.depth_relative is None
@@ -94,6 +98,7 @@ class Recording:
                 row[: perception.height, : perception.width] = values
             self._writer.append(key, row)
         self._frames.append(index)
+        self._scales.append(scale)
         self._people.append(self._in_columns(perception))
 
     def close(self) -> None:
@@ -109,6 +114,8 @@ class Recording:
             "boxes": np.full((*shape, 4), np.nan, np.float32),
             "joint_names": np.array(JOINT_NAMES),
         }
+        if any(scale != 1 for scale in self._scales):
+            arrays["scale"] = np.array(self._scales, np.float32)
         for number, row in enumerate(self._people):
             for column, body in row.items():
                 arrays["keypoints2d"][number, column] = body.keypoints

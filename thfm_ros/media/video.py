@@ -42,6 +42,7 @@ class VideoFrame:
     index: int  # in the video, or in the sorted list of the folder's files
     stamp_ns: int  # since the first frame; strictly increasing
     name: str
+    scale: float = 1.0  # width of rgb / width of the frame in the file; see media/reduction.py
 
 
 class Video:

@@ -186,7 +186,7 @@ def rate_of(stream: VideoStream, times_ns: list[int]) -> tuple[float, bool]:
 
 def _opened(path: Path) -> Any:
     # "file:", since FFmpeg takes a name with a colon for a URL.
-    options: dict[str, Any] = {"options": {"max_pixels": str(MAX_PIXELS)}}  # of the first look
+    options: dict[str, Any] = {}
     if int(av.__version__.partition(".")[0]) < 19:  # later versions never fail on metadata
         options["metadata_errors"] = "replace"
     try:
@@ -209,8 +209,8 @@ def _video_stream(container: Any, path: Path) -> Any:
     covers = av.stream.Disposition.attached_pic
     if stream is None or stream.disposition & covers:
         kinds = ", ".join(sorted({each.type for each in container.streams})) or "nothing"
-        picture = " (its only picture is a cover)" if stream is not None else ""
-        raise VideoError(f"{shown(path)} holds no video but {kinds}{picture}.")
+        cover = " (its only image is a cover)" if stream is not None else ""
+        raise VideoError(f"{shown(path)} holds no video but {kinds}{cover}.")
     if stream.codec_context is None:
         raise VideoError(
             f"PyAV has no decoder for the video in {shown(path)}. {conversion_of(path)}"

@@ -151,9 +151,12 @@ class _Encoder:
 
     def _mux(self, frame: Any) -> None:
         try:
-            self._file.mux(self._stream.encode(frame))
+            self._encode(frame)
         except (av.FFmpegError, OSError) as error:
             raise self._failed(error) from error
+
+    def _encode(self, frame: Any) -> None:
+        self._file.mux(self._stream.encode(frame))
 
     def _failed(self, error: Exception) -> VideoError:
         """Remove what was written; the error to raise."""

@@ -15,12 +15,18 @@ _EXIT_TIMEOUT_S = 2.0
 _threads: "weakref.WeakSet[threading.Thread]" = weakref.WeakSet()
 
 
-@atexit.register
-def _wait_for_all() -> None:
-    """At exit: threads inside a runtime abort the process if the interpreter ends first."""
-    deadline = time.monotonic() + _EXIT_TIMEOUT_S
+def unfinished_tasks(timeout_s: float) -> list[str]:
+    """Names of the tasks that have not ended after ``timeout_s``.
+
+    Threads inside a runtime abort the process if the interpreter ends before them.
+    """
+    deadline = time.monotonic() + timeout_s
     for thread in list(_threads):
         thread.join(max(0.0, deadline - time.monotonic()))
+    return sorted({thread.name for thread in list(_threads) if thread.is_alive()})
+
+
+atexit.register(unfinished_tasks, _EXIT_TIMEOUT_S)
 
 
 class BackgroundTask(Generic[T]):

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
 from thfm_ros.contract import PixelMap, Task
+from thfm_ros.lens import tangent_maps
 from thfm_ros.model.outputs import DenseOutputs
 from thfm_ros.perception.array_pool import ArrayPool, PooledArray
 from thfm_ros.perception.crop_region import source_rectangle
@@ -228,6 +229,10 @@ class _PatchValues:
         root = np.float32(axis @ self._detection.root_m)
         root_relative = self._patch.enlarge(self._extrapolated(self._dense.relative_depth_m))
         k, rows, columns = self._detection.camera, self._patch.rows, self._patch.columns
+        if k.distortion is not None:
+            x_map, y_map = (each[rows, columns] for each in tangent_maps(k))
+            along = (axis[0] * x_map + axis[1] * y_map + axis[2]) * self._unit_m
+            return np.asarray((root_relative + root) / along, np.float32)
         x = (np.arange(columns.start, columns.stop) + 0.5 - k.cx) / k.fx
         y = (np.arange(rows.start, rows.stop) + 0.5 - k.cy) / k.fy
         # Depth along the view is axis . point, and a point is its depth times its ray.

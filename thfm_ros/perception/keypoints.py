@@ -14,7 +14,14 @@ from jaxtyping import Bool, Float, Float32, Float64, Int
 
 from thfm_ros.config import DecodeConfig
 from thfm_ros.contract import Intrinsics, PixelMap
-from thfm_ros.geometry import CropView, Root, pack_covariance, rays, solve_root
+from thfm_ros.geometry import (
+    CropView,
+    Root,
+    pack_covariance,
+    pixels_per_radian,
+    rays,
+    solve_root,
+)
 from thfm_ros.model.outputs import BodyOutputs
 from thfm_ros.skeleton import Joint
 
@@ -149,7 +156,8 @@ def estimate_root(
     width_px = region.scale * region.width
     depth_along_view = math.exp(float(body.log_width)) * view.focal_px / width_px
     hips = keypoints[_HIPS].mean(axis=0)
-    ray = rays(hips, k) if np.isfinite(hips).all() else view.ray
+    ray = rays(hips, k)
+    ray = ray if np.isfinite(ray).all() else view.ray
     depth = depth_along_view / float(view.rotation[:, 2] @ ray)
     sigma_m = depth * config.width_sigma
     return solve_root(keypoints, relative, sigma_px, k, depth, sigma_m), relative
@@ -167,14 +175,19 @@ def joints_in_optical_frame(
 
     Across its ray a joint has the uncertainty of its heatmap; along the ray that of the pelvis
     plus ``joint_depth_sigma_m``, which a single view cannot reduce. A joint whose keypoint is
-    unknown (NaN) is unknown in space as well.
+    unknown (NaN), or has no ray through the lens, is unknown in space as well.
     """
     positions = relative_m + root.position_m
-    positions[~np.isfinite(keypoints).all(axis=1)] = np.nan
+    pixel_rays = rays(keypoints, k)
+    positions[~np.isfinite(pixel_rays).all(axis=1)] = np.nan
     distance = np.linalg.norm(positions, axis=1, keepdims=True)
     ray = positions / distance
     along = ray[:, :, None] * ray[:, None, :]
-    across_var = (sigma_px * positions[:, 2] / math.sqrt(k.fx * k.fy)) ** 2
+    if k.distortion is None:
+        sigma_m = sigma_px * positions[:, 2] / math.sqrt(k.fx * k.fy)
+    else:
+        sigma_m = sigma_px * distance[:, 0] / pixels_per_radian(pixel_rays, k)
+    across_var = sigma_m**2
     root_along = np.einsum("ki,ij,kj->k", ray, root.covariance_m2, ray)
     along_var = root_along + joint_depth_sigma_m**2
     covariances = across_var[:, None, None] * (np.eye(3) - along) + along_var[:, None, None] * along

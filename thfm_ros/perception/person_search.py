@@ -25,6 +25,10 @@ from thfm_ros.perception.decoding import Proposal
 from thfm_ros.perception.detection_decoding import DETECTION_CELL_PX, find_proposals
 from thfm_ros.perception.stage_timer import StageTimer
 
+_CAPACITY_PERIOD_S = 2.0
+"""Minimum time between two passes while no further track may begin. They only count the people who
+are left out, and all crops run meanwhile."""
+
 _TILE_PERIOD = 3
 """One pass in this many covers a tile: people who approach are more urgent than distant ones."""
 
@@ -84,7 +88,7 @@ class PersonDetector:
             frame: the newest.
             timer: of the stages "crop", "network" and "decode".
             no_tracks: there is no track, hence nothing else to do: run synchronously.
-            at_capacity: no further track may begin: run no pass.
+            at_capacity: no further track may begin: passes are rare, and cover the whole image.
 
         Returns:
             Proposals, those of the whole image before those of tiles; None: no pass is finished.
@@ -95,25 +99,28 @@ class PersonDetector:
                 return None
             task, self._task = self._task, None
             return task.result()
-        if not no_tracks and (at_capacity or not self._is_due(frame)):
+        period_s = max(self._period_s, _CAPACITY_PERIOD_S) if at_capacity else self._period_s
+        if not no_tracks and not self._is_due(frame, period_s):
             return None
         self._frames, self._last_ns = 0, frame.stamp_ns
-        regions = self._next_regions(frame)
+        regions = self._next_regions(frame, at_capacity=at_capacity)
         if no_tracks or not self._run_async:
             return self._proposals(frame, regions, timer)
         self._task = BackgroundTask(lambda: self._proposals(frame, regions, timer), "search")
         return None
 
-    def _is_due(self, frame: Frame) -> bool:
+    def _is_due(self, frame: Frame, period_s: float) -> bool:
         if self._last_ns is None:
             return True
         elapsed_s = (frame.stamp_ns - self._last_ns) * 1e-9
         enough_frames = self._frames >= self._config.regions.frame_pass_every
-        return enough_frames and elapsed_s >= self._period_s
+        return enough_frames and elapsed_s >= period_s
 
-    def _next_regions(self, frame: Frame) -> list[_SearchRegion]:
+    def _next_regions(self, frame: Frame, *, at_capacity: bool) -> list[_SearchRegion]:
         if not self._regions:
             self._regions = self._regions_of(frame)
+        if at_capacity:  # without the state: seconds pass between two of these passes
+            return [_SearchRegion(self._regions[0].region, is_whole=True)]
         number, self._passes = self._passes, self._passes + 1
         if number == 0 and not self._live:
             return self._regions

@@ -102,6 +102,21 @@ def use_shared_memory() -> Path | None:
     return profile
 
 
+def transport_advice() -> str:
+    """What to do against images that are lost between processes."""
+    for name in PROFILE_VARIABLES:
+        if profile := os.environ.get(name):
+            return (
+                "Large images need the DDS profile in the process of the camera, too: there, "
+                f"export {name}={profile}"
+            )
+    return (
+        f"Large images need {SHARED_MEMORY_NEEDED // 2**20} MiB of shared memory, /dev/shm has "
+        f"{_free_shared_memory() // 2**20} MiB free. In a container: docker run --shm-size=512m "
+        "(or --ipc=host); then start camera and node again."
+    )
+
+
 def _free_shared_memory() -> int:
     """Free bytes of /dev/shm; 0 where it does not exist."""
     try:

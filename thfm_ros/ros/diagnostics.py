@@ -13,9 +13,10 @@ from collections.abc import Callable
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 
-from thfm_ros.ros.health import ComponentStatus, Level
+from thfm_ros.ros.component_status import ComponentStatus, Level
 from thfm_ros.ros.qos import LATEST, create_publisher
 
+_JOIN_TIMEOUT_S = 2.0
 REPEAT_S = 10.0  # a state that recurs is logged again after this time at the earliest
 
 
@@ -115,10 +116,11 @@ class Diagnostics:
         """Start the thread; may be called once."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """End the thread, after the message it is publishing."""
+    def stop(self) -> bool:
+        """End the thread, after the message it is publishing; False if that takes too long."""
         self._ending.set()
-        self._thread.join(5.0)
+        self._thread.join(_JOIN_TIMEOUT_S)
+        return not self._thread.is_alive()
 
     def publish(self) -> None:
         """Evaluate all components now, log changes and publish."""
@@ -132,4 +134,6 @@ class Diagnostics:
             try:
                 self.publish()
             except Exception as error:  # diagnostics must continue after their own failures
+                if self._ending.is_set():  # the node is destroyed meanwhile
+                    return
                 self._node.get_logger().error(f"diagnostics: {error}", throttle_duration_sec=10.0)

@@ -10,134 +10,90 @@ correct the problem; its ``key`` tells whether the state has changed.
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from enum import IntEnum
+from collections.abc import Callable
 
 import numpy as np
 
+from thfm_ros.ros.component_status import ComponentStatus, Level, NodeSnapshot
+from thfm_ros.ros.input_health import InputHealth
 from thfm_ros.ros.recent_values import SPAN_S, RecentValues
 
 STALE_WARN_S, STALE_ERROR_S = 1.0, 5.0  # time without a result although images arrive
 LATE_WARN_MS = 500.0  # 95th percentile of latency
-CLOCK_LIMIT_S = 30.0  # stamps farther than this from the node's clock are from another clock
 RESTARTS_WARN = 5  # streams begun within SPAN_S
-_NO_FRAME_ID = (
-    "images have an empty frame_id: tf2 and rviz drop all results. The camera driver must set "
-    "header.frame_id to the optical frame of the camera."
-)
-
-
-class Level(IntEnum):
-    """The levels of diagnostic_msgs/DiagnosticStatus."""
-
-    OK = 0
-    WARN = 1
-    ERROR = 2
-
-
-@dataclass(frozen=True)
-class ComponentStatus:
-    """The state of one component of the node; see diagnostic_msgs/DiagnosticStatus."""
-
-    component: str
-    level: Level
-    key: str  # equal as long as the state is
-    message: str
-    values: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class NodeSnapshot:
-    """What `Health` does not learn from events: the node as it is now."""
-
-    state: str = "active"  # lifecycle state
-    enabled: bool = True
-    image_source: str = ""  # names the publishers of the images, or says why there are none
-    requested: tuple[str, ...] = ()  # tasks with a subscriber
-    calibration_problem: str = ""
-    calibration_note: str = ""
-    window: Mapping[str, str] = field(default_factory=dict)
-    stream_start: str = ""  # why the current stream began
-    engine: Mapping[str, str] = field(default_factory=dict)
-    engine_description: str = ""
-    engine_fallback: str = ""  # why this engine runs instead of the configured one
-    bodies: Mapping[str, str] = field(default_factory=dict)
-    bodies_problem: str = ""
 
 
 class Health:
     """Collects events and evaluates the state of every component. Thread-safe.
 
     ``configuration_error`` says why no engine is loaded; it is set when configuring fails.
+
+    Args:
+        image_timeout_s: time without images after which they are missed.
+        clock: monotonic seconds, for rates and for the time that the engine takes.
+        node_clock: the node's clock in seconds, which decides whether images are missed;
+            ``clock`` if None.
     """
 
-    def __init__(self, image_timeout_s: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(
+        self,
+        image_timeout_s: float,
+        clock: Callable[[], float] = time.monotonic,
+        node_clock: Callable[[], float] | None = None,
+    ) -> None:
+        self._clock, self._node_clock = clock, node_clock or clock
         self.image_timeout_s = image_timeout_s
         self._lock = threading.Lock()
-        self._drops: Counter[str] = Counter()
-        self._failure = ""
         self.configuration_error = ""
         self.reset()
 
     def reset(self) -> None:
         """Discard all events: the node was activated."""
         with self._lock:
-            self._since = self._clock()
-            self._images, self._results = RecentValues(), RecentValues()
-            self._steps, self._restarts = RecentValues(), RecentValues()
-            self._rejection: tuple[str, str] | None = None
-            self._stamp_problem = ""
-            self._has_frame_id = True
-            self._last_image: float | None = None
-            self._last_accepted: float | None = None
+            self._input = InputHealth(self._clock, self._node_clock)
+            self._results, self._steps = RecentValues(), RecentValues()
+            self._restarts = RecentValues()
             self._waiting_since: float | None = None
-            self._image_format = ""
             self._failure = ""
-            self._drops.clear()
             self._result_count = 0
+
+    @property
+    def silent_s(self) -> float:
+        """How long no usable image has arrived, by the node's clock."""
+        with self._lock:
+            return self._input.without_usable.seconds
+
+    @property
+    def drops(self) -> Counter[str]:
+        """Number of images without a result, by cause."""
+        with self._lock:
+            return self._input.drops.copy()
 
     def image_received(
         self, age_s: float, image_format: str, *, has_stamp: bool = True, has_frame_id: bool = True
     ) -> None:
         """An image arrived, usable or not, ``age_s`` after its stamp."""
         with self._lock:
-            now = self._last_image = self._clock()
-            self._images.add(now, age_s)
-            self._image_format = image_format
-            self._has_frame_id = has_frame_id
-            if not has_stamp:
-                self._stamp_problem = (
-                    "images have no stamp (0): results cannot be assigned to a time, and tf and "
-                    "rviz ignore them. The camera driver must set header.stamp."
-                )
-            elif abs(age_s) > CLOCK_LIMIT_S:
-                self._stamp_problem = (
-                    f"image stamps differ from this node's clock by {age_s:.0f} s. For a bag: "
-                    "use_sim_time:=true here and `ros2 bag play --clock`; else synchronise clocks."
-                )
-            else:
-                self._stamp_problem = ""
+            self._input.received(
+                age_s, image_format, has_stamp=has_stamp, has_frame_id=has_frame_id
+            )
 
     def image_rejected(self, cause: str, message: str) -> None:
         """The image cannot be used."""
         with self._lock:
-            self._rejection = (cause, message)
-            self._drops[f"bad {cause}"] += 1
+            self._input.rejected(cause, message)
 
     def image_accepted(self, *, began_stream: bool) -> None:
         """The image was added to the window."""
         with self._lock:
-            self._rejection = None
-            self._last_accepted = self._clock()
+            self._input.accepted()
             if began_stream:
-                self._restarts.add(self._last_accepted)
+                self._restarts.add(self._clock())
 
     def images_dropped(self, cause: str, count: int = 1) -> None:
         """Images for which no result will be published."""
         with self._lock:
-            self._drops[cause] += count
+            self._input.dropped(cause, count)
 
     def clip_queued(self) -> None:
         """A clip waits for the worker."""
@@ -165,7 +121,7 @@ class Health:
         with self._lock:
             self._waiting_since = None
             self._failure = message
-            self._drops["engine failure"] += 1
+            self._input.dropped("engine failure", 1)
 
     def evaluate(self, node: NodeSnapshot) -> list[ComponentStatus]:
         """The current state of every component."""
@@ -173,51 +129,16 @@ class Health:
             now = self._clock()
             active = node.state == "active"
             # Before the first image a missing calibration is not reported.
-            has_images = active and self._last_image is not None
+            has_images = active and self._input.has_images
+            timeout_s = max(self.image_timeout_s, node.max_gap_s)
             return [
-                self._input(now, node) if active else _inactive("input", node),
+                self._input.evaluate(node, timeout_s) if active else _inactive("input", node),
                 self._latency(now, node) if active else _inactive("latency", node),
                 self._engine(node),
                 _calibration(node) if has_images else _inactive("calibration", node),
                 self._window(now, node) if active else _inactive("window", node),
                 _bodies(node),
             ]
-
-    def _input(self, now: float, node: NodeSnapshot) -> ComponentStatus:
-        name = "input"
-        silent_s = now - (self._last_image if self._last_image is not None else self._since)
-        ages = self._images.values(now)
-        values = {
-            "rate (Hz)": f"{self._images.rate_hz(now):.1f}",
-            "image": self._image_format or "none yet",
-            "age on arrival p50 (ms)": f"{np.median(ages) * 1e3:.1f}" if ages else "",
-            "source": node.image_source,
-            **{f"dropped: {cause}": str(n) for cause, n in sorted(self._drops.items())},
-        }
-        if not node.enabled:
-            return ComponentStatus(name, Level.OK, "off", "disabled by ~/enable", values)
-        if silent_s > self.image_timeout_s:
-            level = Level.ERROR if silent_s > 5 * self.image_timeout_s else Level.WARN
-            missing = "no image yet" if self._last_image is None else "no image any more"
-            message = f"{missing}, for {silent_s:.0f} s. {node.image_source}"
-            return ComponentStatus(name, level, f"no images {level}", message, values)
-        if self._rejection is not None:
-            cause, message = self._rejection
-            return ComponentStatus(name, Level.ERROR, f"rejected {cause}", message, values)
-        if self._stamp_problem:
-            key = "clock" if "clock" in self._stamp_problem else "stamp"
-            return ComponentStatus(name, Level.WARN, key, self._stamp_problem, values)
-        if not self._has_frame_id:
-            return ComponentStatus(name, Level.WARN, "frame_id", _NO_FRAME_ID, values)
-        if self._last_image is not None and now - (self._last_accepted or self._since) > max(
-            self.image_timeout_s, 1.0
-        ):
-            message = "all images have one stamp: the camera repeats a frame or does not set stamps"
-            return ComponentStatus(name, Level.WARN, "frozen", message, values)
-        if self._last_image is None:
-            return ComponentStatus(name, Level.OK, "waiting", "waiting for the first image", values)
-        message = f"{values['rate (Hz)']} Hz, {self._image_format}"
-        return ComponentStatus(name, Level.OK, "good", message, values)
 
     def _latency(self, now: float, node: NodeSnapshot) -> ComponentStatus:
         name = "latency"
@@ -245,13 +166,15 @@ class Health:
         if not node.requested:
             message = "no result has a subscriber, so nothing is computed"
             return ComponentStatus(name, Level.OK, "idle", message, values)
-        if p95 > LATE_WARN_MS and not self._stamp_problem:
+        if p95 > LATE_WARN_MS and not self._input.stamp_problem:
             message = (
                 f"results are {p95:.0f} ms old (p95): images arrive late, or the machine is too "
                 "slow. Compare 'age on arrival' and 'step'."
             )
             return ComponentStatus(name, Level.WARN, "late", message, values)
         message = f"{values['results (Hz)']} Hz, p50 {p50:.0f} ms" if ages else "no result yet"
+        if not self._input.has_images:
+            message = "no image yet, hence no result"
         return ComponentStatus(name, Level.OK, "good", message, values)
 
     def _engine(self, node: NodeSnapshot) -> ComponentStatus:
@@ -282,6 +205,8 @@ class Health:
 def _calibration(node: NodeSnapshot) -> ComponentStatus:
     if message := node.calibration_problem:
         return ComponentStatus("calibration", Level.WARN, message, message)
+    if message := node.calibration_warning:
+        return ComponentStatus("calibration", Level.WARN, message, message)
     message = node.calibration_note or "metric"
     return ComponentStatus("calibration", Level.OK, message, message)
 
@@ -289,7 +214,14 @@ def _calibration(node: NodeSnapshot) -> ComponentStatus:
 def _bodies(node: NodeSnapshot) -> ComponentStatus:
     if message := node.bodies_problem:  # contains stamps, so it is different for every image
         return ComponentStatus("bodies", Level.WARN, "not published", message, node.bodies)
-    return ComponentStatus("bodies", Level.OK, "published", "published", node.bodies)
+    values = {**node.bodies, "people left out": str(node.left_out)}
+    if node.left_out:
+        message = (
+            f"{node.left_out} more people are detected than the {node.max_people} that are tracked "
+            "(parameter regions.max_people)"
+        )
+        return ComponentStatus("bodies", Level.WARN, "people left out", message, values)
+    return ComponentStatus("bodies", Level.OK, "published", "published", values)
 
 
 def _inactive(component: str, node: NodeSnapshot) -> ComponentStatus:

@@ -8,36 +8,27 @@ fails, the log and /diagnostics say why, and the node can be configured again.
 """
 
 import gc
-import logging
-import os
-import signal
-import sys
-import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
-import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.signals import SignalHandlerOptions
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from std_srvs.srv import SetBool, Trigger
 
 from thfm_ros.config import Config
 from thfm_ros.contract import PerceptionError
 from thfm_ros.loading import load_pipeline
 from thfm_ros.ros import params
-from thfm_ros.ros.dds_profile import prepare_ros_environment
+from thfm_ros.ros.component_status import ComponentStatus, Level, NodeSnapshot
 from thfm_ros.ros.diagnostics import Diagnostics, StateLogger, node_log
-from thfm_ros.ros.health import ComponentStatus, Health, Level, NodeSnapshot
+from thfm_ros.ros.health import Health
+from thfm_ros.ros.node_process import ProcessNode, run
 from thfm_ros.ros.perceiver import Perceiver
 from thfm_ros.ros.task_names import parse_tasks
 from thfm_ros.srv import SetTasks
 
-_JOIN_TIMEOUT_S = 3.0
-_SIGNAL_POLL_S = 0.2
 
-
-class PerceptionNode(LifecycleNode):
+class PerceptionNode(ProcessNode):
     """The perception node.
 
     Raises:
@@ -51,7 +42,7 @@ class PerceptionNode(LifecycleNode):
         self._state = "unconfigured"
         self._enabled = True
         self._perceiver: Perceiver | None = None
-        self._health = Health(config.node.image_timeout_s)
+        self._health = Health(config.node.image_timeout_s, node_clock=self._time_s)
         self._state_logger = StateLogger(node_log(self))
         period_s = config.node.diagnostics_period_s
         self._diagnostics = Diagnostics(self, self._state_logger, self._evaluate_health, period_s)
@@ -130,16 +121,29 @@ class PerceptionNode(LifecycleNode):
         if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
             self.trigger_activate()
 
-    def end(self) -> None:
-        """Stop all threads and remove markers; call this before destroying the node."""
-        self._close()
-        self._diagnostics.stop()
+    def end(self) -> bool:
+        """Stop all threads and remove markers; call this before destroying the node.
 
-    def _close(self) -> None:
+        Returns:
+            False if a step of the engine does not end; that was logged.
+        """
+        has_ended = self._close()
+        if not self._diagnostics.stop():
+            self.get_logger().error("a diagnostics message is left behind")
+            return False
+        return has_ended
+
+    def _close(self) -> bool:
         gc.unfreeze()
-        if self._perceiver is not None:
-            self._perceiver.close()
-            self._perceiver = None
+        perceiver, self._perceiver = self._perceiver, None
+        return perceiver is None or perceiver.close()
+
+    def _time_s(self) -> float:
+        """The node's clock in seconds; without simulated time one that cannot be set."""
+        clock = self.get_clock()
+        if clock.ros_time_is_active:
+            return float(clock.now().nanoseconds) * 1e-9
+        return time.monotonic()
 
     def _configuring_failed(self, text: str) -> TransitionCallbackReturn:
         self._state = "unconfigured"
@@ -201,59 +205,8 @@ class PerceptionNode(LifecycleNode):
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run the node until SIGINT or SIGTERM."""
-    logging.basicConfig(format="[%(levelname)s] [%(name)s]: %(message)s")
-    prepare_ros_environment()
-    # Signals are handled here: rclpy's own handler would shut the context down before the last
-    # messages, which remove the markers, are published.
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    ending = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ending.set())
-    try:
-        node = PerceptionNode()
-    except PerceptionError as error:
-        rclpy.logging.get_logger("thfm").fatal(str(error))
-        rclpy.shutdown()
-        sys.exit(2)
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    failures: list[BaseException] = []
-    thread = threading.Thread(target=_spin, args=(executor, node, ending, failures), daemon=True)
-    thread.start()
-    # Polled: a signal that another thread receives does not interrupt the wait.
-    while not ending.wait(_SIGNAL_POLL_S):
-        pass
-    executor.shutdown(timeout_sec=0)
-    thread.join(_JOIN_TIMEOUT_S)
-    if thread.is_alive():  # an engine is being built, in code that cannot be interrupted
-        node.get_logger().warning("the process ends during a lifecycle transition")
-        os._exit(1)
-    node.end()
-    node.destroy_node()
-    rclpy.try_shutdown()
-    if failures:
-        raise failures[0]
-
-
-def _spin(
-    executor: SingleThreadedExecutor,
-    node: PerceptionNode,
-    ending: threading.Event,
-    failures: list[BaseException],
-) -> None:
-    """Start the node and serve its callbacks; an exception in one of them ends the process."""
-    try:
-        if node.autostart:
-            node.start()
-        if not ending.is_set():
-            executor.spin()
-    except ExternalShutdownException:
-        pass
-    except BaseException as error:
-        failures.append(error)
-    finally:
-        ending.set()
+    """Run the node until SIGINT or SIGTERM; see `node_process.run`."""
+    run(PerceptionNode, args)
 
 
 if __name__ == "__main__":

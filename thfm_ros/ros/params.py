@@ -6,8 +6,9 @@ An invalid value is refused with the error text of the field. A parameter that i
 the node is configured is refused while it is configured, since setting it would have no effect.
 """
 
+import difflib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from rcl_interfaces.msg import (
@@ -16,7 +17,11 @@ from rcl_interfaces.msg import (
     ParameterDescriptor,
     SetParametersResult,
 )
-from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.exceptions import (
+    InvalidParameterTypeException,
+    InvalidParameterValueException,
+    ParameterUninitializedException,
+)
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
@@ -41,15 +46,40 @@ def declare_parameters(node: Node) -> Config:
         try:
             node.declare_parameter(parameter.name, value, descriptor(parameter))
         except (InvalidParameterTypeException, InvalidParameterValueException) as error:
-            raise ConfigError(f"{error} {_accepted_values(parameter)}") from error
+            text = str(error).removesuffix(f": {parameter.name}")
+            raise ConfigError(f"{text}. {_accepted_values(parameter)}") from error
+    for line in misspelt_parameters(getattr(node, "_parameter_overrides", {})):
+        node.get_logger().warning(line)
     return current_config(node)
+
+
+def misspelt_parameters(given: Iterable[str]) -> list[str]:
+    """Lines about names from parameter files or the command line that are probably misspelt.
+
+    ROS ignores unknown names, since a file may be for several nodes.
+    """
+    known = {parameter.name: parameter.group for parameter in parameters()}
+    lines = []
+    for name in sorted(set(given) - known.keys()):
+        similar = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+        if similar or name.partition(".")[0] in {*known.values(), *known} - {"node"}:
+            hint = f" Did you mean {similar[0]}?" if similar else " See docs/parameters.md."
+            lines.append(f"there is no parameter {name}: its value is ignored.{hint}")
+    return lines
 
 
 def current_config(node: Node) -> Config:
     """The configuration of the node's present parameter values."""
-    return config_from(
-        {p.name: _config_value(node.get_parameter(p.name).value) for p in parameters()}
-    )
+    return config_from({p.name: _present_value(node, p) for p in parameters()})
+
+
+def _present_value(node: Node, parameter: Parameter) -> Any:
+    try:
+        return _config_value(node.get_parameter(parameter.name).value)
+    except ParameterUninitializedException as error:  # ROS takes [] of a parameter file for nothing
+        raise ConfigError(
+            f"{parameter.name} has no value (or an empty list). {_accepted_values(parameter)}"
+        ) from error
 
 
 def descriptor(parameter: Parameter) -> ParameterDescriptor:
@@ -141,7 +171,8 @@ def _config_value(value: Any) -> Any:
 
 def _accepted_values(parameter: Parameter) -> str:
     """What a parameter accepts, as part of an error text."""
-    text = f"{parameter.name} is a {type(parameter.default).__name__}"
+    kind = type(parameter.default)
+    text = f"{parameter.name} is a {'list' if kind is tuple else kind.__name__}"
     if parameter.min is not None or parameter.max is not None:
         low = "-inf" if parameter.min is None else f"{parameter.min:g}"
         high = "inf" if parameter.max is None else f"{parameter.max:g}"

@@ -7,41 +7,45 @@ worker, nothing else. The worker's thread takes the newest clip, estimates the t
 subscribers, and publishes the results.
 """
 
-import sys
 import threading
 import traceback
-from typing import Any
+from functools import partial
 
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
-from std_msgs.msg import Header
 
 from thfm_ros.config import Config
 from thfm_ros.contract import Clip, Frame, PerceptionError, Task
 from thfm_ros.loading import Pipeline
 from thfm_ros.model.card import ModelCard
 from thfm_ros.perception.frame_window import FrameWindow
-from thfm_ros.ros.calibration import Calibration
+from thfm_ros.ros.calibration import Calibration, tf_frame
+from thfm_ros.ros.component_status import Level, NodeSnapshot
+from thfm_ros.ros.dds_profile import transport_advice
 from thfm_ros.ros.diagnostics import StateLogger
+from thfm_ros.ros.engine_values import engine_values
 from thfm_ros.ros.from_msg import (
     BadInputError,
     rgb_from_compressed,
     rgb_from_image,
     stamp_ns,
 )
-from thfm_ros.ros.health import Health, Level, NodeSnapshot
+from thfm_ros.ros.health import Health
+from thfm_ros.ros.input_health import LOST
 from thfm_ros.ros.result_publishers import ResultPublishers
 from thfm_ros.ros.subscriptions import (
+    CameraInfoSubscription,
     describe_image_source,
+    describe_missing_camera_info,
     input_topics,
-    subscribe_to_camera_info,
     subscribe_to_images,
 )
+from thfm_ros.ros.to_msg.headers import header_of
 from thfm_ros.ros.topics import FrameResult
 from thfm_ros.ros.worker import Worker
 
 _RETRY_DELAY_S, _MAX_RETRY_DELAY_S = 0.1, 2.0  # after failed steps
-_CLEAR_AFTER_S = 1.0  # without an image, published people are removed
+_CLEAR_AFTER_S = 1.0  # without an image, published people are removed; not before max_gap_s
 
 
 class Perceiver:
@@ -66,11 +70,12 @@ class Perceiver:
         self.publishers = ResultPublishers(node, pipeline.engine.card, config)
         self.available_tasks = frozenset(pipeline.engine.card.tasks)
         self.active_tasks = frozenset(Task(t) for t in config.node.tasks) & self.available_tasks
-        self.requested_tasks: frozenset[Task] = frozenset()
+        self.left_out = 0  # people that the newest result lacks because of regions.max_people
         compressed = config.node.image_transport == "compressed"
         self._image_type: type = CompressedImage if compressed else Image
         self.image_topic, self.info_topic = input_topics(node, config.node.image_transport)
-        self.calibration = Calibration(self.image_topic, self.info_topic)
+        describe_missing = partial(describe_missing_camera_info, node, self.info_topic)
+        self.calibration = Calibration(self.image_topic, describe_missing)
         self.window = FrameWindow(config.window)
         self._session: _Session | None = None
         self._consecutive_failures = 0
@@ -96,19 +101,25 @@ class Perceiver:
             self.window.reset("activated")
             self._session = _Session(self)
 
-    def stop(self) -> None:
-        """Finish the current frame, unsubscribe, and remove published people from viewers."""
-        if self._session is not None:
-            self._session.stop()
-            self._session = None
-            self.requested_tasks = frozenset()
-            self._health.clip_skipped()
-            self.publishers.clear()
+    def stop(self) -> bool:
+        """Finish the current frame, unsubscribe, and remove published people from viewers.
 
-    def close(self) -> None:
-        """Stop, and destroy all publishers."""
-        self.stop()
+        Returns:
+            False if the current step does not end; it is left behind, and that is logged.
+        """
+        if self._session is None:
+            return True
+        has_ended = self._session.stop()
+        self._session = None
+        self._health.clip_skipped()
+        self._clear()
+        return has_ended
+
+    def close(self) -> bool:
+        """Stop, and destroy all publishers; see `stop`."""
+        has_ended = self.stop()
         self.publishers.close()
+        return has_ended
 
     def reset(self) -> None:
         """Drop all tracks; the next image begins a new stream."""
@@ -122,15 +133,20 @@ class Perceiver:
     def snapshot(self, state: str, enabled: bool) -> NodeSnapshot:
         """The present state for diagnostics; may be called from any thread."""
         window, engine = self.window, self._pipeline.engine
-        source = ""
+        source, requested = "", frozenset[Task]()
+        if state == "active" and enabled:  # known before the first image, which the worker is not
+            requested = self.publishers.requested_tasks(self.active_tasks)
         if state == "active":
             source = describe_image_source(self._node, self.image_topic, self._image_type)
         return NodeSnapshot(
             state=state,
             enabled=enabled,
             image_source=source,
-            requested=tuple(sorted(task.value for task in self.requested_tasks)),
+            transport_advice=transport_advice(),
+            max_gap_s=self.config.window.max_gap_s,
+            requested=tuple(sorted(task.value for task in requested)),
             calibration_problem=self.calibration.problem,
+            calibration_warning=self.calibration.warning,
             calibration_note=self.calibration.note,
             window={
                 "fill": f"{window.fill} of {self.config.window.length} frames",
@@ -138,24 +154,14 @@ class Perceiver:
                 "stream began because of": window.epoch_reason,
             },
             stream_start=window.epoch_reason,
-            engine=self._engine_values(),
+            engine=engine_values(self._pipeline),
             engine_description=engine.description,
             engine_fallback=engine.fallback_reason or "",
             bodies=self.publishers.rep155_values,
             bodies_problem=self.publishers.bodies_problem,
+            left_out=self.left_out,
+            max_people=self.config.regions.max_people,
         )
-
-    def _engine_values(self) -> dict[str, str]:
-        """Key-value pairs of the component "engine" for diagnostics."""
-        engine = self._pipeline.engine
-        timings = dict(self._pipeline.last_timings_ms)
-        return {
-            "runs on": engine.description,
-            "checkpoint": engine.card.name,
-            "tasks": ", ".join(sorted(task.value for task in self.available_tasks)),
-            **{f"last {stage} (ms)": f"{ms:.1f}" for stage, ms in timings.items()},
-            **_gpu_memory(),
-        }
 
     def apply(self, config: Config) -> None:
         """Use another configuration with the same engine; tracks begin anew."""
@@ -184,7 +190,7 @@ class Perceiver:
             self._state_logger.update("input", Level.ERROR, key, str(error))
             return
         height, width = rgb.shape[:2]
-        frame_id = msg.header.frame_id
+        frame_id = tf_frame(msg.header.frame_id)
         intrinsics = self.calibration.intrinsics_for(frame_id, width, height)
         epoch = self.window.epoch
         clip = self.window.push(Frame(rgb, stamp, frame_id, intrinsics))
@@ -205,15 +211,24 @@ class Perceiver:
             if not session.ending.is_set():
                 self._step(clip, session)
 
+    def is_idle(self) -> bool:
+        """Whether no usable image has arrived for some time, by the node's clock."""
+        return self._health.silent_s > max(_CLEAR_AFTER_S, self.config.window.max_gap_s)
+
     def on_idle(self) -> None:
         """Remove published people after a time without images, in the worker's thread."""
         with self._step_lock:
-            self.publishers.clear()
+            self._clear()
+
+    def _clear(self) -> None:
+        self.left_out = 0
+        self.publishers.clear()
 
     def _step(self, clip: Clip, session: "_Session") -> None:
-        self.requested_tasks = self.publishers.update_requested(self.active_tasks)
+        requested_tasks = self.publishers.update_requested(self.active_tasks)
         pipeline, frame = self._pipeline, clip.newest
-        if not self.requested_tasks:
+        if not requested_tasks:
+            self.left_out = 0
             self._health.clip_skipped()
             self._unrequested_ns = self._unrequested_ns or frame.stamp_ns
             return
@@ -221,11 +236,12 @@ class Perceiver:
         if since_ns and frame.stamp_ns - since_ns > pipeline.config.track.lost_for_s * 1e9:
             pipeline.reset()  # tracks of before are out of date
         try:
-            perception = pipeline.step(clip, self.requested_tasks)
+            perception = pipeline.step(clip, requested_tasks)
             if session.ending.is_set():
                 return
-            result = FrameResult(perception, frame.rgb, _header(frame), pipeline.config)
+            result = FrameResult(perception, frame.rgb, header_of(frame), pipeline.config)
             self.publishers.publish(result)
+            self.left_out = perception.left_out
         except Exception as error:
             self._on_failure(error)
             # Images keep arriving meanwhile; the next step takes the newest.
@@ -239,7 +255,7 @@ class Perceiver:
     def _on_failure(self, error: Exception) -> None:
         self._consecutive_failures += 1
         if self._consecutive_failures == 1:
-            self.publishers.clear()
+            self._clear()
         text = str(error) if isinstance(error, PerceptionError) else f"unexpected: {error!r}"
         self._health.step_failed(text)
         self._state_logger.update("engine", Level.ERROR, f"failing: {text}", text)
@@ -259,39 +275,25 @@ class _Session:
         self.worker: Worker[Clip] = Worker(
             lambda clip: perceiver.on_clip(clip, self),
             on_idle=perceiver.on_idle,
-            idle_after_s=_CLEAR_AFTER_S,
+            is_idle=perceiver.is_idle,
         )
         self.worker.start()
-        self._subscriptions = [
-            subscribe_to_camera_info(node, perceiver.info_topic, perceiver.calibration.receive),
-            subscribe_to_images(
-                node,
-                perceiver._image_type,
-                perceiver.image_topic,
-                lambda msg: perceiver.on_image(msg, self),
-                lambda count: perceiver._health.images_dropped("lost in transport", count),
-            ),
-        ]
+        receive_info = perceiver.calibration.receive
+        self._camera_info = CameraInfoSubscription(node, perceiver.info_topic, receive_info)
+        self._images = subscribe_to_images(
+            node,
+            perceiver._image_type,
+            perceiver.image_topic,
+            lambda msg: perceiver.on_image(msg, self),
+            lambda count: perceiver._health.images_dropped(LOST, count),
+        )
 
-    def stop(self) -> None:
-        """Unsubscribe and end the worker; one that does not return is left running."""
+    def stop(self) -> bool:
+        """Unsubscribe and end the worker; False if it does not return and is left running."""
         self.ending.set()
-        for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
-        if not self.worker.stop():
-            self._node.get_logger().error("the engine does not return; its result is discarded")
-
-
-def _gpu_memory() -> dict[str, str]:
-    """GPU memory that PyTorch has allocated; empty if it is not loaded or has no GPU."""
-    torch: Any = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_available():
-        return {}
-    return {"GPU memory (MiB)": f"{torch.cuda.memory_allocated() / 2**20:.0f}"}
-
-
-def _header(frame: Frame) -> Header:
-    """The header of the frame's image."""
-    header = Header(frame_id=frame.frame_id)
-    header.stamp.sec, header.stamp.nanosec = divmod(frame.stamp_ns, 1_000_000_000)
-    return header
+        self._camera_info.destroy()
+        self._node.destroy_subscription(self._images)
+        has_ended = self.worker.stop()
+        if not has_ended:
+            self._node.get_logger().error("the engine does not return: its step is left behind")
+        return has_ended

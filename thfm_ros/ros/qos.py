@@ -4,6 +4,7 @@
 
 from typing import Any
 
+from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
@@ -31,5 +32,8 @@ def create_publisher(node: Node, kind: type, topic: str, qos: QoSProfile) -> Any
 
 
 def has_subscribers(publisher: Any) -> bool:
-    """Whether the publisher has a subscription; False for None."""
-    return publisher is not None and publisher.get_subscription_count() > 0
+    """Whether the publisher has a subscription; False for None. May be called in any thread."""
+    try:
+        return publisher is not None and publisher.get_subscription_count() > 0
+    except InvalidHandle:  # another thread has destroyed it
+        return False

@@ -66,24 +66,36 @@ class ResultPublishers:
         """What is published of REP-155, for diagnostics."""
         return dict(self._humans.diagnostic_values) if self._humans else {}
 
+    def requested_tasks(self, active: frozenset[Task]) -> frozenset[Task]:
+        """The tasks of ``active`` that the topics with subscribers need. Any thread may call it."""
+        return self._tasks_of(self._topics_with_subscribers(active), active)
+
     def update_requested(self, active: frozenset[Task]) -> frozenset[Task]:
-        """Look up which topics have subscribers; the tasks of ``active`` that these need."""
-        self._requested = [
+        """Publish on the topics that have subscribers now; the tasks of ``active`` they need."""
+        self._requested = self._topics_with_subscribers(active)
+        tasks = self._tasks_of(self._requested, active)
+        # Once bodies are estimated, REP-155's topics cost little, and subscribers find the topics
+        # of a body only when they exist.
+        were_requested = self._humans_requested
+        self._humans_requested = self._humans is not None and Task.BODIES in tasks
+        if self._humans and were_requested and not self._humans_requested:
+            self._humans.clear(self._header_now())
+        return tasks
+
+    def _topics_with_subscribers(self, active: frozenset[Task]) -> list[tuple[Topic, Any]]:
+        return [
             (topic, publisher)
             for topic, publisher in self._topics
             if topic.is_available(active) and has_subscribers(publisher)
         ]
-        tasks = NO_TASKS.union(*(t.requires | t.optional for t, _ in self._requested)) & active
-        humans = self._humans if Task.BODIES in active else None
-        # Once bodies are estimated, REP-155's topics cost little, and subscribers find the topics
-        # of a body only when they exist.
-        were_requested = self._humans_requested
-        self._humans_requested = humans is not None and (
-            Task.BODIES in tasks or humans.has_subscribers()
-        )
-        if self._humans and were_requested and not self._humans_requested:
-            self._humans.clear(self._header_now())
-        return tasks | {Task.BODIES} if self._humans_requested else tasks
+
+    def _tasks_of(
+        self, requested: list[tuple[Topic, Any]], active: frozenset[Task]
+    ) -> frozenset[Task]:
+        tasks = NO_TASKS.union(*(t.requires | t.optional for t, _ in requested)) & active
+        if self._humans and Task.BODIES in active and self._humans.has_subscribers():
+            return tasks | {Task.BODIES}
+        return tasks
 
     def publish(self, result: FrameResult) -> None:
         """Publish on the topics for which `update_requested` found subscribers."""

@@ -20,6 +20,7 @@ from std_msgs.msg import Header
 
 from thfm_ros.contract import Body, Perception, PerceptionError
 from thfm_ros.geometry import pack_covariance
+from thfm_ros.ros.calibration import tf_frame
 
 # Indices into xx, xy, xz, yy, yz, zz that make the symmetric matrix
 _UNPACKED = np.array([[0, 1, 2], [1, 3, 4], [2, 4, 5]])
@@ -43,7 +44,7 @@ class TargetFrame:
                 f"({error}). Install it (apt: ros-$ROS_DISTRO-tf2-ros-py), or leave target_frame "
                 "empty to get bodies in the camera's optical frame."
             ) from error
-        self._node, self._frame = node, target_frame
+        self._node, self._frame = node, tf_frame(target_frame)
         self._timeout = Duration(seconds=timeout_s)
         self._buffer = tf2_ros.Buffer(node=node)
         self._listener = tf2_ros.TransformListener(self._buffer, node)
@@ -65,15 +66,16 @@ class TargetFrame:
 
         None if the transform is not known; then ``problem`` says why.
         """
-        if header.frame_id == self._frame:
+        frame_id = tf_frame(header.frame_id)
+        if frame_id == self._frame:
             return perception, header
         try:
             stamped = self._buffer.lookup_transform(
-                self._frame, header.frame_id, Time.from_msg(header.stamp), self._timeout
+                self._frame, frame_id, Time.from_msg(header.stamp), self._timeout
             )
         except self._errors as error:
             self.problem = (
-                f"no transform from {header.frame_id!r} to target_frame {self._frame!r}: {error}. "
+                f"no transform from {frame_id!r} to target_frame {self._frame!r}: {error}. "
                 "Bodies are not published. Publish the transform, or leave target_frame empty."
             )
             return None

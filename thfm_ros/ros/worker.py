@@ -12,6 +12,8 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+IDLE_CHECK_S = 0.2
+
 T = TypeVar("T")
 
 _LOG = logging.getLogger(__name__)
@@ -59,9 +61,9 @@ class Worker(Generic[T]):
     Args:
         handle: called with each item. An exception from it is logged and the thread continues.
         name: of the thread.
-        on_idle: called once when no item has arrived for ``idle_after_s``; then again only after
-            another item. Exceptions as for ``handle``.
-        idle_after_s: None: ``on_idle`` is never called.
+        on_idle: called once when there is no item and ``is_idle()``; then again only after another
+            item. Exceptions as for ``handle``.
+        is_idle: whether items have stopped coming; asked every `IDLE_CHECK_S` until it is true.
     """
 
     def __init__(
@@ -70,9 +72,9 @@ class Worker(Generic[T]):
         name: str = "worker",
         *,
         on_idle: Callable[[], None] = lambda: None,
-        idle_after_s: float | None = None,
+        is_idle: Callable[[], bool] = lambda: True,
     ) -> None:
-        self._handle, self._on_idle, self._idle_after_s = handle, on_idle, idle_after_s
+        self._handle, self._on_idle, self._is_idle = handle, on_idle, is_idle
         self._mailbox: Mailbox[T] = Mailbox()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -84,7 +86,7 @@ class Worker(Generic[T]):
         """Queue the newest item; True if that drops an older one."""
         return self._mailbox.put(item)
 
-    def stop(self, timeout_s: float = 5.0) -> bool:
+    def stop(self, timeout_s: float = 3.0) -> bool:
         """Finish the current item and end; False if that takes longer than ``timeout_s``."""
         self._mailbox.close()
         if self._thread.is_alive():
@@ -92,16 +94,19 @@ class Worker(Generic[T]):
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        timeout_s = self._idle_after_s
+        was_idle = False
         while True:
-            item = self._mailbox.take(timeout_s)
+            item = self._mailbox.take(None if was_idle else IDLE_CHECK_S)
             if item is None and self._mailbox.closed:
                 return
+            was_idle = False
             try:
-                if item is None:
-                    self._on_idle()
-                else:
+                if item is not None:
                     self._handle(item)
+                elif self._is_idle():
+                    was_idle = True
+                    self._on_idle()
             except Exception:
+                if self._mailbox.closed:  # what the callback uses may be destroyed already
+                    return
                 _LOG.exception("A result is lost: the worker's callback raised an exception.")
-            timeout_s = None if item is None else self._idle_after_s

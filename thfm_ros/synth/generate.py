@@ -150,7 +150,8 @@ def make_clip(
 
 
 def missing_shards(config: DatasetConfig, folder: Path) -> list[int]:
-    """Numbers of the shards to be rendered; damaged ones are deleted and rendered again.
+    """Numbers of the shards to be rendered: missing ones, damaged ones, which are deleted, and the
+    last one of a data set that had fewer clips.
 
     Raises:
         ShardError: the folder holds shards of the same name with other options or another format.
@@ -177,7 +178,17 @@ def missing_shards(config: DatasetConfig, folder: Path) -> list[int]:
                 f"{path} was rendered with another {', '.join(different)}. "
                 "Choose another --out or --seed, or delete it."
             )
+        if _clip_count(about["clips"], about["shard"], number) < _clip_count(
+            config.clips, config.shard, number
+        ):
+            logger.info("%s was rendered with fewer --clips and is rendered again", path)
+            out.append(number)
     return out
+
+
+def _clip_count(clips: int, shard: int, number: int) -> int:
+    """Number of clips in a shard of a data set."""
+    return min(clips - number * shard, shard)
 
 
 def _differences(config: DatasetConfig, about: dict[str, Any]) -> list[str]:
@@ -187,6 +198,8 @@ def _differences(config: DatasetConfig, about: dict[str, Any]) -> list[str]:
     )  # fmt: skip
     expected = {name: value for name, value in asdict(config).items() if name in names}
     expected["frames"] = list(config.frames)
+    if about.get("clips", 0) == about.get("shard") and about["shard"] <= config.shard:
+        del expected["shard"]  # the only shard of a smaller data set, which it begins like this one
     return [name for name, value in expected.items() if about.get(name) != value]
 
 

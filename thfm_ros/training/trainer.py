@@ -10,7 +10,6 @@ and ``heldout.png``.
 import copy
 import json
 import logging
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +38,7 @@ from thfm_ros.training.optimizer import Optimizer
 from thfm_ros.training.prior import load_prior, prepare_prior, read_prior, weights_file
 from thfm_ros.training.recipe import RecipeError, TrainingRecipe, TrainingStage
 from thfm_ros.training.shard_store import Store
+from thfm_ros.training.state_file import StateError, advice, read_state, write_state
 from thfm_ros.training.validation import named, score
 
 logger = logging.getLogger(__name__)
@@ -92,14 +92,18 @@ class Trainer:
         self.smooth_losses: dict[str, float] = {}
 
     def _resume(self) -> None:
-        state = torch.load(self.folder / "state.pt", weights_only=False, map_location=self.device)
-        network, average = (NanoNetwork(**state["sizes"]) for _ in range(2))
-        network.load_state_dict(state["network"])
-        average.load_state_dict(state["average"])
-        self._set_networks(network, average, muon=state["muon"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.seconds = state["step"], state["seconds"]
-        self.smooth_losses = state["smooth_losses"]
+        path = self.folder / "state.pt"
+        state = read_state(path, self.device)
+        try:
+            network, average = (NanoNetwork(**state["sizes"]) for _ in range(2))
+            network.load_state_dict(state["network"])
+            average.load_state_dict(state["average"])
+            self._set_networks(network, average, muon=state["muon"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step, self.seconds = state["step"], state["seconds"]
+            self.smooth_losses = state["smooth_losses"]
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise StateError(f"{path} is of another version ({error!r}). {advice(path)}") from error
         logger.info("resumed %s at step %d", self.folder, self.step)
 
     def _set_networks(self, network: NanoNetwork, average: NanoNetwork, *, muon: bool) -> None:
@@ -121,9 +125,7 @@ class Trainer:
             "seconds": self.seconds,
             "smooth_losses": self.smooth_losses,
         }
-        part = self.folder / f".state.{os.getpid()}.part"
-        torch.save(state, part)
-        part.replace(self.folder / "state.pt")
+        write_state(self.folder / "state.pt", state)
         card = nano_card("nano", self.average, self.trained_on)
         save_network(self.average, card, self.folder / "nano.safetensors")
 

@@ -28,6 +28,7 @@ _SCENARIO = (
     *("film", "description", "fps", "until_s", "hfov_deg", "parameters"),
     *("people", "zones", "conditions"),
 )
+_PARAMETERS = ("window.", "regions.", "decode.", "track.")
 _MOMENT, _SPAN, _OUT = ("at_s", "box"), ("from_s", "until_s", "box"), ("at_s", "out_of_view")
 _OF_ALL = ("name", "known_failure")
 _TIMES = ("from_s", "until_s")
@@ -78,17 +79,12 @@ def read_scenario(path: Path) -> Scenario:
 
 
 def _scenario(path: Path, file: Fields) -> Scenario:
-    film = path.parent / Path(str(file.required("film") and file.text("film"))).expanduser()
+    film = _film(path.parent, file)
     fps = file.number("fps", 0.01, 1000, 0.0)
-    if not film.exists():
-        raise ScenarioError(f"film: there is no file or folder {film}.")
     if film.is_dir() and not fps:
         raise ScenarioError("fps: is missing; a folder of images needs its images per second.")
     if fps and not film.is_dir():
         raise ScenarioError("fps: a video has its own times; leave it out.")
-    parameters = file.values.get("parameters", {})
-    if not isinstance(parameters, dict) or not all(isinstance(name, str) for name in parameters):
-        raise ScenarioError("parameters: must be a mapping such as {decode.min_score: 0.5}.")
     people = {name: _person(name, value) for name, value in _named(file, "people").items()}
     zones = {name: _polygon(name, value) for name, value in _named(file, "zones").items()}
     scenario = Scenario(
@@ -97,20 +93,49 @@ def _scenario(path: Path, file: Fields) -> Scenario:
         conditions=(),
         people=people,
         zones=zones,
-        description=file.text("description"),
+        description=file.line("description"),
         fps=fps,
         until_s=file.number("until_s", 0.001, _MAX_SECONDS, math.inf),
         hfov_deg=file.number("hfov_deg", 1, 170, 0.0) or None,
-        parameters=parameters,
+        parameters=_parameters(file),
     )
     return _with_conditions(scenario, file.required("conditions"))
+
+
+def _film(folder: Path, file: Fields) -> Path:
+    file.required("film")
+    text = file.text("film")
+    try:
+        film = folder / Path(text).expanduser()
+    except RuntimeError as error:  # the home of an unknown user
+        raise ScenarioError(f"film: {shortened(text)}: {error}") from error
+    if not film.exists():
+        raise ScenarioError(f"film: there is no file or folder {str(film)!r}.")
+    return film
+
+
+def _parameters(file: Fields) -> dict[str, Any]:
+    """Parameters of the pipeline. Others name files, which are up to the command line."""
+    values = file.values.get("parameters", {})
+    if not isinstance(values, dict):
+        raise ScenarioError("parameters: must be a mapping such as {decode.min_score: 0.5}.")
+    for name in values:
+        if not str(name).startswith(_PARAMETERS):
+            raise ScenarioError(
+                f"parameters: {shortened(name)} is none of {'*, '.join(_PARAMETERS)}*; give "
+                "others on the command line with --set."
+            )
+    return values
 
 
 def _named(file: Fields, key: str) -> dict[str, Any]:
     """People or zones by name."""
     values = file.values.get(key, {})
-    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
+    if not isinstance(values, dict):
         raise ScenarioError(f"{key}: must be a mapping from names, not {shortened(values)}.")
+    for name in values:
+        if not isinstance(name, str) or not name.strip() or not name.isprintable():
+            raise ScenarioError(f"{key}: {shortened(name)} is no name.")
     return values
 
 
@@ -218,7 +243,7 @@ def _condition(where: str, value: Any, scenario: Scenario) -> Condition:
         raise ScenarioError(f"{where}: until_s must be after from_s.")
     return Condition(
         kind=kind,
-        name=fields.text("name") or " ".join(filter(None, (kind.value, zone, *people))),
+        name=fields.line("name") or " ".join(filter(None, (kind.value, zone, *people))),
         people=people,
         zone=zone,
         pass_rate=fields.number("pass_rate", 0.01, 1, 1.0),
@@ -228,7 +253,7 @@ def _condition(where: str, value: Any, scenario: Scenario) -> Condition:
         limit=limit,
         from_s=from_s,
         until_s=until_s,
-        known_failure=fields.text("known_failure"),
+        known_failure=fields.line("known_failure"),
     )
 
 

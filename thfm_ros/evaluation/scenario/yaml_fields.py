@@ -102,7 +102,11 @@ class Fields:
         value = self.values.get(name, default)
         if not isinstance(value, str) or (name in self.values and not value.strip()):
             raise ScenarioError(f"{self.place(name)}{shortened(value)} must be a text.")
-        return " ".join(value.split())
+        return value
+
+    def line(self, name: str) -> str:
+        """A text as one line; empty if the key is not there."""
+        return " ".join(self.text(name).split())
 
 
 def number(value: Any, low: float, high: float, place: str = "") -> float:

@@ -13,6 +13,7 @@ import time
 from datetime import datetime, timezone
 from pathlib import Path
 
+from thfm_ros.config_option import check_numbers
 from thfm_ros.contract import PerceptionError, Task
 from thfm_ros.ros.benchmark.measurement import (
     MAX_BACKGROUND_CORES,
@@ -35,6 +36,15 @@ from thfm_ros.ros.benchmark.stage_timings import measure_stages
 
 logger = logging.getLogger(__name__)
 
+LIMITS: dict[str, tuple[float, float]] = {
+    "rates": (0.1, 1000),
+    "seconds": (0.5, 86_400),
+    "warmup": (0, 3600),
+    "people": (0, 20),
+    "detection_intervals": (1, 10_000),
+    "overload": (0.1, 1000),
+    "repeats": (0, 10_000),
+}
 IDLE_TIMEOUT_S = 30.0
 EXIT_BUSY = 3
 
@@ -67,7 +77,8 @@ def run(args: argparse.Namespace) -> int:
     """
     # So that SIGTERM (of `timeout` or a supervisor) stops the nodes as well.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    parameters = _parameters(args.set)
+    check_numbers(vars(args), LIMITS)
+    parameters = parameters_of(args.set)
     plan = plan_text(full_plan(args), args.repeats)
     if args.plan:
         sys.stdout.write(plan + "\n")
@@ -171,7 +182,7 @@ def measure_undisturbed(
     return measurement, repeats
 
 
-def _parameters(settings: list[str]) -> dict[str, object]:
+def parameters_of(settings: list[str]) -> dict[str, object]:
     """Parse NAME=VALUE; a value that is not JSON is text."""
     parameters: dict[str, object] = {}
     for setting in settings:

@@ -120,6 +120,8 @@ def capacity_hz(measurements: list[Measurement]) -> float:
 
 def _size(text: str) -> tuple[int, int]:
     width, _, height = text.partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
-        raise PerceptionError(f"{text!r} is no image size; write it like 640x480.")
+    if not all(each.isdecimal() and 16 <= int(each) <= 8192 for each in (width, height)):
+        raise PerceptionError(
+            f"{text!r} is no image size (16 to 8192 pixels per side); write it like 640x480."
+        )
     return int(width), int(height)

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from thfm_ros.contract import PerceptionError
-from thfm_ros.media.errors import VideoError
+from thfm_ros.media.errors import VideoError, shown
 from thfm_ros.media.images import image_files, read_image
 from thfm_ros.media.video import Video, VideoFrame
 from thfm_ros.user_folders import expanded
@@ -64,7 +64,7 @@ class VideoSource:
     is_live = False
 
     def __init__(self, path: Path) -> None:
-        self.description = f"video {path}"
+        self.description = f"video {shown(path)}"
         try:
             self._video = Video(path)
         except VideoError as error:
@@ -102,7 +102,7 @@ class FolderSource:
     is_live = False
 
     def __init__(self, folder: Path) -> None:
-        self.description = f"images in {folder}"
+        self.description = f"images in {shown(folder)}"
         try:
             self._paths = image_files(folder)
         except VideoError as error:
@@ -119,7 +119,7 @@ class FolderSource:
                 return SourceImage(read_image(path), None)
             except VideoError as error:
                 if path not in self._unreadable:
-                    logger.warning("%s is skipped: %s", path.name, error)
+                    logger.warning("%s is skipped: %s", shown(Path(path.name)), error)
                 self._unreadable.add(path)
         return None
 

@@ -39,6 +39,7 @@ class BodyArrayMaker:
         array.header = header
         array.image_width, array.image_height = perception.width, perception.height
         array.metric = perception.intrinsics is not None
+        array.left_out = perception.left_out
         array.bodies = self._pool[: len(bodies)]
         for msg, body in zip(array.bodies, bodies, strict=True):
             _fill(msg, body)

@@ -16,6 +16,7 @@ from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
 
 from thfm_ros.contract import Intrinsics, Perception
+from thfm_ros.lens import tangent_maps
 from thfm_ros.ros.to_msg.images import share_bytes
 
 _XYZ = ("x", "y", "z")
@@ -69,10 +70,12 @@ class PointCloudMaker:
         if k == self._intrinsics:
             return
         self._intrinsics = k
-        self._ray_x = (np.arange(k.width, dtype=np.float32) + np.float32(0.5 - k.cx)) / k.fx
-        self._ray_y = ((np.arange(k.height, dtype=np.float32) + np.float32(0.5 - k.cy)) / k.fy)[
-            :, None
-        ]
+        if k.distortion is None:
+            columns, rows = (np.arange(n, dtype=np.float32) for n in (k.width, k.height))
+            self._ray_x = (columns + np.float32(0.5 - k.cx)) / k.fx
+            self._ray_y = ((rows + np.float32(0.5 - k.cy)) / k.fy)[:, None]
+        else:
+            self._ray_x, self._ray_y = tangent_maps(k)
         self._x, self._y = (np.empty((k.height, k.width), np.float32) for _ in range(2))
         self._colour = np.zeros((k.height, k.width, 4), np.uint8)
         self._points = np.empty((k.height, k.width, len(self._field_names)), np.float32)

@@ -3,7 +3,7 @@
 # SPDX-FileCopyrightText: The thfm_ros authors
 """Write images of the shipped street clip's pedestrians, enlarged as in the benchmark.
 
-    python examples/street_walkers.py walkers      # walkers/0-000.png ... walkers/2-039.png
+    python examples/street_pedestrians.py pedestrians      # pedestrians/0-000.png ... pedestrians/2-039.png
 
 Three people, 40 frames of each at 10 Hz, 640x480; a person fills three quarters of the height. The
 next step is examples/annotate_with_mediapipe.py.

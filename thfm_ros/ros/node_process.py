@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
+"""The process of a lifecycle node: its start, its signals, and an end under all circumstances.
+
+The process ends with code 0; with 1 if something had to be left behind, which one line of the log
+says, or after an exception; and with 2, and one line, if its arguments or parameters are invalid.
+"""
+
+import logging
+import os
+import re
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+
+import rclpy
+from rclpy.exceptions import (
+    InvalidHandle,
+    NameValidationException,
+    ParameterException,
+    ParameterUninitializedException,
+)
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode
+from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future
+
+from thfm_ros.contract import PerceptionError
+from thfm_ros.perception.background_task import unfinished_tasks
+from thfm_ros.ros.dds_profile import prepare_ros_environment
+
+JOIN_TIMEOUT_S = 2.0  # for the callback or the transition that runs
+_TASKS_TIMEOUT_S = 1.0  # for a detection pass
+_SIGNAL_POLL_S = 0.2
+_SOURCE_LOCATION = re.compile(r", at /[^,\s]+:\d+")  # of rcl's C code, in its error texts
+
+
+class ProcessNode(LifecycleNode):
+    """A lifecycle node that `run` can run."""
+
+    autostart: bool
+
+    def start(self) -> None:
+        """Configure and activate."""
+        raise NotImplementedError
+
+    def end(self) -> bool:
+        """Stop all threads; False if one is left behind, which was logged."""
+        raise NotImplementedError
+
+
+def run(make_node: Callable[[], ProcessNode], args: Sequence[str] | None = None) -> None:
+    """Run a node until SIGINT or SIGTERM.
+
+    Raises:
+        SystemExit: invalid arguments or parameters, or an exception in a callback.
+    """
+    logging.basicConfig(format="[%(levelname)s] [%(name)s]: %(message)s")
+    prepare_ros_environment()
+    ending = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ending.set())
+    node = started(make_node, args)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    stop: "Future[None]" = Future()
+    failures: list[BaseException] = []
+    thread = threading.Thread(
+        target=spin, args=(executor, node, stop, ending, failures), name="spin", daemon=True
+    )
+    thread.start()
+    # Polled: a signal that another thread receives does not interrupt the wait.
+    while not ending.wait(_SIGNAL_POLL_S):
+        pass
+    # The executor is not shut down before its thread has ended: that destroys what it waits for.
+    stop.set_result(None)
+    thread.join(JOIN_TIMEOUT_S)
+    if thread.is_alive():  # an engine is being built, in code that cannot be interrupted
+        node.get_logger().warning("the process ends during a callback or a lifecycle transition")
+        exit_at_once(1)
+    have_ended = node.end()
+    executor.shutdown()
+    node.destroy_node()
+    rclpy.try_shutdown()
+    finish(failures, have_ended=have_ended)
+
+
+def started(make_node: Callable[[], ProcessNode], args: Sequence[str] | None) -> ProcessNode:
+    """Initialise ROS and make the node.
+
+    Raises:
+        SystemExit: arguments, names or parameters are invalid; one line says which.
+    """
+    try:
+        # Signals are handled by `run`: rclpy's own handler would shut the context down before the
+        # last messages, which remove the markers, are published.
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        return make_node()
+    except (PerceptionError, ParameterException, NameValidationException) as error:
+        text = str(error)
+        if isinstance(error, ParameterUninitializedException):
+            text += " (an empty list in a parameter file is no value)"
+    except RuntimeError as error:  # rclpy's own: RCLError, UnknownROSArgsError ...
+        if not type(error).__module__.startswith("rclpy"):
+            raise
+        text = _SOURCE_LOCATION.sub("", str(error))
+    rclpy.logging.get_logger("thfm").fatal(" ".join(text.split()))
+    rclpy.try_shutdown()
+    sys.exit(2)
+
+
+def spin(
+    executor: SingleThreadedExecutor,
+    node: ProcessNode,
+    stop: "Future[None]",
+    ending: threading.Event,
+    failures: list[BaseException],
+) -> None:
+    """Start the node and serve its callbacks until ``stop`` is done.
+
+    An exception in a callback ends the process: it is appended to ``failures``, and ``ending`` set.
+    """
+    try:
+        if node.autostart:
+            node.start()
+        executor.spin_until_future_complete(stop)
+    except ExternalShutdownException:
+        pass
+    except BaseException as error:
+        # At the end rclpy destroys handles that the executor still looks at.
+        if not (ending.is_set() and isinstance(error, InvalidHandle)):
+            failures.append(error)
+    finally:
+        ending.set()
+
+
+def finish(failures: Sequence[BaseException], *, have_ended: bool) -> None:
+    """End the process, also while threads are inside a library.
+
+    A thread that is inside ONNX Runtime while the interpreter ends aborts the process ("terminate
+    called without an active exception"), so the interpreter must not end then.
+
+    Args:
+        failures: exceptions of callbacks; the first one is printed.
+        have_ended: whether the node has ended all its threads; if not, it has logged that.
+    """
+    if failures:
+        traceback.print_exception(failures[0])
+    unfinished = unfinished_tasks(_TASKS_TIMEOUT_S)
+    if unfinished and have_ended and not failures:
+        logging.error("a step of the engine is left behind (%s)", ", ".join(unfinished))
+    if unfinished or not have_ended:
+        exit_at_once(1)
+    if failures:
+        sys.exit(1)
+
+
+def exit_at_once(code: int) -> None:
+    """End the process without the end of the interpreter, which would wait or abort."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
