@@ -42,3 +42,27 @@ def test_threads_share_heaps_so_that_memory_that_one_has_freed_serves_the_next(
     statistics = tmp_path / "malloc.xml"
     subprocess.run([sys.executable, "-c", PROGRAM, str(statistics)], check=True)
     assert statistics.read_text().count("<heap nr=") <= 2
+
+
+GAPS = """
+import numpy as np
+from pathlib import Path
+from thfm_ros.perception.malloc_tuning import keep_freed_memory, return_freed_memory
+
+def memory_mb():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
+
+keep_freed_memory()
+blocks = [np.ones(2**20, np.uint8) for _ in range(200)]
+blocks = blocks[::10]  # gaps between what is still used
+before = memory_mb()
+assert return_freed_memory()
+assert before - memory_mb() > 100, (before, memory_mb())
+assert all(block.all() for block in blocks)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="settings of glibc")
+def test_gaps_that_a_released_engine_leaves_are_returned_to_the_system() -> None:
+    subprocess.run([sys.executable, "-c", GAPS], check=True)

@@ -51,7 +51,7 @@ def with_samples(**columns: int) -> list[Sample]:
 @pytest.mark.parametrize(
     ("change", "promise"),
     [
-        ({"samples": with_samples(memory_mb=5)}, "memory grows by at most 10 MB after the warm-up"),
+        ({"samples": with_samples(memory_mb=5)}, "memory grows by at most 5 % after the warm-up"),
         ({"samples": with_samples(threads=1)}, "no thread is left"),
         ({"samples": with_samples(files=2)}, "no file descriptor is left"),
         ({"samples": []}, "memory, threads and files stay the same"),

@@ -13,6 +13,7 @@ in it: a node that was configured again and again grew from 400 to more than 700
 import ctypes
 import logging
 import sys
+from typing import Any
 
 log = logging.getLogger(__name__)
 
@@ -28,13 +29,29 @@ def keep_freed_memory() -> bool:
 
     Call it before threads are started: a larger number of heaps is not reduced.
     """
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):  # another C library, as on Alpine
-        log.debug("this C library has no mallopt: freed memory is returned to the system")
+    mallopt = _function("mallopt")
+    if mallopt is None:
         return False
     trimmed = mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
     limited = mallopt(_ARENA_MAX, _ARENAS)
     return bool(trimmed and limited and mallopt(_MMAP_THRESHOLD, _LARGEST_BYTES))
+
+
+def return_freed_memory() -> bool:
+    """Return to the system what was freed and kept; False where the C library is not glibc.
+
+    For after an engine was loaded or released, which leaves gaps that no frame's array fills.
+    """
+    trim = _function("malloc_trim")
+    return trim is not None and bool(trim(0))
+
+
+def _function(name: str) -> Any:
+    """A function of glibc's allocator, or None."""
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        return getattr(ctypes.CDLL(None), name)
+    except (OSError, AttributeError):  # another C library, as on Alpine
+        log.debug("this C library has no %s", name)
+        return None

@@ -18,7 +18,7 @@ from std_srvs.srv import SetBool, Trigger
 from thfm_ros.config import Config
 from thfm_ros.contract import PerceptionError
 from thfm_ros.loading import load_pipeline
-from thfm_ros.perception.malloc_tuning import keep_freed_memory
+from thfm_ros.perception.malloc_tuning import keep_freed_memory, return_freed_memory
 from thfm_ros.ros import params
 from thfm_ros.ros.component_status import ComponentStatus, Level, NodeSnapshot
 from thfm_ros.ros.diagnostics import Diagnostics, StateLogger, node_log
@@ -74,6 +74,7 @@ class PerceptionNode(ProcessNode):
             return self._configuring_failed(f"{type(error).__name__}: {error}")
         self._state = "inactive"
         gc.collect()
+        return_freed_memory()
         gc.freeze()  # a collection that traverses all objects of the engine would delay a frame
         card = pipeline.engine.card
         self.get_logger().info(
@@ -103,6 +104,8 @@ class PerceptionNode(ProcessNode):
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Release the engine and destroy the publishers."""
         self._close()
+        gc.collect()  # before another engine is loaded
+        return_freed_memory()
         self._state = "unconfigured"
         return super().on_cleanup(state)
 
