@@ -26,7 +26,7 @@ def a_good_record() -> Record:
         cpu_s=60,
         exit_code=0,
         log="[INFO] [1.5] [thfm]: 5.0 Hz\n[WARN] [1.6] [thfm]: late by 3 ms\n[WARN] [1.7] [thfm]: "
-        "late by 4 ms\n",
+        "late by 4 ms\n[ERROR] [1.8] [thfm]: input: no image any more, for 11 s.\n",
     )
 
 
