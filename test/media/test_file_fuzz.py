@@ -8,6 +8,7 @@ ones are tried per test.
 
 import io
 import itertools
+import resource
 import struct
 import tempfile
 from collections.abc import Iterator
@@ -142,3 +143,14 @@ def test_an_image_whose_header_claims_a_terabyte_is_refused_before_it_is_decoded
     path.write_bytes(data)
     with pytest.raises(VideoError, match=r"too large|more than|damaged"):
         read_image(path)
+
+
+def test_a_png_whose_chunk_claims_gigabytes_takes_no_such_memory(tmp_path: Path) -> None:
+    """OpenCV would take 3 GB for these 1.5 kB."""
+    valid = encode(".png", RGB)
+    path = tmp_path / "image.png"
+    path.write_bytes(valid[:33] + struct.pack(">I", 3_000_000_000) + valid[37:])
+    before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(VideoError, match="damaged"):
+        read_image(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before_kb + 500_000

@@ -3,6 +3,7 @@
 """CompressedImage: formats, channel orders, Bayer, orientation, damage, sizes, other codecs."""
 
 import array
+import resource
 
 import cv2
 import numpy as np
@@ -225,6 +226,13 @@ def test_a_file_that_lacks_a_piece_in_its_middle_is_refused(kind: str) -> None:
     middle = len(file) // 2
     error = refusal("jpeg", file[:middle] + file[middle + len(file) // 5 :])
     assert error.cause == "data" and f"{len(file) - len(file) // 5} bytes" in str(error)
+
+
+def test_a_png_whose_chunk_claims_gigabytes_is_refused_without_taking_them() -> None:
+    before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    error = refusal("png", PNG[:33] + (3_000_000_000).to_bytes(4, "big") + PNG[37:])
+    assert error.cause == "data" and "claims too many bytes" in str(error)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before_kb + 500_000
 
 
 def test_a_scan_that_is_missing_is_refused() -> None:

@@ -17,6 +17,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
 from thfm_ros.media.errors import MAX_PIXELS, VideoError, check_pixels, shown
+from thfm_ros.media.png_chunks import claims_missing_bytes
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
         return _read_by_pillow(path)
     rgb = None
     try:
-        rgb = _decoded(data) if data.size else None
+        rgb = _decoded(data) if data.size and not claims_missing_bytes(data.data) else None
     except cv2.error as error:  # a larger image than OpenCV takes, or a broken header
         log.debug("%s: %s", path, error)
     return _read_by_pillow(path) if rgb is None else rgb

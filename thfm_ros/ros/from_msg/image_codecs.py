@@ -15,6 +15,7 @@ import numpy as np
 import simplejpeg
 from jaxtyping import UInt8
 
+from thfm_ros.media import png_chunks
 from thfm_ros.ros.from_msg.bad_input import BadInputError
 
 Pixels = UInt8[np.ndarray, "h w"] | UInt8[np.ndarray, "h w 3"]
@@ -24,7 +25,7 @@ MAX_PIXELS = 2**26
 
 _MAX_SCANS = 100  # of a progressive JPEG, which has about 10; each costs as much as an image
 _START_OF_SCAN, _END_OF_IMAGE, _PROGRESSIVE = b"\xff\xda", b"\xff\xd9", b"\xff\xc2"
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_SIGNATURE = png_chunks.SIGNATURE
 # How the data of other codecs begin, to name them.
 _OTHER_CODECS = {
     "WebP": rb"RIFF....WEBP",
@@ -126,6 +127,8 @@ def _decode_png(data: bytes, source: str) -> Pixels:
         )
     if b"acTL" in data[: data.find(b"IDAT")]:
         raise BadInputError("encoding", f"A {source} holds an animated PNG. {_CURE}")
+    if png_chunks.claims_missing_bytes(data):
+        raise _damaged(data, source, "it is incomplete, or a chunk claims too many bytes")
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:  # for some broken headers it raises, for others it returns None
