@@ -51,7 +51,8 @@ class VideoStream:
             raise
         codec = self._stream.codec_context
         check_pixels(path, codec.width, codec.height)
-        self._stream.thread_type = "AUTO"
+        # Not by frames: FFmpeg's frame threads wait for each other for ever in damaged films.
+        self._stream.thread_type = "SLICE"
         codec.options = {"max_pixels": str(MAX_PIXELS)}
         if codec.name == "mjpeg":
             # Otherwise a damaged JPEG is shown as far as it goes, without a word. Other codecs
