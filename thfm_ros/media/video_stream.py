@@ -143,6 +143,8 @@ class VideoStream:
             except av.FFmpegError:
                 lost, failures = lost + 1, failures + 1
                 continue
+            if not packet.size:  # the end: these frames were delayed, what was lost came after them
+                lost = 0
             for frame in decoded:
                 if frame.is_corrupt:
                     lost += 1
