@@ -154,3 +154,16 @@ def test_a_png_whose_chunk_claims_gigabytes_takes_no_such_memory(tmp_path: Path)
     with pytest.raises(VideoError, match="damaged"):
         read_image(path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before_kb + 500_000
+
+
+def test_a_tiff_that_claims_more_rows_than_it_has_is_refused(tmp_path: Path) -> None:
+    """Pillow would return the 24 rows that are there, and millions of black ones."""
+    entry = struct.pack("<HHII", 0x0101, 4, 1, 24)  # ImageLength
+    valid = by_pillow("TIFF")
+    if entry not in valid:
+        entry = struct.pack("<HHII", 0x0101, 3, 1, 24)
+    assert valid.count(entry) == 1
+    path = tmp_path / "image.tiff"
+    path.write_bytes(valid.replace(entry, struct.pack("<HHII", 0x0101, 4, 57, 24)))
+    with pytest.raises(VideoError, match="damaged"):
+        read_image(path)

@@ -71,9 +71,13 @@ def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
     # OpenCV does not turn AVIF files as they say, and does not know HEIF.
     if format_ in ("AVIF", "HEIF"):
         return _read_by_pillow(path)
+    if data.size and claims_missing_bytes(data.data):
+        raise VideoError(
+            f"{shown(path)} is a damaged image: a chunk claims more bytes than the file has."
+        )
     rgb = None
     try:
-        rgb = _decoded(data) if data.size and not claims_missing_bytes(data.data) else None
+        rgb = _decoded(data) if data.size else None
     except cv2.error as error:  # a larger image than OpenCV takes, or a broken header
         log.debug("%s: %s", path, error)
     return _read_by_pillow(path) if rgb is None else rgb
@@ -129,11 +133,26 @@ def write_image(path: Path, rgb: UInt8[np.ndarray, "h w 3"]) -> None:
 def _read_by_pillow(path: Path) -> UInt8[np.ndarray, "h w 3"]:
     try:
         with Image.open(path) as image:
+            _check_coverage(path, image)
             return np.array(ImageOps.exif_transpose(image).convert("RGB"), np.uint8)
     except PIL.UnidentifiedImageError as error:
         raise VideoError(_no_decoder(path)) from error
     except (OSError, ValueError, SyntaxError) as error:
         raise VideoError(f"{shown(path)} is a damaged image: {error}") from error
+
+
+def _check_coverage(path: Path, image: Image.Image) -> None:
+    """Refuse a file whose strips or tiles are fewer than its size needs: the rest would be black.
+
+    The first image of a GIF may be smaller than its canvas.
+    """
+    extents = [tile[1] for tile in getattr(image, "tile", ()) if tile[1] is not None]
+    covered = sum((right - left) * (lower - upper) for left, upper, right, lower in extents)
+    if extents and image.format != "GIF" and covered < image.width * image.height:
+        size = f"{image.width}x{image.height}"
+        raise VideoError(
+            f"{shown(path)} is a damaged image: it claims {size} pixels and has fewer."
+        )
 
 
 def _no_decoder(path: Path) -> str:
