@@ -2,13 +2,15 @@
 # SPDX-FileCopyrightText: The thfm_ros authors
 """The state of a run: what was written is read, and nothing else is."""
 
+import hashlib
+import io
 import pickle
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from thfm_ros.training.state_file import StateError, read_state, write_state
@@ -47,6 +49,7 @@ def is_equal(a: Any, b: Any) -> bool:
 
 
 @SLOW_FOLDER
+@example(place=0.8635657117719625, flipped=16)  # an offset in the table of a ZIP archive
 @given(place=st.floats(0, 1, exclude_max=True), flipped=st.integers(0, 255))
 def test_a_state_with_a_changed_byte_is_refused_or_unchanged(
     written: bytes, tmp_path: Path, place: float, flipped: int
@@ -85,8 +88,10 @@ class Code:
 
 def test_a_state_with_code_is_refused_and_the_code_not_run(tmp_path: Path) -> None:
     path = tmp_path / "state.pt"
-    for save in (torch.save, lambda each, file: file.write_bytes(pickle.dumps(each))):
-        save({"network": Code(tmp_path / "made")}, path)
+    buffer = io.BytesIO()
+    torch.save({"network": Code(tmp_path / "made")}, buffer)
+    for data in (buffer.getvalue(), pickle.dumps({"network": Code(tmp_path / "made")})):
+        path.write_bytes(data + hashlib.sha256(data).digest())
         with pytest.raises(StateError, match="is damaged"):
             read_state(path, CPU)
     assert not (tmp_path / "made").exists()

@@ -2,9 +2,10 @@
 # SPDX-FileCopyrightText: The thfm_ros authors
 """The state of a training run on disk, from which it is resumed."""
 
+import hashlib
+import io
 import os
 import pickle
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,20 @@ import torch
 
 from thfm_ros.contract import PerceptionError
 
+_CHECKSUM_BYTES = hashlib.sha256().digest_size
+
 
 class StateError(PerceptionError):
     """The state of a run is damaged, or of another version."""
 
 
 def write_state(path: Path, state: dict[str, Any]) -> None:
-    """Write tensors and plain values, atomically."""
+    """Write tensors and plain values, atomically, with a checksum of all at the end."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    data = buffer.getvalue()
     part = path.with_name(f".{path.stem}.{os.getpid()}.part")
-    torch.save(state, part)
+    part.write_bytes(data + hashlib.sha256(data).digest())
     part.replace(path)
 
 
@@ -32,15 +38,17 @@ def read_state(path: Path, device: torch.device) -> dict[str, Any]:
             notice.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-        if damaged is None:
-            state: dict[str, Any] = torch.load(path, weights_only=True, map_location=device)
+        stored = path.read_bytes()
+        data, checksum = stored[:-_CHECKSUM_BYTES], stored[-_CHECKSUM_BYTES:]
+        if hashlib.sha256(data).digest() == checksum:
+            state: dict[str, Any] = torch.load(
+                io.BytesIO(data), weights_only=True, map_location=device
+            )
             return state
-        reason = f"checksum of {damaged}"
+        reason = "its checksum is another one"
     except (
         *(OSError, RuntimeError, ValueError, EOFError, KeyError, NotImplementedError),
-        *(zipfile.BadZipFile, pickle.UnpicklingError),
+        pickle.UnpicklingError,
     ) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
     raise StateError(f"{path} is damaged ({' '.join(reason.split())}). {advice(path)}")
