@@ -114,7 +114,13 @@ class VideoStream:
     def packet_times_ns(self, limit: int | None = None) -> list[int]:
         """Times of the first packets, or of all, sorted; they are read, not decoded."""
         times = []
-        for packet in _without_errors(self._container, self._stream):
+        failures = 0
+        for packet in _packets(self._container, self._stream):
+            if packet is None:
+                failures += 1
+                if failures == _MAX_FAILURES:
+                    break
+                continue
             time = packet.dts if packet.pts is None else packet.pts
             # Packets outside of the edit list of an MP4 file are decoded, but not shown.
             if time is not None and packet.time_base and not packet.is_discard:
@@ -126,22 +132,19 @@ class VideoStream:
     def frames(self) -> Iterator[DecodedFrame]:
         """All frames that can be decoded, in the order of display."""
         lost = failures = 0
-        packets = self._container.demux(self._stream)
-        while failures < _MAX_FAILURES:
+        for packet in _packets(self._container, self._stream):
             try:
-                packet = next(packets)
-            except (StopIteration, EOFError):
-                return
-            except av.FFmpegError:
-                lost, failures = lost + 1, failures + 1
-                packets = self._container.demux(self._stream)  # an error ended the generator
-                continue
-            try:
-                decoded = packet.decode()
+                decoded = None if packet is None else packet.decode()
             except EOFError:
                 return
             except av.FFmpegError:
+                decoded = None
+            if decoded is None:
                 lost, failures = lost + 1, failures + 1
+                if failures == _MAX_FAILURES:
+                    text = "%s: the rest is left out, since nothing of %d packets can be decoded"
+                    log.warning(text, shown(self.path), failures)
+                    return
                 continue
             if not packet.size:  # the end: these frames were delayed, what was lost came after them
                 lost = 0
@@ -151,8 +154,6 @@ class VideoStream:
                     continue
                 yield DecodedFrame(frame, lost)
                 lost = failures = 0
-        message = "%s: the rest is left out, since nothing of %d packets can be decoded"
-        log.warning(message, shown(self.path), failures)
 
 
 def nanoseconds(ticks: int, unit: Any) -> int:
@@ -221,12 +222,14 @@ def _video_stream(container: Any, path: Path) -> Any:
     return stream
 
 
-def _without_errors(container: Any, stream: Any) -> Iterator[Any]:
-    packets, failures = container.demux(stream), 0
-    while failures < _MAX_FAILURES:
+def _packets(container: Any, stream: Any) -> Iterator[Any]:
+    """All packets, None for one that cannot be read; of a damaged file they may never end."""
+    packets = container.demux(stream)
+    while True:
         try:
-            yield next(packets)
+            packet = next(packets)
         except (StopIteration, EOFError):
             return
         except av.FFmpegError:
-            packets, failures = container.demux(stream), failures + 1
+            packet, packets = None, container.demux(stream)  # an error ended the generator
+        yield packet
