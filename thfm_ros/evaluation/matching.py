@@ -2,9 +2,9 @@
 # SPDX-FileCopyrightText: The thfm_ros authors
 """Detections of one image matched to its ground truth."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -24,6 +24,8 @@ default (regions.min_person_px)."""
 COCO_KEYPOINTS = 17
 ASSUMED_HEIGHT_M = 1.7
 _MIN_DEPTH_PIXELS = 30
+
+Name = TypeVar("Name", int, str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,24 @@ def current_bodies(perception: Perception) -> tuple[Body, ...]:
     return tuple(body for body in perception.bodies if body.state is not TrackState.LOST)
 
 
+def pair_by_iou(
+    wanted: Mapping[Name, Float[np.ndarray, "4"]],
+    boxes: Mapping[int, Float[np.ndarray, "4"]],
+    min_iou: float,
+) -> dict[Name, int]:
+    """The key of a box for each wanted one: greedily, highest IoU first, none of them twice."""
+    overlaps = [
+        (iou(target, box), name, index)
+        for name, target in wanted.items()
+        for index, box in boxes.items()
+    ]
+    pairs: dict[Name, int] = {}
+    for overlap, name, index in sorted(overlaps, key=lambda each: -each[0]):
+        if overlap >= min_iou and name not in pairs and index not in pairs.values():
+            pairs[name] = index
+    return pairs
+
+
 def match_boxes(
     people: Sequence[GroundTruthPerson], boxes: Sequence[Float[np.ndarray, "4"]]
 ) -> BoxMatches:
@@ -134,18 +154,12 @@ def match_boxes(
     People who are not ignored are matched first. An unmatched box that lies mostly inside the box
     of an ignored person (a crowd, a tiny person) is no false positive.
     """
-    pairs: list[Match] = []
+    found: dict[int, int] = {}
     for ignored in (False, True):
-        overlaps = [
-            (iou(person.box, box), Match(i, j))
-            for i, person in enumerate(people)
-            for j, box in enumerate(boxes)
-            if person.ignore is ignored
-        ]
-        for overlap, pair in sorted(overlaps, key=lambda each: -each[0]):
-            taken = any(pair.person == i or pair.detection == j for i, j in pairs)
-            if overlap >= MIN_IOU and not taken:
-                pairs.append(pair)
+        wanted = {i: each.box for i, each in enumerate(people) if each.ignore is ignored}
+        free = {j: box for j, box in enumerate(boxes) if j not in found.values()}
+        found |= pair_by_iou(wanted, free, MIN_IOU)
+    pairs = [Match(*pair) for pair in found.items()]
     ignore_regions = [person.box for person in people if person.ignore]
     matched = {pair.detection for pair in pairs}
     false_positives = [

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from thfm_ros.contract import Perception
-from thfm_ros.evaluation.matching import current_bodies
+from thfm_ros.evaluation.matching import current_bodies, pair_by_iou
 from thfm_ros.evaluation.scenario.contents import (
     Condition,
     KeyBox,
@@ -20,7 +20,6 @@ from thfm_ros.evaluation.scenario.contents import (
     Scenario,
     ScenarioError,
 )
-from thfm_ros.geometry import iou
 
 
 @dataclass(frozen=True)
@@ -133,16 +132,8 @@ def expected(scenario: Scenario, time_s: float) -> dict[str, KeyBox]:
 
 def matched(present: dict[str, KeyBox], frame: FrameResult, min_iou: float) -> dict[str, int]:
     """Index of the detection of each person who is found: one each, highest IoU first."""
-    overlaps = [
-        (iou(key.box, box), name, index)
-        for name, key in present.items()
-        for index, box in enumerate(frame.boxes)
-    ]
-    found: dict[str, int] = {}
-    for overlap, name, index in sorted(overlaps, key=lambda each: -each[0]):
-        if overlap >= min_iou and name not in found and index not in found.values():
-            found[name] = index
-    return found
+    wanted = {name: key.box for name, key in present.items()}
+    return pair_by_iou(wanted, dict(enumerate(frame.boxes)), min_iou)
 
 
 def people_in_zone(zone: Float[np.ndarray, "n 2"], frame: FrameResult) -> int:
