@@ -11,13 +11,13 @@ import contextlib
 import itertools
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from tqdm import tqdm
 
-from thfm_ros.config import WindowConfig, config_from
+from thfm_ros.config import config_from
 from thfm_ros.config_text import settings_from
 from thfm_ros.contract import Frame, Intrinsics, PerceptionError, Task
 from thfm_ros.geometry import intrinsics_from_fov
@@ -29,7 +29,7 @@ from thfm_ros.media.recording import Recording
 from thfm_ros.media.reduction import reduced, reduced_size
 from thfm_ros.media.video import Video, VideoFrame, same_size
 from thfm_ros.media.video_writer import VideoWriter
-from thfm_ros.perception.frame_window import FrameWindow
+from thfm_ros.perception.frame_window import FrameWindow, config_for_rate
 
 log = logging.getLogger(__name__)
 
@@ -179,7 +179,8 @@ def perceive(
     """
     out.mkdir(parents=True, exist_ok=True)
     recording = Recording(out / "perception.npz", source.width, source.height, tasks)
-    window = FrameWindow(_window_for(pipeline.config.window, source))
+    config = pipeline.config.window
+    window = FrameWindow(config_for_rate(config, source.fps) if source.one_clip else config)
     scale, left_out = DepthScale(), 0
     with contextlib.ExitStack() as stack:
         stack.callback(lambda: recording.close() if len(recording) else recording.abandon())
@@ -207,13 +208,6 @@ def perceive(
     if still and len(recording):
         write_image(still, panels)
     return len(recording)
-
-
-def _window_for(config: WindowConfig, source: FrameSource) -> WindowConfig:
-    """The longest gap must exceed the frame interval: a time-lapse video is one clip, too."""
-    if not source.one_clip:
-        return config
-    return replace(config, max_gap_s=max(config.max_gap_s, 1.5 / source.fps))
 
 
 def _with_progress(source: FrameSource, max_frames: int) -> Iterable[VideoFrame]:

@@ -6,9 +6,16 @@ Frames are kept by reference, never copied.
 """
 
 from collections import deque
+from dataclasses import replace
 
 from thfm_ros.config import WindowConfig
 from thfm_ros.contract import Clip, Frame
+
+
+def config_for_rate(config: WindowConfig, fps: float) -> WindowConfig:
+    """The configuration for a film of ``fps``: a time-lapse film is one stream, too, so the longest
+    gap must exceed the frame interval."""
+    return replace(config, max_gap_s=max(config.max_gap_s, 1.5 / fps))
 
 
 class FrameWindow:

@@ -3,7 +3,7 @@
 """Running a scenario: its film through the pipeline, and the overlay of the results."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -27,7 +27,7 @@ from thfm_ros.media.drawing import overlay
 from thfm_ros.media.images import image_files, read_image
 from thfm_ros.media.video import Video, VideoFrame, same_size
 from thfm_ros.media.video_writer import VideoWriter
-from thfm_ros.perception.frame_window import FrameWindow
+from thfm_ros.perception.frame_window import FrameWindow, config_for_rate
 
 _MET, _MISSED = (80, 220, 100), (255, 60, 40)
 _OVERLAY_IOU = 0.5
@@ -82,8 +82,7 @@ def run_scenario(
         PerceptionError: the film cannot be read, or a condition looks at no frame of it.
     """
     film = _Film(scenario)
-    window = pipeline.config.window
-    clip = FrameWindow(replace(window, max_gap_s=max(window.max_gap_s, 1.5 / film.fps)))
+    clip = FrameWindow(config_for_rate(pipeline.config.window, film.fps))
     results: list[FrameResult] = []
     writer = VideoWriter(overlay_path, film.fps) if overlay_path else None
     try:
