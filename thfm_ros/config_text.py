@@ -7,6 +7,7 @@ Both files are generated. After a change of config.py, run in the root of the re
     python3 -m thfm_ros.config_text
 """
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,11 @@ from thfm_ros.config_option import ConfigError
 
 _DOCS = Path("docs/parameters.md")
 _YAML = Path("config/thfm.yaml")
+
+
+def add_set_option(parser: argparse.ArgumentParser, text: str) -> None:
+    """Add the option --set NAME=VALUE, which may be repeated; ``text`` is its help."""
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help=text)
 
 
 def settings_from(texts: Sequence[str]) -> dict[str, Value]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from thfm_ros.config_option import check_numbers
+from thfm_ros.config_text import add_set_option
 from thfm_ros.evaluation.markdown_report import check_page, group_table, write_section
 from thfm_ros.ros.benchmark.command import parameters_of
 from thfm_ros.ros.benchmark.resource_usage import machine_description
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--minutes", type=float, default=60.0, help="duration (%(default)s)")
     add("--phase-s", type=float, default=8.0, help="seconds of each phase (%(default)s)")
-    add("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the node")
+    add_set_option(parser, "a parameter of the node")
     add("--out", type=Path, help="file for everything that was measured, JSON")
     add("--report", type=Path, help="file for the report, Markdown")
     add("--page", type=Path, help="page that has a section 'endurance' for the verdicts")

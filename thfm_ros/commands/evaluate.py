@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from thfm_ros.config_option import check_numbers
+from thfm_ros.config_text import add_set_option, settings_from
 from thfm_ros.contract import PerceptionError
 from thfm_ros.engine.checkpoint import Checkpoint, find_checkpoint
 
@@ -49,12 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint", default="nano", help="name or path of the weights (default: %(default)s)"
     )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a parameter of the pipeline, e.g. engine.kind=torch (docs/parameters.md lists them)",
+    add_set_option(
+        parser,
+        "a parameter of the pipeline, e.g. engine.kind=torch (docs/parameters.md lists them)",
     )
     parser.add_argument(
         "--page",
@@ -217,7 +215,6 @@ def _images(args: argparse.Namespace, checkpoint: Checkpoint) -> Section:
 
 def _pipeline(args: argparse.Namespace, checkpoint: Checkpoint) -> "Pipeline":
     from thfm_ros.config import config_from
-    from thfm_ros.config_text import settings_from
     from thfm_ros.loading import load_pipeline
 
     settings = {"engine.checkpoint": str(checkpoint.path), "track.seed": 1}

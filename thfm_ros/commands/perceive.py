@@ -18,7 +18,7 @@ from typing import Protocol
 from tqdm import tqdm
 
 from thfm_ros.config import config_from
-from thfm_ros.config_text import settings_from
+from thfm_ros.config_text import add_set_option, settings_from
 from thfm_ros.contract import Frame, Intrinsics, PerceptionError, Task
 from thfm_ros.geometry import intrinsics_from_fov
 from thfm_ros.loading import Pipeline, load_pipeline
@@ -235,12 +235,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-frames", type=int, default=0, metavar="N", help="stop after N frames"
     )
     parser.add_argument("--checkpoint", default="nano", help="name or path of the weights")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="any other parameter, e.g. engine.threads=2 (docs/parameters.md lists them)",
+    add_set_option(
+        parser, "any other parameter, e.g. engine.threads=2 (docs/parameters.md lists them)"
     )
 
 

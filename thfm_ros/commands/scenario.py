@@ -16,7 +16,7 @@ from typing import Any
 from thfm_ros import __version__
 from thfm_ros.config import Config, config_from
 from thfm_ros.config_option import ConfigError
-from thfm_ros.config_text import settings_from
+from thfm_ros.config_text import add_set_option, settings_from
 from thfm_ros.contract import PerceptionError
 from thfm_ros.evaluation.markdown_report import check_page, group_table, write_section
 from thfm_ros.evaluation.scenario.contents import Condition, Kind, Scenario, ScenarioError
@@ -44,12 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--page", type=Path, metavar="MD", help="also write the table into this Markdown page"
     )
     parser.add_argument("--checkpoint", default="nano", help="name or path of the weights")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="any other parameter; it wins over those of the file (docs/parameters.md lists them)",
+    add_set_option(
+        parser,
+        "any other parameter; it wins over those of the file (docs/parameters.md lists them)",
     )
 
 

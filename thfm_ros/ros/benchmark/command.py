@@ -14,6 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from thfm_ros.config_option import check_numbers
+from thfm_ros.config_text import add_set_option
 from thfm_ros.contract import PerceptionError, Task
 from thfm_ros.ros.benchmark.measurement import (
     MAX_BACKGROUND_CORES,
@@ -61,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=(0, 1, 2),
         help="MediaPipe's model_complexity",
     )
-    add("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the node")
+    add_set_option(parser, "a parameter of the node")
     add("--repeats", type=int, default=4, help="invalid measurements that are repeated, at most")
     add("--out", type=Path, help="file for all measurements, JSON")
     add("--docs", type=Path, help="folder whose latency.md, latency.json and plot are written")
