@@ -32,7 +32,13 @@ from thfm_ros.model.weights import CheckpointError, load_network, nano_card, sav
 from thfm_ros.training.batches import TrainingData
 from thfm_ros.training.collate import collate_crops, collate_detections
 from thfm_ros.training.optimizer import BETAS
-from thfm_ros.training.prior import load_prior, prepare_prior, read_prior, weights_file
+from thfm_ros.training.prior import (
+    is_pretrained,
+    load_prior,
+    prepare_prior,
+    read_prior,
+    weights_file,
+)
 from thfm_ros.training.recipe import TrainingStage
 
 logger = logging.getLogger(__name__)
@@ -156,7 +162,7 @@ def fit_encoder(
     prepare_prior(network)
     encoder = network.encoder
     assert isinstance(encoder, EfficientNetEncoder)
-    fitted, optimizer = _prepare_fit(encoder, trains_prior=prior_rate_share > 0)
+    fitted, optimizer = _prepare_fit(network, trains_prior=prior_rate_share > 0)
     errors: list[Tensor] = []
     for step, image in zip(range(steps), images, strict=False):
         with torch.no_grad(), torch.autocast(image.device.type, torch.bfloat16):
@@ -177,21 +183,22 @@ def fit_encoder(
 
 
 def _prepare_fit(
-    encoder: EfficientNetEncoder, *, trains_prior: bool
+    network: NanoNetwork, *, trains_prior: bool
 ) -> tuple[list[nn.Parameter], torch.optim.Optimizer]:
-    """The weights to fit, and their optimizer: a group of the adapters, and one of the prior."""
-    adapters = [*encoder.adapters.parameters(), *encoder.deep.parameters()]
-    inside = {id(value) for value in adapters}
-    prior = [value for value in encoder.parameters() if id(value) not in inside]
-    groups = [adapters, prior] if trains_prior else [adapters]
-    for value in itertools.chain(*groups):
+    """The encoder's weights to fit, and their optimizer: a group of the adapters, and one of the
+    prior."""
+    named = [pair for pair in network.named_parameters() if pair[0].startswith("encoder.")]
+    groups = [[value for name, value in named if not is_pretrained(name)]]
+    if trains_prior:
+        groups.append([value for name, value in named if is_pretrained(name)])
+    fitted = [*itertools.chain(*groups)]
+    for value in fitted:
         value.requires_grad_(True)
-    for module in encoder.adapters.modules():
-        if isinstance(module, nn.BatchNorm2d):
+    for name, module in network.encoder.named_modules(prefix="encoder"):
+        if isinstance(module, nn.BatchNorm2d) and not is_pretrained(name):
             module.train()
             module.momentum = BATCH_NORM_MOMENTUM
-    optimizer = torch.optim.AdamW([{"params": group} for group in groups], betas=BETAS)
-    return [*itertools.chain(*groups)], optimizer
+    return fitted, torch.optim.AdamW([{"params": group} for group in groups], betas=BETAS)
 
 
 def level_errors(outputs: Pyramid, wanted: Pyramid) -> list[Tensor]:
