@@ -8,13 +8,12 @@ new ones are tried per test.
 
 import math
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from json_values import VALUES, changed_documents
+from json_values import VALUES, changed_documents, in_yaml
 from mutated_bytes import mutated, refused_or
 from property_tests import FUZZ_EXAMPLES, fuzz
 
@@ -54,10 +53,6 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("scenario")
     (folder / "film.mp4").touch()
     return folder / "scenario.yaml"
-
-
-def in_yaml(values: Any) -> bytes:
-    return yaml.safe_dump(values, allow_unicode=True).encode("utf-8", "surrogatepass")
 
 
 @given(

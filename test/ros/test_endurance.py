@@ -40,13 +40,6 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
             yield running
 
 
-@pytest.fixture
-def client(listener: Listener, process: NodeProcess) -> Client:
-    client = Client(listener, process)
-    client.wait_for_subscription()
-    return client
-
-
 def heap_mb(process: NodeProcess) -> float:
     """Anonymous memory of a process: without files, and without the shared memory of others."""
     for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():

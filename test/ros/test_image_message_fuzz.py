@@ -88,14 +88,18 @@ def convert(function: Callable[..., np.ndarray], msg: object) -> np.ndarray | No
     return rgb
 
 
+def compressed(image_format: str, data: bytes) -> CompressedImage:
+    msg = CompressedImage(data=array.array("B", data))
+    msg.format = image_format
+    return msg
+
+
 @given(image_format=FORMATS, data=DATA)
 @fuzz(examples=300)
 def test_any_compressed_image_is_decoded_to_its_size_or_refused(
     image_format: str, data: bytes
 ) -> None:
-    msg = CompressedImage(data=array.array("B", data))
-    msg.format = image_format
-    rgb = convert(rgb_from_compressed, msg)
+    rgb = convert(rgb_from_compressed, compressed(image_format, data))
     if rgb is None:
         return
     if data.startswith(b"\xff\xd8"):
@@ -109,9 +113,7 @@ def test_any_compressed_image_is_decoded_to_its_size_or_refused(
 def test_any_format_gives_the_colours_in_one_of_two_orders_or_is_refused(
     image_format: str, file: bytes
 ) -> None:
-    msg = CompressedImage(data=array.array("B", file))
-    msg.format = image_format
-    rgb = convert(rgb_from_compressed, msg)
+    rgb = convert(rgb_from_compressed, compressed(image_format, file))
     if rgb is None:
         return
     decoded = cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_COLOR)

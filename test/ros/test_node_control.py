@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from node_client import Client, fake_node
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from ros_process import Listener, NodeProcess, stamp_ns
+from ros_process import NodeProcess, stamp_ns
 from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool, Trigger
 
@@ -28,13 +28,6 @@ ALL = sorted(task.value for task in Task)
 def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
     with fake_node(tmp_path_factory.mktemp("node") / "log") as running:
         yield running
-
-
-@pytest.fixture
-def client(listener: Listener, process: NodeProcess) -> Client:
-    client = Client(listener, process)
-    client.wait_for_subscription()
-    return client
 
 
 def test_set_tasks_by_name_and_by_prompt(client: Client) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from fake_node import HEIGHT, WIDTH
 from node_client import Client, fake_node
-from ros_process import Listener, NodeProcess, stamp_ns
+from ros_process import NodeProcess, stamp_ns
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from visualization_msgs.msg import Marker, MarkerArray
 
@@ -27,13 +27,6 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
     log = tmp_path_factory.mktemp("node") / "log"
     with fake_node(log, {"image_timeout_s": 60.0}) as running:
         yield running
-
-
-@pytest.fixture
-def client(listener: Listener, process: NodeProcess) -> Client:
-    client = Client(listener, process)
-    client.wait_for_subscription()
-    return client
 
 
 def expect_recovery(client: Client, bodies: list[BodyArray]) -> None:

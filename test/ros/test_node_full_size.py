@@ -13,7 +13,7 @@ import pytest
 from fake_engine import image
 from fake_node import CAMERA, HEIGHT, WIDTH
 from node_client import Client
-from ros_process import Listener, NodeProcess, ros_arguments, stamp_ns, started
+from ros_process import NodeProcess, ros_arguments, stamp_ns, started
 from sensor_msgs.msg import Image
 
 pytest.importorskip("diffusers", reason="the full-size family needs thfm_ros[full]")
@@ -60,13 +60,6 @@ def process(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     log = tmp_path_factory.mktemp("node") / "log"
     with started("thfm_ros.ros.node", ros_arguments(settings), log) as running:
         yield running
-
-
-@pytest.fixture
-def client(listener: Listener, process: NodeProcess) -> Client:
-    client = Client(listener, process)
-    client.wait_for_subscription()
-    return client
 
 
 def test_a_full_size_checkpoint_runs_through_the_node(client: Client, checkpoint: Path) -> None:

@@ -11,7 +11,7 @@ from fake_node import CAMERA, HEIGHT, PEOPLE, WIDTH
 from geometry_msgs.msg import PointStamped
 from node_client import Client, fake_node
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from ros_process import Listener, NodeProcess, stamp_ns
+from ros_process import NodeProcess, stamp_ns
 from sensor_msgs.msg import CameraInfo, Image, JointState, PointCloud2
 from std_msgs.msg import String
 from visualization_msgs.msg import Marker, MarkerArray
@@ -46,13 +46,6 @@ OTHERS = {
 def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
     with fake_node(tmp_path_factory.mktemp("node") / "log") as running:
         yield running
-
-
-@pytest.fixture
-def client(listener: Listener, process: NodeProcess) -> Client:
-    client = Client(listener, process)
-    client.wait_for_subscription()
-    return client
 
 
 def listen_to_all(client: Client) -> dict[str, list[Any]]:

@@ -5,6 +5,7 @@
 import copy
 from typing import Any
 
+import yaml
 from hypothesis import strategies as st
 
 VALUES = st.recursive(
@@ -19,6 +20,11 @@ VALUES = st.recursive(
     ),
     max_leaves=5,
 )
+
+
+def in_yaml(values: Any) -> bytes:
+    """The file of a document, surrogates included."""
+    return yaml.safe_dump(values, allow_unicode=True).encode("utf-8", "surrogatepass")
 
 
 @st.composite

@@ -46,18 +46,18 @@ TWO_PARTS = replace(STAGE, detect_share=0.5, detect_size=(64, 48), detect_batch=
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Checkpoint of a small network of the second architecture."""
-    path = tmp_path_factory.mktemp("start") / "start.safetensors"
-    network = second_architecture()
-    save_network(network, nano_card("start", network, "nothing"), path)
-    return path
+    return saved(second_architecture(), tmp_path_factory.mktemp("start"))
 
 
 @pytest.fixture(scope="module")
 def first_start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Checkpoint of a small network of the first architecture."""
-    path = tmp_path_factory.mktemp("start") / "first.safetensors"
-    network = first_architecture()
-    save_network(network, nano_card("first", network, "nothing"), path)
+    return saved(first_architecture(), tmp_path_factory.mktemp("first"))
+
+
+def saved(network: NanoNetwork, folder: Path) -> Path:
+    path = folder / "start.safetensors"
+    save_network(network, nano_card("start", network, "nothing"), path)
     return path
 
 

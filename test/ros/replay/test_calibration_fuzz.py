@@ -8,13 +8,12 @@ new ones are tried.
 
 import math
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from json_values import VALUES, changed_documents
+from json_values import VALUES, changed_documents, in_yaml
 from mutated_bytes import mutated, refused_or
 from property_tests import FUZZ_EXAMPLES, fuzz
 
@@ -38,10 +37,6 @@ projection_matrix: {rows: 3, cols: 4, data: [500, 0, 320, 0, 0, 500, 240, 0, 0, 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("calibration") / "ost.yaml"
-
-
-def in_yaml(values: Any) -> bytes:
-    return yaml.safe_dump(values, allow_unicode=True).encode("utf-8", "surrogatepass")
 
 
 @given(
