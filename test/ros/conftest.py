@@ -5,6 +5,7 @@
 import pytest
 from node_client import Client
 from ros_process import Listener, NodeProcess
+from settable_time import Time
 
 
 @pytest.fixture
@@ -13,3 +14,9 @@ def client(listener: Listener, process: NodeProcess) -> Client:
     client = Client(listener, process)
     client.wait_for_subscription()
     return client
+
+
+@pytest.fixture
+def time() -> Time:
+    """A clock that stands still until the test sets it."""
+    return Time()
