@@ -4,7 +4,7 @@
 
 import array
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -23,6 +23,7 @@ from thfm_ros.ros.replay.calibration import pinhole
 
 NODE = "/thfm"
 """Name of the node."""
+REQUEST_AGAIN_S = 10.0  # an unanswered request of a service is sent again after this time
 _FRAMES = 12  # images of the clip that are published in turn
 _FIELD_OF_VIEW_DEG = 60.0
 _KINDS = {"points": PointCloud2, "markers": MarkerArray}  # other topics are images
@@ -47,6 +48,49 @@ class Participant:
     def spin(self, timeout_s: float) -> None:
         """Handle one message if one comes in time."""
         self._executor.spin_once(timeout_sec=timeout_s)
+
+    def call(
+        self,
+        kind: type,
+        service: str,
+        request: Any,
+        done_otherwise: Callable[[], Any],
+        wait: Callable[[Callable[[], bool], str], None],
+    ) -> Any:
+        """Call a service of the node with a client that exists only for that.
+
+        A response is lost if the node has not discovered the client's reader when it answers, so
+        an unanswered request is sent again after `REQUEST_AGAIN_S`.
+
+        Args:
+            kind: type of the service.
+            service: its name below that of the node.
+            request: of that type.
+            done_otherwise: asked before the request is sent again: a response if what was
+                requested has been done, else None.
+            wait: spins until a condition is true, or raises an error that says for what it waited.
+        """
+        client = self.node.create_client(kind, f"{NODE}/{service}")
+        futures: list[Any] = []
+        response: Any = None
+        due_s = 0.0
+
+        def answered() -> bool:
+            nonlocal response, due_s
+            response = next((future.result() for future in futures if future.done()), None)
+            if response is None and time.monotonic() >= due_s:
+                response = done_otherwise() if futures else None
+                if response is None:
+                    futures.append(client.call_async(request))
+                due_s = time.monotonic() + REQUEST_AGAIN_S
+            return response is not None
+
+        try:
+            wait(client.service_is_ready, f"offers {service}")
+            wait(answered, f"answers {service}")
+            return response
+        finally:
+            self.node.destroy_client(client)
 
     def close(self) -> None:
         """Leave."""

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any
 
 import psutil
-from lifecycle_msgs.srv import ChangeState
+from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
@@ -34,6 +34,14 @@ logger = logging.getLogger(__name__)
 START_TIMEOUT_S = 240.0  # the first start exports and verifies the network
 RESULT_TIMEOUT_S = 60.0  # a phase with a camera and without a result so long is silent
 STOP_TIMEOUT_S = 30.0
+STATE = {
+    "configure": "inactive",
+    "activate": "active",
+    "deactivate": "inactive",
+    "cleanup": "unconfigured",
+}
+"""Transition of the lifecycle -> the state that it leads to."""
+PRIMARY_STATES = frozenset(STATE.values())
 
 
 class EnduranceRunner:
@@ -176,8 +184,19 @@ class EnduranceRunner:
     def _transition(self, label: str) -> None:
         request = ChangeState.Request()
         request.transition.label = label
-        if not self._call(ChangeState, "change_state", request).success:
+
+        def made() -> ChangeState.Response | None:
+            # A transition that was made, but whose response was lost, cannot be made again.
+            self._wait(lambda: self._state() in PRIMARY_STATES, f"ends {label}", START_TIMEOUT_S)
+            return ChangeState.Response(success=True) if self._state() == STATE[label] else None
+
+        if not self._call(ChangeState, "change_state", request, made).success:
             self.record.refused.append(label)
+
+    def _state(self) -> str:
+        """The name of the lifecycle state."""
+        response = self._call(GetState, "get_state", GetState.Request())
+        return str(response.current_state.label)
 
     def _set(self, values: Mapping[str, object]) -> None:
         parameters = [Parameter(name, value=value) for name, value in values.items()]
@@ -187,17 +206,19 @@ class EnduranceRunner:
             if not result.successful:
                 self.record.refused.append(f"{name}: {result.reason}")
 
-    def _call(self, kind: type, service: str, request: Any) -> Any:
-        """Call a service of the node with a client that exists only for that."""
-        node = self._observer.node
-        client = node.create_client(kind, f"{NODE}/{service}")
-        try:
-            self._wait(client.service_is_ready, f"offers {service}")
-            future = client.call_async(request)
-            self._wait(future.done, f"answers {service}", START_TIMEOUT_S)
-            return future.result()
-        finally:
-            node.destroy_client(client)
+    def _call(
+        self,
+        kind: type,
+        service: str,
+        request: Any,
+        done_otherwise: Callable[[], Any] = lambda: None,
+    ) -> Any:
+        """Call a service of the node, whose response can be lost: see `Participant.call`."""
+
+        def wait(until: Callable[[], bool], what: str) -> None:
+            self._wait(until, what, START_TIMEOUT_S)
+
+        return self._observer.call(kind, service, request, done_otherwise, wait)
 
     def _wait(
         self, until: Callable[[], bool], what: str, timeout_s: float = RESULT_TIMEOUT_S
