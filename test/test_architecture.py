@@ -19,7 +19,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent.name not 
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"contract", "skeleton"}),
     frozenset({"config", "config_option", "config_text", "geometry", "lens", "user_folders"}),
-    frozenset({"media", "metrics", "model"}),
+    frozenset({"camera", "media", "metrics", "model"}),
     frozenset({"engine"}),
     frozenset({"perception"}),
     frozenset({"pipeline", "genception"}),

@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
-from thfm_ros.contract import Distortion, Intrinsics, LensModel
-from thfm_ros.geometry import project, rays
-from thfm_ros.ros.calibration import (
+from thfm_ros.camera.calibration import (
     Calibration,
-    camera_info_from_intrinsics,
     intrinsics_from_camera_info,
     is_rectified,
     tf_frame,
 )
-from thfm_ros.ros.lens_models import CalibrationError
+from thfm_ros.camera.lens_models import CalibrationError
+from thfm_ros.contract import Distortion, Intrinsics, LensModel
+from thfm_ros.geometry import project, rays
+from thfm_ros.ros.to_msg.camera_info import camera_info_from_intrinsics
 
 pytestmark = pytest.mark.ros
 

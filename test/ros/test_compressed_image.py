@@ -12,7 +12,7 @@ import simplejpeg
 from image_files import encode, png, png_chunk, random_rgb, with_exif_orientation, with_size
 from sensor_msgs.msg import CompressedImage
 
-from thfm_ros.ros.from_msg import BadInputError, rgb_from_compressed
+from thfm_ros.camera import BadInputError, rgb_from_compressed
 
 pytestmark = pytest.mark.ros
 

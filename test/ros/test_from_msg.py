@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sensor_msgs.msg import Image
 
-from thfm_ros.ros.from_msg import ACCEPTED, BadInputError, rgb_from_image, stamp_ns
+from thfm_ros.camera import ACCEPTED, BadInputError, rgb_from_image, stamp_ns
 
 pytestmark = pytest.mark.ros
 

@@ -21,7 +21,7 @@ from mutated_bytes import CHANGES, MAX_CPU_S, changed
 from property_tests import FUZZ_EXAMPLES, fuzz
 from sensor_msgs.msg import CompressedImage, Image
 
-from thfm_ros.ros.from_msg import (
+from thfm_ros.camera import (
     ACCEPTED,
     BadInputError,
     rgb_from_compressed,

@@ -26,7 +26,7 @@ import json, locale, sys
 from pathlib import Path
 import cv2, onnxruntime, rclpy
 from thfm_ros.config_text import as_markdown, as_yaml
-from thfm_ros.ros.calibration import Calibration
+from thfm_ros.camera.calibration import Calibration
 from thfm_ros.ros.params import declare_parameters
 from thfm_ros.ros.replay.calibration import calibration_from_file
 

@@ -23,8 +23,8 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from visualization_msgs.msg import MarkerArray
 
 from thfm_ros.msg import BodyArray
-from thfm_ros.ros.calibration import camera_info_from_intrinsics
 from thfm_ros.ros.dds_profile import prepare_ros_environment
+from thfm_ros.ros.to_msg.camera_info import camera_info_from_intrinsics
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 

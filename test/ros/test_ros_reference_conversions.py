@@ -15,7 +15,7 @@ from perceived import a_body, a_perception, an_image
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from thfm_ros.ros.from_msg import rgb_from_image
+from thfm_ros.camera import rgb_from_image
 from thfm_ros.ros.to_msg.points import PointCloudMaker
 
 pytestmark = pytest.mark.ros

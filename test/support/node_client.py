@@ -27,7 +27,7 @@ from ros_process import (
 )
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from thfm_ros.ros.calibration import camera_info_from_intrinsics
+from thfm_ros.ros.to_msg.camera_info import camera_info_from_intrinsics
 
 SUPPORT = Path(__file__).resolve().parent
 CALL_RETRY_S = 10.0  # an unanswered request of a service is sent again after this time

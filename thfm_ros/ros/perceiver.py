@@ -14,22 +14,22 @@ from functools import partial
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
-from thfm_ros.config import Config
-from thfm_ros.contract import Clip, Frame, PerceptionError, Task
-from thfm_ros.loading import Pipeline
-from thfm_ros.model.card import ModelCard
-from thfm_ros.perception.frame_window import FrameWindow
-from thfm_ros.ros.calibration import Calibration, tf_frame
-from thfm_ros.ros.component_status import Level, NodeSnapshot
-from thfm_ros.ros.dds_profile import transport_advice
-from thfm_ros.ros.diagnostics import StateLogger
-from thfm_ros.ros.engine_values import engine_values
-from thfm_ros.ros.from_msg import (
+from thfm_ros.camera import (
     BadInputError,
     rgb_from_compressed,
     rgb_from_image,
     stamp_ns,
 )
+from thfm_ros.camera.calibration import Calibration, tf_frame
+from thfm_ros.config import Config
+from thfm_ros.contract import Clip, Frame, PerceptionError, Task
+from thfm_ros.loading import Pipeline
+from thfm_ros.model.card import ModelCard
+from thfm_ros.perception.frame_window import FrameWindow
+from thfm_ros.ros.component_status import Level, NodeSnapshot
+from thfm_ros.ros.dds_profile import transport_advice
+from thfm_ros.ros.diagnostics import StateLogger
+from thfm_ros.ros.engine_values import engine_values
 from thfm_ros.ros.health import Health
 from thfm_ros.ros.input_health import LOST
 from thfm_ros.ros.result_publishers import ResultPublishers

@@ -16,9 +16,9 @@ from visualization_msgs.msg import MarkerArray
 from thfm_ros.config import Config
 from thfm_ros.contract import Perception, Task
 from thfm_ros.msg import BodyArray
-from thfm_ros.ros.calibration import camera_info_from_intrinsics
 from thfm_ros.ros.to_msg import visualizations
 from thfm_ros.ros.to_msg.bodies import BodyArrayMaker
+from thfm_ros.ros.to_msg.camera_info import camera_info_from_intrinsics
 from thfm_ros.ros.to_msg.images import depth_millimetres, image_message, person_labels
 from thfm_ros.ros.to_msg.markers import BodyMarkers
 from thfm_ros.ros.to_msg.points import PointCloudMaker

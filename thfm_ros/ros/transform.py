@@ -18,9 +18,9 @@ from rclpy.node import Node
 from rclpy.time import Time
 from std_msgs.msg import Header
 
+from thfm_ros.camera.calibration import tf_frame
 from thfm_ros.contract import Body, Perception, PerceptionError
 from thfm_ros.geometry import pack_covariance
-from thfm_ros.ros.calibration import tf_frame
 
 # Indices into xx, xy, xz, yy, yz, zz that make the symmetric matrix
 _UNPACKED = np.array([[0, 1, 2], [1, 3, 4], [2, 4, 5]])

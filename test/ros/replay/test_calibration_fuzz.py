@@ -17,7 +17,7 @@ from json_values import VALUES, changed_documents, in_yaml
 from mutated_bytes import mutated, refused_or
 from property_tests import FUZZ_EXAMPLES, fuzz
 
-from thfm_ros.ros.calibration import CalibrationError
+from thfm_ros.camera.calibration import CalibrationError
 from thfm_ros.ros.replay.calibration import calibration_from_file
 
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(600 + FUZZ_EXAMPLES // 5)]

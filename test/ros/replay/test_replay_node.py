@@ -17,7 +17,7 @@ from ros_process import Listener, NodeProcess, ros_arguments, started
 from sensor_msgs.msg import CameraInfo, Image
 from tiny_films import grey_levels, levels_of, write_film
 
-from thfm_ros.ros.calibration import CalibrationError
+from thfm_ros.camera.calibration import CalibrationError
 from thfm_ros.ros.replay import node as replay_node
 from thfm_ros.ros.replay.calibration import calibration_from_file, pinhole
 from thfm_ros.ros.replay.sources import ImageSourceError, SourceImage, open_image_source

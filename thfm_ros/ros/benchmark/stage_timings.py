@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from thfm_ros.camera.calibration import intrinsics_from_camera_info
 from thfm_ros.config import config_from
 from thfm_ros.contract import Frame, Task, TrackState
 from thfm_ros.loading import load_pipeline
 from thfm_ros.perception.frame_window import FrameWindow
 from thfm_ros.pipeline import PerceptionPipeline
 from thfm_ros.ros.benchmark.clip import people_clip
-from thfm_ros.ros.calibration import intrinsics_from_camera_info
 from thfm_ros.ros.replay.calibration import pinhole
 
 FRAMES = 150

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from sensor_msgs.msg import CameraInfo
 
-from thfm_ros.ros.calibration import CalibrationError
+from thfm_ros.camera.calibration import CalibrationError
 
 
 def pinhole(width: int, height: int, horizontal_fov_deg: float) -> CameraInfo:

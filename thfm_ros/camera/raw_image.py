@@ -10,10 +10,10 @@ have no such view; OpenCV converts them once.
 import cv2
 import numpy as np
 from jaxtyping import UInt8
-from sensor_msgs.msg import CompressedImage, Image
 
-from thfm_ros.ros.from_msg.bad_input import BadInputError
-from thfm_ros.ros.from_msg.bayer import PATTERNS, demosaic
+from thfm_ros.camera.bad_input import BadInputError
+from thfm_ros.camera.bayer import PATTERNS, demosaic
+from thfm_ros.camera.messages import CompressedImageMessage, ImageMessage
 
 RgbImage = UInt8[np.ndarray, "h w 3"]
 
@@ -47,12 +47,12 @@ _AMBIGUOUS = {
 }
 
 
-def stamp_ns(msg: Image | CompressedImage) -> int:
+def stamp_ns(msg: ImageMessage | CompressedImageMessage) -> int:
     """The stamp of a message in nanoseconds."""
     return int(msg.header.stamp.sec) * 1_000_000_000 + int(msg.header.stamp.nanosec)
 
 
-def rgb_from_image(msg: Image) -> RgbImage:
+def rgb_from_image(msg: ImageMessage) -> RgbImage:
     """The RGB array of an image: a read-only view of ``msg.data`` if the encoding allows it.
 
     Raises:
@@ -94,7 +94,7 @@ def why_ambiguous(encoding: str) -> str:
     return _AMBIGUOUS.get(encoding.lower(), "")
 
 
-def _rows(msg: Image, rows: int, row_bytes: int, channels: int = 0) -> np.ndarray:
+def _rows(msg: ImageMessage, rows: int, row_bytes: int, channels: int = 0) -> np.ndarray:
     """A view of the data without row padding: [rows, w, channels], or [rows, w] for 0 channels."""
     if rows <= 0 or row_bytes <= 0:
         raise BadInputError(
@@ -123,7 +123,7 @@ def _rows(msg: Image, rows: int, row_bytes: int, channels: int = 0) -> np.ndarra
     return view
 
 
-def _require_even(msg: Image, *, height_too: bool) -> None:
+def _require_even(msg: ImageMessage, *, height_too: bool) -> None:
     if msg.width % 2 or (height_too and msg.height % 2):
         raise BadInputError(
             "size",
@@ -132,7 +132,7 @@ def _require_even(msg: Image, *, height_too: bool) -> None:
         )
 
 
-def _require_no_rest(msg: Image, rows: int) -> None:
+def _require_no_rest(msg: ImageMessage, rows: int) -> None:
     """Refuse planes of another height: where the second one begins would not be known."""
     if len(msg.data) > msg.step * rows:
         raise BadInputError(

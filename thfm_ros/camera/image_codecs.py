@@ -15,8 +15,8 @@ import numpy as np
 import simplejpeg
 from jaxtyping import UInt8
 
+from thfm_ros.camera.bad_input import BadInputError
 from thfm_ros.media import png_chunks
-from thfm_ros.ros.from_msg.bad_input import BadInputError
 
 Pixels = UInt8[np.ndarray, "h w"] | UInt8[np.ndarray, "h w 3"]
 

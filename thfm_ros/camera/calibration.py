@@ -16,13 +16,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from sensor_msgs.msg import CameraInfo
-from std_msgs.msg import Header
 
+from thfm_ros.camera.lens_models import CalibrationError, lens_model
+from thfm_ros.camera.messages import CameraInfoMessage
 from thfm_ros.contract import Intrinsics, LensModel
 from thfm_ros.geometry import resize_intrinsics
 from thfm_ros.lens import share_with_rays
-from thfm_ros.ros.lens_models import CalibrationError, lens_model
 
 __all__ = ["Calibration", "CalibrationError", "intrinsics_from_camera_info"]
 
@@ -51,7 +50,7 @@ def is_rectified(image_topic: str) -> bool:
 
 
 def intrinsics_from_camera_info(
-    info: CameraInfo, width: int, height: int, *, rectified: bool = False
+    info: CameraInfoMessage, width: int, height: int, *, rectified: bool = False
 ) -> Intrinsics:
     """The camera of images of ``width`` x ``height`` pixels.
 
@@ -96,7 +95,7 @@ def intrinsics_from_camera_info(
     return published
 
 
-def _published(full: Intrinsics, info: CameraInfo) -> Intrinsics:
+def _published(full: Intrinsics, info: CameraInfoMessage) -> Intrinsics:
     """The intrinsics of the images that the driver publishes: binning and region of interest."""
     roi, bin_x, bin_y = info.roi, max(info.binning_x, 1), max(info.binning_y, 1)
     # A length of 0 is the rest of the image.
@@ -127,7 +126,7 @@ def _published(full: Intrinsics, info: CameraInfo) -> Intrinsics:
     )
 
 
-def _full_resolution(info: CameraInfo, rectified: bool) -> Intrinsics:
+def _full_resolution(info: CameraInfoMessage, rectified: bool) -> Intrinsics:
     """The intrinsics before binning and region of interest."""
     k_is_zero, p_is_zero = info.k[0] == info.k[4] == 0, info.p[0] == info.p[5] == 0
     if k_is_zero and p_is_zero:
@@ -165,7 +164,7 @@ def _full_resolution(info: CameraInfo, rectified: bool) -> Intrinsics:
     return Intrinsics(fx, fy, cx + 0.5, cy + 0.5, int(info.width), int(info.height), distortion)
 
 
-def _camera_matrix(info: CameraInfo, name: str) -> tuple[float, float, float, float]:
+def _camera_matrix(info: CameraInfoMessage, name: str) -> tuple[float, float, float, float]:
     """fx, fy, cx, cy of K or P, after a check that the other entries are those of a camera."""
     values, columns = (info.p, 4) if name == "P" else (info.k, 3)
     matrix = np.array(values, dtype=np.float64).reshape(3, columns)
@@ -179,7 +178,7 @@ def _camera_matrix(info: CameraInfo, name: str) -> tuple[float, float, float, fl
     return float(matrix[0, 0]), float(matrix[1, 1]), float(matrix[0, 2]), float(matrix[1, 2])
 
 
-def _impossible(name: str, values: str, info: CameraInfo) -> CalibrationError:
+def _impossible(name: str, values: str, info: CameraInfoMessage) -> CalibrationError:
     return CalibrationError(
         f"camera_info has an impossible {name} for {info.width}x{info.height} pixels ({values}): "
         f"{_NOT_METRIC}. Calibrate the camera again."
@@ -205,8 +204,8 @@ class Calibration:
     def __init__(self, image_topic: str, describe_missing: Callable[[], str]) -> None:
         self._rectified = is_rectified(image_topic)
         self._describe_missing = describe_missing
-        self._info: CameraInfo | None = None
-        self._key: tuple[CameraInfo, str, int, int] | None = None
+        self._info: CameraInfoMessage | None = None
+        self._key: tuple[CameraInfoMessage, str, int, int] | None = None
         self._intrinsics: Intrinsics | None = None
         self._problem = ""
         self.warning = self.note = ""
@@ -216,7 +215,7 @@ class Calibration:
         """Why images have no intrinsics; empty if they have."""
         return self._describe_missing() if self._info is None else self._problem
 
-    def receive(self, info: CameraInfo) -> None:
+    def receive(self, info: CameraInfoMessage) -> None:
         """Store the newest calibration, unless it equals the stored one."""
         if self._info is None or not _same_calibration(info, self._info):
             self._info = info
@@ -231,7 +230,7 @@ class Calibration:
             self._compute(self._info, frame_id, width, height)
         return self._intrinsics
 
-    def _compute(self, info: CameraInfo, frame_id: str, width: int, height: int) -> None:
+    def _compute(self, info: CameraInfoMessage, frame_id: str, width: int, height: int) -> None:
         self._intrinsics, self._problem, self.warning, self.note = None, "", "", ""
         try:
             self._intrinsics = intrinsics_from_camera_info(
@@ -265,7 +264,7 @@ def _describe_lens(k: Intrinsics) -> str:
     return text
 
 
-def _same_calibration(a: CameraInfo, b: CameraInfo) -> bool:
+def _same_calibration(a: CameraInfoMessage, b: CameraInfoMessage) -> bool:
     """Equal except for the stamp."""
     scalars = ("width", "height", "distortion_model", "binning_x", "binning_y", "roi")
     return (
@@ -273,18 +272,3 @@ def _same_calibration(a: CameraInfo, b: CameraInfo) -> bool:
         and all(getattr(a, name) == getattr(b, name) for name in scalars)
         and all(np.array_equal(getattr(a, name), getattr(b, name)) for name in ("k", "p", "d"))
     )
-
-
-def camera_info_from_intrinsics(k: Intrinsics, header: Header) -> CameraInfo:
-    """The CameraInfo of an image with the intrinsics ``k``: P = K, and D if it has a distortion."""
-    info = CameraInfo(header=header, width=k.width, height=k.height)
-    cx, cy = k.cx - 0.5, k.cy - 0.5
-    info.distortion_model, info.d = "plumb_bob", [0.0] * 5
-    if k.distortion is not None:
-        info.d = list(k.distortion.coefficients)
-        is_rational = k.distortion.model is LensModel.PLUMB_BOB and len(info.d) > 5
-        info.distortion_model = "rational_polynomial" if is_rational else k.distortion.model.value
-    info.k = [k.fx, 0.0, cx, 0.0, k.fy, cy, 0.0, 0.0, 1.0]
-    info.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
-    info.p = [k.fx, 0.0, cx, 0.0, 0.0, k.fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0]
-    return info

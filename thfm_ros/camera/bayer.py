@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from thfm_ros.ros.from_msg.bad_input import BadInputError
+from thfm_ros.camera.bad_input import BadInputError
 
 # ROS names a Bayer pattern by its first four pixels (rggb: red first). These constants of OpenCV
 # name it by the second row's second and third pixel: RGGB of ROS is BG of OpenCV.

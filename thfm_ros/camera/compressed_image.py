@@ -12,18 +12,18 @@ according to the message's definition.
 import re
 
 import numpy as np
-from sensor_msgs.msg import CompressedImage
 
-from thfm_ros.ros.from_msg.bad_input import BadInputError
-from thfm_ros.ros.from_msg.bayer import PATTERNS, demosaic
-from thfm_ros.ros.from_msg.image_codecs import decode
-from thfm_ros.ros.from_msg.raw_image import RgbImage, repeat_grey, why_ambiguous
+from thfm_ros.camera.bad_input import BadInputError
+from thfm_ros.camera.bayer import PATTERNS, demosaic
+from thfm_ros.camera.image_codecs import decode
+from thfm_ros.camera.messages import CompressedImageMessage
+from thfm_ros.camera.raw_image import RgbImage, repeat_grey, why_ambiguous
 
 _DEEP = re.compile(r"(?:(?:rgb|bgr)a?|mono|bayer_[rgb]{4})16|(?:8s|16[us]|32[usf]|64f)c\d*")
 _ORDERS = ("bgr", "rgb", "mono", "bayer_", "8uc1")
 
 
-def rgb_from_compressed(msg: CompressedImage) -> RgbImage:
+def rgb_from_compressed(msg: CompressedImageMessage) -> RgbImage:
     """The RGB array of a JPEG or PNG, in the orientation in which it is stored.
 
     Raises:
