@@ -21,7 +21,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"config", "config_option", "config_text", "geometry", "lens", "user_folders"}),
     frozenset({"camera", "media", "metrics", "model"}),
     frozenset({"engine"}),
-    frozenset({"perception"}),
+    frozenset({"perception", "fusion"}),
     frozenset({"pipeline", "genception"}),
     frozenset({"loading"}),
     frozenset({"ros", "synth", "training", "evaluation", "gpu_report"}),
@@ -35,7 +35,9 @@ SYNTH_LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"motion"}),
     frozenset({"scene"}),
     frozenset({"rendering"}),
-    frozenset({"baking", "backgrounds", "clip", "generate", "scenario_films", "sheet"}),
+    frozenset(
+        {"baking", "backgrounds", "camera_rig", "clip", "generate", "scenario_films", "sheet"}
+    ),
 )
 """The same within thfm_ros/synth."""
 

@@ -109,23 +109,24 @@ def render_film(film: Film, choices: AssetChoices) -> tuple[list[np.ndarray], li
     rng = np.random.default_rng((film.seed, 1))
     palette = Palette()
     people = [
-        _person(np.random.default_rng((film.seed, 2, seed)), choices, palette, seed, stages)
+        staged_person(np.random.default_rng((film.seed, 2, seed)), choices, palette, seed, stages)
         for seed, stages in film.people.values()
     ]
-    scene = _scene(rng, choices, palette, people, film)
-    camera = _camera(film.frames)
+    scene = staged_scene(rng, choices, palette, people, film)
+    camera = fixed_camera(CAMERA, film.frames)
     exposure, sensor = np.ones(3), Sensor(blur_px=0.3, noise=0.004)
     frames = [render_frame(scene, camera, index, 2, exposure) for index in range(film.frames)]
     return [record_frame(rng, frame.linear, sensor) for frame in frames], frames
 
 
-def _person(
+def staged_person(
     rng: np.random.Generator,
     choices: AssetChoices,
     palette: Palette,
     seed: int,
     stages: Sequence[Stage],
 ) -> PosedPerson:
+    """The person of this seed in all stages, one after the other; world, metres."""
     model = random_person_model(np.random.default_rng(seed), choices.pack, palette, choices.bodies)
     posed = []
     for stage in stages:
@@ -142,13 +143,14 @@ def _person(
     )
 
 
-def _scene(
+def staged_scene(
     rng: np.random.Generator,
     choices: AssetChoices,
     palette: Palette,
     people: list[PosedPerson],
     film: Film,
 ) -> Scene:
+    """The people with the film's clutter, a backdrop around all cameras, and light."""
     props: list[Prop] = []
     for x, y in film.props:
         props.append(random_prop(rng, palette).moved(np.array([x, y, 0.0]), rng.uniform(0, 6.3)))
@@ -160,8 +162,9 @@ def _scene(
     return assemble_scene(people, props, palette, backdrop, lighting, film.frames)
 
 
-def _camera(frames: int) -> CameraTrajectory:
-    position = np.array(CAMERA)
+def fixed_camera(at: tuple[float, float, float], frames: int) -> CameraTrajectory:
+    """A camera of SIZE and HFOV_DEG that stands at ``at`` (world, metres) and faces TARGET."""
+    position = np.array(at)
     rotation = look_at(position, np.array(TARGET))
     width, height = SIZE
     focal = width / 2 / np.tan(np.radians(HFOV_DEG) / 2)
