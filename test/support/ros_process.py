@@ -14,6 +14,7 @@ from typing import Any
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
 TIMEOUT_S = 300.0
@@ -106,6 +107,10 @@ class Listener:
             self._count += 1
 
         self.node.create_subscription(message, topic, receive, qos)
+
+    def host(self, node: Node) -> None:
+        """Serve the callbacks of another node of this process, too."""
+        self._executor.add_node(node)
 
     def spin(self, timeout_s: float = 0.05) -> None:
         """Wait for a message, then receive those that have arrived already, up to a hundred."""

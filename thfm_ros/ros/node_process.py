@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The thfm_ros authors
-"""The process of a lifecycle node: its start, its signals, and an end under all circumstances.
+"""The process of a node: its start, its signals, and an end under all circumstances.
 
 The process ends with code 0; with 1 if something had to be left behind, which one line of the log
 says, or after an exception; and with 2, and one line, if its arguments or parameters are invalid.
@@ -14,6 +14,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import rclpy
 from rclpy.exceptions import (
@@ -24,6 +25,7 @@ from rclpy.exceptions import (
 )
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode
+from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 
@@ -35,6 +37,9 @@ JOIN_TIMEOUT_S = 2.0  # for the callback or the transition that runs
 _TASKS_TIMEOUT_S = 1.0  # for a detection pass
 _SIGNAL_POLL_S = 0.2
 _SOURCE_LOCATION = re.compile(r", at /[^,\s]+:\d+")  # of rcl's C code, in its error texts
+
+
+AnyNode = TypeVar("AnyNode", bound=Node)
 
 
 class ProcessNode(LifecycleNode):
@@ -90,16 +95,28 @@ def run(make_node: Callable[[], ProcessNode], args: Sequence[str] | None = None)
     finish(failures, have_ended=have_ended)
 
 
-def started(make_node: Callable[[], ProcessNode], args: Sequence[str] | None) -> ProcessNode:
+def started(
+    make_node: Callable[[], AnyNode],
+    args: Sequence[str] | None,
+    *,
+    name: str = "thfm",
+    signals: SignalHandlerOptions = SignalHandlerOptions.NO,
+) -> AnyNode:
     """Initialise ROS and make the node.
+
+    Args:
+        make_node: makes it.
+        args: command line arguments; None: those of the process.
+        name: of the logger for the line that says what is invalid.
+        signals: which ones rclpy handles. None of those that `run` handles: rclpy's own handler
+            would shut the context down before the last messages, which remove the markers, are
+            published.
 
     Raises:
         SystemExit: arguments, names or parameters are invalid; one line says which.
     """
     try:
-        # Signals are handled by `run`: rclpy's own handler would shut the context down before the
-        # last messages, which remove the markers, are published.
-        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        rclpy.init(args=args, signal_handler_options=signals)
         return make_node()
     except (PerceptionError, ParameterException, NameValidationException) as error:
         text = str(error)
@@ -109,7 +126,7 @@ def started(make_node: Callable[[], ProcessNode], args: Sequence[str] | None) ->
         if not type(error).__module__.startswith("rclpy"):
             raise
         text = _SOURCE_LOCATION.sub("", str(error))
-    rclpy.logging.get_logger("thfm").fatal(" ".join(text.split()))
+    rclpy.logging.get_logger(name).fatal(" ".join(text.split()))
     rclpy.try_shutdown()
     sys.exit(2)
 

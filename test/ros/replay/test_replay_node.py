@@ -13,7 +13,7 @@ import pytest
 import rclpy
 from hypothesis import given
 from hypothesis import strategies as st
-from ros_process import Listener, NodeProcess, ros_arguments, started
+from ros_process import Listener, ros_arguments, started
 from sensor_msgs.msg import CameraInfo, Image
 from tiny_films import grey_levels, levels_of, write_film
 
@@ -48,33 +48,34 @@ def stamp_ns(message: Image | CameraInfo) -> int:
     return int(message.header.stamp.sec) * 10**9 + int(message.header.stamp.nanosec)
 
 
-def played(listener: Listener, tmp_path: Path, **parameters: object) -> list[Image]:
-    """All images of a replay, which must end by itself with exit code 0."""
+def played(listener: Listener, **parameters: object) -> list[Image]:
+    """All images of a replay in this process, which must end by itself."""
     listener.listen(Image, "image")
     listener.listen(CameraInfo, "camera_info")
     values = {"rate_hz": 30.0, "wait_for_subscribers": 1} | parameters
-    with started(MODULE, ros_arguments(values), tmp_path / "replay.log") as replay:
-        assert listener.wait(lambda: not replay.running()), replay.text()
-        assert replay.exit_code() == 0, replay.text()
+    node = replay_node.ReplayNode(ros_arguments(values))
+    listener.host(node)
+    assert listener.wait(node.finished.done)
     listener.spin_for(0.1)  # what has arrived already
+    node.close()
     return listener.received["image"]
 
 
 @pytest.mark.parametrize("encoding", ["bgr8", "rgb8"])
 def test_images_of_any_size_are_published_unchanged_and_in_order(
-    listener: Listener, tmp_path: Path, encoding: str
+    listener: Listener, tmp_path: Path, encoding: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     sizes = [(64, 48), (64, 48), (33, 21), (64, 48)]
     images = a_folder_of_images(tmp_path / "in", sizes)
     (tmp_path / "in" / "001b.png").write_text("not an image, to be skipped")
 
-    messages = played(listener, tmp_path, source=tmp_path / "in", encoding=encoding)
+    messages = played(listener, source=tmp_path / "in", encoding=encoding)
 
     assert [(m.width, m.height, m.encoding) for m in messages] == [(*s, encoding) for s in sizes]
     order = slice(None, None, -1 if encoding == "rgb8" else 1)
     for message, image in zip(messages, images, strict=True):
         np.testing.assert_array_equal(pixels(message), image[..., order])
-    assert "001b.png is skipped" in (tmp_path / "replay.log").read_text()
+    assert "001b.png is skipped" in caplog.text
 
 
 def test_every_image_has_a_camera_info_of_the_same_stamp_frame_and_size(
@@ -83,7 +84,7 @@ def test_every_image_has_a_camera_info_of_the_same_stamp_frame_and_size(
     a_folder_of_images(tmp_path / "in", [(64, 48), (33, 21), (64, 48)])
     begin_ns = time.time_ns()
 
-    images = played(listener, tmp_path, source=tmp_path / "in", frame_id="eye")
+    images = played(listener, source=tmp_path / "in", frame_id="eye")
 
     infos = listener.received["camera_info"]
     assert [stamp_ns(i) for i in infos] == [stamp_ns(m) for m in images]
@@ -101,7 +102,7 @@ def test_a_video_plays_to_its_end_in_its_own_rhythm(listener: Listener, tmp_path
     film = write_film(
         tmp_path / "12:00.webm", grey_levels(5), "libvpx", times_ms=times_ms, rate=1000
     )
-    messages = played(listener, tmp_path, source=film, rate_hz=0.0)
+    messages = played(listener, source=film, rate_hz=0.0)
     assert levels_of([pixels(m) for m in messages]) == [0, 1, 2, 3, 4]
     gaps_s = np.diff([stamp_ns(m) for m in messages]) / 1e9
     # A busy machine lengthens gaps, and nothing shortens the pause.
@@ -170,7 +171,7 @@ def test_with_a_field_of_view_of_zero_no_camera_info_is_published(
     listener: Listener, tmp_path: Path
 ) -> None:
     a_folder_of_images(tmp_path / "in", [(16, 16)] * 3)
-    messages = played(listener, tmp_path, source=tmp_path / "in", horizontal_fov_deg=0.0)
+    messages = played(listener, source=tmp_path / "in", horizontal_fov_deg=0.0)
     assert len(messages) == 3
     assert listener.received["camera_info"] == []
 
@@ -200,26 +201,60 @@ def test_an_unreadable_source_is_reported_with_a_remedy(
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
-        ({"source": "nowhere.mp4"}, ["FATAL", "nowhere.mp4"]),
         ({"source": "broken"}, ["FATAL", "no readable image"]),
         ({"source": "good", "calibration": "small.yaml"}, ["FATAL", "320x240", "16x16"]),
     ],
-    ids=["at the start", "in the first tick", "with the first image"],
+    ids=["in the first tick", "with the first image"],
 )
 def test_the_node_exits_with_1_and_no_traceback_if_it_cannot_publish(
-    tmp_path: Path, parameters: dict[str, object], words: list[str]
+    tmp_path: Path,
+    parameters: dict[str, object],
+    words: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    a_folder_of_images(tmp_path / "good", [(16, 16)])
-    (tmp_path / "broken").mkdir()
-    (tmp_path / "broken" / "0.png").write_text("no image")
-    (tmp_path / "small.yaml").write_text(CALIBRATION)
-    replay = NodeProcess(MODULE, ros_arguments(parameters), tmp_path / "replay.log")
-    try:
-        assert replay.exit_code() == 1
-    finally:
-        replay.stop()
-    assert "Traceback" not in replay.text()
-    assert all(word in replay.text() for word in words), replay.text()
+    monkeypatch.chdir(tmp_path)
+    a_folder_of_images(Path("good"), [(16, 16)])
+    Path("broken").mkdir()
+    Path("broken/0.png").write_text("no image")
+    Path("small.yaml").write_text(CALIBRATION)
+    assert replay_node.main(ros_arguments(parameters)) == 1
+    text = capfd.readouterr().err
+    assert "Traceback" not in text
+    assert all(word in text for word in words), text
+
+
+@pytest.mark.parametrize(
+    ("parameters", "reason"),
+    [
+        ("source: []", "source is not set. Name a video file"),
+        ("source: [1, 2]", "; give a path"),
+        ("source: true", "source is True; give a path"),
+        ("source: nowhere.mp4", "'nowhere.mp4' does not exist"),
+        ("source:", "No value at line 3"),
+        ("{source: a", "Error parsing"),
+        ("rate_hz: fast", "rate_hz is 'fast'; give a number from 0 to 1000"),
+        ("rate_hz: []", "rate_hz is None; give a number"),
+        ("rate_hz: -1", "rate_hz is -1; give a number"),
+        ("horizontal_fov_deg: 200", "horizontal_fov_deg is 200; give a number from 0 to 170"),
+        ("loop: []", "'loop' is not initialized: loop (an empty list"),
+        ("loop: 5", "'loop' to '5'"),
+        ("encoding: mono8", "encoding is 'mono8'; choose bgr8 or rgb8"),
+        ("calibration: nowhere.yaml", "nowhere.yaml cannot be read"),
+    ],
+)
+def test_an_invalid_parameter_file_is_one_line_and_exit_code_2(
+    parameters: str, reason: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "parameters.yaml"
+    file.write_text(f"/**:\n  ros__parameters:\n    {parameters}\n")
+    with pytest.raises(SystemExit) as ended:
+        replay_node.main(["--ros-args", "--params-file", str(file)])
+    assert ended.value.code == 2
+    text = capfd.readouterr().err
+    lines = [line for line in text.splitlines() if "[FATAL]" in line]
+    assert len(lines) == 1 and "[replay]" in lines[0] and reason in lines[0], text
+    assert "Traceback" not in text
 
 
 @given(width=st.integers(16, 4096), height=st.integers(16, 4096), fov_deg=st.floats(1.0, 170.0))

@@ -15,6 +15,9 @@ from sensor_msgs.msg import CameraInfo
 
 from thfm_ros.camera.calibration import CalibrationError
 
+MAX_FOV_DEG = 170.0
+"""Largest horizontal field of view of a pinhole camera."""
+
 
 def pinhole(width: int, height: int, horizontal_fov_deg: float) -> CameraInfo:
     """A camera without distortion whose image is ``horizontal_fov_deg`` degrees wide.
@@ -22,10 +25,10 @@ def pinhole(width: int, height: int, horizontal_fov_deg: float) -> CameraInfo:
     Raises:
         CalibrationError: the field of view is not one of a pinhole camera.
     """
-    if not 1.0 <= horizontal_fov_deg <= 170.0:
+    if not 1.0 <= horizontal_fov_deg <= MAX_FOV_DEG:
         raise CalibrationError(
             f"A pinhole camera cannot have a horizontal field of view of {horizontal_fov_deg} "
-            "degrees; give 1 to 170, or 0 for no CameraInfo."
+            f"degrees; give 1 to {MAX_FOV_DEG:g}, or 0 for no CameraInfo."
         )
     focal_px = width / 2 / math.tan(math.radians(horizontal_fov_deg) / 2)
     matrix = [focal_px, 0.0, (width - 1) / 2, 0.0, focal_px, (height - 1) / 2, 0.0, 0.0, 1.0]

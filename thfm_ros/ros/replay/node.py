@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,12 +23,14 @@ from rclpy.duration import Duration
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 from sensor_msgs.msg import CameraInfo, Image
 
 from thfm_ros.contract import PerceptionError
 from thfm_ros.ros.dds_profile import prepare_ros_environment
-from thfm_ros.ros.replay.calibration import calibration_from_file, check_size, pinhole
+from thfm_ros.ros.node_process import started
+from thfm_ros.ros.replay.calibration import MAX_FOV_DEG, calibration_from_file, check_size, pinhole
 from thfm_ros.ros.replay.pacing import Pacing
 from thfm_ros.ros.replay.sources import ImageSourceError, SourceImage, open_image_source
 from thfm_ros.user_folders import expanded
@@ -79,10 +82,16 @@ class ReplayNode(Node):
     """Publishes one image per timer tick; the future ``finished`` is done after the last.
 
     Images of a file are decoded before they are due, those of a camera are read when they are.
+
+    Args:
+        cli_args: ROS arguments of this node alone, beside those of the process.
+
+    Raises:
+        PerceptionError: a parameter is invalid, or the source or the calibration cannot be read.
     """
 
-    def __init__(self) -> None:
-        super().__init__("replay")
+    def __init__(self, cli_args: list[str] | None = None) -> None:
+        super().__init__("replay", cli_args=cli_args)
         for name, parameter in PARAMETERS.items():
             # ROS parses `source:=0` as an integer, and `rate_hz:=5` as one that is not a float.
             any_type = name == "source" or isinstance(parameter.default, float)
@@ -98,7 +107,9 @@ class ReplayNode(Node):
         if self._encoding not in ("bgr8", "rgb8"):
             raise ImageSourceError(f"encoding is {self._encoding!r}; choose bgr8 or rgb8.")
         self._info = self._info_from_file()
-        self._source = open_image_source(str(self._value("source")))
+        self._fov_deg = self._number("horizontal_fov_deg", MAX_FOV_DEG)
+        wanted_hz = self._number("rate_hz", 1000.0)
+        self._source = open_image_source(self._source_name())
         self._published = 0
         self._waiting: SourceImage | None = None  # the next image, decoded and not yet due
         self._image = Image()
@@ -107,15 +118,22 @@ class ReplayNode(Node):
         qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
         self._images = self.create_publisher(Image, "image", qos)
         self._infos = self.create_publisher(CameraInfo, "camera_info", qos)
-        wanted_hz = self._number("rate_hz", 1000.0)
         rate_hz = wanted_hz or self._source.rate_hz
         self._pacing = Pacing(rate_hz, own_times=not wanted_hz)
         self.get_logger().info(f"Playing {self._source.description} at {rate_hz:g} Hz")
         self._timer = self.create_timer(1.0 / rate_hz, self._tick)
 
-    def _value(self, name: str) -> bool | int | float | str:
-        value: bool | int | float | str = self.get_parameter(name).value
+    def _value(self, name: str) -> Any:
+        value: Any = self.get_parameter(name).value
         return value
+
+    def _source_name(self) -> str:
+        value = self._value("source")
+        if value is None:  # an empty list in a parameter file
+            return ""
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            raise ImageSourceError(f"source is {value!r}; give a path or the number of a camera.")
+        return str(value)
 
     def _number(self, name: str, high: float) -> float:
         value = self._value(name)
@@ -183,8 +201,8 @@ class ReplayNode(Node):
         if self._value("calibration"):
             assert self._info is not None
             check_size(self._info, width, height)
-        elif fov_deg := self._number("horizontal_fov_deg", 180.0):
-            self._info = pinhole(width, height, fov_deg)
+        elif self._fov_deg:
+            self._info = pinhole(width, height, self._fov_deg)
         self._image = Image(
             height=height, width=width, encoding=self._encoding, step=3 * width, is_bigendian=0
         )
@@ -209,13 +227,15 @@ class ReplayNode(Node):
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the node until its source ends or it is stopped; 1 if the source cannot be read."""
+    """Run the node until its source ends or it is stopped; 1 if the source cannot be read further.
+
+    Raises:
+        SystemExit: with code 2 and one line: arguments or parameters are invalid.
+    """
     logging.basicConfig(format="%(levelname)s %(message)s")
     prepare_ros_environment()
-    rclpy.init(args=args)
-    node = None
+    node = started(ReplayNode, args, name="replay", signals=SignalHandlerOptions.ALL)
     try:
-        node = ReplayNode()
         rclpy.spin_until_future_complete(node, node.finished)
     except PerceptionError as error:
         rclpy.logging.get_logger("replay").fatal(str(error))
@@ -226,8 +246,7 @@ def main(args: Sequence[str] | None = None) -> int:
         if rclpy.ok():  # otherwise a signal shut ROS down during a publish
             raise
     finally:
-        if node is not None:
-            node.close()
+        node.close()
         rclpy.try_shutdown()
     return 0
 
