@@ -40,7 +40,8 @@ class WhoIsNear(Node):
         for body in message.bodies:
             distance_m = distance(body.root)
             # An unknown distance is NaN, for which every comparison is false.
-            if body.state == Body.TRACKED and distance_m < self._near_m:
+            confirmed = body.state in (Body.TRACKED, Body.PREDICTED)
+            if confirmed and distance_m < self._near_m:
                 self.get_logger().info(f"{body.id} is {distance_m:.1f} m away{self._wrists(body)}")
 
     def _wrists(self, body: Body) -> str:

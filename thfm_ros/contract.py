@@ -8,7 +8,7 @@ Pixels: the centre of the top-left pixel is (0.5, 0.5), x right, y down. Space: 
 optical frame of REP-103 (x right, y down, z forward), metres. Unknown values are NaN, never zero.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 import numpy as np
@@ -110,7 +110,12 @@ class TrackState(str, Enum):
 
     TENTATIVE = "tentative"  # detected, but in too few frames to be confirmed
     TRACKED = "tracked"  # confirmed, and detected in this frame
-    LOST = "lost"  # not detected in this frame; the values are a prediction
+    LOST = "lost"  # looked for and not detected in this frame; the values are a prediction
+    PREDICTED = "predicted"  # not looked for in this frame on purpose; the values are a prediction
+
+
+def _unknown(size: int) -> Float32[np.ndarray, " n"]:
+    return np.full(size, np.nan, np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +131,9 @@ class Body:
     covariances_m2: Float32[np.ndarray, "k 6"]  # xx, xy, xz, yy, yz, zz
     root_m: Float32[np.ndarray, "3"]  # pelvis, optical frame
     root_covariance_m2: Float32[np.ndarray, "6"]
+    velocity_m_s: Float32[np.ndarray, "3"] = field(default_factory=lambda: _unknown(3))  # of root_m
+    velocity_covariance: Float32[np.ndarray, "6"] = field(default_factory=lambda: _unknown(6))
+    measurement_age_s: float = 0.0  # since the last frame in which this person was detected
 
 
 @dataclass(frozen=True, slots=True)

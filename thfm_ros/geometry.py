@@ -17,6 +17,9 @@ from jaxtyping import Bool, Float, Float32, Float64
 from thfm_ros import lens
 from thfm_ros.contract import Intrinsics, PixelMap
 
+_UNPACKED = np.array([[0, 1, 2], [1, 3, 4], [2, 4, 5]])
+"""Where each element of a symmetric matrix lies in xx, xy, xz, yy, yz, zz."""
+
 
 def project(points_m: Float[np.ndarray, "*n 3"], k: Intrinsics) -> Float[np.ndarray, "*n 2"]:
     """Pixels of points in the optical frame; NaN for points that are not in front of the camera."""
@@ -218,6 +221,11 @@ def pack_covariance(covariance: Float[np.ndarray, "*n 3 3"]) -> Float32[np.ndarr
     rows, columns = (0, 0, 0, 1, 1, 2), (0, 1, 2, 1, 2, 2)
     result: Float32[np.ndarray, "*n 6"] = covariance[..., rows, columns].astype(np.float32)
     return result
+
+
+def unpack_covariance(packed: Float[np.ndarray, "*n 6"]) -> Float[np.ndarray, "*n 3 3"]:
+    """The inverse of `pack_covariance`."""
+    return np.asarray(packed[..., _UNPACKED])
 
 
 def iou(a: Float[np.ndarray, "4"], b: Float[np.ndarray, "4"]) -> float:

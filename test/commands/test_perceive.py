@@ -57,12 +57,17 @@ def test_a_video_becomes_arrays_of_the_documented_shapes_and_types(
         "keypoints3d": ((n, p, k, 3), "float32"),
         "ids": ((n, p), arrays["ids"].dtype.name),
         "boxes": ((n, p, 4), "float32"),
+        "velocity": ((n, p, 3), "float32"),
+        "measurement_age": ((n, p), "float32"),
         "joint_names": ((k,), arrays["joint_names"].dtype.name),
     }
     assert arrays["ids"].dtype.kind == arrays["joint_names"].dtype.kind == "U"
     assert arrays["frames"].tolist() == [0, 1, 2, 3, 4]
     assert tuple(arrays["joint_names"]) == JOINT_NAMES
     assert len(set(arrays["ids"][:, 0])) == 1 and len(arrays["ids"][0, 0]) == 5
+    assert np.isnan(arrays["velocity"][0, 0]).all()
+    np.testing.assert_allclose(arrays["velocity"][1:, 0], 0, atol=0.05)  # a still scene
+    assert (arrays["measurement_age"][:, 0] == 0).all()
     assert arrays["mask"].min() >= 0 and 0.9 < arrays["mask"].max() <= 1
 
 

@@ -82,6 +82,78 @@ def test_the_covariance_of_a_lost_track_grows_with_time_and_not_with_frames() ->
     np.testing.assert_allclose(one.body.box, other.body.box)
 
 
+def walked(tracker: Tracker, frames: int = 12) -> str:
+    """The id of a person who walks 1.5 m/s to the right, 0.1 s from frame to frame."""
+    name = tracker.update(0, {}, [a_detection(-0.9)])[0].body.id
+    for i in range(1, frames):
+        tracker.update(i * 100_000_000, {name: a_detection(-0.9 + 0.15 * i)}, [])
+    return name
+
+
+def test_a_body_has_the_velocity_of_its_root_from_the_second_frame_on() -> None:
+    tracker = a_tracker(hits_to_confirm=1)
+    (first,) = tracker.update(0, {}, [LEFT])
+    assert np.isnan(first.body.velocity_m_s).all()
+    assert np.isnan(first.body.velocity_covariance).all()
+    tracker = a_tracker(hits_to_confirm=1)
+    name = walked(tracker)
+    body = tracker.active[name]
+    np.testing.assert_allclose(body.velocity_m_s, [1.5, 0, 0], atol=0.15)
+    assert np.isfinite(body.velocity_covariance).all() and body.measurement_age_s == 0
+
+
+def test_a_lost_person_moves_on_with_their_velocity() -> None:
+    tracker = a_tracker(hits_to_confirm=1)
+    name = walked(tracker)
+    seen = tracker.active[name]
+    (lost,) = tracker.update(1_400_000_000, {}, [])
+    moved_m = lost.body.root_m - seen.root_m
+    np.testing.assert_allclose(moved_m, 0.3 * seen.velocity_m_s, atol=1e-3)
+    np.testing.assert_allclose(lost.body.positions_m - seen.positions_m, [moved_m] * 35, atol=1e-5)
+    assert (lost.body.covariances_m2[:, 0] > seen.covariances_m2[:, 0]).all()
+    assert lost.body.velocity_covariance[0] > seen.velocity_covariance[0]
+    assert lost.body.measurement_age_s == pytest.approx(0.3)
+
+
+def test_a_track_that_was_not_measured_is_predicted_and_stays_active() -> None:
+    tracker = a_tracker(hits_to_confirm=1)
+    name = walked(tracker)
+    seen = tracker.active[name]
+    for i in (1, 2):
+        (skipped,) = tracker.update((11 + i) * 100_000_000, {}, [], not_measured={name})
+        assert skipped.body.state is TrackState.PREDICTED and skipped.detection is None
+        assert skipped.body.score == seen.score
+        assert skipped.body.measurement_age_s == pytest.approx(0.1 * i)
+        assert name in tracker.active
+    assert skipped.body.root_m[0] > seen.root_m[0] + 0.2
+    (back,) = tracker.update(1_400_000_000, {name: a_detection(1.2)}, [])
+    assert back.body.state is TrackState.TRACKED and back.body.measurement_age_s == 0
+
+
+def test_a_predicted_track_that_is_not_found_when_it_is_measured_is_lost() -> None:
+    tracker = a_tracker(hits_to_confirm=1)
+    name = walked(tracker)
+    tracker.update(1_200_000_000, {}, [], not_measured={name})
+    (lost,) = tracker.update(1_300_000_000, {}, [])
+    assert lost.body.state is TrackState.LOST
+    (still,) = tracker.update(1_400_000_000, {}, [], not_measured={name})
+    assert still.body.state is TrackState.LOST
+
+
+def test_a_tentative_track_that_was_not_measured_stays_tentative() -> None:
+    tracker = a_tracker(hits_to_confirm=3)
+    name = tracker.update(0, {}, [LEFT])[0].body.id
+    (kept,) = tracker.update(STEP_NS, {}, [], not_measured={name})
+    assert kept.body.state is TrackState.TENTATIVE
+    assert kept.body.measurement_age_s == pytest.approx(STEP_NS * 1e-9)
+
+
+def test_a_track_that_is_not_measured_ends_like_a_lost_one() -> None:
+    tracker = a_tracker(hits_to_confirm=1, lost_for_s=0.1)
+    name = tracker.update(0, {}, [LEFT])[0].body.id
+    assert tracker.update(101_000_000, {}, [], not_measured={name}) == []
+
+
 def test_a_lost_track_that_is_detected_again_keeps_its_id() -> None:
     tracker = a_tracker(hits_to_confirm=1)
     left, right = tracker.update(0, {}, [LEFT, RIGHT])

@@ -32,7 +32,12 @@ def sent(msg: BodyArray) -> BodyArray:
 
 
 def test_all_fields_of_a_body_are_published() -> None:
-    body = a_body()
+    body = replace(
+        a_body(),
+        velocity_m_s=np.array([0.5, 0, -1.2], np.float32),
+        velocity_covariance=np.array([0.1, 0, 0, 0.2, 0, 0.3], np.float32),
+        measurement_age_s=0.25,
+    )
     array = sent(BodyArrayMaker().array(a_perception(body), HEADER))
     assert (array.image_width, array.image_height, array.metric) == (WIDTH, HEIGHT, True)
     (msg,) = array.bodies
@@ -40,12 +45,39 @@ def test_all_fields_of_a_body_are_published() -> None:
     np.testing.assert_array_equal(msg.box, body.box)
     np.testing.assert_allclose([msg.root.x, msg.root.y, msg.root.z], body.root_m)
     np.testing.assert_array_equal(msg.root_covariance, body.root_covariance_m2)
+    np.testing.assert_allclose([msg.velocity.x, msg.velocity.y, msg.velocity.z], body.velocity_m_s)
+    np.testing.assert_array_equal(msg.velocity_covariance, body.velocity_covariance)
+    assert msg.measurement_age == pytest.approx(0.25)
     assert len(msg.joints) == len(JOINT_NAMES)
     for index, joint in enumerate(msg.joints):
         np.testing.assert_array_equal([joint.x, joint.y, joint.score], body.keypoints[index])
         position = [joint.position.x, joint.position.y, joint.position.z]
         np.testing.assert_allclose(position, body.positions_m[index])
         np.testing.assert_array_equal(joint.covariance, body.covariances_m2[index])
+
+
+def test_a_body_without_a_known_velocity_has_nan() -> None:
+    (msg,) = sent(BodyArrayMaker().array(a_perception(a_body()), HEADER)).bodies
+    assert np.isnan([msg.velocity.x, msg.velocity.y, msg.velocity.z]).all()
+    assert np.isnan(msg.velocity_covariance).all() and msg.measurement_age == 0
+
+
+def quaternions(array: BodyArray) -> dict[Joint, list[float]]:
+    (msg,) = array.bodies
+    q = {index: msg.joints[index].orientation for index in Joint}
+    return {index: [each.x, each.y, each.z, each.w] for index, each in q.items()}
+
+
+def test_orientations_are_unit_quaternions_or_nan() -> None:
+    maker = BodyArrayMaker()
+    known = quaternions(sent(maker.array(a_perception(a_body()), HEADER)))
+    assert np.isfinite(known[Joint.PELVIS]).all() and np.isfinite(known[Joint.LEFT_ELBOW]).all()
+    assert np.isnan(known[Joint.LEFT_WRIST]).all() and np.isnan(known[Joint.NOSE]).all()
+    for each in known.values():
+        assert np.isnan(each).all() or np.linalg.norm(each) == pytest.approx(1)
+    body = replace(a_body(), positions_m=np.full((len(Joint), 3), np.nan, np.float32))
+    later = quaternions(sent(maker.array(a_perception(body, calibrated=False), HEADER)))
+    assert all(np.isnan(each).all() for each in later.values())
 
 
 def test_the_number_of_people_left_out_is_published() -> None:
@@ -77,7 +109,7 @@ def test_successive_messages_contain_the_present_bodies_only() -> None:
     none = sent(maker.array(a_perception(), HEADER))
     assert [body.id for body in first.bodies] == ["abcde"]
     assert [body.id for body in both.bodies] == ["fghij", "abcde"]
-    assert both.bodies[1] == first.bodies[0]
+    assert serialize_message(both.bodies[1]) == serialize_message(first.bodies[0])
     assert list(none.bodies) == []
 
 

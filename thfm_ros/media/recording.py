@@ -15,12 +15,15 @@ For n frames of h x w pixels, at most p people at a time and k keypoints (unknow
     keypoints3d  float32 [n p k 3]  metres, optical frame; needs a focal length
     ids          U5      [n p]      constant within a clip; "" where there is no person
     boxes        float32 [n p 4]    x_min, y_min, x_max, y_max in pixels of the input
+    velocity     float32 [n p 3]    of the pelvis relative to the camera, m/s, optical frame; needs
+                                    a focal length, and a second frame of the person
+    measurement_age float32 [n p]   seconds since the person was last detected; 0: in this frame
     joint_names  U       [k]
     scale        float32 [n]        width of the frame as perceived / in the file; only if a frame
                                     was reduced, since it has more than 12.6 megapixels. Then all
                                     pixels above are those of the reduced frame
 
-A person keeps their column (index in p) while they are detected. Frames smaller than h x w lie in
+A person keeps their column (index in p) until they are lost. Frames smaller than h x w lie in
 the top left corner; the rest of their maps is unknown (mask NaN). Maps of tasks that were not
 requested are left out.
 """
@@ -112,6 +115,8 @@ class Recording:
             "keypoints3d": np.full((*shape, k, 3), np.nan, np.float32),
             "ids": np.full(shape, "", "U5"),
             "boxes": np.full((*shape, 4), np.nan, np.float32),
+            "velocity": np.full((*shape, 3), np.nan, np.float32),
+            "measurement_age": np.full(shape, np.nan, np.float32),
             "joint_names": np.array(JOINT_NAMES),
         }
         if any(scale != 1 for scale in self._scales):
@@ -122,6 +127,8 @@ class Recording:
                 arrays["keypoints3d"][number, column] = body.positions_m
                 arrays["ids"][number, column] = body.id
                 arrays["boxes"][number, column] = body.box
+                arrays["velocity"][number, column] = body.velocity_m_s
+                arrays["measurement_age"][number, column] = body.measurement_age_s
         self._writer.close(**arrays)
 
     def abandon(self) -> None:
@@ -129,7 +136,7 @@ class Recording:
         self._writer.abandon()
 
     def _in_columns(self, perception: Perception) -> dict[int, Body]:
-        """The detected bodies by column; a new body takes the lowest free column."""
+        """The bodies that are not lost, by column; a new body takes the lowest free column."""
         bodies = {body.id: body for body in perception.bodies if body.state is not TrackState.LOST}
         self._column = {id_: column for id_, column in self._column.items() if id_ in bodies}
         for id_ in bodies:

@@ -7,10 +7,9 @@ tracks that were lost a moment ago.
 """
 
 import dataclasses
-import math
 import random
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,24 +23,25 @@ from thfm_ros.geometry import (
     iou,
     longer_side,
     normalized_center_distance,
+    pack_covariance,
     to_network,
     to_source,
+    unpack_covariance,
 )
 from thfm_ros.perception.decoding import DENSE_CELL_PX, Detection
+from thfm_ros.perception.one_euro import OneEuroFilter
+from thfm_ros.perception.root_filter import MAX_EXTRAPOLATION_S, RootFilter
 
 _BODY_LENGTH_M = 1.7  # speeds are measured in body lengths per second, in space as in the image
-_MAX_SPEED_M_PER_S = 1.0  # of a lost person: growth of the position's standard deviation
 _MIN_BOX_IOU = 0.6  # two detections are one person if their boxes overlap more,
 _MIN_SHARED_PIXELS = 0.5  # or, with dense maps, if they share more than this of the smaller mask
-_MAX_PREDICTION_S = 0.5
-_DERIVATIVE_HZ = 1.0
 
 
 class TrackOutput(NamedTuple):
     """One track in one frame.
 
-    ``detection`` is None for a lost track. ``new_index`` is the index of a detection that came
-    from ``new_detections``, else None.
+    ``detection`` is None for a track that was not detected. ``new_index`` is the index of a
+    detection that came from ``new_detections``, else None.
     """
 
     body: Body
@@ -82,7 +82,11 @@ class Tracker:
         return Tracker(config, self._used_ids)
 
     def update(
-        self, stamp_ns: int, tracked: Mapping[str, Detection], new_detections: Sequence[Detection]
+        self,
+        stamp_ns: int,
+        tracked: Mapping[str, Detection],
+        new_detections: Sequence[Detection],
+        not_measured: Set[str] = frozenset(),
     ) -> list[TrackOutput]:
         """Process one frame.
 
@@ -90,10 +94,11 @@ class Tracker:
             stamp_ns: of the frame.
             tracked: detections in the crops of active tracks, by track id.
             new_detections: all others. Of two detections of the same person the first is used.
+            not_measured: ids of active tracks that were not looked for in this frame, on purpose.
 
         Returns:
-            All tracks: first those that are detected, then the lost ones; within both in the
-            order in which tracks began.
+            All tracks: first those that are detected, then the others; within both in the order
+            in which tracks began.
         """
         outputs: dict[str, TrackOutput] = {}
         for track_id, track in self._tracks.items():
@@ -107,13 +112,13 @@ class Tracker:
             track_id = lost_id or self._begin_track()
             body = self._tracks[track_id].update(detection, stamp_ns)
             outputs[track_id] = TrackOutput(body, detection, index)
-        lost: list[TrackOutput] = []
+        others: list[TrackOutput] = []
         for track_id in [each for each in self._tracks if each not in outputs]:
-            if self._tracks[track_id].mark_lost(stamp_ns):
-                lost.append(TrackOutput(self._tracks[track_id].body, None))
+            if self._tracks[track_id].mark_unseen(stamp_ns, measured=track_id not in not_measured):
+                others.append(TrackOutput(self._tracks[track_id].body, None))
             else:
                 del self._tracks[track_id]
-        return [outputs[track_id] for track_id in self._tracks if track_id in outputs] + lost
+        return [outputs[track_id] for track_id in self._tracks if track_id in outputs] + others
 
     def _matching_lost_track(
         self, detection: Detection, stamp_ns: int, outputs: Mapping[str, TrackOutput]
@@ -195,7 +200,8 @@ class _Track:
         self._detected: Body  # as it was last detected
         self._raw_box = np.zeros(4)
         self._box_velocity = np.zeros(2)  # of the centre, pixels per second
-        self._filters = [_OneEuroFilter(self.config) for _ in range(3)]
+        self._filters = [OneEuroFilter(self.config) for _ in range(3)]
+        self._root_filter = RootFilter()
 
     def update(self, detection: Detection, stamp_ns: int) -> Body:
         """Continue the track with a detection; returns the body to report."""
@@ -204,36 +210,66 @@ class _Track:
             motion = (body.box[:2] + body.box[2:] - self._raw_box[:2] - self._raw_box[2:]) / 2
             self._box_velocity = 0.5 * self._box_velocity + 0.5 * motion / max(dt, 1e-3)
         self.hits, self.detected_ns, self._raw_box = self.hits + 1, stamp_ns, body.box
+        covariance = unpack_covariance(body.root_covariance_m2)
+        self._root_filter.update(stamp_ns, body.root_m, covariance)
+        motion = self._root_filter.predict(0.0)
         if self.config.smoothing == "one_euro":
             body = self._smoothed(body, dt)
         confirmed = self.hits >= self.config.hits_to_confirm
         state = TrackState.TRACKED if confirmed else TrackState.TENTATIVE
-        self.body = self._detected = dataclasses.replace(body, id=self.track_id, state=state)
+        self.body = self._detected = dataclasses.replace(
+            body,
+            id=self.track_id,
+            state=state,
+            velocity_m_s=motion.velocity_m_s.astype(np.float32),
+            velocity_covariance=pack_covariance(motion.velocity_covariance),
+        )
         return self.body
 
-    def mark_lost(self, stamp_ns: int) -> bool:
-        """Predict the body of a frame without a detection; False if the track has ended."""
-        lost_s = (stamp_ns - self.detected_ns) * 1e-9
-        if self.body.state is TrackState.TENTATIVE or lost_s > self.config.lost_for_s:
+    def mark_unseen(self, stamp_ns: int, *, measured: bool) -> bool:
+        """Predict the body of a frame without a detection; False if the track has ended.
+
+        A track that was looked for is lost, or ends if it is tentative. One that was not stays
+        tentative, or is predicted; once it is lost it stays lost.
+        """
+        age_s = (stamp_ns - self.detected_ns) * 1e-9
+        state = self.body.state
+        if age_s > self.config.lost_for_s or (measured and state is TrackState.TENTATIVE):
             return False
-        last = self._detected
-        shift = (self.predicted_box(stamp_ns) - last.box).astype(np.float32)
-        growth = np.array([1, 0, 0, 1, 0, 1], np.float32) * (_MAX_SPEED_M_PER_S * lost_s) ** 2
-        remaining = 1 - lost_s / max(self.config.lost_for_s, 1e-9)
-        self.body = dataclasses.replace(
-            last,
-            state=TrackState.LOST,
-            score=last.score * max(remaining, 0.0),
-            box=last.box + shift,
-            keypoints=last.keypoints + np.array([*shift[:2], 0], np.float32),
-            covariances_m2=last.covariances_m2 + growth,
-            root_covariance_m2=last.root_covariance_m2 + growth,
-        )
+        if measured:
+            state = TrackState.LOST
+        elif state is TrackState.TRACKED:
+            state = TrackState.PREDICTED
+        remaining = 1 - age_s / max(self.config.lost_for_s, 1e-9)
+        score = self._detected.score
+        if state is TrackState.LOST:
+            score *= max(remaining, 0.0)
+        self.body = dataclasses.replace(self._predicted(stamp_ns), state=state, score=score)
         return True
 
+    def _predicted(self, stamp_ns: int) -> Body:
+        """The last detected body, moved to a later frame."""
+        last, age_s = self._detected, (stamp_ns - self.detected_ns) * 1e-9
+        shift = (self.predicted_box(stamp_ns) - last.box).astype(np.float32)
+        now, then = self._root_filter.predict(age_s), self._root_filter.predict(0.0)
+        moved_m = (now.position_m - then.position_m).astype(np.float32)
+        growth = pack_covariance(now.covariance_m2 - then.covariance_m2)
+        return dataclasses.replace(
+            last,
+            box=last.box + shift,
+            keypoints=last.keypoints + np.array([*shift[:2], 0], np.float32),
+            positions_m=last.positions_m + moved_m,
+            covariances_m2=last.covariances_m2 + growth,
+            root_m=last.root_m + moved_m,
+            root_covariance_m2=last.root_covariance_m2 + growth,
+            velocity_m_s=now.velocity_m_s.astype(np.float32),
+            velocity_covariance=pack_covariance(now.velocity_covariance),
+            measurement_age_s=age_s,
+        )
+
     def predicted_box(self, stamp_ns: int) -> Float[np.ndarray, "4"]:
-        """The last box, moved with constant velocity for at most _MAX_PREDICTION_S."""
-        ahead_s = min((stamp_ns - self.detected_ns) * 1e-9, _MAX_PREDICTION_S)
+        """The last box, moved with constant velocity for at most MAX_EXTRAPOLATION_S."""
+        ahead_s = min((stamp_ns - self.detected_ns) * 1e-9, MAX_EXTRAPOLATION_S)
         return np.asarray(self._raw_box + np.tile(self._box_velocity * ahead_s, 2))
 
     def _smoothed(self, body: Body, dt: float) -> Body:
@@ -247,44 +283,3 @@ class _Track:
             positions_m=position_filter.smooth(body.positions_m, dt, _BODY_LENGTH_M),
             root_m=root_filter.smooth(body.root_m[None], dt, _BODY_LENGTH_M)[0],
         )
-
-
-class _OneEuroFilter:
-    """The 1 euro filter: a low-pass whose cut-off rises with speed (Casiez et al., CHI 2012).
-
-    It reduces jitter at rest and adds little lag in motion. Rows are points; the speed of a point
-    is the norm of its velocity.
-    """
-
-    def __init__(self, config: TrackConfig) -> None:
-        self._config = config
-        self._value: Float[np.ndarray, "n d"] | None = None
-        self._velocity: Float[np.ndarray, "n d"] | None = None
-
-    def smooth(
-        self, value: Float[np.ndarray, "n d"], dt: float, length: float
-    ) -> Float[np.ndarray, "n d"]:
-        """The filtered value, ``dt`` seconds after the previous one.
-
-        Speeds are measured in ``length`` per second. A point that is unknown (NaN) stays unknown;
-        its next known value is returned unfiltered.
-        """
-        if self._value is None or self._velocity is None or dt <= 0:
-            self._value, self._velocity = value.copy(), np.zeros_like(value)
-            return value
-        previous = np.where(np.isfinite(self._value), self._value, value)
-        gain = _gain(_DERIVATIVE_HZ, dt)
-        velocity = self._velocity + gain * ((value - previous) / dt - self._velocity)
-        self._velocity = np.where(np.isfinite(velocity), velocity, 0).astype(value.dtype)
-        speed = np.linalg.norm(self._velocity, axis=1, keepdims=True) / length
-        cutoff = self._config.min_cutoff_hz + self._config.speed_coefficient * speed
-        filtered: Float[np.ndarray, "n d"] = np.asarray(
-            previous + _gain(cutoff, dt) * (value - previous), value.dtype
-        )
-        self._value = filtered
-        return np.array(filtered)
-
-
-def _gain(cutoff_hz: Float[np.ndarray, "*n"] | float, dt: float) -> Float[np.ndarray, "*n"]:
-    """Weight of the new value in a first-order low-pass filter."""
-    return np.asarray(1 / (1 + 1 / (2 * math.pi * cutoff_hz * dt)))

@@ -9,7 +9,7 @@ is not known.
 
 from dataclasses import replace
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Float64
@@ -20,10 +20,17 @@ from std_msgs.msg import Header
 
 from thfm_ros.camera.calibration import tf_frame
 from thfm_ros.contract import Body, Perception, PerceptionError
-from thfm_ros.geometry import pack_covariance
+from thfm_ros.geometry import pack_covariance, unpack_covariance
 
-# Indices into xx, xy, xz, yy, yz, zz that make the symmetric matrix
-_UNPACKED = np.array([[0, 1, 2], [1, 3, 4], [2, 4, 5]])
+_FRAME_MOTION_NS = 150_000_000
+"""The motion of the camera is measured over this time, about the lag of the bodies' velocities."""
+
+
+class FrameMotion(NamedTuple):
+    """How the camera's frame moves in the target frame: changes per second."""
+
+    rotation: Float64[np.ndarray, "3 3"]
+    translation_m: Float64[np.ndarray, "3"]
 
 
 class TargetFrame:
@@ -80,12 +87,37 @@ class TargetFrame:
             )
             return None
         self.problem = ""
-        rotation = matrix_from_quaternion(stamped.transform.rotation)
-        vector = stamped.transform.translation
-        translation = np.array([vector.x, vector.y, vector.z])
-        bodies = tuple(transformed_body(b, rotation, translation) for b in perception.bodies)
+        rotation, translation = _rotation_and_translation(stamped)
+        motion = self._motion(header, frame_id, rotation, translation)
+        bodies = tuple(
+            transformed_body(b, rotation, translation, motion) for b in perception.bodies
+        )
         new_header = Header(stamp=header.stamp, frame_id=self._frame)
         return replace(perception, bodies=bodies), new_header
+
+    def _motion(
+        self,
+        header: Header,
+        frame_id: str,
+        rotation: Float64[np.ndarray, "3 3"],
+        translation_m: Float64[np.ndarray, "3"],
+    ) -> FrameMotion | None:
+        """The motion of the camera's frame up to the header's stamp; None if it is not known."""
+        earlier_ns = Time.from_msg(header.stamp).nanoseconds - _FRAME_MOTION_NS
+        if earlier_ns <= 0:  # tf2 would take 0 for the newest transform
+            return None
+        try:
+            stamped = self._buffer.lookup_transform(
+                self._frame, frame_id, Time(nanoseconds=earlier_ns), Duration()
+            )
+        except self._errors:
+            return None
+        earlier_rotation, earlier_translation_m = _rotation_and_translation(stamped)
+        seconds = _FRAME_MOTION_NS * 1e-9
+        return FrameMotion(
+            (rotation - earlier_rotation) / seconds,
+            (translation_m - earlier_translation_m) / seconds,
+        )
 
 
 def matrix_from_quaternion(quaternion: Any) -> Float64[np.ndarray, "3 3"]:
@@ -119,19 +151,42 @@ def quaternion_from_matrix(r: Float64[np.ndarray, "3 3"]) -> tuple[float, float,
 
 
 def transformed_body(
-    body: Body, rotation: Float64[np.ndarray, "3 3"], translation_m: Float64[np.ndarray, "3"]
+    body: Body,
+    rotation: Float64[np.ndarray, "3 3"],
+    translation_m: Float64[np.ndarray, "3"],
+    motion: FrameMotion | None,
 ) -> Body:
-    """The body in another frame: p' = rotation p + translation. Pixels are unchanged."""
+    """The body in another frame: p' = rotation p + translation. Pixels are unchanged.
+
+    The velocity becomes one relative to the other frame, with the camera's own ``motion`` there;
+    if that is not known, it is NaN.
+    """
+    velocity, covariance = np.full(3, np.nan), np.full(6, np.nan)
+    if motion is not None:
+        velocity = rotation @ body.velocity_m_s + motion.rotation @ body.root_m
+        velocity = velocity + motion.translation_m
+        covariance = _rotated(body.velocity_covariance, rotation)
     return replace(
         body,
         positions_m=(body.positions_m @ rotation.T + translation_m).astype(np.float32),
         covariances_m2=_rotated(body.covariances_m2, rotation),
         root_m=(rotation @ body.root_m + translation_m).astype(np.float32),
         root_covariance_m2=_rotated(body.root_covariance_m2, rotation),
+        velocity_m_s=velocity.astype(np.float32),
+        velocity_covariance=covariance.astype(np.float32),
     )
+
+
+def _rotation_and_translation(
+    stamped: Any,
+) -> tuple[Float64[np.ndarray, "3 3"], Float64[np.ndarray, "3"]]:
+    """The contents of a geometry_msgs/TransformStamped."""
+    vector = stamped.transform.translation
+    rotation = matrix_from_quaternion(stamped.transform.rotation)
+    return rotation, np.array([vector.x, vector.y, vector.z])
 
 
 def _rotated(
     covariances: Float32[np.ndarray, "*n 6"], r: Float64[np.ndarray, "3 3"]
 ) -> Float32[np.ndarray, "*n 6"]:
-    return pack_covariance(r @ covariances[..., _UNPACKED] @ r.T)
+    return pack_covariance(r @ unpack_covariance(covariances) @ r.T)

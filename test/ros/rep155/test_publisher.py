@@ -6,6 +6,7 @@ hri_msgs, tf2_msgs and tf2_ros are on no Python index: objects with their fields
 """
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,6 +31,7 @@ from thfm_ros.ros.rep155.joint_angles import solve_posture
 from thfm_ros.ros.rep155.kinematics import axis_rotation, forward_kinematics, measure_body
 from thfm_ros.ros.rep155.publisher import body_transforms, check_namespace
 from thfm_ros.ros.transform import (
+    FrameMotion,
     TargetFrame,
     matrix_from_quaternion,
     quaternion_from_matrix,
@@ -159,11 +161,26 @@ def test_positions_and_covariances_of_a_body_are_transformed() -> None:
     spread = np.diag([0.01, 0.04, 0.09])
     body.covariances_m2[:] = pack_covariance(spread)
     r = axis_rotation((0, 0, 1), math.pi / 2)
-    result = transformed_body(body, r, np.array([1.0, 2.0, 3.0]))
+    result = transformed_body(body, r, np.array([1.0, 2.0, 3.0]), None)
     x, y, z = body.positions_m[5]
     np.testing.assert_allclose(result.positions_m[5], [1 - y, 2 + x, 3 + z], atol=1e-6)
     np.testing.assert_allclose(result.covariances_m2[5], [0.04, 0, 0, 0.01, 0, 0.09], atol=1e-8)
     np.testing.assert_array_equal(result.keypoints, body.keypoints)  # pixels are unchanged
+
+
+def test_the_velocity_in_another_frame_contains_the_motion_of_the_camera() -> None:
+    velocity = np.array([0.5, 0.0, -1.0], np.float32)
+    spread = np.array([0.1, 0, 0, 0.2, 0, 0.3], np.float32)
+    body = replace(a_body(), velocity_m_s=velocity, velocity_covariance=spread)
+    r = axis_rotation((0, 0, 1), math.pi / 2)
+    rate = np.array([[0.0, -0.4, 0], [0.4, 0, 0], [0, 0, 0]])  # d rotation / dt
+    motion = FrameMotion(rate, np.array([0.0, 0.0, 2.0]))
+    result = transformed_body(body, r, np.zeros(3), motion)
+    expected = r @ velocity + rate @ body.root_m + [0, 0, 2]
+    np.testing.assert_allclose(result.velocity_m_s, expected, atol=1e-6)
+    np.testing.assert_allclose(result.velocity_covariance, [0.2, 0, 0, 0.1, 0, 0.3], atol=1e-7)
+    unknown = transformed_body(body, r, np.zeros(3), None)
+    assert np.isnan(unknown.velocity_m_s).all() and np.isnan(unknown.velocity_covariance).all()
 
 
 class FakeTf2:
@@ -175,6 +192,7 @@ class FakeTf2:
     def __init__(self) -> None:
         self.cleared = 0
         self.listening = False
+        self.speed = 0.0  # of the camera in map, along x, m/s; at 0 in second 7
         self.srv = "tf2_frames"
         self.Buffer = lambda **_: self
         self.TransformListener = self.listen
@@ -194,7 +212,9 @@ class FakeTf2:
             raise self.TransformException("extrapolation into the past")
         transform = SimpleNamespace(
             rotation=SimpleNamespace(x=0.0, y=0.0, z=0.0, w=1.0),
-            translation=SimpleNamespace(x=0.0, y=0.0, z=10.0),
+            translation=SimpleNamespace(
+                x=self.speed * (when.nanoseconds * 1e-9 - 7), y=0.0, z=10.0
+            ),
         )
         return SimpleNamespace(transform=transform)
 
@@ -232,6 +252,20 @@ def test_bodies_are_transformed_into_the_target_frame_at_the_time_of_the_image(
     shift = transformed.bodies[0].root_m - perception.bodies[0].root_m
     np.testing.assert_allclose(shift, [0, 0, 10])
     assert transformed.intrinsics == CAMERA
+
+
+def test_a_person_before_a_moving_camera_has_the_velocity_in_the_target_frame(
+    map_frame: TargetFrame, tf2: FakeTf2
+) -> None:
+    tf2.speed = 0.8
+    body = replace(a_body(), velocity_m_s=np.array([-0.8, 0.0, 0.1], np.float32))
+    result = map_frame.transform(a_perception(body), HEADER)
+    assert result is not None
+    np.testing.assert_allclose(result[0].bodies[0].velocity_m_s, [0, 0, 0.1], atol=1e-6)
+    first = Header(frame_id="camera", stamp=Time(sec=5))  # nothing is known of before
+    result = map_frame.transform(a_perception(body), first)
+    assert result is not None and np.isnan(result[0].bodies[0].velocity_m_s).all()
+    assert np.isfinite(result[0].bodies[0].root_m).all()
 
 
 def test_without_the_transform_there_is_no_result_but_a_reason(

@@ -121,6 +121,11 @@ def _body(message: Any, factor: float) -> Body:
         covariances_m2=np.array([j.covariance for j in message.joints], np.float32).reshape(-1, 6),
         root_m=np.array((message.root.x, message.root.y, message.root.z), np.float32),
         root_covariance_m2=np.array(message.root_covariance, np.float32),
+        velocity_m_s=np.array(
+            (message.velocity.x, message.velocity.y, message.velocity.z), np.float32
+        ),
+        velocity_covariance=np.array(message.velocity_covariance, np.float32),
+        measurement_age_s=message.measurement_age,
     )
 
 

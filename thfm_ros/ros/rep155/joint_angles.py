@@ -21,7 +21,7 @@ Rot = Float64[np.ndarray, "3 3"]
 
 # Below this flexion the axis of a knee or elbow is mostly noise. The limb may then be slightly
 # hyperextended, which is better than a rotation by half a turn about its long axis.
-_NEARLY_STRAIGHT_RAD = 0.35
+NEARLY_STRAIGHT_RAD = 0.35
 
 _SINGULAR = 1e-7  # sine of the angle below which two rotation axes count as parallel
 
@@ -96,7 +96,7 @@ def _limb(upper: Vec, lower: Vec, flexion_sign: int) -> tuple[Rot, float] | None
     flexion = math.atan2(sine, float(below @ along))
     x = straight_x if sine < 1e-6 else flexion_sign * across / sine
     angle = flexion_sign * flexion
-    if flexion < _NEARLY_STRAIGHT_RAD and x @ straight_x < 0:
+    if flexion < NEARLY_STRAIGHT_RAD and x @ straight_x < 0:
         x, angle = -x, -angle
     z = -along
     return np.stack([x, np.cross(z, x), z], axis=1), angle

@@ -37,7 +37,7 @@ class BodySize:
 
 
 # Relative to the stature, after common anthropometric tables (joint centres of adults).
-_PROPORTIONS = BodySize(
+PROPORTIONS = BodySize(
     torso=0.29,
     neck=0.06,
     head=0.065,
@@ -77,10 +77,10 @@ def measure_body(positions_m: Float[np.ndarray, "k 3"]) -> BodySize:
     known["hip"] = float(np.linalg.norm(hips[0] - hips[1])) / 2
     known["torso"] = float(np.linalg.norm(shoulders.mean(axis=0) - hips.mean(axis=0)))
     known = {name: value for name, value in known.items() if 0.01 < value < 2.0}  # drops NaN too
-    statures = [value / getattr(_PROPORTIONS, name) for name, value in known.items()]
+    statures = [value / getattr(PROPORTIONS, name) for name, value in known.items()]
     stature = float(np.median(statures)) if statures else DEFAULT_STATURE_M
     lengths_m = {
-        f.name: known.get(f.name, stature * getattr(_PROPORTIONS, f.name)) for f in fields(BodySize)
+        f.name: known.get(f.name, stature * getattr(PROPORTIONS, f.name)) for f in fields(BodySize)
     }
     return BodySize(**lengths_m)
 

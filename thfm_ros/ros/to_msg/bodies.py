@@ -2,20 +2,27 @@
 # SPDX-FileCopyrightText: The thfm_ros authors
 """Bodies as thfm_ros/BodyArray."""
 
+import math
+
 import numpy as np
-from geometry_msgs.msg import Point
+from geometry_msgs.msg import Point, Quaternion, Vector3
 from std_msgs.msg import Header
 
 from thfm_ros.contract import Body, Perception, TrackState
 from thfm_ros.msg import Body as BodyMsg
 from thfm_ros.msg import BodyArray
 from thfm_ros.msg import Joint as JointMsg
+from thfm_ros.ros.rep155.joint_orientations import ORIENTED_JOINTS, joint_orientations
+from thfm_ros.skeleton import Joint
 
 _STATES = {
     TrackState.TENTATIVE: BodyMsg.TENTATIVE,
     TrackState.TRACKED: BodyMsg.TRACKED,
     TrackState.LOST: BodyMsg.LOST,
+    TrackState.PREDICTED: BodyMsg.PREDICTED,
 }
+
+_UNKNOWN = (math.nan,) * 4
 
 
 class BodyArrayMaker:
@@ -51,8 +58,11 @@ def _fill(msg: BodyMsg, body: Body) -> None:
     msg.box = np.asarray(body.box, np.float32)
     set_point(msg.root, body.root_m.tolist())
     msg.root_covariance = np.asarray(body.root_covariance_m2, np.float32)
+    set_point(msg.velocity, body.velocity_m_s.tolist())
+    msg.velocity_covariance = np.asarray(body.velocity_covariance, np.float32)
+    msg.measurement_age = float(body.measurement_age_s)
     if len(msg.joints) != len(body.keypoints):
-        msg.joints = [JointMsg() for _ in body.keypoints]
+        msg.joints = [JointMsg(orientation=_unknown_orientation()) for _ in body.keypoints]
     # One tolist() per array: reading numpy scalars one by one is the expensive part.
     covariances = np.asarray(body.covariances_m2, np.float32)
     rows = zip(body.keypoints.tolist(), body.positions_m.tolist(), covariances, strict=True)
@@ -60,8 +70,21 @@ def _fill(msg: BodyMsg, body: Body) -> None:
         joint.x, joint.y, joint.score = keypoint
         set_point(joint.position, position)
         joint.covariance = covariance
+    if len(msg.joints) == len(Joint):
+        _set_orientations(msg.joints, body)
 
 
-def set_point(point: Point, xyz: list[float]) -> None:
-    """Set the coordinates of a Point."""
+def _set_orientations(joints: list[JointMsg], body: Body) -> None:
+    known = joint_orientations(body.positions_m)
+    for index in ORIENTED_JOINTS:
+        q = joints[index].orientation
+        q.x, q.y, q.z, q.w = known.get(index, _UNKNOWN)
+
+
+def _unknown_orientation() -> Quaternion:
+    return Quaternion(x=math.nan, y=math.nan, z=math.nan, w=math.nan)
+
+
+def set_point(point: Point | Vector3, xyz: list[float]) -> None:
+    """Set the coordinates of a Point or Vector3."""
     point.x, point.y, point.z = xyz
