@@ -20,10 +20,11 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"contract", "skeleton"}),
     frozenset({"config", "config_option", "config_text", "geometry", "lens", "user_folders"}),
     frozenset({"camera", "media", "metrics", "model"}),
-    frozenset({"engine"}),
+    frozenset({"engine", "bags"}),
     frozenset({"perception", "fusion"}),
     frozenset({"pipeline", "genception"}),
     frozenset({"loading"}),
+    frozenset({"offline"}),
     frozenset({"ros", "synth", "training", "evaluation", "gpu_report"}),
     frozenset({"commands"}),
 )

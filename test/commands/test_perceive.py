@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from fake_engine import Person, camera, image, pixels_of
 
-from thfm_ros.commands import perceive
 from thfm_ros.contract import Intrinsics
 from thfm_ros.media.errors import VideoError
 from thfm_ros.media.video import Video
+from thfm_ros.offline import sources
 from thfm_ros.pipeline import PerceptionPipeline
 from thfm_ros.skeleton import JOINT_NAMES
 
@@ -48,6 +48,7 @@ def test_a_video_becomes_arrays_of_the_documented_shapes_and_types(
     n, h, w, p, k = 5, 120, 160, 1, 35
     assert {name: (each.shape, each.dtype.name) for name, each in arrays.items()} == {
         "frames": ((n,), "int64"),
+        "stamps": ((n,), "int64"),
         "mask": ((n, h, w), "float16"),
         "depth_m": ((n, h, w), "float32"),
         "normals": ((n, h, w, 3), "float16"),
@@ -271,7 +272,7 @@ def test_unreadable_input_is_one_line_and_no_result(
 def test_a_folder_of_unreadable_images_is_an_error(tmp_path: Path, thfm: Thfm) -> None:
     (tmp_path / "a.png").write_bytes(b"no")
     with pytest.raises(VideoError, match="can be read"):
-        perceive.ImageFolder(tmp_path)
+        sources.ImageFolder(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -298,11 +299,11 @@ def test_invalid_options_are_refused_before_any_work(
 
 
 def test_intrinsics_follow_from_a_focal_length_or_a_field_of_view() -> None:
-    assert perceive.FocalLength().intrinsics(640, 480) is None
-    assert perceive.FocalLength(fx=500).intrinsics(640, 480) == Intrinsics(
+    assert sources.FocalLength().intrinsics(640, 480) is None
+    assert sources.FocalLength(fx=500).intrinsics(640, 480) == Intrinsics(
         500, 500, 320, 240, 640, 480
     )
-    wide = perceive.FocalLength(hfov_deg=90).intrinsics(640, 480)
+    wide = sources.FocalLength(hfov_deg=90).intrinsics(640, 480)
     assert wide is not None and wide.fx == pytest.approx(320)
 
 

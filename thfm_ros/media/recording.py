@@ -4,7 +4,9 @@
 
 For n frames of h x w pixels, at most p people at a time and k keypoints (unknown is NaN):
 
-    frames       int64   [n]        index in the video, or in the sorted list of the folder
+    frames       int64   [n]        index in the video, in the sorted list of the folder, or among
+                                    the messages of the bag's topic
+    stamps       int64   [n]        nanoseconds: of a bag's message, else since the first frame
     mask         float16 [n h w]    probability that the pixel belongs to a person
     depth_m      float32 [n h w]    metres along the optical axis; needs a focal length
     depth_relative float32 [n h w]  depth in an unknown unit; only without a focal length
@@ -76,6 +78,7 @@ class Recording:
         self._size = (height, width)
         self._keys = [key for key, each in _MAPS.items() if each.task in tasks]
         self._frames: list[int] = []
+        self._stamps_ns: list[int] = []
         self._scales: list[float] = []
         self._people: list[dict[int, Body]] = []  # of each frame, by column
         self._column: dict[str, int] = {}  # by id
@@ -101,6 +104,7 @@ class Recording:
                 row[: perception.height, : perception.width] = values
             self._writer.append(key, row)
         self._frames.append(index)
+        self._stamps_ns.append(perception.stamp_ns)
         self._scales.append(scale)
         self._people.append(self._in_columns(perception))
 
@@ -111,6 +115,7 @@ class Recording:
         k = len(JOINT_NAMES)
         arrays: dict[str, npt.NDArray[Any]] = {
             "frames": np.array(self._frames, np.int64),
+            "stamps": np.array(self._stamps_ns, np.int64),
             "keypoints2d": np.full((*shape, k, 3), np.nan, np.float32),
             "keypoints3d": np.full((*shape, k, 3), np.nan, np.float32),
             "ids": np.full(shape, "", "U5"),

@@ -8,6 +8,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
+from thfm_ros.geometry import resize_intrinsics
 from thfm_ros.media.video import VideoFrame
 
 MAX_PERCEIVED_PIXELS = 4096 * 3072
@@ -29,4 +30,5 @@ def reduced(frame: VideoFrame) -> VideoFrame:
     if size == (width, height):
         return frame
     rgb = cv2.resize(np.ascontiguousarray(frame.rgb), size, interpolation=cv2.INTER_AREA)
-    return replace(frame, rgb=np.asarray(rgb, np.uint8), scale=size[0] / width)
+    k = frame.intrinsics and resize_intrinsics(frame.intrinsics, *size)
+    return replace(frame, rgb=np.asarray(rgb, np.uint8), scale=size[0] / width, intrinsics=k)

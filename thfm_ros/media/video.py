@@ -16,6 +16,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from jaxtyping import UInt8
 
+from thfm_ros.contract import Intrinsics
 from thfm_ros.media.deinterlacing import Deinterlacer
 from thfm_ros.media.errors import MAX_PIXELS, VideoError, check_pixels, shown
 from thfm_ros.media.frame_geometry import FrameGeometry, geometry_of
@@ -43,6 +44,9 @@ class VideoFrame:
     stamp_ns: int  # since the first frame; strictly increasing
     name: str
     scale: float = 1.0  # width of rgb / width of the frame in the file; see media/reduction.py
+    frame_id: str = "camera"
+    intrinsics: Intrinsics | None = None  # of rgb, where the source has a calibration
+    received_ns: int = 0  # when a bag recorded it; 0: not in a bag
 
 
 class Video:
