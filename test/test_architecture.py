@@ -21,7 +21,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"config", "config_option", "config_text", "geometry", "lens", "user_folders"}),
     frozenset({"camera", "media", "metrics", "model"}),
     frozenset({"engine", "bags"}),
-    frozenset({"perception", "fusion"}),
+    frozenset({"perception", "fusion", "posture", "result_messages"}),
     frozenset({"pipeline", "genception"}),
     frozenset({"loading"}),
     frozenset({"offline"}),

@@ -269,3 +269,20 @@ def mask_bounds(mask: Bool[np.ndarray, "h w"]) -> tuple[int, int, int, int] | No
     if not len(rows):
         return None
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def quaternion_from_matrix(r: Float64[np.ndarray, "3 3"]) -> tuple[float, float, float, float]:
+    """The unit quaternion x, y, z, w of a rotation matrix."""
+    # The largest of the four components, at least 1/2, divides the others: stable at every angle.
+    squares = np.array([r[0, 0], r[1, 1], r[2, 2], np.trace(r)])
+    i = int(squares.argmax())
+    if i == 3:
+        q = np.array([r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1], 1 + squares[3]])
+    else:
+        j, k = (i + 1) % 3, (i + 2) % 3
+        q = np.empty(4)
+        q[i] = 1 + r[i, i] - r[j, j] - r[k, k]
+        q[j], q[k] = r[j, i] + r[i, j], r[k, i] + r[i, k]
+        q[3] = r[k, j] - r[j, k]
+    x, y, z, w = (q / np.linalg.norm(q)).tolist()
+    return x, y, z, w

@@ -11,16 +11,19 @@ from perceived import a_body, a_perception, an_image
 from std_msgs.msg import Header
 
 from thfm_ros.config import Config, config_from
+from thfm_ros.result_messages.markers import BodyMarkers
 from thfm_ros.ros.rep155 import body_topics
 from thfm_ros.ros.rep155.body_topics import BodyTopics
-from thfm_ros.ros.to_msg.markers import BodyMarkers
+from thfm_ros.ros.to_msg.kinds import ros_message
 from thfm_ros.ros.topics import FrameResult, result_topics
 
 
 def messages(config: Config, rgb: np.ndarray) -> dict[str, str]:
     """What each topic would publish of one perception, by its name."""
     result = FrameResult(a_perception(a_body()), rgb, Header(frame_id="camera"), config)
-    made = {topic.name: topic.make(result) for topic in result_topics(config, BodyMarkers())}
+    made = {
+        topic.name: topic.make(result) for topic in result_topics(config, BodyMarkers(ros_message))
+    }
     return {name: str(bytes(each.data) if hasattr(each, "data") else each)
             for name, each in made.items() if each is not None}  # fmt: skip
 
@@ -42,7 +45,9 @@ def test_no_topic_depends_on_pixels_of_the_camera_without_camera_images(with_nor
     settings = {"publish_camera_images": False, "points_with_normals": with_normals}
     config = config_from(settings)
     assert changed(config) == set()
-    assert "overlay" not in {topic.name for topic in result_topics(config, BodyMarkers())}
+    assert "overlay" not in {
+        topic.name for topic in result_topics(config, BodyMarkers(ros_message))
+    }
 
 
 @pytest.mark.parametrize("with_crops", [False, True])

@@ -16,9 +16,10 @@ from visualization_msgs.msg import Marker, MarkerArray
 from thfm_ros.contract import Task, TrackState
 from thfm_ros.msg import Body as BodyMsg
 from thfm_ros.msg import BodyArray
-from thfm_ros.ros.to_msg.bodies import BodyArrayMaker
+from thfm_ros.result_messages.bodies import BodyArrayMaker
+from thfm_ros.result_messages.markers import BodyMarkers
+from thfm_ros.ros.to_msg.kinds import ros_message
 from thfm_ros.ros.to_msg.labels import label_info, label_map, skeleton_info
-from thfm_ros.ros.to_msg.markers import BodyMarkers
 from thfm_ros.skeleton import BONES, FLIP_PAIRS, JOINT_NAMES, PART_NAMES, Joint
 
 pytestmark = pytest.mark.ros
@@ -38,7 +39,7 @@ def test_all_fields_of_a_body_are_published() -> None:
         velocity_covariance=np.array([0.1, 0, 0, 0.2, 0, 0.3], np.float32),
         measurement_age_s=0.25,
     )
-    array = sent(BodyArrayMaker().array(a_perception(body), HEADER))
+    array = sent(BodyArrayMaker(ros_message).array(a_perception(body), HEADER))
     assert (array.image_width, array.image_height, array.metric) == (WIDTH, HEIGHT, True)
     (msg,) = array.bodies
     assert (msg.id, msg.state, msg.score) == ("abcde", BodyMsg.TRACKED, pytest.approx(0.9))
@@ -57,7 +58,7 @@ def test_all_fields_of_a_body_are_published() -> None:
 
 
 def test_a_body_without_a_known_velocity_has_nan() -> None:
-    (msg,) = sent(BodyArrayMaker().array(a_perception(a_body()), HEADER)).bodies
+    (msg,) = sent(BodyArrayMaker(ros_message).array(a_perception(a_body()), HEADER)).bodies
     assert np.isnan([msg.velocity.x, msg.velocity.y, msg.velocity.z]).all()
     assert np.isnan(msg.velocity_covariance).all() and msg.measurement_age == 0
 
@@ -69,7 +70,7 @@ def quaternions(array: BodyArray) -> dict[Joint, list[float]]:
 
 
 def test_orientations_are_unit_quaternions_or_nan() -> None:
-    maker = BodyArrayMaker()
+    maker = BodyArrayMaker(ros_message)
     known = quaternions(sent(maker.array(a_perception(a_body()), HEADER)))
     assert np.isfinite(known[Joint.PELVIS]).all() and np.isfinite(known[Joint.LEFT_ELBOW]).all()
     assert np.isnan(known[Joint.LEFT_WRIST]).all() and np.isnan(known[Joint.NOSE]).all()
@@ -81,7 +82,7 @@ def test_orientations_are_unit_quaternions_or_nan() -> None:
 
 
 def test_the_number_of_people_left_out_is_published() -> None:
-    maker = BodyArrayMaker()
+    maker = BodyArrayMaker(ros_message)
     for left_out in (28, 0):
         perception = replace(a_perception(), left_out=left_out)
         assert sent(maker.array(perception, HEADER)).left_out == left_out
@@ -89,7 +90,7 @@ def test_the_number_of_people_left_out_is_published() -> None:
 
 @pytest.mark.parametrize("state", TrackState)
 def test_track_states_are_constants_of_the_message(state: TrackState) -> None:
-    (msg,) = BodyArrayMaker().array(a_perception(a_body(state=state)), HEADER).bodies
+    (msg,) = BodyArrayMaker(ros_message).array(a_perception(a_body(state=state)), HEADER).bodies
     assert msg.state == getattr(BodyMsg, state.name)
 
 
@@ -97,13 +98,15 @@ def test_unknown_joints_are_published_as_nan() -> None:
     body = a_body()
     body.positions_m[3] = np.nan
     body.keypoints[4, :2] = np.nan
-    (msg,) = sent(BodyArrayMaker().array(a_perception(body, calibrated=False), HEADER)).bodies
+    (msg,) = sent(
+        BodyArrayMaker(ros_message).array(a_perception(body, calibrated=False), HEADER)
+    ).bodies
     assert np.isnan(msg.joints[3].position.z)
     assert np.isnan(msg.joints[4].x)
 
 
 def test_successive_messages_contain_the_present_bodies_only() -> None:
-    maker = BodyArrayMaker()
+    maker = BodyArrayMaker(ros_message)
     first = sent(maker.array(a_perception(a_body("abcde")), HEADER))
     both = sent(maker.array(a_perception(a_body("fghij", seed=1), a_body("abcde")), HEADER))
     none = sent(maker.array(a_perception(), HEADER))
@@ -114,7 +117,7 @@ def test_successive_messages_contain_the_present_bodies_only() -> None:
 
 
 def test_without_people_the_list_is_empty() -> None:
-    array = sent(BodyArrayMaker().array(a_perception(calibrated=False), HEADER))
+    array = sent(BodyArrayMaker(ros_message).array(a_perception(calibrated=False), HEADER))
     assert list(array.bodies) == []
     assert array.metric is False
 
@@ -125,7 +128,7 @@ def by_id(markers: MarkerArray) -> dict[tuple[str, int], Marker]:
 
 def test_a_body_has_markers_for_joints_bones_and_id() -> None:
     body = a_body()
-    drawn = by_id(BodyMarkers().markers(a_perception(body), HEADER))
+    drawn = by_id(BodyMarkers(ros_message).markers(a_perception(body), HEADER))
     assert set(drawn) == {("body_abcde", number) for number in range(3)}
     spheres, lines, text = (drawn["body_abcde", number] for number in range(3))
     assert spheres.type == Marker.SPHERE_LIST and len(spheres.points) == len(JOINT_NAMES)
@@ -142,13 +145,13 @@ def test_unknown_and_low_confidence_joints_are_left_out_of_markers() -> None:
     body = a_body()
     body.positions_m[Joint.LEFT_WRIST] = np.nan
     body.keypoints[Joint.RIGHT_WRIST, 2] = 0.05
-    drawn = by_id(BodyMarkers().markers(a_perception(body), HEADER, min_confidence=0.1))
+    drawn = by_id(BodyMarkers(ros_message).markers(a_perception(body), HEADER, min_confidence=0.1))
     assert len(drawn["body_abcde", 0].points) == len(JOINT_NAMES) - 2
     assert len(drawn["body_abcde", 1].points) == 2 * (len(BONES) - 4)  # elbow-wrist, wrist-hand
 
 
 def test_markers_of_a_body_that_is_gone_are_deleted_once() -> None:
-    markers = BodyMarkers()
+    markers = BodyMarkers(ros_message)
     markers.markers(a_perception(a_body("abcde"), a_body("fghij")), HEADER)
     second = by_id(markers.markers(a_perception(a_body("fghij")), HEADER))
     gone = {key for key, marker in second.items() if marker.action == Marker.DELETE}
@@ -159,17 +162,21 @@ def test_markers_of_a_body_that_is_gone_are_deleted_once() -> None:
 
 def test_without_metric_positions_there_are_no_markers() -> None:
     body = replace(a_body(), positions_m=np.full((len(JOINT_NAMES), 3), np.nan, np.float32))
-    assert BodyMarkers().markers(a_perception(body, calibrated=False), HEADER).markers == []
+    assert (
+        BodyMarkers(ros_message).markers(a_perception(body, calibrated=False), HEADER).markers == []
+    )
 
 
 def test_predicted_bodies_are_more_transparent() -> None:
-    tracked = by_id(BodyMarkers().markers(a_perception(a_body()), HEADER))
-    lost = by_id(BodyMarkers().markers(a_perception(a_body(state=TrackState.LOST)), HEADER))
+    tracked = by_id(BodyMarkers(ros_message).markers(a_perception(a_body()), HEADER))
+    lost = by_id(
+        BodyMarkers(ros_message).markers(a_perception(a_body(state=TrackState.LOST)), HEADER)
+    )
     assert lost["body_abcde", 0].color.a < tracked["body_abcde", 0].color.a
 
 
 def test_clear_deletes_all_markers() -> None:
-    (marker,) = BodyMarkers().clear(HEADER).markers
+    (marker,) = BodyMarkers(ros_message).clear(HEADER).markers
     assert marker.action == Marker.DELETEALL
 
 

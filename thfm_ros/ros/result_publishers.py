@@ -19,10 +19,11 @@ from thfm_ros.config import Config
 from thfm_ros.contract import Task
 from thfm_ros.model.card import ModelCard
 from thfm_ros.msg import LabelMap, SkeletonInfo
+from thfm_ros.result_messages.markers import BodyMarkers
 from thfm_ros.ros.qos import LATCHED, LATEST, create_publisher, has_subscribers
 from thfm_ros.ros.rep155.publisher import HumansPublisher, check_namespace
+from thfm_ros.ros.to_msg.kinds import ros_message
 from thfm_ros.ros.to_msg.labels import label_info, label_map, skeleton_info
-from thfm_ros.ros.to_msg.markers import BodyMarkers
 from thfm_ros.ros.topics import NO_TASKS, FrameResult, Topic, result_topics
 from thfm_ros.ros.transform import TargetFrame
 
@@ -45,7 +46,7 @@ class ResultPublishers:
             self._target_frame = TargetFrame(
                 node, settings.target_frame, settings.transform_timeout_s
             )
-        self._markers = BodyMarkers()
+        self._markers = BodyMarkers(ros_message)
         self._topics = [
             (topic, create_publisher(node, topic.kind, f"~/{topic.name}", LATEST))
             for topic in result_topics(config, self._markers)

@@ -16,11 +16,12 @@ from visualization_msgs.msg import MarkerArray
 from thfm_ros.config import Config
 from thfm_ros.contract import Perception, Task
 from thfm_ros.msg import BodyArray
+from thfm_ros.result_messages.bodies import BodyArrayMaker
+from thfm_ros.result_messages.markers import BodyMarkers
 from thfm_ros.ros.to_msg import visualizations
-from thfm_ros.ros.to_msg.bodies import BodyArrayMaker
 from thfm_ros.ros.to_msg.camera_info import camera_info_from_intrinsics
 from thfm_ros.ros.to_msg.images import depth_millimetres, image_message, person_labels
-from thfm_ros.ros.to_msg.markers import BodyMarkers
+from thfm_ros.ros.to_msg.kinds import ros_message
 from thfm_ros.ros.to_msg.points import PointCloudMaker
 
 NO_TASKS: frozenset[Task] = frozenset()
@@ -103,7 +104,7 @@ def _map_topics() -> list[Topic]:
 
 def _body_topics(body_markers: BodyMarkers) -> list[Topic]:
     bodies = frozenset({Task.BODIES})
-    maker = BodyArrayMaker()
+    maker = BodyArrayMaker(ros_message)
 
     def body_array(result: FrameResult) -> BodyArray:
         return maker.array(result.perception, result.header)

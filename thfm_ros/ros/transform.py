@@ -133,23 +133,6 @@ def matrix_from_quaternion(quaternion: Any) -> Float64[np.ndarray, "3 3"]:
     )
 
 
-def quaternion_from_matrix(r: Float64[np.ndarray, "3 3"]) -> tuple[float, float, float, float]:
-    """The unit quaternion x, y, z, w of a rotation matrix."""
-    # The largest of the four components, at least 1/2, divides the others: stable at every angle.
-    squares = np.array([r[0, 0], r[1, 1], r[2, 2], np.trace(r)])
-    i = int(squares.argmax())
-    if i == 3:
-        q = np.array([r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1], 1 + squares[3]])
-    else:
-        j, k = (i + 1) % 3, (i + 2) % 3
-        q = np.empty(4)
-        q[i] = 1 + r[i, i] - r[j, j] - r[k, k]
-        q[j], q[k] = r[j, i] + r[i, j], r[k, i] + r[i, k]
-        q[3] = r[k, j] - r[j, k]
-    x, y, z, w = (q / np.linalg.norm(q)).tolist()
-    return x, y, z, w
-
-
 def transformed_body(
     body: Body,
     rotation: Float64[np.ndarray, "3 3"],

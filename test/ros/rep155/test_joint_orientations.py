@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from perceived import a_body
 
-from thfm_ros.ros.rep155.joint_angles import solve_posture
-from thfm_ros.ros.rep155.joint_orientations import ORIENTED_JOINTS, joint_orientations
-from thfm_ros.ros.rep155.kinematics import PROPORTIONS, forward_kinematics
+from thfm_ros.posture.joint_angles import solve_posture
+from thfm_ros.posture.joint_orientations import ORIENTED_JOINTS, joint_orientations
+from thfm_ros.posture.kinematics import PROPORTIONS, forward_kinematics
 from thfm_ros.ros.transform import matrix_from_quaternion
 from thfm_ros.skeleton import Joint
 

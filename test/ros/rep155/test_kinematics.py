@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from thfm_ros.ros.rep155.joint_angles import solve_posture
-from thfm_ros.ros.rep155.kinematics import (
+from thfm_ros.posture.joint_angles import solve_posture
+from thfm_ros.posture.kinematics import (
     REVOLUTE_JOINTS,
     BodySize,
     axis_rotation,

@@ -19,7 +19,9 @@ from perceived import CAMERA, HEIGHT, WIDTH, a_body, a_perception
 from std_msgs.msg import Header
 
 from thfm_ros.contract import PerceptionError
-from thfm_ros.geometry import pack_covariance
+from thfm_ros.geometry import pack_covariance, quaternion_from_matrix
+from thfm_ros.posture.joint_angles import solve_posture
+from thfm_ros.posture.kinematics import axis_rotation, forward_kinematics, measure_body
 from thfm_ros.ros import transform
 from thfm_ros.ros.rep155.body_topics import (
     SmoothedBodySize,
@@ -27,14 +29,11 @@ from thfm_ros.ros.rep155.body_topics import (
     region_of_interest,
     skeleton2d,
 )
-from thfm_ros.ros.rep155.joint_angles import solve_posture
-from thfm_ros.ros.rep155.kinematics import axis_rotation, forward_kinematics, measure_body
 from thfm_ros.ros.rep155.publisher import body_transforms, check_namespace
 from thfm_ros.ros.transform import (
     FrameMotion,
     TargetFrame,
     matrix_from_quaternion,
-    quaternion_from_matrix,
     transformed_body,
 )
 from thfm_ros.skeleton import Joint

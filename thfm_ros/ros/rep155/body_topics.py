@@ -13,10 +13,10 @@ from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Header, String
 
 from thfm_ros.contract import Body, Perception, TrackState
+from thfm_ros.posture.joint_angles import Posture
+from thfm_ros.posture.kinematics import REVOLUTE_JOINTS, BodySize, measure_body, urdf
+from thfm_ros.result_messages.bodies import set_point
 from thfm_ros.ros.qos import LATCHED, LATEST, create_publisher, has_subscribers
-from thfm_ros.ros.rep155.joint_angles import Posture
-from thfm_ros.ros.rep155.kinematics import REVOLUTE_JOINTS, BodySize, measure_body, urdf
-from thfm_ros.ros.to_msg.bodies import set_point
 from thfm_ros.ros.to_msg.images import image_message
 from thfm_ros.skeleton import REP155_18, Joint
 

@@ -24,11 +24,11 @@ from std_msgs.msg import Header
 
 from thfm_ros.config import NodeConfig
 from thfm_ros.contract import Perception, PerceptionError, TrackState
+from thfm_ros.geometry import quaternion_from_matrix
+from thfm_ros.posture.joint_angles import Posture, solve_posture
+from thfm_ros.posture.kinematics import BodySize, joint_transforms
 from thfm_ros.ros.qos import LATEST, create_publisher, has_subscribers
 from thfm_ros.ros.rep155.body_topics import BodyTopics
-from thfm_ros.ros.rep155.joint_angles import Posture, solve_posture
-from thfm_ros.ros.rep155.kinematics import BodySize, joint_transforms
-from thfm_ros.ros.transform import quaternion_from_matrix
 
 
 def check_namespace(namespace: str) -> None:

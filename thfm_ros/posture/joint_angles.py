@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float64
 
-from thfm_ros.ros.rep155.kinematics import axis_rotation
+from thfm_ros.posture.kinematics import axis_rotation
 from thfm_ros.skeleton import Joint
 
 Vec = Float64[np.ndarray, "3"]

@@ -11,13 +11,13 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-from thfm_ros.ros.rep155.joint_angles import NEARLY_STRAIGHT_RAD, solve_posture
-from thfm_ros.ros.rep155.kinematics import (
+from thfm_ros.geometry import quaternion_from_matrix
+from thfm_ros.posture.joint_angles import NEARLY_STRAIGHT_RAD, solve_posture
+from thfm_ros.posture.kinematics import (
     PROPORTIONS,
     Vector,
     tree_joints,
 )
-from thfm_ros.ros.transform import quaternion_from_matrix
 from thfm_ros.skeleton import Joint
 
 Quaternion = tuple[float, float, float, float]  # x, y, z, w
