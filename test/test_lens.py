@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from thfm_ros.config import config_from
 from thfm_ros.contract import Distortion, Intrinsics, LensModel, Task
 from thfm_ros.geometry import pixels_per_radian, project, ray_sigmas, rays, unproject
-from thfm_ros.lens import share_with_rays, tangent_maps
+from thfm_ros.lens import same_projection, share_with_rays, tangent_maps
 from thfm_ros.perception.frame_window import FrameWindow
 from thfm_ros.pipeline import PerceptionPipeline
 
@@ -127,3 +127,15 @@ def test_the_local_scale_of_a_lens_is_that_of_its_rays(k: Intrinsics) -> None:
     ]
     solid_angle = np.linalg.norm(np.cross(unit[1] - unit[0], unit[2] - unit[0]), axis=1)
     np.testing.assert_allclose(pixels_per_radian(ray, k), 1 / np.sqrt(solid_angle), rtol=0.02)
+
+
+def test_cameras_that_differ_by_more_than_half_a_percent_are_others() -> None:
+    k = Intrinsics(500.0, 500.0, 320.0, 240.0, 640, 480)
+    same = {"fx": 501.0, "fy": 499.0, "cx": 322.0, "cy": 239.0}
+    assert same_projection(k, dataclasses.replace(k, **same))  # type: ignore[arg-type]
+    assert same_projection(None, None) and not same_projection(k, None)
+    lens = Distortion(LensModel.EQUIDISTANT, (0.0,) * 4)
+    for change in ({"fx": 510.0}, {"fy": 490.0}, {"cx": 324.0}, {"distortion": lens}):
+        assert not same_projection(k, dataclasses.replace(k, **change))  # type: ignore[arg-type]
+    half = Intrinsics(250.0, 250.0, 160.0, 120.0, 320, 240)
+    assert not same_projection(k, half)

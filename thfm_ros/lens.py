@@ -27,9 +27,21 @@ _STRETCH = (0.4, 6.0)
 """Possible ratios of a ray's tangent and that of a pinhole. Beyond them the coefficients are
 absurd, or the iteration found another branch of the polynomial."""
 
+_SAME_SHARE = 0.005
+"""Drivers with autofocus state a focal length that varies by less than this from image to image."""
+
 _STOP = (cv2.TERM_CRITERIA_COUNT + cv2.TERM_CRITERIA_EPS, 100, 1e-9)
 _STEP = 1e-4  # of central differences, at z = 1
 _MAX_TANGENT = math.tan(math.radians(MAX_HALF_ANGLE_DEG))
+
+
+def same_projection(a: Intrinsics | None, b: Intrinsics | None) -> bool:
+    """Whether two cameras show a point at the same pixel, but for half a percent of the image."""
+    if a is None or b is None or a.distortion != b.distortion:
+        return a is b is None
+    focal = max(abs(a.fx / b.fx - 1), abs(a.fy / b.fy - 1))
+    centre = max(abs(a.cx - b.cx), abs(a.cy - b.cy)) / b.width
+    return (a.width, a.height) == (b.width, b.height) and max(focal, centre) < _SAME_SHARE
 
 
 def distort(points_m: Float[np.ndarray, "*n 3"], k: Intrinsics) -> Float64[np.ndarray, "*n 2"]:

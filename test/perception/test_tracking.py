@@ -115,6 +115,25 @@ def test_a_lost_person_moves_on_with_their_velocity() -> None:
     assert lost.body.measurement_age_s == pytest.approx(0.3)
 
 
+def test_with_another_camera_tracks_go_on_and_their_positions_begin_anew() -> None:
+    tracker = a_tracker(hits_to_confirm=1)
+    tracker.set_camera(K)
+    name = walked(tracker)
+    tracker.set_camera(dataclasses.replace(K, fx=2 * K.fx, fy=2 * K.fy))
+    (track,) = tracker.update(1_200_000_000, {name: a_detection(0.9, 6.0)}, [])
+    assert track.body.id == name and np.isnan(track.body.velocity_m_s).all()
+    np.testing.assert_array_equal(track.body.root_m, a_detection(0.9, 6.0).body.root_m)
+
+
+def test_the_focal_length_of_an_autofocus_may_vary_a_little() -> None:
+    tracker = a_tracker(hits_to_confirm=1)
+    tracker.set_camera(K)
+    name = walked(tracker)
+    tracker.set_camera(dataclasses.replace(K, fx=1.002 * K.fx, fy=1.002 * K.fy))
+    (track,) = tracker.update(1_200_000_000, {name: a_detection(0.9)}, [])
+    assert 1.0 < track.body.velocity_m_s[0] < 2.0
+
+
 def test_a_track_that_was_not_measured_is_predicted_and_stays_active() -> None:
     tracker = a_tracker(hits_to_confirm=1)
     name = walked(tracker)

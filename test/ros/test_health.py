@@ -334,3 +334,18 @@ def test_people_left_out_are_a_warning_with_their_number_and_the_limit(health: H
     assert status_of(health, "bodies", left_out=27, max_people=8).key == crowd.key
     everyone = status_of(health, "bodies")
     assert (everyone.level, everyone.values["people left out"]) == (Level.OK, "0")
+
+
+def test_several_publishers_of_the_images_are_a_warning(health: Health, time: Time) -> None:
+    frames(health, time, 1.0)
+    status = status_of(health, "input", mixed_images="/image has 2 publishers")
+    assert (status.level, status.message) == (Level.WARN, "/image has 2 publishers")
+    assert status_of(health, "input").level is Level.OK
+
+
+def test_a_name_that_another_node_has_is_a_warning_in_every_state(health: Health) -> None:
+    text = "2 nodes are called /thfm"
+    for state in ("unconfigured", "inactive", "active"):
+        status = status_of(health, "name", state=state, same_name=text)
+        assert (status.level, status.message) == (Level.WARN, text)
+    assert status_of(health, "name").level is Level.OK

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from thfm_ros.config import TrackConfig
-from thfm_ros.contract import Body, PixelMap, TrackState
+from thfm_ros.contract import Body, Intrinsics, PixelMap, TrackState
 from thfm_ros.geometry import (
     intersection_over_min_area,
     iou,
@@ -28,6 +28,7 @@ from thfm_ros.geometry import (
     to_source,
     unpack_covariance,
 )
+from thfm_ros.lens import same_projection
 from thfm_ros.perception.decoding import DENSE_CELL_PX, Detection
 from thfm_ros.perception.one_euro import OneEuroFilter
 from thfm_ros.perception.root_filter import MAX_EXTRAPOLATION_S, RootFilter
@@ -62,6 +63,7 @@ class Tracker:
         self._random = random.Random(None if config.seed < 0 else config.seed)
         self._used_ids: set[str] = set() if used_ids is None else used_ids
         self._tracks: dict[str, _Track] = {}
+        self._camera: Intrinsics | None = None
 
     @property
     def active(self) -> dict[str, Body]:
@@ -76,6 +78,13 @@ class Tracker:
     def reset(self) -> None:
         """Drop all tracks; their ids are not used again."""
         self._tracks.clear()
+
+    def set_camera(self, camera: Intrinsics | None) -> None:
+        """Set the camera of the next frame; with another one positions begin anew, not tracks."""
+        if not same_projection(self._camera, camera):
+            for track in self._tracks.values():
+                track.forget_positions()
+            self._camera = camera
 
     def restarted(self, config: TrackConfig) -> "Tracker":
         """A tracker without tracks that never uses an id that this one has used."""
@@ -225,6 +234,11 @@ class _Track:
             velocity_covariance=pack_covariance(motion.velocity_covariance),
         )
         return self.body
+
+    def forget_positions(self) -> None:
+        """Begin position and velocity with the next detection: the scale of space has changed."""
+        self._filters[1:] = [OneEuroFilter(self.config) for _ in self._filters[1:]]
+        self._root_filter = RootFilter()
 
     def mark_unseen(self, stamp_ns: int, *, measured: bool) -> bool:
         """Predict the body of a frame without a detection; False if the track has ended.

@@ -32,6 +32,8 @@ class NodeSnapshot:
 
     state: str = "active"  # lifecycle state
     enabled: bool = True
+    same_name: str = ""  # says so if another node has this node's name
+    mixed_images: str = ""  # says so if the images have several publishers
     image_source: str = ""  # names the publishers of the images, or says why there are none
     transport_advice: str = ""  # what to do against images that are lost in transport
     max_gap_s: float = 0.0  # no shorter time without images is reported

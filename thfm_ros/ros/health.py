@@ -138,6 +138,7 @@ class Health:
                 _calibration(node) if has_images else _inactive("calibration", node),
                 self._window(now, node) if active else _inactive("window", node),
                 _bodies(node),
+                _name(node),
             ]
 
     def _latency(self, now: float, node: NodeSnapshot) -> ComponentStatus:
@@ -222,6 +223,12 @@ def _bodies(node: NodeSnapshot) -> ComponentStatus:
         )
         return ComponentStatus("bodies", Level.WARN, "people left out", message, values)
     return ComponentStatus("bodies", Level.OK, "published", "published", values)
+
+
+def _name(node: NodeSnapshot) -> ComponentStatus:
+    if message := node.same_name:
+        return ComponentStatus("name", Level.WARN, "not unique", message)
+    return ComponentStatus("name", Level.OK, "unique", "no other node has this name")
 
 
 def _inactive(component: str, node: NodeSnapshot) -> ComponentStatus:

@@ -137,6 +137,8 @@ class InputHealth:
         if self._last_image - self._last_accepted > max(timeout_s, 1.0):
             message = "all images have one stamp: the camera repeats a frame or does not set stamps"
             return Level.WARN, "frozen", message
+        if node.mixed_images:
+            return Level.WARN, "mixed", node.mixed_images
         if not self._has_frame_id:
             return Level.WARN, "frame_id", _NO_FRAME_ID
         lost = round(sum(self._lost.values(now)))

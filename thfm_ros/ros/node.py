@@ -10,6 +10,7 @@ fails, the log and /diagnostics say why, and the node can be configured again.
 import gc
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
@@ -22,6 +23,7 @@ from thfm_ros.perception.malloc_tuning import keep_freed_memory, return_freed_me
 from thfm_ros.ros import params
 from thfm_ros.ros.component_status import ComponentStatus, Level, NodeSnapshot
 from thfm_ros.ros.diagnostics import Diagnostics, StateLogger, node_log
+from thfm_ros.ros.duplicates import describe_mixed_images, describe_same_name
 from thfm_ros.ros.health import Health
 from thfm_ros.ros.node_process import ProcessNode, run
 from thfm_ros.ros.perceiver import Perceiver
@@ -203,10 +205,13 @@ class PerceptionNode(ProcessNode):
         return response
 
     def _evaluate_health(self) -> list[ComponentStatus]:
-        perceiver = self._perceiver
-        if perceiver is None:
-            return self._health.evaluate(NodeSnapshot(state=self._state))
-        return self._health.evaluate(perceiver.snapshot(self._state, self._enabled))
+        perceiver, snapshot = self._perceiver, NodeSnapshot(state=self._state)
+        mixed = ""
+        if perceiver is not None:
+            snapshot = perceiver.snapshot(self._state, self._enabled)
+            mixed = describe_mixed_images(self, perceiver.image_topic)
+        same_name = describe_same_name(self)
+        return self._health.evaluate(replace(snapshot, same_name=same_name, mixed_images=mixed))
 
 
 def main(args: Sequence[str] | None = None) -> None:
