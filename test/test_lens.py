@@ -136,6 +136,6 @@ def test_cameras_that_differ_by_more_than_half_a_percent_are_others() -> None:
     assert same_projection(None, None) and not same_projection(k, None)
     lens = Distortion(LensModel.EQUIDISTANT, (0.0,) * 4)
     for change in ({"fx": 510.0}, {"fy": 490.0}, {"cx": 324.0}, {"distortion": lens}):
-        assert not same_projection(k, dataclasses.replace(k, **change))  # type: ignore[arg-type]
+        assert not same_projection(k, dataclasses.replace(k, **change))
     half = Intrinsics(250.0, 250.0, 160.0, 120.0, 320, 240)
     assert not same_projection(k, half)
