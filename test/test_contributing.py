@@ -39,7 +39,7 @@ def test_the_table_answers_at_least_fifteen_questions_with_files_that_exist(root
         ("searched for people", "perception", "person_search"),
         ("QoS of the camera", "ros", "subscription"),
         ("loss of the surface normals", "training", "loss"),
-        ("kinematics", "rep155", "kinematics"),
+        ("kinematics", "posture", "kinematics"),
         ("cache of TensorRT", "engine", "cache"),
         ("VAE of the full-size", "genception", "vae"),
         ("lighting", "shading", "light"),
