@@ -17,7 +17,7 @@ from thfm_ros.config_text import add_set_option, settings_from
 from thfm_ros.contract import PerceptionError, Task
 from thfm_ros.loading import Pipeline, load_pipeline
 from thfm_ros.media.errors import shown
-from thfm_ros.offline.outputs import OVERLAY, Outputs
+from thfm_ros.offline.outputs import FORMATS, OVERLAY, Outputs, formats_from, topics_to_keep
 from thfm_ros.offline.perceive import perceive, report
 from thfm_ros.offline.sources import (
     BagCamera,
@@ -38,6 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a video, an image, a folder of images, or a rosbag (folder, .mcap, .db3, .bag)",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
+    parser.add_argument(
+        "--format",
+        default="npz",
+        metavar="FORMATS",
+        help=f"comma-separated: {', '.join(FORMATS)} (default: npz)",
+    )
     parser.add_argument("--overlay", action="store_true", help="also write overlay.mp4")
     parser.add_argument(
         "--still", type=Path, metavar="PNG", help="also write the last frame's overlay as an image"
@@ -76,6 +82,13 @@ def add_bag_options(parser: argparse.ArgumentParser) -> None:
         help="topic of the calibration; default: camera_info beside the images",
     )
     bag.add_argument(
+        "--keep",
+        action="append",
+        default=[],
+        metavar="TOPIC",
+        help="copy this topic of the bag into perception.mcap; several times, or 'all'",
+    )
+    bag.add_argument(
         "--stamps",
         choices=("header", "received"),
         default="header",
@@ -93,6 +106,8 @@ def run(args: argparse.Namespace) -> int:
     config = config_from(settings)
     focal_length = FocalLength(args.hfov, args.fx)
     tasks = tasks_from(args.tasks) if args.tasks else None
+    if args.keep and "mcap" not in formats_from(args.format):
+        raise PerceptionError("--keep copies topics into perception.mcap: add --format mcap.")
     if args.overlay and args.input.resolve() == (args.out / OVERLAY).resolve():
         raise PerceptionError(
             f"{args.input} would be overwritten by its overlay: give another --out."
@@ -100,9 +115,10 @@ def run(args: argparse.Namespace) -> int:
     if is_bag(args.input):
         with Bag(args.input) as bag:
             return _run_bag(args, bag, focal_length, load_pipeline(config), tasks)
-    if args.topic or args.camera_info or args.stamps != "header":
+    if args.topic or args.camera_info or args.keep or args.stamps != "header":
         raise PerceptionError(
-            f"--topic, --camera-info and --stamps are for rosbags; {shown(args.input)} is none."
+            "--topic, --camera-info, --keep and --stamps are for rosbags; "
+            f"{shown(args.input)} is none."
         )
     source = open_source(args.input)
     if focal_length == FocalLength():
@@ -154,11 +170,14 @@ def _run_source(
     card = pipeline.engine.card
     log.info("%s, %s", card.name, pipeline.engine.description)
     tasks = tasks or frozenset(card.tasks)
-    outputs = Outputs(out, source, tasks)
+    bag = source.stream.bag if isinstance(source, BagCamera) else None
+    keep = topics_to_keep(bag, args.keep) if bag else ()
+    name = shown(Path(args.input.name))
+    outputs = Outputs(out, source, tasks, card, pipeline.config, name, keep)
     summary = perceive(
         pipeline,
         source,
-        outputs.writers(overlay=args.overlay, still=args.still),
+        outputs.writers(formats_from(args.format), overlay=args.overlay, still=args.still),
         tasks,
         focal_length=focal_length,
         max_frames=args.max_frames,

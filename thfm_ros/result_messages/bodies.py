@@ -47,16 +47,16 @@ class BodyArrayMaker:
 
     def _fill(self, msg: Any, body: Body) -> None:
         msg.id, msg.state, msg.score = body.id, _state_of(msg, body.state), float(body.score)
-        msg.box = np.asarray(body.box, np.float32)
+        msg.box = np.ascontiguousarray(body.box, np.float32)
         set_point(msg.root, body.root_m.tolist())
-        msg.root_covariance = np.asarray(body.root_covariance_m2, np.float32)
+        msg.root_covariance = np.ascontiguousarray(body.root_covariance_m2, np.float32)
         set_point(msg.velocity, body.velocity_m_s.tolist())
-        msg.velocity_covariance = np.asarray(body.velocity_covariance, np.float32)
+        msg.velocity_covariance = np.ascontiguousarray(body.velocity_covariance, np.float32)
         msg.measurement_age = float(body.measurement_age_s)
         if len(msg.joints) != len(body.keypoints):
             msg.joints = [self._unknown_joint() for _ in body.keypoints]
         # One tolist() per array: reading numpy scalars one by one is the expensive part.
-        covariances = np.asarray(body.covariances_m2, np.float32)
+        covariances = np.ascontiguousarray(body.covariances_m2, np.float32)
         rows = zip(body.keypoints.tolist(), body.positions_m.tolist(), covariances, strict=True)
         for joint, (keypoint, position, covariance) in zip(msg.joints, rows, strict=True):
             joint.x, joint.y, joint.score = keypoint
