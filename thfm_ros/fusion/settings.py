@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
+"""The parameters of fusion, with their limits and descriptions; validated on construction.
+
+The parameters of the fusion node, config/fusion.yaml and the table of docs/fusion.md are generated
+from them.
+"""
+
+from dataclasses import dataclass
+
+from thfm_ros.config_option import Validated, option
+
+
+@dataclass(frozen=True, kw_only=True)
+class FusionSettings(Validated):
+    """How the people of several cameras become one set of people."""
+
+    max_delay_s: float = option(
+        0.5,
+        "messages may arrive this much later than the newest stamp of all cameras, in any order; "
+        "later ones are counted and not used",
+        unit="s",
+        min=0.0,
+        max=10.0,
+    )
+    max_age_s: float = option(
+        0.3,
+        "a camera whose newest bodies are older than this contributes nothing: it is slow or gone",
+        unit="s",
+        min=0.01,
+        max=5.0,
+    )
+    future_tolerance_s: float = option(
+        0.1,
+        "bodies with stamps further ahead of the node's clock than this are refused",
+        unit="s",
+        min=0.0,
+        max=10.0,
+    )
+    lost_for_s: float = option(
+        1.0, "time after which a person whom no camera sees is deleted", unit="s", min=0.0, max=60.0
+    )
+    sigma_factor: float = option(
+        2.5,
+        "factor on the standard deviations that the cameras report, which leave out errors that "
+        "are the same in all images",
+        min=0.1,
+        max=20.0,
+    )
+    size_sigma: float = option(
+        0.2,
+        "relative standard deviation of a person's size, about which all cameras are wrong in the "
+        "same way",
+        min=0.001,
+        max=1.0,
+    )
+    view_size_sigma: float = option(
+        0.06,
+        "relative standard deviation of a person's size in the view of one camera beside that",
+        min=0.0,
+        max=1.0,
+    )
+    position_sigma_m: float = option(
+        0.05,
+        "standard deviation of the position of a camera in the target frame",
+        unit="m",
+        min=0.0,
+        max=1.0,
+    )
+    direction_sigma_deg: float = option(
+        0.7,
+        "standard deviation of the direction of a camera in the target frame",
+        unit="degrees",
+        min=0.0,
+        max=20.0,
+    )
+    speed_sigma_m_s: float = option(
+        0.6,
+        "standard deviation of the velocity with which positions are predicted between stamps",
+        unit="m/s",
+        min=0.0,
+        max=10.0,
+    )
+    evidence_time_s: float = option(
+        0.4,
+        "time constant over which the evidence that two cameras see one person is averaged",
+        unit="s",
+        min=0.01,
+        max=10.0,
+    )
+    hysteresis: float = option(
+        4.0,
+        "evidence (logarithm of a likelihood ratio) that is needed to separate people who were "
+        "one person before",
+        min=0.0,
+        max=50.0,
+    )
+    offset_warn_m: float = option(
+        0.25,
+        "diagnostics warn if the people of two cameras are displaced by more than this",
+        unit="m",
+        min=0.01,
+        max=10.0,
+    )
+    offset_warn_deg: float = option(
+        4.0,
+        "diagnostics warn if the people of two cameras are rotated by more than this",
+        unit="degrees",
+        min=0.1,
+        max=180.0,
+    )

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
+"""What one camera saw at one time, in the world: float64, with matrices, ready to be compared."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float64
+
+from thfm_ros.contract import Body, TrackState
+from thfm_ros.fusion.settings import FusionSettings
+from thfm_ros.geometry import unpack_covariance
+from thfm_ros.skeleton import JOINT_NAMES
+
+MEASURED = (TrackState.TENTATIVE, TrackState.TRACKED)
+"""States of bodies that were detected in the image; the values of all others are predicted."""
+
+
+class Member(NamedTuple):
+    """A body of one camera."""
+
+    camera: str
+    body_id: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sighting:
+    """A body of one camera. All fields in the world's axes, metres; NaN where unknown.
+
+    The covariances contain all errors but that of the person's size (``size_sigma``), which is
+    the same for all cameras.
+    """
+
+    member: Member
+    state: TrackState
+    score: float
+    joint_scores: Float64[np.ndarray, " k"]
+    root_m: Float64[np.ndarray, "3"]
+    root_covariance: Float64[np.ndarray, "3 3"]
+    joints_m: Float64[np.ndarray, "k 3"]
+    joint_covariances: Float64[np.ndarray, "k 3 3"]
+    velocity_m_s: Float64[np.ndarray, "3"]
+    velocity_covariance: Float64[np.ndarray, "3 3"]
+    offset_m: Float64[np.ndarray, "3"]  # from the camera to the pelvis; 0 if that is not known
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether the body was detected in this image."""
+        return self.state in MEASURED
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CameraFrame:
+    """All bodies of one camera at one stamp that have a position."""
+
+    camera: str
+    stamp_ns: int
+    sightings: tuple[Sighting, ...]
+    left_out: int = 0  # people whom the camera's node counted but did not track
+
+
+def camera_frame(
+    camera: str,
+    stamp_ns: int,
+    bodies: Sequence[Body],
+    centre_m: Float64[np.ndarray, "3"],
+    settings: FusionSettings,
+    left_out: int = 0,
+) -> CameraFrame:
+    """The frame of a camera whose ``bodies`` are in the world already.
+
+    Args:
+        camera: its name.
+        stamp_ns: of the image.
+        bodies: in the world; those without a position or with another number of joints than
+            JOINT_NAMES are left out.
+        centre_m: of the camera in the world; NaN if that is not known.
+        settings: what is added to the covariances.
+        left_out: people without a track.
+    """
+    usable = [body for body in bodies if _is_usable(body)]
+    sightings = tuple(_sighting(camera, body, centre_m, settings) for body in usable)
+    return CameraFrame(camera, stamp_ns, sightings, left_out)
+
+
+def _is_usable(body: Body) -> bool:
+    known = np.isfinite(body.root_m).all() and np.isfinite(body.root_covariance_m2).all()
+    if not known or len(body.positions_m) != len(JOINT_NAMES):
+        return False
+    variances = np.linalg.eigvalsh(unpack_covariance(body.root_covariance_m2.astype(np.float64)))
+    return bool(variances.min() > 0)
+
+
+def _sighting(
+    camera: str, body: Body, centre_m: Float64[np.ndarray, "3"], settings: FusionSettings
+) -> Sighting:
+    root = body.root_m.astype(np.float64)
+    offset = root - centre_m
+    if not np.isfinite(offset).all():
+        offset = np.zeros(3)
+    of_the_view = settings.view_size_sigma**2 * np.outer(offset, offset)
+    turned_m = math.radians(settings.direction_sigma_deg) * np.linalg.norm(offset)
+    of_the_view += (settings.position_sigma_m**2 + turned_m**2) * np.eye(3)
+    factor = settings.sigma_factor**2
+    return Sighting(
+        member=Member(camera, body.id),
+        state=body.state,
+        score=float(body.score),
+        joint_scores=body.keypoints[:, 2].astype(np.float64),
+        root_m=root,
+        root_covariance=_unpacked(body.root_covariance_m2) * factor + of_the_view,
+        joints_m=body.positions_m.astype(np.float64),
+        joint_covariances=_unpacked(body.covariances_m2) * factor + of_the_view,
+        velocity_m_s=body.velocity_m_s.astype(np.float64),
+        velocity_covariance=_unpacked(body.velocity_covariance) * factor,
+        offset_m=offset,
+    )
+
+
+def _unpacked(packed: np.ndarray) -> Float64[np.ndarray, "*n 3 3"]:
+    return unpack_covariance(packed.astype(np.float64))
+
+
+def predicted(sighting: Sighting, seconds: float, settings: FusionSettings) -> Sighting:
+    """The sighting ``seconds`` later (earlier if negative), with constant velocity.
+
+    Without a known velocity it stays where it is; the covariance grows accordingly.
+    """
+    if seconds == 0.0:
+        return sighting
+    known = bool(np.isfinite(sighting.velocity_m_s).all())
+    shift = sighting.velocity_m_s * seconds if known else np.zeros(3)
+    sigma = settings.speed_sigma_m_s if known else max(settings.speed_sigma_m_s, 1.0)
+    growth = np.eye(3) * (sigma * seconds) ** 2
+    return replace(
+        sighting,
+        root_m=sighting.root_m + shift,
+        offset_m=sighting.offset_m + shift * bool(sighting.offset_m.any()),
+        joints_m=sighting.joints_m + shift,
+        root_covariance=sighting.root_covariance + growth,
+        joint_covariances=sighting.joint_covariances + growth,
+    )
