@@ -4,18 +4,28 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from fake_engine import FakeEngine, Person, box_of, camera, frame, image, pixels_of
+from fake_engine import (
+    FakeEngine,
+    Person,
+    box_of,
+    camera,
+    frame,
+    image,
+    perfect_detections,
+    pixels_of,
+    region_of,
+)
 
 from thfm_ros.config import Config, config_from
 from thfm_ros.contract import Clip, Frame, Perception, PerceptionError, Task, TrackState
-from thfm_ros.model.outputs import RawOutputs
+from thfm_ros.model.outputs import DetectionOutputs
 from thfm_ros.perception.frame_window import FrameWindow
 from thfm_ros.pipeline import PerceptionPipeline
 
 K = camera()
 ALL = frozenset(Task)
 BODIES = frozenset([Task.BODIES])
-CROP, WHOLE = (128, 128), (192, 144)
+CROP, WHOLE = (128, 128), (320, 240)
 
 
 class Scene:
@@ -77,13 +87,29 @@ def test_without_people_there_is_a_detection_pass_in_every_frame() -> None:
     assert perception.bodies == () and perception.mask is not None and not perception.mask.any()
 
 
+class LargeBoxEngine(FakeEngine):
+    """Detection passes give boxes that are half as large again as the people."""
+
+    def detect(self, image: np.ndarray) -> DetectionOutputs:
+        found = super().detect(image)
+        return found._replace(edges=found.edges + np.float32(np.log(1.5)))
+
+
 def test_a_badly_placed_first_crop_is_corrected() -> None:
-    # 12 m away a person of 80 pixels is 24 cells in a detection pass: the box is rough
-    scene = Scene(Person(1.0, 0, 12))
+    person = Person(1.0, 0, 4)
+    scene = Scene(person)
+    scene.engine = LargeBoxEngine(K, lambda: scene.people)
+    scene.pipeline = PerceptionPipeline(scene.engine, scene.config)
     first = scene.step()
     (body,) = first.bodies
-    np.testing.assert_allclose(body.box, box_of(Person(1.0, 0, 12), K), atol=3)
-    assert 1 <= scene.engine.steps.count(CROP) <= 2
+    np.testing.assert_allclose(body.box, box_of(person, K), atol=4)
+    assert scene.engine.steps.count(CROP) == 2
+
+
+def test_a_well_placed_first_crop_is_not_corrected() -> None:
+    scene = Scene(Person(1.0, 0, 4))
+    assert len(scene.step().bodies) == 1
+    assert scene.engine.steps.count(CROP) == 1
 
 
 def test_a_fixed_crop_continues_its_stream_and_a_moved_one_begins_a_new_stream() -> None:
@@ -180,16 +206,8 @@ def test_a_rejected_proposal_is_ignored_for_a_second() -> None:
 class OneProposalEngine(FakeEngine):
     """Detects only the first person in detection passes, and all people in crops."""
 
-    def step(
-        self, crop: np.ndarray, state: object | None, *, dense: bool
-    ) -> tuple[RawOutputs, object]:
-        people = self.scene
-        if crop.shape[1::-1] == WHOLE:
-            self.scene = lambda: people()[:1]
-        try:
-            return super().step(crop, state, dense=dense)
-        finally:
-            self.scene = people
+    def detect(self, image: np.ndarray) -> DetectionOutputs:
+        return perfect_detections(region_of(image, self.k), self.k, self.scene()[:1])
 
 
 def test_a_person_visible_only_in_the_crop_of_a_neighbour_is_detected() -> None:
@@ -202,6 +220,13 @@ def test_a_person_visible_only_in_the_crop_of_a_neighbour_is_detected() -> None:
     boxes = sorted(body.box.tolist() for body in perception.bodies)
     truth = [box_of(person, K) for person in scene.people]
     np.testing.assert_allclose(boxes, truth, atol=6)
+
+
+@pytest.mark.parametrize(("min_px", "count"), [(60.0, 1), (120.0, 0)])
+def test_proposals_of_small_people_are_ignored(min_px: float, count: int) -> None:
+    scene = Scene(Person(0, 0, 10), **{"regions.min_person_px": min_px})  # 80 pixels tall
+    assert len(scene.step().bodies) == count
+    assert (CROP in scene.engine.steps) == bool(count)
 
 
 def test_there_are_at_most_max_people_crops() -> None:

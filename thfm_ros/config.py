@@ -85,16 +85,16 @@ class DecodeConfig(Validated):
         0.5, "mask probability above which a pixel of a crop is a person", min=0.05, max=0.95
     )
     candidate_threshold: float = option(
-        0.2,
-        "mask probability above which a pixel of a detection pass counts towards a proposal",
+        0.15,
+        "score of the detector above which a proposal gets a crop",
         min=0.05,
         max=0.95,
     )
     min_score: float = option(
-        0.42, "minimum detection score at which a new track begins", min=0.0, max=1.0
+        0.65, "minimum probability of a person at which a new track begins", min=0.0, max=1.0
     )
     keep_score: float = option(
-        0.3, "minimum detection score at which an existing track continues", min=0.0, max=1.0
+        0.3, "minimum score of a crop at which an existing track continues", min=0.0, max=1.0
     )
     min_keypoint_confidence: float = option(
         0.1, "keypoints of lower confidence are unknown (NaN)", min=0.0, max=1.0

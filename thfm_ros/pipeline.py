@@ -18,13 +18,15 @@ from jaxtyping import Float32
 from thfm_ros.config import Config
 from thfm_ros.contract import Clip, Frame, Perception, PerceptionError, Task
 from thfm_ros.engine.base import Engine
-from thfm_ros.geometry import area, intersection_over_min_area, iou, longer_side
+from thfm_ros.geometry import area
 from thfm_ros.perception.array_pool import ArrayPool
 from thfm_ros.perception.background_task import BackgroundTask
+from thfm_ros.perception.confirmation import evidence_for, person_probability
 from thfm_ros.perception.crop_stream import CropDetection, CropDetector, CropInputs, CropStream
 from thfm_ros.perception.decoding import Detection, ExpectedPerson, Proposal
 from thfm_ros.perception.dense_maps import DENSE_TASKS, Canvas
 from thfm_ros.perception.person_search import PersonDetector
+from thfm_ros.perception.proposal_selection import select_proposals
 from thfm_ros.perception.stage_timer import StageTimer
 from thfm_ros.perception.tracking import Tracker, TrackOutput
 
@@ -157,8 +159,8 @@ class PerceptionPipeline:
     def _find_proposals(
         self, frame: Frame, state: StreamState, timer: StageTimer
     ) -> list[Proposal] | None:
-        """Proposals of untracked people, those of the detection pass before the neighbours of
-        tracked people; None unless a pass has finished.
+        """Proposals of untracked people by a detection pass and by the crops of tracked people, the
+        likeliest first; None unless a pass has finished.
         """
         config = self.config.regions
         found = self._person_detector.detect(
@@ -171,13 +173,7 @@ class PerceptionPipeline:
             return None
         known = [body.box for body in self._tracker.active.values()]
         known += [each.box for each in state.rejected_proposals if each.until_ns > frame.stamp_ns]
-        proposals: list[Proposal] = []
-        for proposal in [*found, *state.neighbours]:
-            is_large = longer_side(proposal.box) >= config.min_person_px
-            if is_large and not _is_known(proposal.box, known):
-                proposals.append(proposal)
-                known.append(proposal.box)
-        return proposals
+        return select_proposals((*found, *state.neighbours), known, config.min_person_px)
 
     def _detect_tracked(self, inputs: CropInputs, state: StreamState) -> dict[str, CropDetection]:
         """Detect the people of the previous frame, each in the crop that follows them.
@@ -212,21 +208,29 @@ class PerceptionPipeline:
     ) -> tuple[list[CropDetection], list[RejectedProposal]]:
         """Confirm or reject proposals by their crops.
 
+        The maps of these crops are always computed: they tell people from things that resemble
+        people.
+
         Returns:
             The new detections, those with the largest boxes first, and the rejected proposals.
         """
         new_detections: list[CropDetection] = []
         rejected: list[RejectedProposal] = []
         until_ns = inputs.clip.newest.stamp_ns + _REJECTED_FOR_NS
+        with_maps = inputs._replace(dense=True)
         for proposal in proposals:
-            found = self._crop_detector.detect_proposal(inputs, proposal)
-            if found and found.detection.body.score >= self.config.decode.min_score:
+            found = self._crop_detector.detect_proposal(with_maps, proposal)
+            if found and self._is_person(proposal, found.detection):
                 new_detections.append(found)
             else:
                 rejected.append(RejectedProposal(proposal.box, until_ns))
         # Of two detections of one person, the tracker uses the one that shows more of them.
         new_detections.sort(key=lambda each: -area(each.detection.body.box))
         return new_detections, rejected
+
+    def _is_person(self, proposal: Proposal, detection: Detection) -> bool:
+        probability = person_probability(evidence_for(proposal, detection))
+        return probability >= self.config.decode.min_score
 
     def _paint(
         self, frame: Frame, tracks: Sequence[TrackOutput], tasks: frozenset[Task]
@@ -244,13 +248,6 @@ class PerceptionPipeline:
         return canvas.paint(
             [(index, track.detection) for index, track in enumerate(tracks) if track.detection]
         )
-
-
-def _is_known(box: Float32[np.ndarray, "4"], known: Sequence[Float32[np.ndarray, "4"]]) -> bool:
-    """Whether the rough box of a proposal is probably the person of one of the known boxes."""
-    return any(
-        iou(box, each) > 0.3 or intersection_over_min_area(box, each) > 0.6 for each in known
-    )
 
 
 def _tracked_people(

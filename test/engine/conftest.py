@@ -19,7 +19,7 @@ from thfm_ros.model.weights import load_network
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint file with two blocks, a window of 3 and images of 64 x 64 and 96 x 64."""
+    """The file of small_checkpoint.py: crops of 64 x 64, whole images of 96 x 80."""
     return write_small_checkpoint(tmp_path_factory.mktemp("checkpoint"))
 
 

@@ -122,21 +122,26 @@ def coverage(torch_tensorrt: Any, graph: torch.nn.Module, example: tuple[Any, ..
 
 
 def step_graphs(checkpoint: Path) -> Iterator[tuple[str, torch.nn.Module, tuple[Any, ...]]]:
-    """Name, graph and example inputs of each step of a nano checkpoint, in both precisions."""
-    from thfm_ros.engine.export import example_inputs
-    from thfm_ros.engine.step_graph import StepGraph
+    """Name, graph and example inputs of each graph of a nano checkpoint, in both precisions."""
+    from thfm_ros.engine.export import example_frame, example_inputs
+    from thfm_ros.engine.graph_engine import PARTS, image_size
+    from thfm_ros.engine.step_graph import DetectionGraph, StepGraph
     from thfm_ros.model.weights import load_network
 
     network, card = load_network(checkpoint)
-    for size in sorted({card.crop_size, card.frame_size}):
-        for dense in (True, False):
-            for dtype in (torch.float16, torch.float32):
-                graph = StepGraph(network, size, dense).to(dtype)
-                example = tuple(
-                    x.to(dtype) if x.is_floating_point() else x for x in example_inputs(card, size)
-                )
-                name = f"{size[0]}x{size[1]} {'dense' if dense else 'body'}"
-                yield f"{name} {str(dtype).removeprefix('torch.')}", graph, example
+    for part in PARTS:
+        width, height = image_size(card, part)
+        for dtype in (torch.float16, torch.float32):
+            graph: torch.nn.Module
+            example: tuple[Any, ...]
+            if part == "detect":
+                graph, example = DetectionGraph(network, card.frame_size), example_frame(card)
+            else:
+                graph = StepGraph(network, card.crop_size, part == "dense")
+                example = example_inputs(card)
+            inputs = tuple(x.to(dtype) if x.is_floating_point() else x for x in example)
+            name = f"{width}x{height} {part} {str(dtype).removeprefix('torch.')}"
+            yield name, graph.to(dtype), inputs
 
 
 def full_size_graphs(checkpoint: Path) -> Iterator[tuple[str, torch.nn.Module, tuple[Any, ...]]]:

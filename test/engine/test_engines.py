@@ -17,19 +17,27 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from thfm_ros.engine import stream
 from thfm_ros.engine.base import Engine, EngineError
-from thfm_ros.engine.export import export_onnx
-from thfm_ros.engine.graph_engine import GraphEngine
-from thfm_ros.engine.onnx_engine import OnnxGraph
-from thfm_ros.engine.stream import StepTables, Stream
+from thfm_ros.engine.export import export_detection, export_step
+from thfm_ros.engine.graph_engine import PARTS, GraphEngine
+from thfm_ros.engine.onnx_engine import OnnxDetection, OnnxGraph
+from thfm_ros.engine.stream import StepTables, Stream, cue_of
 from thfm_ros.engine.torch_engine import TorchEngine
-from thfm_ros.engine.verify import TOLERANCES, difference, fixed_clip, named_arrays
+from thfm_ros.engine.verify import (
+    TOLERANCES,
+    detection_difference,
+    difference,
+    fixed_clip,
+    named_arrays,
+    part_difference,
+)
 from thfm_ros.model import backbone
 from thfm_ros.model.card import ModelCard
 from thfm_ros.model.network import NanoNetwork
-from thfm_ros.model.outputs import RawOutputs
+from thfm_ros.model.outputs import DetectionOutputs, RawOutputs
 
 RgbImages = NDArray[np.uint8]
-SIZES = [(64, 64), (96, 64)]  # of the small network: width, height
+CROP, WHOLE = (64, 64), (96, 80)  # of the small network: width, height
+BOX = np.array([0.1, 0.2, 0.6, 0.9], np.float32)
 
 # Deterministic examples: in one of some hundred thousand heatmaps two cells are so nearly equal
 # that rounding decides which is the peak, and the test would fail at random.
@@ -38,12 +46,21 @@ deterministic = settings(max_examples=15, deadline=None, derandomize=True)
 
 @st.composite
 def clips(draw: st.DrawFn) -> RgbImages:
-    """Random images of one size; noise of any range of grey levels."""
-    width, height = draw(st.sampled_from(SIZES))
+    """Random crops; noise of any range of grey levels."""
     frames = draw(st.integers(1, 7))
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     low, high = sorted(draw(st.tuples(st.integers(0, 255), st.integers(0, 255))))
-    return random.integers(low, high + 1, (frames, height, width, 3), dtype=np.uint8)
+    return random.integers(low, high + 1, (frames, CROP[1], CROP[0], 3), dtype=np.uint8)
+
+
+@st.composite
+def boxes(draw: st.DrawFn) -> NDArray[np.float32] | None:
+    """A target box in shares of a crop, which it may exceed; or none."""
+    if draw(st.booleans()):
+        return None
+    left, top = draw(st.floats(-0.2, 0.6)), draw(st.floats(-0.2, 0.6))
+    sides = draw(st.floats(0.1, 0.6)), draw(st.floats(0.1, 0.6))
+    return np.array([left, top, left + sides[0], top + sides[1]], np.float32)
 
 
 def assert_equal(outputs: RawOutputs, expected: RawOutputs) -> None:
@@ -52,39 +69,93 @@ def assert_equal(outputs: RawOutputs, expected: RawOutputs) -> None:
         np.testing.assert_allclose(a, b, atol=1e-4, rtol=1e-4, err_msg=name)
 
 
-def outputs_of(engine: Engine, clip: RgbImages, *, dense: bool = True) -> Iterator[RawOutputs]:
+def outputs_of(
+    engine: Engine,
+    clip: RgbImages,
+    *,
+    dense: bool = True,
+    box: NDArray[np.float32] | None = None,
+) -> Iterator[RawOutputs]:
     state: object | None = None
     for image in clip:
-        raw, state = engine.step(image, state, dense=dense)
+        raw, state = engine.step(image, state, dense=dense, target_box=box)
         yield raw
 
 
 @deterministic
-@given(clip=clips())
+@given(clip=clips(), box=boxes())
 def test_streaming_equals_one_pass_over_all_frames(
-    small: tuple[NanoNetwork, ModelCard], reference: TorchEngine, clip: RgbImages
+    small: tuple[NanoNetwork, ModelCard],
+    reference: TorchEngine,
+    clip: RgbImages,
+    box: NDArray[np.float32] | None,
 ) -> None:
+    cue = torch.from_numpy(cue_of(box)).expand(len(clip), 5)
     with torch.inference_mode():
-        whole = small[0](torch.from_numpy(clip).permute(0, 3, 1, 2)[None].float())
-    for i, raw in enumerate(outputs_of(reference, clip)):
+        whole = small[0](torch.from_numpy(clip).permute(0, 3, 1, 2)[None].float(), cue=cue)
+    for i, raw in enumerate(outputs_of(reference, clip, box=box)):
         outputs = [whole.heatmaps, whole.positions, whole.visibility, whole.log_width[:, None]]
         outputs += [whole.presence[:, None], whole.dense]
         assert_equal(raw, stream.raw_outputs([each[i].numpy() for each in outputs]))
 
 
 @deterministic
-@given(clip=clips(), dense=st.booleans())
+@given(clip=clips(), dense=st.booleans(), box=boxes())
 def test_onnx_outputs_agree_with_pytorch(
-    reference: TorchEngine, exported: GraphEngine, clip: RgbImages, dense: bool
+    reference: TorchEngine,
+    exported: GraphEngine,
+    clip: RgbImages,
+    dense: bool,
+    box: NDArray[np.float32] | None,
 ) -> None:
     both = zip(
-        outputs_of(exported, clip, dense=dense),
-        outputs_of(reference, clip, dense=dense),
+        outputs_of(exported, clip, dense=dense, box=box),
+        outputs_of(reference, clip, dense=dense, box=box),
         strict=True,
     )
     for outputs, expected in both:
         assert (outputs.dense is not None) == dense
         assert_equal(outputs, expected)
+
+
+@deterministic
+@given(seed=st.integers(0, 2**32 - 1), low=st.integers(0, 254), span=st.integers(1, 255))
+def test_onnx_detections_agree_with_pytorch(
+    reference: TorchEngine, exported: GraphEngine, seed: int, low: int, span: int
+) -> None:
+    random = np.random.default_rng(seed)
+    image = random.integers(low, min(low + span, 256), (WHOLE[1], WHOLE[0], 3), dtype=np.uint8)
+    found, expected = exported.detect(image), reference.detect(image)
+    assert found.centres.shape == (10, 12) and found.edges.shape == (4, 10, 12)
+    for name, a, b in zip(found._fields, found, expected, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4, rtol=1e-4, err_msg=name)
+
+
+def test_a_detection_depends_on_its_own_image_only(exported: GraphEngine) -> None:
+    first, second = fixed_clip(WHOLE, 2)
+    once = exported.detect(first)
+    assert np.abs(exported.detect(second).centres - once.centres).max() > 1e-2
+    for a, b in zip(exported.detect(first), once, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_target_box_changes_the_outputs_and_none_is_a_box_that_is_not_given(
+    exported: GraphEngine, reference: TorchEngine
+) -> None:
+    (image,) = fixed_clip(CROP, 1)
+    for engine in (exported, reference):
+        (cued,) = outputs_of(engine, image[None], box=BOX)
+        (other,) = outputs_of(engine, image[None], box=BOX + np.float32(0.1))
+        (none,) = outputs_of(engine, image[None])
+        for changed in (cued, other):
+            assert np.abs(changed.body.heatmaps - none.body.heatmaps).max() > 1e-2
+            assert changed.body.presence != none.body.presence
+            assert changed.dense is not None and none.dense is not None
+            assert np.abs(changed.dense.target - none.dense.target).max() > 1e-2
+        assert np.abs(cued.body.heatmaps - other.body.heatmaps).max() > 1e-3
+        ungiven, _ = engine.step(image, None, dense=True)
+        for (name, a), (_, b) in zip(named_arrays(ungiven), named_arrays(none), strict=True):
+            np.testing.assert_array_equal(a, b, err_msg=name)
 
 
 @deterministic
@@ -101,12 +172,11 @@ def test_forking_a_stream_or_omitting_dense_outputs_does_not_change_it(
         assert_equal(raw, RawOutputs(expected[i].body, expected[i].dense if dense[i] else None))
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("dense", [True, False])
+@pytest.mark.parametrize("part", PARTS)
 def test_the_verification_at_build_time_passes(
-    reference: TorchEngine, exported: GraphEngine, size: tuple[int, int], dense: bool
+    reference: TorchEngine, exported: GraphEngine, part: str
 ) -> None:
-    largest = difference(exported, reference, size, dense=dense)
+    largest = part_difference(exported, reference, part)
     assert largest <= TOLERANCES["float32"].largest
 
 
@@ -122,30 +192,85 @@ def test_the_dynamo_exporter_is_used_if_tracing_is_not_available(
         return export(*arguments, dynamo=dynamo, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(torch.onnx, "export", without_tracing)
-    path = tmp_path / "graph.onnx"
-    export_onnx(reference.network, reference.card, SIZES[0], True, path)
-    engine = GraphEngine(reference.card, "", {(SIZES[0], True): OnnxGraph(path, 1)})
-    assert difference(engine, reference, SIZES[0], dense=True) <= TOLERANCES["float32"].largest
+    step, detection = tmp_path / "step.onnx", tmp_path / "detection.onnx"
+    export_step(reference.network, reference.card, True, step)
+    export_detection(reference.network, reference.card, detection)
+    graphs = {True: OnnxGraph(step, 1)}
+    engine = GraphEngine(reference.card, "", graphs, OnnxDetection(detection, 1))
+    for part in ("dense", "detect"):
+        assert part_difference(engine, reference, part) <= TOLERANCES["float32"].largest
+
+
+class ChangedEngine:
+    """The exported engine, to be changed in subclasses."""
+
+    description, concurrent = "", False
+    fallback_reason: str | None = None
+
+    def __init__(self, engine: GraphEngine) -> None:
+        self.card, self.engine = engine.card, engine
+
+    def detect(self, image: RgbImages) -> DetectionOutputs:
+        return self.engine.detect(image)
+
+    def step(
+        self,
+        image: RgbImages,
+        state: object | None,
+        *,
+        dense: bool,
+        target_box: NDArray[np.float32] | None = None,
+    ) -> tuple[RawOutputs, object]:
+        return self.engine.step(image, state, dense=dense, target_box=target_box)
 
 
 def test_the_verification_detects_a_cache_that_is_one_frame_short(
     reference: TorchEngine, exported: GraphEngine
 ) -> None:
-    class ShortCacheEngine:
-        card, description, concurrent = exported.card, "", False
-        fallback_reason: str | None = None
-
+    class ShortCacheEngine(ChangedEngine):
         def step(
-            self, image: RgbImages, state: object | None, *, dense: bool
+            self,
+            image: RgbImages,
+            state: object | None,
+            *,
+            dense: bool,
+            target_box: NDArray[np.float32] | None = None,
         ) -> tuple[RawOutputs, object]:
             if isinstance(state, Stream):
                 state = dataclasses.replace(state, frames=min(state.frames, 1))
-            return exported.step(image, state, dense=dense)
+            return super().step(image, state, dense=dense, target_box=target_box)
 
-    assert (
-        difference(ShortCacheEngine(), reference, SIZES[0], dense=False)
-        > 10 * TOLERANCES["float32"].largest
-    )
+    largest = difference(ShortCacheEngine(exported), reference, dense=False)
+    assert largest > 10 * TOLERANCES["float32"].largest
+
+
+def test_the_verification_detects_that_target_boxes_are_ignored(
+    reference: TorchEngine, exported: GraphEngine
+) -> None:
+    class UncuedEngine(ChangedEngine):
+        def step(
+            self,
+            image: RgbImages,
+            state: object | None,
+            *,
+            dense: bool,
+            target_box: NDArray[np.float32] | None = None,
+        ) -> tuple[RawOutputs, object]:
+            return super().step(image, state, dense=dense)
+
+    largest = difference(UncuedEngine(exported), reference, dense=False)
+    assert largest > 10 * TOLERANCES["float32"].largest
+
+
+def test_the_verification_detects_wrong_detections(
+    reference: TorchEngine, exported: GraphEngine
+) -> None:
+    class MirroredEngine(ChangedEngine):
+        def detect(self, image: RgbImages) -> DetectionOutputs:
+            return super().detect(image[:, ::-1])
+
+    largest = detection_difference(MirroredEngine(exported), reference)
+    assert largest > 10 * TOLERANCES["float32"].largest
 
 
 @pytest.mark.parametrize("quantile", [tolerance.quantile for tolerance in TOLERANCES.values()])
@@ -158,19 +283,27 @@ def test_the_verification_refuses_outputs_that_are_nan(
         fallback_reason: str | None = None
 
         def step(
-            self, image: RgbImages, state: object | None, *, dense: bool
+            self,
+            image: RgbImages,
+            state: object | None,
+            *,
+            dense: bool,
+            target_box: np.ndarray | None = None,
         ) -> tuple[RawOutputs, object]:
-            raw, state = reference.step(image, state, dense=dense)
+            raw, state = reference.step(image, state, dense=dense, target_box=target_box)
             heatmaps = raw.body.heatmaps.copy()
             heatmaps.flat[: int(share * heatmaps.size)] = np.nan
             return raw._replace(body=raw.body._replace(heatmaps=heatmaps)), state
 
-    found = difference(NanEngine(), reference, SIZES[0], dense=False, quantile=quantile)
+        def detect(self, image: RgbImages) -> DetectionOutputs:
+            return reference.detect(image)
+
+    found = difference(NanEngine(), reference, dense=False, quantile=quantile)
     assert found == np.inf
 
 
 def test_after_a_year_a_stream_is_as_exact_as_a_new_one(exported: GraphEngine) -> None:
-    clip = fixed_clip(SIZES[0], 8)
+    clip = fixed_clip(CROP, 8)
     _, new_state = exported.step(clip[0], None, dense=False)
     assert isinstance(new_state, Stream)
     old_state: object = dataclasses.replace(new_state, frames=30 * 3600 * 24 * 365)
@@ -184,42 +317,49 @@ def test_after_a_year_a_stream_is_as_exact_as_a_new_one(exported: GraphEngine) -
 
 
 def test_any_strides_are_accepted(exported: GraphEngine, reference: TorchEngine) -> None:
-    image = fixed_clip(SIZES[0], 1)[0]
-    flipped = image[:, ::-1]
+    crop, whole = (fixed_clip(size, 1)[0][:, ::-1] for size in (CROP, WHOLE))
     for engine in (exported, reference):
-        a, _ = engine.step(flipped, None, dense=True)
-        b, _ = engine.step(flipped.copy(), None, dense=True)
+        a, _ = engine.step(crop, None, dense=True)
+        b, _ = engine.step(crop.copy(), None, dense=True)
         assert_equal(a, b)
+        found, expected = engine.detect(whole), engine.detect(whole.copy())
+        np.testing.assert_allclose(found.edges, expected.edges, atol=1e-4)
 
 
 @pytest.mark.parametrize(
-    "image",
-    [
-        np.zeros((64, 80, 3), np.uint8),
-        np.zeros((64, 64), np.uint8),
-        np.zeros((64, 64, 4), np.uint8),
-        np.zeros((64, 64, 3), np.float32),
-    ],
-    ids=["another size", "grey", "alpha", "floats"],
+    ("shape", "dtype"),
+    [((), np.uint8), ((3,), np.float32), ((4,), np.uint8)],
+    ids=["grey", "floats", "alpha"],
 )
-def test_an_image_of_a_wrong_size_or_type_is_refused(
-    exported: GraphEngine, reference: TorchEngine, image: RgbImages
+def test_an_image_of_a_wrong_type_is_refused(
+    exported: GraphEngine, reference: TorchEngine, shape: tuple[int, ...], dtype: type
 ) -> None:
     for engine in (exported, reference):
-        with pytest.raises(EngineError, match=r"takes"):
-            engine.step(image, None, dense=True)
+        with pytest.raises(EngineError, match="takes one RGB image"):
+            engine.step(np.zeros((*CROP[::-1], *shape), dtype), None, dense=True)
+        with pytest.raises(EngineError, match="takes one RGB image"):
+            engine.detect(np.zeros((*WHOLE[::-1], *shape), dtype))
 
 
-def test_a_state_of_another_engine_or_size_is_refused(
+def test_an_image_of_another_size_is_refused(exported: GraphEngine, reference: TorchEngine) -> None:
+    crop, whole = (fixed_clip(size, 1)[0] for size in (CROP, WHOLE))
+    for engine in (exported, reference):
+        for wrong in (whole, crop[:48], crop[:, :48]):
+            with pytest.raises(EngineError, match=r"takes images of \(64, 64\) .*; got"):
+                engine.step(wrong, None, dense=True)
+        for wrong in (crop, whole[:64], whole.transpose(1, 0, 2)):
+            with pytest.raises(EngineError, match=r"takes images of \(96, 80\) .*; got"):
+                engine.detect(wrong)
+
+
+def test_a_state_of_another_engine_is_refused(
     exported: GraphEngine, reference: TorchEngine
 ) -> None:
-    small, large = (fixed_clip(size, 1)[0] for size in SIZES)
+    (image,) = fixed_clip(CROP, 1)
     for engine, other in ((exported, reference), (reference, exported)):
-        _, state = engine.step(small, None, dense=False)
+        _, state = engine.step(image, None, dense=False)
         with pytest.raises(EngineError, match="Begin a new stream"):
-            engine.step(large, state, dense=False)
-        with pytest.raises(EngineError, match="Begin a new stream"):
-            other.step(small, state, dense=False)
+            other.step(image, state, dense=False)
 
 
 def test_the_tables_use_the_constants_of_the_network() -> None:

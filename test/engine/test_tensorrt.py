@@ -17,15 +17,16 @@ from thfm_ros.engine import tensorrt_engine
 from thfm_ros.engine.base import EngineError
 from thfm_ros.engine.cache import CacheError, EngineCache
 from thfm_ros.engine.checkpoint import Checkpoint, find_checkpoint
-from thfm_ros.engine.export import example_inputs
-from thfm_ros.engine.graph_engine import GraphEngine
-from thfm_ros.engine.step_graph import StepGraph
+from thfm_ros.engine.export import example_frame, example_inputs
+from thfm_ros.engine.graph_engine import PARTS, GraphEngine
+from thfm_ros.engine.step_graph import DetectionGraph, StepGraph
 from thfm_ros.engine.tensorrt_compiler import TorchTensorRt, build_options, supported_options
-from thfm_ros.engine.tensorrt_engine import TensorRtGraph, load_tensorrt_engine
+from thfm_ros.engine.tensorrt_engine import TensorRtDetection, TensorRtGraph, load_tensorrt_engine
 from thfm_ros.engine.torch_engine import TorchEngine
-from thfm_ros.engine.verify import TOLERANCES, Tolerance, difference
+from thfm_ros.engine.verify import TOLERANCES, Tolerance, part_difference
 
-GRAPHS = 4  # two sizes, with and without dense outputs
+GRAPHS = 3  # crops with and without dense outputs, and whole images
+CPU = torch.device("cpu")
 
 
 @pytest.fixture
@@ -58,11 +59,29 @@ def test_half_precision_is_tried_first(load: Load, monkeypatch: pytest.MonkeyPat
     assert compiler.builds == GRAPHS
 
 
-def test_half_precision_agrees_with_pytorch(source: Checkpoint, reference: TorchEngine) -> None:
+def test_all_graphs_are_built_once(
+    load: Load, tmp_path: Path, reference: TorchEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_single_precision(monkeypatch)
+    compiler = FakeCompiler()
+    engine = load(compiler)
+    assert compiler.builds == GRAPHS == len(PARTS)
+    profiles = sorted(manifest.key.profile for manifest in EngineCache(tmp_path).entries())
+    assert profiles == ["64x64-body", "64x64-dense", "96x80-detect"]
+    for part in PARTS:
+        assert part_difference(engine, reference, part) <= TOLERANCES["float32"].largest
+
+
+@pytest.mark.parametrize("part", ["dense", "detect"])
+def test_half_precision_agrees_with_pytorch(
+    source: Checkpoint, reference: TorchEngine, part: str
+) -> None:
     graph = StepGraph(reference.network, (64, 64), dense=True).half()
-    half = TensorRtGraph(graph, torch.device("cpu"), torch.float16, dense=True)
-    engine = GraphEngine(source.card, "", {((64, 64), True): half})
-    largest = difference(engine, reference, (64, 64), dense=True, quantile=0.99)
+    half = TensorRtGraph(graph, CPU, torch.float16, dense=True)
+    detection = TensorRtDetection(DetectionGraph(reference.network, (96, 80)).half(), CPU)
+    engine = GraphEngine(source.card, "", {True: half}, detection)
+    # Heatmaps of random weights have peaks that are nearly equal, and rounding moves some joints.
+    largest = part_difference(engine, reference, part, quantile=0.9)
     assert 1e-5 < largest < TOLERANCES["float16"].largest
 
 
@@ -149,12 +168,20 @@ def test_two_interleaved_streams_do_not_overwrite_each_other(
         def __init__(self) -> None:
             self.other: object | None = None
 
-        def step(self, image: Any, state: object | None, *, dense: bool) -> Any:
-            result = engine.step(image, state, dense=dense)
+        def detect(self, image: Any) -> Any:
+            result = engine.detect(image)
+            engine.detect(255 - image)
+            return result
+
+        def step(
+            self, image: Any, state: object | None, *, dense: bool, target_box: Any = None
+        ) -> Any:
+            result = engine.step(image, state, dense=dense, target_box=target_box)
             _, self.other = engine.step(255 - image, self.other, dense=dense)
             return result
 
-    assert difference(InterleavedEngine(), reference, (64, 64), dense=True) < 1e-4
+    for part in PARTS:
+        assert part_difference(InterleavedEngine(), reference, part) < 1e-4
 
 
 def test_insufficient_disk_space_is_reported_before_the_build(
@@ -185,12 +212,17 @@ def test_the_exported_graph_agrees_with_pytorch_after_saving_and_loading(
 ) -> None:
     options: dict[str, Any] = {}
     monkeypatch.setitem(sys.modules, "torch_tensorrt", FakeTorchTensorRt(options))
-    compiler, path = TorchTensorRt(tmp_path), tmp_path / "engine.pt2"
+    compiler, path = TorchTensorRt(tmp_path), tmp_path / "step.pt2"
     graph = StepGraph(reference.network, (64, 64), dense=True)
-    compiler.build(graph, example_inputs(source.card, (64, 64)), path)
-    run = TensorRtGraph(compiler.load(path), torch.device("cpu"), torch.float32, dense=True)
-    engine = GraphEngine(source.card, "", {((64, 64), True): run})
-    assert difference(engine, reference, (64, 64), dense=True) <= TOLERANCES["float32"].largest
+    compiler.build(graph, example_inputs(source.card), path)
+    run = TensorRtGraph(compiler.load(path), CPU, torch.float32, dense=True)
+    path = tmp_path / "detection.pt2"
+    detection_graph = DetectionGraph(reference.network, (96, 80))
+    compiler.build(detection_graph, example_frame(source.card), path)
+    detection = TensorRtDetection(compiler.load(path), CPU)
+    engine = GraphEngine(source.card, "", {True: run}, detection)
+    for part in ("dense", "detect"):
+        assert part_difference(engine, reference, part) <= TOLERANCES["float32"].largest
     assert options == {
         "require_full_compilation": True,
         "output_format": "exported_program",

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from small_networks import second_architecture
+from small_networks import small_network
 
 from thfm_ros.model.detection import CENTRE_BIAS, STRIDE, DetectionHead
 from thfm_ros.model.network import NanoNetwork
@@ -14,7 +14,7 @@ from thfm_ros.model.network import NanoNetwork
 
 @pytest.fixture(scope="module")
 def network() -> NanoNetwork:
-    return second_architecture()
+    return small_network()
 
 
 def test_there_is_one_cell_per_stride(network: NanoNetwork) -> None:

@@ -1,15 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The thfm_ros authors
-"""Both architectures of nano: streams equal clips, cues, masks, and outputs of the first."""
-
-from collections.abc import Callable
+"""nano: streams equal clips, cues, masks, files, and outputs that must not change."""
 
 import pytest
 import torch
-from small_networks import fill_by_formula, first_architecture, second_architecture
+from small_networks import fill_by_formula, small_network
 
 from thfm_ros.contract import Task
-from thfm_ros.model.card import card_from_json
 from thfm_ros.model.network import NanoNetwork
 from thfm_ros.model.prompts import READOUT_CHANNELS, TARGET_MASK_CHANNEL, readout_slices
 from thfm_ros.model.weights import load_network, nano_card, save_network
@@ -19,7 +16,7 @@ CUES = torch.tensor([[0.1, 0.2, 0.5, 0.9, 1.0], [0.2, 0.2, 0.6, 0.9, 1.0], [0, 0
 
 @pytest.fixture(scope="module")
 def network() -> NanoNetwork:
-    return second_architecture()
+    return small_network()
 
 
 @pytest.fixture(scope="module")
@@ -27,14 +24,10 @@ def clip() -> torch.Tensor:
     return torch.rand(1, 3, 3, 48, 64, generator=torch.Generator().manual_seed(1)) * 255
 
 
-@pytest.mark.parametrize(
-    ("make", "cued"),
-    [(first_architecture, False), (second_architecture, False), (second_architecture, True)],
-)
+@pytest.mark.parametrize("cued", [True, False])
 def test_a_stream_of_steps_equals_the_whole_clip(
-    make: Callable[[], NanoNetwork], clip: torch.Tensor, cued: bool
+    network: NanoNetwork, clip: torch.Tensor, cued: bool
 ) -> None:
-    network = make()
     whole = network(clip, cue=CUES if cued else None)
     cache = network.empty_cache(1, 48, 64)
     for t in range(3):
@@ -63,7 +56,6 @@ def test_the_target_mask_follows_the_channels_of_all_tasks(
 ) -> None:
     dense = network(clip).dense
     assert dense.shape == (3, TARGET_MASK_CHANNEL + 1, 24, 32)
-    assert first_architecture()(clip).dense.shape[1] == TARGET_MASK_CHANNEL
     network.target_mask.bias.data[-1] += 2.0
     changed = network(clip).dense - dense
     network.target_mask.bias.data[-1] -= 2.0
@@ -80,11 +72,11 @@ def test_the_slices_of_the_read_out_cover_its_channels_once() -> None:
     assert slices[Task.SEGMENTATION] == slice(0, 1)
 
 
-def test_a_network_of_the_second_architecture_survives_its_file(
+def test_a_network_survives_its_file(
     network: NanoNetwork, clip: torch.Tensor, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    path = tmp_path_factory.mktemp("weights") / "second.safetensors"
-    save_network(network, nano_card("second", network, "nothing"), path)
+    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    save_network(network, nano_card("small", network, "nothing"), path)
     loaded, card = load_network(path)
     assert card.network["detect_depth"] == loaded.detect_depth == 1
     for name, value in network.state_dict().items():
@@ -93,48 +85,45 @@ def test_a_network_of_the_second_architecture_survives_its_file(
     assert loaded.detect(clip[0]).isfinite().all()
 
 
-def test_cards_without_a_detection_size_can_be_read() -> None:
-    """The shipped weights were written before whole images had a size of their own."""
-    text = nano_card("old", first_architecture(), "nothing").to_json()
-    old = text.replace('"detect_size": [320, 240], ', "")
-    assert old != text
-    assert card_from_json(old, "old").detect_size == (320, 240)
-
-
-def test_the_first_architecture_has_the_tensors_that_it_had() -> None:
-    names = set(first_architecture().state_dict())
-    assert not any(name.startswith(("cue.", "detection.", "target_mask.")) for name in names)
-    heads = ("tokens", "encoder.at_half.0.weight", "encoder.at_sixteenth.1.second.weight",
+def test_the_tensors_of_checkpoints_keep_their_names() -> None:
+    names = set(small_network().state_dict())
+    heads = ("tokens", "encoder.stem.0.weight", "encoder.blocks.1.depthwise.0.weight",
+             "encoder.adapters.3.1.running_var", "encoder.deep.bias",
+             "encoder.scratch.at_eighth.1.norm.running_var", "encoder.shares.3", "cue.told.weight",
+             "target_mask.bias", "detection.merge.spread.weight", "detection.read.bias",
              "backbone.blocks.1.query_key_value.weight", "to_eighth.spread.weight",
              "heatmap.sharpness", "lifter.look.weight", "lifter.name", "read_back.value.weight",
              "refine.0.norm.running_var", "readout.prompts")  # fmt: skip
-    assert names.issuperset(heads) and len(names) == 206
+    assert names.issuperset(heads)
 
 
-RECORDED_CHANNELS = [0, 1, 9, 18, 19, 22, 25, 26]
+RECORDED_CHANNELS = [0, 1, 9, 18, 19, 22, 25, 26, TARGET_MASK_CHANNEL]
 RECORDED = {
-    "peaks": [0.1646, 0.4222, 0.1658, 0.2407, 0.7977, 0.1636, 0.8036, 0.1753],
-    "positions": [-0.0971, 0.5927, -0.3950, 0.0489, 0.3041, 0.3626, -0.0887, 0.1648, -1.0112],
-    "visibility": [-0.6579, 0.6218, 0.4394, 0.5817, -0.8982, 1.0427],
-    "log_width": [-0.8836],
-    "presence": [0.4547],
-    "heatmaps": [-0.3734, -0.2679, -0.8105],
-    "dense": [1.5487, -1.1961, 0.2490, -0.6436, 0.6412, 1.5912, -1.3762, -1.2001],
+    "peaks": [0.2976, 0.2506, 0.2983, 0.2488, 0.2987, 0.2522, 0.2973, 0.2508],
+    "positions": [-0.0746, -0.0534, -0.0777, 0.3109, 0.0586, 0.0779, -0.035, -0.2066, 0.0202],
+    "visibility": [0.7278, -0.9746, 0.6533, -1.313, 0.341, -1.3182],
+    "log_width": [0.7928],
+    "presence": [-0.2814],
+    "heatmaps": [0.2248, 0.2658, 0.3235],
+    "dense": [0.4078, -0.089, -0.8814, 0.677, 0.1209, 0.0737, -0.9484, 2.1073, -5.1559],
+    "detections": [-0.0304, -0.2816, 0.1311, -0.4795, -0.7494],
 }
-"""Outputs for the second frame of two, recorded at commit 0765fb6: one architecture."""
+"""Outputs for the second frame of two with cues, and detections in the first."""
 
 
-def test_the_first_architecture_computes_what_it_computed() -> None:
-    network = NanoNetwork((8, 16, 24), width=64, depth=2, window=3, refine=1).eval()
+def test_the_network_computes_what_it_computed() -> None:
+    network = NanoNetwork((8, 16, 24), width=64, depth=2, window=3, refine=1, detect_depth=1).eval()
     fill_by_formula(network)
     y, x = torch.meshgrid(torch.arange(32.0), torch.arange(48.0), indexing="ij")
     channels = [(x / 7 + y / 11).sin(), (x / 5 - y / 9).sin(), (x * y / 90).cos()]
     image = 127.5 + 127.5 * torch.stack(channels)
     with torch.no_grad():
-        outputs = network(torch.stack([image, image.flip(2)])[None])
+        outputs = network(torch.stack([image, image.flip(2)])[None], cue=CUES[:2])
+        detections = network.detect(image[None])
     second = {name: value[1] for name, value in outputs._asdict().items()}
     second["dense"] = second["dense"][RECORDED_CHANNELS, 3, 5]
     second["heatmaps"] = second["heatmaps"][:3, 4, 5]
+    second["detections"] = detections[0, :, 1, 2]
     for name, expected in RECORDED.items():
         found = second[name].flatten()[: len(expected)]
         torch.testing.assert_close(found, torch.tensor(expected), rtol=1e-3, atol=1e-3)

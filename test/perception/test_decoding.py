@@ -10,14 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from perfect_detection import CONFIG, SIZE, K, crop_of, perfect_detection
 
-from thfm_ros.config import RegionConfig
 from thfm_ros.contract import PixelMap
 from thfm_ros.geometry import crop_view
-from thfm_ros.perception.crop_region import whole_frame
 from thfm_ros.perception.decoding import (
     ExpectedPerson,
     decode_person,
-    find_proposals,
     mean_keypoint_confidence,
     sigmoid,
 )
@@ -171,36 +168,33 @@ def test_a_crop_without_a_person_yields_no_detection() -> None:
     )
 
 
-def test_proposals_have_the_boxes_of_all_people() -> None:
-    people = [Person(-1.5, 0, 5), Person(-0.9, 0.1, 5), Person(0.8, 0, 4), Person(3.0, 0, 9)]
-    region = whole_frame(*SIZE, (192, 144))
-    raw = perfect_outputs(region, K, people)
-    found = find_proposals(raw, region, SIZE, CONFIG, RegionConfig())
-    boxes = sorted([each.box.tolist() for each in found])
-    truth = sorted([np.clip(box_of(each, K), 0, [*SIZE, *SIZE]).tolist() for each in people])
-    np.testing.assert_allclose(boxes, truth, atol=2.2 * region.scale)
-    assert all(each.score > 0.9 for each in found)
+@pytest.mark.parametrize("dense", [True, False])
+def test_a_box_that_cannot_be_the_expected_person_is_no_detection(dense: bool) -> None:
+    person = Person(0, 0, 3)
+    region, box = crop_of(person), box_of(person, K)
+    raw = perfect_outputs(region, K, [person], dense)
+    height = box[3] - box[1]
+    larger = np.array([box[0], box[1] - height, box[2], box[3] + height])
+    moved = box + np.array([0.7 * height, 0, 0.7 * height, 0])
+    for expected, found in ((box, True), (larger, False), (moved, False)):
+        detection = decode_person(raw, region, SIZE, K, ExpectedPerson(expected), CONFIG)
+        assert (detection is not None) == found
 
 
-@pytest.mark.parametrize(("logit", "found"), [(-1.0, True), (-3.0, False)])
-def test_low_mask_probabilities_in_the_whole_image_yield_a_proposal(
-    logit: float, found: bool
-) -> None:
-    """Against a busy background a detection pass is less certain than a crop."""
-    region = whole_frame(*SIZE, (192, 144))
-    raw = perfect_outputs(region, K, [Person(0, 0, 5)])
+def test_few_target_cells_are_no_detection() -> None:
+    person = Person(0, 0, 3)
+    region = crop_of(person)
+    raw = perfect_outputs(region, K, [person])
     assert raw.dense is not None
-    uncertain = np.where(raw.dense.mask > 0, logit, raw.dense.mask).astype(np.float32)
-    raw = raw._replace(dense=raw.dense._replace(mask=uncertain))
-    assert bool(find_proposals(raw, region, SIZE, CONFIG, RegionConfig())) == found
-
-
-def test_small_people_yield_no_proposals() -> None:
-    region = whole_frame(*SIZE, (192, 144))
-    raw = perfect_outputs(region, K, [Person(0, 0, 12)])  # 80 pixels tall
-    for min_px, count in ((60.0, 1), (120.0, 0)):
-        regions = RegionConfig(min_person_px=min_px)
-        assert len(find_proposals(raw, region, SIZE, CONFIG, regions)) == count
+    for cells, found in ((3, False), (400, True)):
+        target = np.full_like(raw.dense.target, -8)
+        rows, columns = (
+            axis[:: max(len(axis) // cells, 1)] for axis in np.nonzero(raw.dense.mask > 0)
+        )
+        target[rows[:cells], columns[:cells]] = 8
+        few = raw._replace(dense=raw.dense._replace(target=target))
+        expected = ExpectedPerson(box_of(person, K))
+        assert (decode_person(few, region, SIZE, K, expected, CONFIG) is not None) == found
 
 
 @pytest.mark.parametrize("direction", [(0.0, 0.0), (0.6, 0.0), (-0.5, 0.3)])

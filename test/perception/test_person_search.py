@@ -8,17 +8,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_engine import FakeEngine, Person, box_of, camera, frame, region_of
+from fake_engine import FakeEngine, Person, box_of, camera, frame, perfect_detections, region_of
 
 from thfm_ros.config import Config, config_from
 from thfm_ros.contract import Perception, Task
-from thfm_ros.model.outputs import RawOutputs
+from thfm_ros.model.outputs import DetectionOutputs
 from thfm_ros.perception.frame_window import FrameWindow
 from thfm_ros.pipeline import PerceptionPipeline
 
 K = camera()
 ALL = frozenset(Task)
-WHOLE = (192, 144)
+WHOLE = (320, 240)
+MIN_NETWORK_PX = 40  # of LowResolutionEngine; the people far away are 60 source pixels tall
 EVERY_FRAME = {"regions.frame_pass_every": 1, "regions.frame_pass_period_s": 0.0}
 TIMEOUT_S = 120.0  # reached only if something hangs
 
@@ -32,37 +33,26 @@ class GatedEngine(FakeEngine):
         self.gate.set()
         self.error: Exception | None = None
 
-    def step(
-        self, crop: np.ndarray, state: object | None, *, dense: bool
-    ) -> tuple[RawOutputs, object]:
-        if crop.shape[1::-1] == WHOLE:
-            self.entered.set()
-            assert self.gate.wait(TIMEOUT_S)
-            if self.error:
-                raise self.error
-        return super().step(crop, state, dense=dense)
+    def detect(self, image: np.ndarray) -> DetectionOutputs:
+        self.entered.set()
+        assert self.gate.wait(TIMEOUT_S)
+        if self.error:
+            raise self.error
+        return super().detect(image)
 
 
 class LowResolutionEngine(FakeEngine):
-    """In detection passes detects only people who are at least 24 network pixels tall."""
+    """Detects only people who are at least MIN_NETWORK_PX tall in its image."""
 
     def __init__(self, people: list[Person]) -> None:
         super().__init__(K, lambda: people)
         self.scales: list[float] = []
 
-    def step(
-        self, crop: np.ndarray, state: object | None, *, dense: bool
-    ) -> tuple[RawOutputs, object]:
-        if crop.shape[1::-1] != WHOLE:
-            return super().step(crop, state, dense=dense)
-        self.scales.append(round(region_of(crop, K).scale, 1))
-        scene = self.scene
-        tall = [each for each in scene() if height_px(each) >= 24 * self.scales[-1]]
-        self.scene = lambda: tall
-        try:
-            return super().step(crop, state, dense=dense)
-        finally:
-            self.scene = scene
+    def detect(self, image: np.ndarray) -> DetectionOutputs:
+        region = region_of(image, K)
+        self.scales.append(round(region.scale, 1))
+        tall = [each for each in self.scene() if height_px(each) >= MIN_NETWORK_PX * region.scale]
+        return perfect_detections(region, K, tall)
 
 
 def height_px(person: Person) -> float:
@@ -152,7 +142,7 @@ def test_for_a_live_camera_every_third_pass_covers_a_tile() -> None:
     stream = low_resolution_stream([], live=True)
     for _ in range(9):
         stream.step()
-    assert stream.engine.scales == [3.3, 3.3, 2.0] * 3  # type: ignore[attr-defined]
+    assert stream.engine.scales == [2.0, 2.0, 1.2] * 3  # type: ignore[attr-defined]
 
 
 def test_a_lost_track_requests_a_pass_over_the_whole_image() -> None:
@@ -163,7 +153,7 @@ def test_a_lost_track_requests_a_pass_over_the_whole_image() -> None:
     people.remove(other)
     stream.step()  # the other track is lost now; otherwise a tile would be next
     stream.step()
-    assert stream.engine.scales == [3.3, 3.3, 3.3]  # type: ignore[attr-defined]
+    assert stream.engine.scales == [2.0, 2.0, 2.0]  # type: ignore[attr-defined]
 
 
 def test_for_a_recording_passes_depend_on_the_number_of_frames_only() -> None:

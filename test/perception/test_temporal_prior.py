@@ -76,9 +76,14 @@ class SwappingEngine(FakeEngine):
     count = 0
 
     def step(
-        self, crop: np.ndarray, state: object | None, *, dense: bool
+        self,
+        crop: np.ndarray,
+        state: object | None,
+        *,
+        dense: bool,
+        target_box: np.ndarray | None = None,
     ) -> tuple[RawOutputs, object]:
-        raw, state = super().step(crop, state, dense=dense)
+        raw, state = super().step(crop, state, dense=dense, target_box=target_box)
         self.count += 1
         heat = raw.body.heatmaps.copy()
         log_ratio = math.log(2 if self.count % 2 else 0.5)

@@ -21,8 +21,8 @@ from ros_process import Listener, ros_arguments, started
 from rosgraph_msgs.msg import Clock
 from safetensors.numpy import load_file, save_file
 from sensor_msgs.msg import Image
+from small_checkpoint import write_small_checkpoint
 
-from thfm_ros.engine.checkpoint import find_checkpoint
 from thfm_ros.model.weights import read_card
 from thfm_ros.msg import BodyArray
 
@@ -67,8 +67,7 @@ def set_future_version(path: Path) -> None:
 def test_with_an_unusable_checkpoint_configuring_fails_and_the_node_keeps_running(
     listener: Listener, tmp_path: Path, damage: Callable[[Path], None], reason: str
 ) -> None:
-    broken = tmp_path / "broken.safetensors"
-    broken.write_bytes(find_checkpoint("nano").path.read_bytes())
+    broken = write_small_checkpoint(tmp_path).rename(tmp_path / "broken.safetensors")
     damage(broken)
     settings = {"engine.checkpoint": str(broken), "diagnostics_period_s": 0.2}
     with started("thfm_ros.ros.node", ros_arguments(settings), tmp_path / "log") as process:

@@ -10,7 +10,7 @@ import numpy as np
 from fake_engine import FakeEngine, Person, camera
 
 from thfm_ros.config import Config
-from thfm_ros.model.outputs import RawOutputs
+from thfm_ros.model.outputs import DetectionOutputs, RawOutputs
 from thfm_ros.perception.malloc_tuning import keep_freed_memory
 from thfm_ros.pipeline import PerceptionPipeline
 from thfm_ros.ros import node
@@ -24,15 +24,32 @@ class CannedEngine(FakeEngine):
 
     def __init__(self) -> None:
         super().__init__(CAMERA, lambda: PEOPLE)
-        self._outputs: dict[tuple[object, ...], RawOutputs] = {}
+        self._detections: dict[tuple[int, ...], DetectionOutputs] = {}
+        self._outputs: dict[tuple[int, ...], RawOutputs] = {}
+
+    def detect(self, image: np.ndarray) -> DetectionOutputs:
+        key = corners_of(image)
+        if key not in self._detections:
+            self._detections[key] = super().detect(image)
+        return self._detections[key]
 
     def step(
-        self, image: np.ndarray, state: object | None, *, dense: bool
+        self,
+        crop: np.ndarray,
+        state: object | None,
+        *,
+        dense: bool,
+        target_box: np.ndarray | None = None,
     ) -> tuple[RawOutputs, object]:
-        key = (image.shape, dense, *image[0, 0].tolist(), *image[-1, -1].tolist())
+        key = (dense, *corners_of(crop))  # there is one person, whichever the box of the target
         if key not in self._outputs:
-            self._outputs[key] = super().step(image, state, dense=dense)[0]
+            self._outputs[key] = super().step(crop, state, dense=dense, target_box=target_box)[0]
         return self._outputs[key], 1
+
+
+def corners_of(image: np.ndarray) -> tuple[int, ...]:
+    """The colours of two corners, which encode where the image was cropped."""
+    return (*image[0, 0].tolist(), *image[-1, -1].tolist())
 
 
 def load(config: Config, *, live: bool, used_ids: set[str]) -> PerceptionPipeline:

@@ -9,14 +9,14 @@ decoding or of the pipeline also test the cropping.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from thfm_ros.contract import Distortion, Frame, Intrinsics, LensModel, PixelMap, Task
 from thfm_ros.model.card import ModelCard
-from thfm_ros.model.outputs import BodyOutputs, DenseOutputs, RawOutputs
+from thfm_ros.model.outputs import BodyOutputs, DenseOutputs, DetectionOutputs, RawOutputs
 from thfm_ros.skeleton import JOINT_NAMES, PART_NAMES, Joint
 
 CARD = ModelCard(
@@ -133,20 +133,68 @@ class FakeEngine:
         self.steps: list[tuple[int, int]] = []  # sizes of its input images
         self.states: list[object | None] = []  # and the states passed with them
 
+    def detect(self, image: np.ndarray) -> DetectionOutputs:
+        self.steps.append((image.shape[1], image.shape[0]))
+        return perfect_detections(region_of(image, self.k), self.k, self.scene())
+
     def step(
-        self, crop: np.ndarray, state: object | None, *, dense: bool
+        self,
+        crop: np.ndarray,
+        state: object | None,
+        *,
+        dense: bool,
+        target_box: np.ndarray | None = None,
     ) -> tuple[RawOutputs, object]:
         self.steps.append((crop.shape[1], crop.shape[0]))
         self.states.append(state)
         age = state + 1 if isinstance(state, int) else 1
-        return perfect_outputs(region_of(crop, self.k), self.k, self.scene(), dense), age
+        return perfect_outputs(
+            region_of(crop, self.k), self.k, self.scene(), dense, target_box
+        ), age
+
+
+def perfect_detections(region: PixelMap, k: Intrinsics, people: list[Person]) -> DetectionOutputs:
+    """The detection outputs of a perfect network for a whole image or a tile."""
+    boxes = []
+    for person in sorted(people, key=lambda each: -each.z):
+        corners = box_of(person, k).reshape(2, 2) - [region.offset_x, region.offset_y]
+        box = (corners / region.scale).reshape(4)
+        box = np.clip(box, 0, [region.width, region.height] * 2)
+        if (box[2:] - box[:2]).min() >= 1.6:
+            boxes.append(box)
+    return encoded_boxes(boxes, region.width, region.height)
+
+
+def encoded_boxes(boxes: Sequence[np.ndarray], width: int, height: int) -> DetectionOutputs:
+    """The detection outputs that describe boxes exactly, given in pixels of the network image.
+
+    A later box replaces an earlier one whose centre lies in the same cell. Sides of at least a
+    cell (8 pixels) can be described: the centre of the cell is then inside the box.
+    """
+    rows, columns = height // 8, width // 8
+    centres = np.full((rows, columns), -8, np.float32)
+    edges = np.zeros((4, rows, columns), np.float32)
+    for pixels in boxes:
+        box = np.asarray(pixels) / 8
+        column, row = ((box[:2] + box[2:]) / 2).astype(int)
+        centre = np.array([column, row]) + 0.5
+        centres[row, column] = 8
+        distances = np.concatenate([centre - box[:2], box[2:] - centre])
+        edges[:, row, column] = np.log(np.maximum(distances, 1e-3) / 4)
+    return DetectionOutputs(centres, edges)
 
 
 def perfect_outputs(
-    region: PixelMap, k: Intrinsics, people: list[Person], dense: bool = True
+    region: PixelMap,
+    k: Intrinsics,
+    people: list[Person],
+    dense: bool = True,
+    target_box: np.ndarray | None = None,
 ) -> RawOutputs:
-    """The outputs of a perfect network for a region."""
+    """The outputs of a perfect network for a region; ``target_box`` in shares of its sides."""
     middle = np.array([region.width, region.height]) / 2
+    if target_box is not None:
+        middle = middle * (target_box[:2] + target_box[2:])
 
     def distance(person: Person) -> float:
         x0, y0, x1, y1 = box_of(person, k)
@@ -227,6 +275,7 @@ def _dense(
         normals=np.zeros((3, rows, columns), np.float32),
         dense_pose_uv=np.zeros((3, rows, columns), np.float32),
         votes=np.zeros((2, rows, columns), np.float32),
+        target=np.full((rows, columns), -8, np.float32),
     )
     rotation, _ = view_rotation(region, k)
     step = 2 * region.scale
@@ -238,6 +287,7 @@ def _dense(
         here = (x > x0) & (x < x1) & (y > y0) & (y < y1)
         longer = max(rows, columns) * step  # of the region, in source pixels
         maps.mask[here] = 8
+        maps.target[here] = 8 if person is target else -8
         maps.votes[0][here] = ((x0 + x1) / 2 - x[here]) / longer
         maps.votes[1][here] = ((y0 + y1) / 2 - y[here]) / longer
         upper = (y - y0) / (y1 - y0) < 0.5

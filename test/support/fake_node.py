@@ -12,7 +12,7 @@ from fake_engine import FakeEngine, Person, camera
 
 from thfm_ros.config import Config
 from thfm_ros.engine.base import EngineError
-from thfm_ros.model.outputs import RawOutputs
+from thfm_ros.model.outputs import DetectionOutputs, RawOutputs
 from thfm_ros.pipeline import PerceptionPipeline
 from thfm_ros.ros import node
 
@@ -24,12 +24,26 @@ PEOPLE = [Person(0.3, 0.1, 3.0), Person(-0.8, 0.0, 4.0)]
 class BreakableEngine(FakeEngine):
     """Fails on a black image."""
 
+    def detect(self, image: np.ndarray) -> DetectionOutputs:
+        refuse_black(image)
+        return super().detect(image)
+
     def step(
-        self, image: np.ndarray, state: object | None, *, dense: bool
+        self,
+        crop: np.ndarray,
+        state: object | None,
+        *,
+        dense: bool,
+        target_box: np.ndarray | None = None,
     ) -> tuple[RawOutputs, object]:
-        if image[..., 0].max() == 0:
-            raise EngineError("the fake engine received a black image")
-        return super().step(image, state, dense=dense)
+        refuse_black(crop)
+        return super().step(crop, state, dense=dense, target_box=target_box)
+
+
+def refuse_black(image: np.ndarray) -> None:
+    """Raise EngineError for a black image."""
+    if image[..., 0].max() == 0:
+        raise EngineError("the fake engine received a black image")
 
 
 def load(config: Config, *, live: bool, used_ids: set[str]) -> PerceptionPipeline:

@@ -29,12 +29,19 @@ IN_SEARCH = os.environ.get("HANGING") == "search"
 
 
 class HangingEngine(FakeEngine):
-    def step(self, crop: np.ndarray, state: object | None, *, dense: bool) -> Any:
+    def step(
+        self,
+        crop: np.ndarray,
+        state: object | None,
+        *,
+        dense: bool,
+        target_box: np.ndarray | None = None,
+    ) -> Any:
         os.kill(os.getpid(), signal.SIGINT)
         if not IN_SEARCH:
             hang()
         BackgroundTask(hang, "search")
-        return super().step(crop, state, dense=dense)
+        return super().step(crop, state, dense=dense, target_box=target_box)
 
 
 def hang() -> None:

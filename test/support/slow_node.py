@@ -10,11 +10,11 @@ import time
 from typing import Any
 
 import numpy as np
-from fake_engine import CARD, Person, camera, perfect_outputs
+from fake_engine import CARD, Person, camera, perfect_detections, perfect_outputs
 
 from thfm_ros.config import Config
-from thfm_ros.contract import PixelMap
-from thfm_ros.model.outputs import RawOutputs
+from thfm_ros.contract import Intrinsics, PixelMap
+from thfm_ros.model.outputs import DetectionOutputs, RawOutputs
 from thfm_ros.pipeline import PerceptionPipeline
 from thfm_ros.ros import node
 
@@ -29,21 +29,27 @@ class SlowEngine:
     fallback_reason: str | None = None
 
     def __init__(self) -> None:
-        sizes = (CARD.crop_size, CARD.frame_size)
-        self._outputs = {size: self._outputs_for(*size) for size in sizes}
-
-    @staticmethod
-    def _outputs_for(width: int, height: int) -> dict[bool, RawOutputs]:
-        k = camera(width, height, focal=2.0 * height)
         # As tall as regions.margin makes a person in a crop, so that the crop does not change.
-        person = Person(0.0, 0.0, 4.5)
-        whole_image = PixelMap(1.0, 0.0, 0.0, width, height)
-        return {dense: perfect_outputs(whole_image, k, [person], dense) for dense in (True, False)}
+        people = [Person(0.0, 0.0, 4.5)]
+        region, k = whole_image(*CARD.frame_size)
+        self._detections = perfect_detections(region, k, people)
+        region, k = whole_image(*CARD.crop_size)
+        self._outputs = [perfect_outputs(region, k, people, dense) for dense in (False, True)]
 
-    def step(self, image: Any, state: object | None, *, dense: bool) -> tuple[RawOutputs, object]:
+    def detect(self, image: Any) -> DetectionOutputs:
         time.sleep(STEP_S)
-        height, width = image.shape[:2]
-        return self._outputs[width, height][dense], np.zeros(100_000, np.float32)
+        return self._detections
+
+    def step(
+        self, image: Any, state: object | None, *, dense: bool, target_box: Any = None
+    ) -> tuple[RawOutputs, object]:
+        time.sleep(STEP_S)
+        return self._outputs[dense], np.zeros(100_000, np.float32)
+
+
+def whole_image(width: int, height: int) -> tuple[PixelMap, Intrinsics]:
+    """A region that is the whole image, and its camera."""
+    return PixelMap(1.0, 0.0, 0.0, width, height), camera(width, height, focal=2.0 * height)
 
 
 def load_slow_pipeline(config: Config, *, live: bool, used_ids: set[str]) -> PerceptionPipeline:

@@ -1,30 +1,48 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The thfm_ros authors
-"""Small nano networks of both architectures, with weights that hide no error."""
+"""A small nano network, and weights that hide no error."""
 
 import math
 
 import numpy as np
 import torch
-from small_checkpoint import randomized
 from torch import nn
 
 from thfm_ros.model.network import NanoNetwork
 
 
-def first_architecture() -> NanoNetwork:
-    """Two blocks, a window of 3, one refining block; without detection and target cue."""
+def small_network() -> NanoNetwork:
+    """Two blocks, a window of 3, one refining block; detection after the first block."""
     torch.manual_seed(0)
-    return randomized(NanoNetwork((8, 16, 24), width=64, depth=2, window=3, refine=1))
+    return randomized(
+        NanoNetwork((8, 16, 24), width=64, depth=2, window=3, refine=1, detect_depth=1)
+    )
 
 
-def second_architecture() -> NanoNetwork:
-    """The same sizes with an EfficientNet encoder, and detection after the first block."""
-    torch.manual_seed(0)
-    network = NanoNetwork((8, 16, 24), width=64, depth=2, window=3, refine=1, detect_depth=1)
-    for value in network.cue.parameters():  # initialized to zero, which would hide the cue
-        nn.init.normal_(value, std=0.3)
-    return randomized(network)
+def randomized(network: NanoNetwork) -> NanoNetwork:
+    """Change the weights that are initialized to 0 or 1, since they would hide errors."""
+    generator = torch.Generator().manual_seed(1)
+    for name, value in network.named_parameters():
+        if "norm" in name or "scale" in name or "modulate" in name or name.endswith("bias"):
+            value.data += 0.2 * torch.randn(value.shape, generator=generator)
+    for value in network.cue.parameters():
+        nn.init.normal_(value, std=0.3, generator=generator)
+    network.heatmap.sharpness.data += 2.0  # peaks that rounding does not move
+    normalize(network.requires_grad_(False), torch.rand(4, 3, 64, 96, generator=generator) * 255)
+    return network.eval()
+
+
+def normalize(network: NanoNetwork, images: torch.Tensor) -> None:
+    """Give batch norms the statistics of ``images``: without them a deep encoder with random
+    weights lets nothing of an image through."""
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 1.0
+    network.train().detect(images)
+    network(images[:, None])
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
 
 
 def fill_by_formula(network: nn.Module) -> None:

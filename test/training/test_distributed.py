@@ -7,7 +7,7 @@ import signal
 
 import pytest
 import torch
-from small_networks import first_architecture
+from small_networks import small_network
 
 from thfm_ros.contract import PerceptionError
 from thfm_ros.training.distributed import (
@@ -43,7 +43,7 @@ def test_each_process_has_the_gpu_of_its_number(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_single_process_keeps_its_gradients_and_decisions() -> None:
-    network = first_architecture().requires_grad_(True)
+    network = small_network().requires_grad_(True)
     network.tokens.grad = torch.full_like(network.tokens, 2.0)
     share_gradients(network)
     assert (network.tokens.grad == 2).all() and rank() == 0

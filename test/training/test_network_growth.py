@@ -10,12 +10,12 @@ import torch
 from painted_store import write_data
 
 from thfm_ros.model.network import NanoNetwork
-from thfm_ros.model.weights import parameters_of
+from thfm_ros.model.weights import nano_card, parameters_of, save_network
 from thfm_ros.training.network_growth import grown_network
 from thfm_ros.training.recipe import TrainingRecipe, TrainingStage
 from thfm_ros.training.trainer import Trainer
 
-SMALL = {"channels": (8, 8, 8), "width": 32, "depth": 1}
+SMALL = {"channels": (8, 8, 8), "width": 32, "depth": 1, "refine": 0, "detect_depth": 1}
 STAGE = TrainingStage(
     name="tiny", steps=2, batch=2, size=32, frame_size=(48, 32), lift_batch=4, depth=1, muon=True
 )
@@ -33,7 +33,7 @@ def test_a_grown_network_gives_the_same_answers() -> None:
 
 
 def test_a_network_does_not_shrink() -> None:
-    network = NanoNetwork(**SMALL, refine=1)  # type: ignore[arg-type]
+    network = NanoNetwork(**{**SMALL, "refine": 1})  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="does not shrink to 1 and 0"):
         grown_network(network, depth=1, refine=0, seed=1)
 
@@ -55,15 +55,17 @@ def test_the_average_keeps_what_it_had_and_takes_the_rest_from_the_grown_network
 def test_a_run_grows_between_stages_and_goes_on_after_an_interruption(tmp_path: Path) -> None:
     data = write_data(tmp_path / "data")
     stages = (STAGE, replace(STAGE, name="larger", steps=4, depth=2, refine=1))
-    recipe = TrainingRecipe(stages=stages, warm_up=1)
-    whole = Trainer(tmp_path / "whole", recipe, data, "test")
+    recipe = TrainingRecipe(stages=stages, warm_up=1, detect_depth=1)
+    first_stage = replace(recipe, stages=stages[:1])
+    network, start = NanoNetwork(**SMALL), tmp_path / "start.safetensors"  # type: ignore[arg-type]
+    save_network(network, nano_card("start", network, "nothing"), start)
+    whole = Trainer(tmp_path / "whole", recipe, data, "test", begin_from=start)
     whole.run(1e9, 1e9, workers=0, heldout=2)
     assert (whole.network.depth, len(whole.network.refine)) == (2, 1)
     assert whole.network.state_dict()["backbone.blocks.1.join.weight"].any()
 
-    Trainer(tmp_path / "parts", TrainingRecipe(stages=stages[:1], warm_up=1), data, "test").run(
-        1e9, 1e9, workers=0, heldout=2
-    )
+    parts = Trainer(tmp_path / "parts", first_stage, data, "test", begin_from=start)
+    parts.run(1e9, 1e9, workers=0, heldout=2)
     third = Trainer(tmp_path / "parts", recipe, data, "test")
     third.run(0.0, 1e9, workers=0, heldout=2)  # out of time after the step that grows
     assert third.step == 3

@@ -4,7 +4,7 @@
 
 import pytest
 import torch
-from small_networks import first_architecture, second_architecture
+from small_networks import small_network
 
 from thfm_ros.model.network import NanoNetwork
 from thfm_ros.training.optimizer import OUTER_LAYERS, Optimizer
@@ -29,7 +29,7 @@ def updates(network: NanoNetwork, optimizer: Optimizer) -> dict[str, float]:
 
 @pytest.mark.parametrize("muon", [False, True])
 def test_pretrained_layers_learn_at_their_share_of_the_rate(muon: bool) -> None:
-    network = trainable(second_architecture())
+    network = trainable(small_network())
     optimizer = Optimizer(network, muon=muon)
     optimizer.set_learning_rate(1e-3, prior_share=0.2)
     for name, change in updates(network, optimizer).items():
@@ -42,16 +42,15 @@ def test_pretrained_layers_learn_at_their_share_of_the_rate(muon: bool) -> None:
 
 
 def test_only_stem_and_blocks_of_the_encoder_are_pretrained() -> None:
-    names = [name for name, _ in second_architecture().named_parameters()]
+    names = [name for name, _ in small_network().named_parameters()]
     pretrained = {name for name in names if is_pretrained(name)}
     assert {name.split(".")[1] for name in pretrained} == {"stem", "blocks"}
     assert not is_pretrained("encoder.adapters.0.0.weight")
     assert not is_pretrained("backbone.blocks.0.join.weight")
-    assert not any(is_pretrained(name) for name, _ in first_architecture().named_parameters())
 
 
 def test_muon_updates_inner_matrices_only() -> None:
-    network = trainable(second_architecture())
+    network = trainable(small_network())
     optimizer = Optimizer(network, muon=True)
     parts = optimizer.state_dict()
     assert set(parts) == {"adamw", "prior", "muon"}
@@ -68,14 +67,9 @@ def test_muon_updates_inner_matrices_only() -> None:
     assert sum(counts.values()) == len(list(network.parameters()))
 
 
-def test_the_first_architecture_has_no_group_of_pretrained_layers() -> None:
-    optimizer = Optimizer(trainable(first_architecture()), muon=False)
-    assert set(optimizer.state_dict()) == {"adamw"}
-
-
 @pytest.mark.parametrize("muon", [False, True])
 def test_a_restored_state_continues_with_the_same_updates(muon: bool) -> None:
-    networks = [trainable(second_architecture()) for _ in range(2)]
+    networks = [trainable(small_network()) for _ in range(2)]
     optimizers = [Optimizer(network, muon=muon) for network in networks]
     for optimizer in optimizers:
         optimizer.set_learning_rate(1e-3, 0.2)

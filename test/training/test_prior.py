@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 from efficientnet_weights import random_prior
-from small_networks import first_architecture, second_architecture
+from small_networks import small_network
 from torch import nn
 
 from thfm_ros.contract import PerceptionError
@@ -87,7 +87,7 @@ def test_the_weights_of_the_wheel_fit_and_tell_images_apart(encoder: EfficientNe
 
 
 def test_pretrained_statistics_stay_in_training_mode() -> None:
-    network = second_architecture().train()
+    network = small_network().train()
     prepare_prior(network)
     before = {name: value.clone() for name, value in network.named_buffers()}
     network(torch.rand(1, 2, 3, 32, 32) * 255)
@@ -100,10 +100,3 @@ def test_pretrained_statistics_stay_in_training_mode() -> None:
         if isinstance(module, nn.BatchNorm2d)
     }
     assert modes == {True: False, False: True}
-
-
-def test_the_first_architecture_has_nothing_to_prepare() -> None:
-    network = first_architecture().train()
-    prepare_prior(network)
-    assert all(module.training for module in network.modules())
-    assert all(value.is_contiguous() for value in network.parameters())

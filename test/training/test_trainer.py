@@ -16,7 +16,7 @@ import pytest
 import torch
 from efficientnet_weights import random_prior
 from painted_store import write_data
-from small_networks import first_architecture, second_architecture
+from small_networks import small_network
 
 from thfm_ros.model.network import NanoNetwork
 from thfm_ros.model.weights import CheckpointError, load_network, nano_card, save_network
@@ -45,24 +45,17 @@ TWO_PARTS = replace(STAGE, detect_share=0.5, detect_size=(64, 48), detect_batch=
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Checkpoint of a small network of the second architecture."""
-    return saved(second_architecture(), tmp_path_factory.mktemp("start"))
-
-
-@pytest.fixture(scope="module")
-def first_start(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Checkpoint of a small network of the first architecture."""
-    return saved(first_architecture(), tmp_path_factory.mktemp("first"))
-
-
-def saved(network: NanoNetwork, folder: Path) -> Path:
-    path = folder / "start.safetensors"
+    """Checkpoint of a small network."""
+    path = tmp_path_factory.mktemp("start") / "start.safetensors"
+    network = small_network()
     save_network(network, nano_card("start", network, "nothing"), path)
     return path
 
 
 def recipe(steps: int, muon: bool = False) -> TrainingRecipe:
-    return TrainingRecipe(stages=(replace(STAGE, steps=steps, muon=muon),), warm_up=1)
+    return TrainingRecipe(
+        stages=(replace(STAGE, steps=steps, muon=muon),), warm_up=1, detect_depth=1
+    )
 
 
 def two_part_recipe(*stages: TrainingStage) -> TrainingRecipe:
@@ -78,12 +71,12 @@ def assert_equal(one: NanoNetwork, other: NanoNetwork) -> None:
 
 @pytest.mark.parametrize("muon", [False, True])
 def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(
-    data: Path, tmp_path: Path, first_start: Path, muon: bool
+    data: Path, tmp_path: Path, start: Path, muon: bool
 ) -> None:
-    whole = Trainer(tmp_path / "whole", recipe(6, muon), data, "test", begin_from=first_start)
+    whole = Trainer(tmp_path / "whole", recipe(6, muon), data, "test", begin_from=start)
     whole.run(1e9, 1e9, workers=0, heldout=2)
 
-    first = Trainer(tmp_path / "parts", recipe(6, muon), data, "test", begin_from=first_start)
+    first = Trainer(tmp_path / "parts", recipe(6, muon), data, "test", begin_from=start)
     first.run(0.0, 1e9, workers=0, heldout=2)  # out of time after one step
     assert first.step == 1
     second = Trainer(tmp_path / "parts", recipe(6, muon), data, "test")
@@ -158,20 +151,16 @@ def test_a_new_run_begins_from_a_checkpoint(data: Path, tmp_path: Path, start: P
     assert_equal(trainer.average, trainer.network)
 
 
-def test_a_checkpoint_that_does_not_fit_the_recipe_is_refused(
-    tmp_path: Path, start: Path, first_start: Path
-) -> None:
-    with pytest.raises(RecipeError, match="detect_depth of 1, the recipe one of 0"):
-        initial_network(recipe(1), start)
+def test_a_checkpoint_that_does_not_fit_the_recipe_is_refused(tmp_path: Path, start: Path) -> None:
+    with pytest.raises(RecipeError, match="detect_depth of 1, the recipe one of 2"):
+        initial_network(replace(recipe(1), detect_depth=2), start)
     with pytest.raises(RecipeError, match="more than the first stage"):
         initial_network(two_part_recipe(replace(TWO_PARTS, depth=1)), start)
     with pytest.raises(CheckpointError, match="There is no checkpoint"):
         initial_network(recipe(1), tmp_path / "none.safetensors")
-    with pytest.raises(RecipeError, match="detect_depth of 0, the recipe one of 1"):
-        initial_network(two_part_recipe(), first_start)
 
 
-def test_without_a_checkpoint_the_second_architecture_begins_with_the_prior(
+def test_without_a_checkpoint_a_run_begins_with_the_prior(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "prior.pth"
@@ -184,8 +173,10 @@ def test_without_a_checkpoint_the_second_architecture_begins_with_the_prior(
 
 
 @pytest.mark.usefixtures("plots")
-def test_a_run_writes_loadable_weights_metrics_and_images(data: Path, tmp_path: Path) -> None:
-    trainer = Trainer(tmp_path, recipe(3), data, "painted people")
+def test_a_run_writes_loadable_weights_metrics_and_images(
+    data: Path, start: Path, tmp_path: Path
+) -> None:
+    trainer = Trainer(tmp_path, recipe(3), data, "painted people", begin_from=start)
     trainer.run(1e9, 1e9, workers=0, heldout=2)
     network, card = load_network(tmp_path / "nano.safetensors")
     assert card.trained_on == "painted people"
@@ -198,9 +189,9 @@ def test_a_run_writes_loadable_weights_metrics_and_images(data: Path, tmp_path: 
 
 @pytest.mark.parametrize("muon", [False, True])
 def test_the_loss_falls_on_painted_people(
-    data: Path, tmp_path: Path, first_start: Path, muon: bool
+    data: Path, tmp_path: Path, start: Path, muon: bool
 ) -> None:
-    trainer = Trainer(tmp_path, recipe(80, muon), data, "test", begin_from=first_start)
+    trainer = Trainer(tmp_path, recipe(80, muon), data, "test", begin_from=start)
     step, mask_loss = trainer._train, []
 
     def watched(*args: object) -> None:
@@ -213,29 +204,34 @@ def test_the_loss_falls_on_painted_people(
 
 
 def test_a_stage_with_another_optimizer_continues_with_the_same_weights(
-    data: Path, tmp_path: Path, first_start: Path
+    data: Path, tmp_path: Path, start: Path
 ) -> None:
     stages = (*recipe(1).stages, *recipe(1, muon=True).stages)
-    both = TrainingRecipe(stages=stages, warm_up=1)
-    trainer = Trainer(tmp_path, both, data, "test", begin_from=first_start)
+    both = TrainingRecipe(stages=stages, warm_up=1, detect_depth=1)
+    trainer = Trainer(tmp_path, both, data, "test", begin_from=start)
     before = {name: value.clone() for name, value in trainer.network.named_parameters()}
     trainer.run(1e9, 1e9, workers=0, heldout=2)
     change = {
         name: (value - before[name]).abs().max().item()
         for name, value in trainer.network.named_parameters()
+        if not name.startswith("detection.")  # crops do not train it
     }
     assert trainer.step == 2
     assert {name for name, by in change.items() if not 0 < by < 0.1} == set()
-    assert Trainer(tmp_path, TrainingRecipe(stages=stages), data, "test").optimizer.muon
+    assert Trainer(tmp_path, both, data, "test").optimizer.muon
 
 
 def test_a_gradient_that_is_not_finite_changes_no_weight(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    data: Path,
+    start: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(
         trainer_module, "weighted_sum", lambda losses, _: losses["mask"] * float("nan")
     )
-    trainer = Trainer(tmp_path, recipe(1), data, "test")
+    trainer = Trainer(tmp_path, recipe(1), data, "test", begin_from=start)
     before = {name: value.clone() for name, value in trainer.network.named_parameters()}
     trainer.run(1e9, 1e9, workers=0, heldout=2)
     assert "step 0: the gradient is nan, skipped" in caplog.text
@@ -281,9 +277,9 @@ def test_shards_and_hard_negatives_are_found_by_their_names(data: Path, tmp_path
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_run_after_it_was_saved(
-    data: Path, tmp_path: Path, number: signal.Signals
+    data: Path, start: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    trainer = Trainer(tmp_path, recipe(1000), data, "test")
+    trainer = Trainer(tmp_path, recipe(1000), data, "test", begin_from=start)
     step = trainer._train
 
     def interrupted(*args: object) -> None:
@@ -299,12 +295,15 @@ def test_a_signal_ends_a_run_after_it_was_saved(
 
 
 @pytest.mark.slow
-def test_a_signal_to_all_processes_of_a_run_lets_it_save(data: Path, tmp_path: Path) -> None:
+def test_a_signal_to_all_processes_of_a_run_lets_it_save(
+    data: Path, start: Path, tmp_path: Path
+) -> None:
     path = tmp_path / "recipe.json"
     stage = {"name": "tiny", "steps": 10**6, "batch": 2, "size": 32, "frame_share": 0}
-    path.write_text(json.dumps({"stages": [stage]}))
+    path.write_text(json.dumps({"detect_depth": 1, "stages": [stage]}))
     command = [sys.executable, "-m", "thfm_ros.commands.train", str(path), "--data", str(data)]
     command += ["--out", str(tmp_path), "--heldout", "2", "--evaluate-every", "1"]
+    command += ["--begin-from", str(start)]
     process = subprocess.Popen(command, cwd=tmp_path, start_new_session=True)
     try:
         first = saved_step(tmp_path / "state.pt", process)

@@ -16,8 +16,9 @@ from thfm_ros.config_option import check_numbers
 from thfm_ros.engine.base import Engine
 from thfm_ros.engine.cache import EngineCache, default_folder
 from thfm_ros.engine.checkpoint import Checkpoint, find_checkpoint
+from thfm_ros.engine.graph_engine import PARTS, image_size
 from thfm_ros.engine.select import load_engine
-from thfm_ros.engine.verify import TOLERANCES, difference, fixed_clip
+from thfm_ros.engine.verify import TOLERANCES, fixed_clip, part_difference
 from thfm_ros.engine.versions import processor
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ list    list the engines in the cache and check that no file is damaged
 verify  compare the engine's outputs with PyTorch on a fixed clip; --time measures both
 clear   remove all engines from the cache
 """
+
+PART_NAMES = {"dense": "all", "body": "bodies", "detect": "detections"}
+"""What each graph of an engine gives."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -112,16 +116,16 @@ def _verify(checkpoint: Checkpoint, config: EngineConfig, repeats: int) -> int:
         rows[0] += ["CPU ms", "wall ms", "CPU ms PyTorch", "ratio"]
     passed = engine.fallback_reason is None
     tolerance = TOLERANCES["float16" if "float16" in engine.description else "float32"]
-    for size in sorted({engine.card.crop_size, engine.card.frame_size}):
-        for dense in (True, False):
-            largest = difference(engine, reference, size, dense=dense, quantile=tolerance.quantile)
-            passed &= largest <= tolerance.largest
-            row = [f"{size[0]}x{size[1]}", "all" if dense else "bodies", f"{largest:.1e}"]
-            if repeats:
-                own, pytorch = _measure([engine, reference], size, dense, repeats)
-                row += [f"{own.cpu_ms:.1f}", f"{own.wall_ms:.1f}", f"{pytorch.cpu_ms:.1f}"]
-                row.append(f"{own.cpu_ms / pytorch.cpu_ms:.2f}")
-            rows.append(row)
+    for part in PARTS:
+        largest = part_difference(engine, reference, part, quantile=tolerance.quantile)
+        passed &= largest <= tolerance.largest
+        width, height = image_size(engine.card, part)
+        row = [f"{width}x{height}", PART_NAMES[part], f"{largest:.1e}"]
+        if repeats:
+            own, pytorch = _measure([engine, reference], part, repeats)
+            row += [f"{own.cpu_ms:.1f}", f"{own.wall_ms:.1f}", f"{pytorch.cpu_ms:.1f}"]
+            row.append(f"{own.cpu_ms / pytorch.cpu_ms:.2f}")
+        rows.append(row)
     return _report(rows, passed)
 
 
@@ -170,17 +174,20 @@ class _StepTime:
     wall_ms: float
 
 
-def _measure(
-    engines: list[Engine], size: tuple[int, int], dense: bool, repeats: int
-) -> Iterator[_StepTime]:
-    """Step all engines alternately, so that other load on the machine affects them alike."""
-    images = fixed_clip(size, 8)
+def _measure(engines: list[Engine], part: str, repeats: int) -> Iterator[_StepTime]:
+    """Run all engines alternately, so that other load on the machine affects them alike."""
+    card = engines[0].card
+    images = fixed_clip(image_size(card, part), 8)
     states: list[object | None] = [None] * len(engines)
     times: list[list[tuple[float, float]]] = [[] for _ in engines]
     for i in range(repeats + len(images)):
         for e, engine in enumerate(engines):
             cpu, wall = time.process_time(), time.perf_counter()
-            _, states[e] = engine.step(images[i % len(images)], states[e], dense=dense)
+            image = images[i % len(images)]
+            if part == "detect":
+                engine.detect(image)
+            else:
+                _, states[e] = engine.step(image, states[e], dense=part == "dense")
             if i >= len(images):  # the steps before are a warm-up
                 times[e].append((time.process_time() - cpu, time.perf_counter() - wall))
     for each in times:

@@ -5,11 +5,11 @@
 from typing import Protocol
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 
 from thfm_ros.contract import PerceptionError
 from thfm_ros.model.card import ModelCard
-from thfm_ros.model.outputs import RawOutputs
+from thfm_ros.model.outputs import DetectionOutputs, RawOutputs
 
 
 class EngineError(PerceptionError):
@@ -28,7 +28,7 @@ class Engine(Protocol):
         description: of the runtime and its device, for logs and diagnostics: "PyTorch 2.13.0,
             CPU, 1 thread", with the fallback reason if there is one.
         fallback_reason: why PyTorch replaces the requested runtime; None if it does not.
-        concurrent: whether two threads may call `step` at the same time, for two streams.
+        concurrent: whether two threads may call `step` and `detect` at the same time.
     """
 
     card: ModelCard
@@ -36,17 +36,34 @@ class Engine(Protocol):
     fallback_reason: str | None
     concurrent: bool
 
-    def step(
-        self, image: UInt8[np.ndarray, "h w 3"], state: object | None, *, dense: bool
-    ) -> tuple[RawOutputs, object]:
-        """Process the next image of a stream.
+    def detect(self, image: UInt8[np.ndarray, "h w 3"]) -> DetectionOutputs:
+        """Find all people of a whole image, or of a tile of one.
 
         Args:
-            image: RGB, of exactly the card's crop or frame size; any strides.
+            image: RGB, of exactly the card's frame size; any strides.
+
+        Raises:
+            EngineError: the image has a wrong size or type.
+        """
+
+    def step(
+        self,
+        image: UInt8[np.ndarray, "h w 3"],
+        state: object | None,
+        *,
+        dense: bool,
+        target_box: Float32[np.ndarray, "4"] | None = None,
+    ) -> tuple[RawOutputs, object]:
+        """Process the next crop of a stream.
+
+        Args:
+            image: RGB, of exactly the card's crop size; any strides.
             state: returned by the previous step of this stream; None begins a new stream. It is
                 never modified: a stream may be continued twice from the same state.
             dense: False leaves out the dense outputs and their cost; the state does not depend
                 on it.
+            target_box: where the target person should be: x_min, y_min, x_max, y_max as shares
+                of the crop's width and height. None: the person in the middle.
 
         Returns:
             The network outputs for this image, and the state for the next one.
@@ -56,21 +73,15 @@ class Engine(Protocol):
         """
 
 
-def check_image(image: UInt8[np.ndarray, "h w 3"], card: ModelCard) -> tuple[int, int]:
-    """Return (width, height) of an image.
-
-    Raises:
-        EngineError: the type or size is not one that the card accepts.
-    """
+def check_image(image: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> None:
+    """Raise EngineError for an image that is not RGB of ``size`` (width, height)."""
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise EngineError(
             f"An engine takes one RGB image as uint8 [height, width, 3]; "
             f"got {image.dtype} {list(image.shape)}."
         )
-    size = (image.shape[1], image.shape[0])
-    if size not in (card.crop_size, card.frame_size):
+    if (image.shape[1], image.shape[0]) != size:
         raise EngineError(
-            f"{card.name} takes images of {card.crop_size} or {card.frame_size} "
-            f"(width, height); got {size}. Crop it with thfm_ros.perception.crop_region first."
+            f"This pass takes images of {size} (width, height); got "
+            f"{(image.shape[1], image.shape[0])}. Crop it with thfm_ros.perception.crop_region."
         )
-    return size

@@ -2,19 +2,39 @@
 # SPDX-FileCopyrightText: The thfm_ros authors
 """The engine made of compiled step graphs, independent of their compiler."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
 from thfm_ros.engine.base import check_image
-from thfm_ros.engine.stream import HALF, StepTables, Stream, raw_outputs, stream_from
+from thfm_ros.engine.stream import (
+    HALF,
+    StepTables,
+    Stream,
+    cue_of,
+    detection_outputs,
+    raw_outputs,
+    stream_from,
+)
 from thfm_ros.model.card import ModelCard
-from thfm_ros.model.outputs import RawOutputs
+from thfm_ros.model.outputs import DetectionOutputs, RawOutputs
 
-GraphKey = tuple[tuple[int, int], bool]
-"""(width, height) of the image, and whether the graph has dense outputs."""
+STEP_PARTS = ("dense", "body")
+PARTS = (*STEP_PARTS, "detect")
+"""The graphs of an engine: crops with and without dense outputs, and whole images."""
+
+
+def image_size(card: ModelCard, part: str) -> tuple[int, int]:
+    """Width and height of the images of a graph, which is one of PARTS."""
+    return card.frame_size if part == "detect" else card.crop_size
+
+
+def profile(card: ModelCard, part: str) -> str:
+    """Name of a graph in the cache: the size of its image, and which of PARTS it is."""
+    width, height = image_size(card, part)
+    return f"{width}x{height}-{part}"
 
 
 class Graph(Protocol):
@@ -23,6 +43,7 @@ class Graph(Protocol):
     def __call__(
         self,
         image: UInt8[np.ndarray, "h w 3"],
+        cue: Float32[np.ndarray, "5"],
         time_rotation: Float32[np.ndarray, "2 1 c"],
         attention_mask: Float32[np.ndarray, " m"],
         past: Sequence[Any],
@@ -37,45 +58,66 @@ class Graph(Protocol):
         """An array of zeros on the device of the graph's keys and values."""
 
 
+DetectionRunner = Callable[[UInt8[np.ndarray, "h w 3"]], Float32[np.ndarray, "5 h8 w8"]]
+"""The compiled detection graph; see step_graph.DetectionGraph."""
+
+
 class GraphEngine:
-    """Runs the graph for the size of the image and the requested outputs."""
+    """Runs compiled graphs: one for crops with dense outputs, one without, one for detection."""
 
     def __init__(
         self,
         card: ModelCard,
         description: str,
-        graphs: Mapping[GraphKey, Graph],
+        graphs: Mapping[bool, Graph],
+        detection: DetectionRunner | None,
         *,
         concurrent: bool = False,
     ) -> None:
-        """Each graph runs once here, since its first run is slow."""
+        """``graphs``: by whether they have dense outputs. Each graph runs once here, since its
+        first run is slow. Without ``detection`` the engine has no `detect` (verification)."""
         self.card = card
         self.description = description
         self.fallback_reason: str | None = None
         self.concurrent = concurrent
-        self._graphs = dict(graphs)
-        self._tables: dict[tuple[int, int], StepTables] = {}
-        self._empty: dict[tuple[int, int], Stream] = {}
-        for size, dense in self._graphs:
-            tokens = token_count(size, card)
-            self._tables[size] = StepTables(tokens, card.window)
-            self._empty[size] = _empty_stream(size, card, self._graphs[size, dense])
-            self.step(np.zeros((size[1], size[0], 3), np.uint8), None, dense=dense)
+        self._graphs, self._detection = dict(graphs), detection
+        self._tables = StepTables(token_count(card.crop_size, card), card.window)
+        if self._graphs:
+            self._empty = _empty_stream(card, next(iter(self._graphs.values())))
+        for dense in self._graphs:
+            self.step(_black(card.crop_size), None, dense=dense)
+        if detection is not None:
+            self.detect(_black(card.frame_size))
+
+    def detect(self, image: UInt8[np.ndarray, "h w 3"]) -> DetectionOutputs:
+        """See base.Engine."""
+        check_image(image, self.card.frame_size)
+        assert self._detection is not None
+        return detection_outputs(self._detection(np.ascontiguousarray(image)))
 
     def step(
-        self, image: UInt8[np.ndarray, "h w 3"], state: object | None, *, dense: bool
+        self,
+        image: UInt8[np.ndarray, "h w 3"],
+        state: object | None,
+        *,
+        dense: bool,
+        target_box: Float32[np.ndarray, "4"] | None = None,
     ) -> tuple[RawOutputs, object]:
         """See base.Engine."""
-        size = check_image(image, self.card)
-        stream = stream_from(state, size, self._empty[size])
-        tables = self._tables[size]
-        outputs, present = self._graphs[size, dense](
+        check_image(image, self.card.crop_size)
+        stream = stream_from(state, self._empty)
+        outputs, present = self._graphs[dense](
             np.ascontiguousarray(image),
-            tables.time_rotation(stream.frames),
-            tables.attention_mask(stream.frames),
+            cue_of(target_box),
+            self._tables.time_rotation(stream.frames),
+            self._tables.attention_mask(stream.frames),
             [array for frame in stream.past for array in frame],
         )
         return raw_outputs(outputs), stream.advanced(present)
+
+
+def _black(size: tuple[int, int]) -> UInt8[np.ndarray, "h w 3"]:
+    return np.zeros((size[1], size[0], 3), np.uint8)
 
 
 def token_count(size: tuple[int, int], card: ModelCard) -> int:
@@ -83,7 +125,8 @@ def token_count(size: tuple[int, int], card: ModelCard) -> int:
     return (size[0] // 16) * (size[1] // 16) + len(card.joint_names) + 1
 
 
-def _empty_stream(size: tuple[int, int], card: ModelCard, graph: Graph) -> Stream:
-    zeros = graph.zeros((card.network["width"] // (2 * HALF), token_count(size, card), 2 * HALF))
+def _empty_stream(card: ModelCard, graph: Graph) -> Stream:
+    tokens = token_count(card.crop_size, card)
+    zeros = graph.zeros((card.network["width"] // (2 * HALF), tokens, 2 * HALF))
     frame = (zeros,) * (2 * card.network["depth"])
-    return Stream(size, 0, (frame,) * (card.window - 1))
+    return Stream(0, (frame,) * (card.window - 1))

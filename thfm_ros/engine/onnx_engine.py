@@ -19,7 +19,7 @@ from jaxtyping import Float32, UInt8
 from thfm_ros.engine.base import VerificationError
 from thfm_ros.engine.cache import EngineCache
 from thfm_ros.engine.checkpoint import Checkpoint
-from thfm_ros.engine.graph_engine import GraphEngine
+from thfm_ros.engine.graph_engine import PARTS, STEP_PARTS, GraphEngine, profile
 from thfm_ros.engine.manifest import EngineKey
 from thfm_ros.engine.stream import OUTPUTS
 from thfm_ros.engine.versions import processor, versions
@@ -30,24 +30,37 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Size = tuple[int, int]
+
+def session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+    """An exported graph, ready to run. Threads do not spin: a spinning thread would take a core
+    from other nodes."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+class OnnxDetection:
+    """The detection graph in ONNX Runtime on the CPU."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        self._session = session(path, threads)
+
+    def __call__(self, image: UInt8[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "5 h8 w8"]:
+        """See graph_engine.DetectionRunner."""
+        found: Float32[np.ndarray, "5 h8 w8"] = self._session.run(None, {"image": image})[0]
+        return found
 
 
 class OnnxGraph:
     """One step graph in ONNX Runtime on the CPU."""
 
     def __init__(self, path: Path, threads: int) -> None:
-        """Threads do not spin: a spinning thread would take a core from other nodes."""
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = session(path, threads)
         self._inputs = [value.name for value in self._session.get_inputs()]
         self._outputs = [value.name for value in self._session.get_outputs()]
         self._output_count = sum(name in OUTPUTS for name in self._outputs)
@@ -55,12 +68,13 @@ class OnnxGraph:
     def __call__(
         self,
         image: UInt8[np.ndarray, "h w 3"],
+        cue: Float32[np.ndarray, "5"],
         time_rotation: Float32[np.ndarray, "2 1 c"],
         attention_mask: Float32[np.ndarray, " m"],
         past: Sequence[Any],
     ) -> tuple[list[Float32[np.ndarray, "..."]], list[Any]]:
         """See graph_engine.Graph."""
-        values = (image, time_rotation, attention_mask, *past)
+        values = (image, cue, time_rotation, attention_mask, *past)
         inputs = dict(zip(self._inputs, values, strict=True))
         outputs = self._session.run(self._outputs, inputs)
         return outputs[: self._output_count], outputs[self._output_count :]
@@ -90,12 +104,12 @@ def load_onnx_engine(
         Exception: any error of the exporter or of ONNX Runtime.
     """
     card, sha256 = checkpoint.card, checkpoint.sha256()
-    graphs = {}
-    for size in sorted({card.crop_size, card.frame_size}):
-        for dense in (True, False):
-            export = OnnxExport(card, sha256, size, dense, threads, load_reference)
-            graphs[size, dense] = OnnxGraph(export.path(cache), threads)
-    return GraphEngine(card, runtime_description(threads), graphs, concurrent=True)
+    paths = {
+        part: OnnxExport(card, sha256, part, threads, load_reference).path(cache) for part in PARTS
+    }
+    graphs = {part == "dense": OnnxGraph(paths[part], threads) for part in STEP_PARTS}
+    detection = OnnxDetection(paths["detect"], threads)
+    return GraphEngine(card, runtime_description(threads), graphs, detection, concurrent=True)
 
 
 def runtime_description(threads: int) -> str:
@@ -109,8 +123,7 @@ class OnnxExport:
 
     card: ModelCard
     weights_sha256: str
-    size: Size
-    dense: bool
+    part: str  # one of graph_engine.PARTS
     threads: int
     load_reference: "Callable[[], TorchEngine]"
 
@@ -124,7 +137,7 @@ class OnnxExport:
             engine="onnx",
             checkpoint=self.card.name,
             weights_sha256=self.weights_sha256,
-            profile=f"{self.size[0]}x{self.size[1]}-{'dense' if self.dense else 'body'}",
+            profile=profile(self.card, self.part),
             precision="float32",
             device=processor(),
             versions=versions("nano", "torch", "onnxruntime"),
@@ -132,15 +145,19 @@ class OnnxExport:
 
     def build(self, path: Path) -> dict[str, str]:
         """Write the graph to ``path`` and verify it against PyTorch; returns notes."""
-        from thfm_ros.engine.export import export_onnx
-        from thfm_ros.engine.verify import TOLERANCES, difference
+        from thfm_ros.engine.export import export_detection, export_step
+        from thfm_ros.engine.verify import TOLERANCES, part_difference
 
         reference = self.load_reference()
-        log.info("Exporting %s for images of %s to ONNX, once.", self.card.name, self.size)
-        export_onnx(reference.network, self.card, self.size, self.dense, path)
-        graph = OnnxGraph(path, self.threads)
-        engine = GraphEngine(self.card, "", {(self.size, self.dense): graph})
-        found = difference(engine, reference, self.size, dense=self.dense)
+        log.info("Exporting %s (%s) to ONNX, once.", self.card.name, profile(self.card, self.part))
+        if self.part == "detect":
+            export_detection(reference.network, self.card, path)
+            engine = GraphEngine(self.card, "", {}, OnnxDetection(path, self.threads))
+        else:
+            dense = self.part == "dense"
+            export_step(reference.network, self.card, dense, path)
+            engine = GraphEngine(self.card, "", {dense: OnnxGraph(path, self.threads)}, None)
+        found = part_difference(engine, reference, self.part)
         largest = TOLERANCES["float32"].largest
         if not found <= largest:
             raise VerificationError(

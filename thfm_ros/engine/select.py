@@ -33,18 +33,13 @@ def load_engine(checkpoint: Checkpoint, config: EngineConfig) -> Engine:
     TensorRT. They are cached; so load once before the robot needs the results.
 
     Raises:
-        EngineError: the checkpoint is not of the nano family, or of its second architecture.
+        EngineError: the checkpoint is not of the nano family.
         CheckpointError, CardError: the file cannot be read.
     """
     if checkpoint.card.family != "nano":
         raise EngineError(
             f"{checkpoint.path} is of the {checkpoint.card.family} family, which is not run step "
             "by step. Set engine.checkpoint to 'nano' or to a file made by `thfm train`."
-        )
-    if checkpoint.card.network.get("detect_depth"):
-        raise EngineError(
-            f"{checkpoint.path} is of nano's second architecture, which this release can train but "
-            "not run. Set engine.checkpoint to 'nano'; to train it on: thfm train --begin-from."
         )
     kind = choose_kind(config.kind)
     try:

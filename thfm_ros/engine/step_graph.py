@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The thfm_ros authors
-"""One streaming step of the network as a plain function of arrays, for compilation.
+"""One streaming step of the network, and its detection, as plain functions of arrays to compile.
 
-It computes the same as NanoNetwork.step (a test compares them) in another form: the cache of keys
-and values is one array per block and frame, so that sliding it copies nothing; cached keys include
-the rotation in time, from a table that the host computes; queries and keys are normalised and
-rotated together. That saves a sixth of the step in ONNX Runtime (docs/engines.md).
+They compute the same as NanoNetwork.step and .detect (tests compare them) in another form: the
+cache of keys and values is one array per block and frame, so that sliding it copies nothing; cached
+keys include the rotation in time, from a table that the host computes; queries and keys are
+normalised and rotated together. That saves a sixth of the step in ONNX Runtime (docs/engines.md).
 """
 
 import copy
@@ -16,7 +16,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from thfm_ros.engine.stream import HALVES
+from thfm_ros.engine.stream import HALVES, StepTables
 from thfm_ros.model.backbone import HEAD_WIDTH, Block, rotary_tables
 from thfm_ros.model.codec import ResidualBlock
 from thfm_ros.model.network import JOINTS, NanoNetwork, NetworkOutputs, sine_grid
@@ -53,11 +53,14 @@ class StepBlock(nn.Module):
         self,
         x: Float[Tensor, "n d"],
         rotation: Float[Tensor, "2 n c"],
-        attention_mask: Float[Tensor, " m"],
+        attention_mask: Float[Tensor, " m"] | None,
         past_keys: list[Tensor],
         past_values: list[Tensor],
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns the tokens, and this frame's keys and values ``[heads n c]`` for the cache."""
+        """Returns the tokens, and this frame's keys and values ``[heads n c]`` for the cache.
+
+        Without earlier frames there is no mask.
+        """
         n = x.shape[0]
         projected = self.project(self.norm_attention(x)).view(n, 3, self.heads, HEAD_WIDTH)
         qk, v = projected.permute(1, 2, 0, 3).split([2, 1])
@@ -65,9 +68,13 @@ class StepBlock(nn.Module):
         swapped = torch.cat(qk.chunk(2, -1)[::-1], -1)
         qk = qk * (rotation[0] * self.scale) + swapped * (rotation[1] * self.swapped_scale)
         q, k = qk.unbind()
-        keys, values = torch.cat([*past_keys, k], 1), torch.cat([*past_values, v[0]], 1)
-        attention = (q @ keys.transpose(1, 2) + attention_mask).softmax(-1)
-        x = x + self.join((attention @ values).transpose(0, 1).reshape(n, -1))
+        keys, values = k, v[0]
+        if past_keys:
+            keys, values = torch.cat([*past_keys, keys], 1), torch.cat([*past_values, values], 1)
+        logits = q @ keys.transpose(1, 2)
+        if attention_mask is not None:
+            logits = logits + attention_mask
+        x = x + self.join((logits.softmax(-1) @ values).transpose(0, 1).reshape(n, -1))
         x = x + self.narrow(F.gelu(self.widen(self.norm_feed(x)), approximate="tanh"))
         return x, k, v[0]
 
@@ -75,9 +82,10 @@ class StepBlock(nn.Module):
 class StepGraph(nn.Module):
     """NanoNetwork.step for one stream of images of one size.
 
-    Inputs: the image, `stream.StepTables.time_rotation` and `.attention_mask`, then for each cached
-    frame, oldest first, the keys and values of each block. Outputs: stream.OUTPUTS (without
-    "dense" if not requested), then this frame's keys and values of each block.
+    Inputs: the image, the target cue, `stream.StepTables.time_rotation` and `.attention_mask`,
+    then for each cached frame, oldest first, the keys and values of each block. Outputs:
+    stream.OUTPUTS (without "dense" if not requested), then this frame's keys and values of each
+    block.
     """
 
     grid: Tensor
@@ -88,21 +96,15 @@ class StepGraph(nn.Module):
         self.dense = dense
         self.network = fold_batch_norms(network)
         self.past = network.backbone.window - 1
-        blocks = [block for block in self.network.backbone.blocks if isinstance(block, Block)]
-        self.blocks = nn.ModuleList([StepBlock(block) for block in blocks])
-        columns, rows = size[0] // 16, size[1] // 16
-        self.register_buffer("grid", sine_grid(rows, columns, network.width))
-        tables = rotary_tables(rows, columns, JOINTS + 1)
-        # Zero for channels that rotate with time: there the table of the host is added.
-        zeros = tables.cos.new_zeros(tables.cos.shape[0], HEAD_WIDTH // 2 - tables.cos.shape[1])
-        cos, sin = torch.cat([zeros, tables.cos], 1), torch.cat([zeros, tables.sin], 1)
-        self.register_buffer(
-            "space", torch.stack([torch.cat([cos, cos], 1), torch.cat([-sin, sin], 1)])
-        )
+        self.blocks = step_blocks(self.network, network.depth)
+        self.columns, self.rows = size[0] // 16, size[1] // 16
+        self.register_buffer("grid", sine_grid(self.rows, self.columns, network.width))
+        self.register_buffer("space", rotation_in_space(self.rows, self.columns, JOINTS + 1))
 
     def forward(
         self,
         image: UInt8[Tensor, "h w 3"],
+        cue: Float[Tensor, "5"],
         time_rotation: Float[Tensor, "2 1 c"],
         attention_mask: Float[Tensor, " m"],
         *past: Float[Tensor, "heads n c"],
@@ -111,6 +113,8 @@ class StepGraph(nn.Module):
         net = self.network
         pyramid = net.encoder(image.permute(2, 0, 1)[None].to(net.tokens.dtype))
         x = torch.cat([pyramid.sixteenth.flatten(2)[0].t() + self.grid, net.tokens])
+        of_patches, of_learnable = net.cue(cue[None], self.rows, self.columns)
+        x = x + torch.cat([of_patches[0], of_learnable[0].expand(JOINTS + 1, -1)])
         rotation = self.space + time_rotation
         stride, present = 2 * len(self.blocks), []
         for i, block in enumerate(self.blocks):
@@ -121,6 +125,51 @@ class StepGraph(nn.Module):
         if net.tokens.dtype != torch.float32:
             outputs = [each.float() for each in outputs]
         return (*outputs, *present)
+
+
+class DetectionGraph(nn.Module):
+    """NanoNetwork.detect for one image of one size: ``[h w 3]`` uint8 to ``[5 h/8 w/8]``."""
+
+    grid: Tensor
+    rotation: Tensor
+
+    def __init__(self, network: NanoNetwork, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.network = fold_batch_norms(network)
+        self.blocks = step_blocks(self.network, network.detect_depth)
+        self.columns, self.rows = size[0] // 16, size[1] // 16
+        self.register_buffer("grid", sine_grid(self.rows, self.columns, network.width))
+        first_frame = torch.from_numpy(StepTables(1, 1).time_rotation(0))
+        self.register_buffer(
+            "rotation", rotation_in_space(self.rows, self.columns, 0) + first_frame
+        )
+
+    def forward(self, image: UInt8[Tensor, "h w 3"]) -> tuple[Tensor]:
+        """See the class."""
+        net = self.network
+        pyramid = net.encoder.pretrained(image.permute(2, 0, 1)[None].to(net.tokens.dtype))
+        x = pyramid.sixteenth.flatten(2)[0].t() + self.grid
+        for block in self.blocks:
+            x, _, _ = block(x, self.rotation, None, [], [])
+        latent = net.detection.norm(x).t().unflatten(1, (self.rows, self.columns))
+        return (net.detection(latent[None], pyramid.eighth)[0].float(),)
+
+
+def step_blocks(network: NanoNetwork, count: int) -> nn.ModuleList:
+    """The first ``count`` blocks of the backbone."""
+    blocks = [block for block in network.backbone.blocks if isinstance(block, Block)]
+    return nn.ModuleList([StepBlock(block) for block in blocks[:count]])
+
+
+def rotation_in_space(rows: int, columns: int, learnable: int) -> Float[Tensor, "2 n c"]:
+    """Cosines, and signed sines, of the rotary embedding of one frame's tokens.
+
+    Zero for channels that rotate with time: there `StepTables.time_rotation` is added.
+    """
+    tables = rotary_tables(rows, columns, learnable)
+    zeros = tables.cos.new_zeros(tables.cos.shape[0], HEAD_WIDTH // 2 - tables.cos.shape[1])
+    cos, sin = torch.cat([zeros, tables.cos], 1), torch.cat([zeros, tables.sin], 1)
+    return torch.stack([torch.cat([cos, cos], 1), torch.cat([-sin, sin], 1)])
 
 
 def output_list(outputs: NetworkOutputs) -> list[Tensor]:
@@ -142,5 +191,6 @@ def fold_batch_norms(network: NanoNetwork) -> NanoNetwork:
         if isinstance(module, nn.Sequential):
             for i, (conv, norm) in enumerate(zip(module, list(module)[1:], strict=False)):
                 if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                    module[i], module[i + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
+                    module[i] = fuse_conv_bn_eval(conv, norm)
+                    module[i + 1] = nn.Identity()
     return network

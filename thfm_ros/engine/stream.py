@@ -15,8 +15,8 @@ from jaxtyping import Float32
 
 from thfm_ros.contract import Task
 from thfm_ros.engine.base import EngineError
-from thfm_ros.model.outputs import BodyOutputs, DenseOutputs, RawOutputs
-from thfm_ros.model.prompts import readout_slices
+from thfm_ros.model.outputs import BodyOutputs, DenseOutputs, DetectionOutputs, RawOutputs
+from thfm_ros.model.prompts import TARGET_MASK_CHANNEL, readout_slices
 
 OUTPUTS = ("heatmaps", "positions", "visibility", "log_width", "presence", "dense")
 """Network outputs of a step graph, in order; keys and values for the cache follow them."""
@@ -40,13 +40,12 @@ first."""
 class Stream:
     """The state between two steps."""
 
-    size: tuple[int, int]  # width, height of its images
     frames: int  # since the stream began
     past: tuple[tuple[Any, ...], ...]  # per cached frame, oldest first: k, v of each block
 
     def advanced(self, present: Sequence[Any]) -> "Stream":
         """The stream with the keys and values of one more frame, and without the oldest ones."""
-        return Stream(self.size, self.frames + 1, (*self.past[1:], tuple(present)))
+        return Stream(self.frames + 1, (*self.past[1:], tuple(present)))
 
 
 class StepTables:
@@ -79,11 +78,11 @@ class StepTables:
         return table
 
 
-def stream_from(state: object | None, size: tuple[int, int], empty: Stream) -> Stream:
+def stream_from(state: object | None, empty: Stream) -> Stream:
     """The stream of a state, ``empty`` for None.
 
     Raises:
-        EngineError: the state is of another engine or of another image size.
+        EngineError: the state is of another engine.
     """
     if state is None:
         return empty
@@ -92,12 +91,19 @@ def stream_from(state: object | None, size: tuple[int, int], empty: Stream) -> S
             f"This state comes from another engine ({type(state).__name__}). Begin a new stream "
             "(state=None) when the engine changes."
         )
-    if state.size != size:
-        raise EngineError(
-            f"This stream has images of {state.size}, this one has {size} (width, height). "
-            "Begin a new stream (state=None) when the size changes."
-        )
     return state
+
+
+def cue_of(target_box: Float32[np.ndarray, "4"] | None) -> Float32[np.ndarray, "5"]:
+    """The cue that a step graph takes; see `model.target_cue.TargetCue`."""
+    if target_box is None:
+        return np.zeros(5, np.float32)
+    return np.array([*target_box, 1], np.float32)
+
+
+def detection_outputs(maps: Float32[np.ndarray, "5 h w"]) -> DetectionOutputs:
+    """Name the channels of the detection read-out; views, no copies."""
+    return DetectionOutputs(maps[0], maps[1:])
 
 
 def raw_outputs(outputs: Sequence[Float32[np.ndarray, "..."]]) -> RawOutputs:
@@ -117,4 +123,5 @@ def _dense_outputs(maps: Float32[np.ndarray, "c h w"]) -> DenseOutputs:
         normals=channels[Task.NORMALS],
         dense_pose_uv=channels[Task.DENSE_POSE],
         votes=channels[Task.INSTANCES],
+        target=maps[TARGET_MASK_CHANNEL],
     )

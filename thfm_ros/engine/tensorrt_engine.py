@@ -6,7 +6,7 @@ Everything that needs a GPU is behind `Compiler`; the rest is tested without one
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,21 +19,37 @@ from torch import Tensor
 from thfm_ros.engine.base import VerificationError
 from thfm_ros.engine.cache import EngineCache
 from thfm_ros.engine.checkpoint import Checkpoint
-from thfm_ros.engine.export import example_inputs
-from thfm_ros.engine.graph_engine import GraphEngine
+from thfm_ros.engine.export import example_frame, example_inputs
+from thfm_ros.engine.graph_engine import PARTS, STEP_PARTS, GraphEngine, profile
 from thfm_ros.engine.manifest import EngineKey
-from thfm_ros.engine.step_graph import StepGraph
+from thfm_ros.engine.step_graph import DetectionGraph, StepGraph
 from thfm_ros.engine.stream import OUTPUTS
 from thfm_ros.engine.tensorrt_compiler import Compiler, Run
 from thfm_ros.engine.torch_engine import TorchEngine
-from thfm_ros.engine.verify import TOLERANCES, difference
+from thfm_ros.engine.verify import TOLERANCES, part_difference
 from thfm_ros.engine.versions import versions
 from thfm_ros.model.card import ModelCard
+from thfm_ros.model.network import NanoNetwork
 
 log = logging.getLogger(__name__)
 
 PRECISIONS = ("float16", "float32")
 """Tried in this order, until the outputs agree with those of PyTorch."""
+
+
+class TensorRtDetection:
+    """The compiled detection graph on the GPU."""
+
+    def __init__(self, run: Run, device: torch.device) -> None:
+        self._run, self._device = run, device
+
+    @torch.inference_mode()
+    def __call__(self, image: UInt8[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "5 h8 w8"]:
+        """See graph_engine.DetectionRunner."""
+        results = self._run(torch.from_numpy(image).to(self._device))
+        # Copied: a CUDA graph writes the output of every call to the same memory.
+        found: Float32[np.ndarray, "5 h8 w8"] = results[0].cpu().numpy().copy()
+        return found
 
 
 class TensorRtGraph:
@@ -47,13 +63,14 @@ class TensorRtGraph:
     def __call__(
         self,
         image: UInt8[np.ndarray, "h w 3"],
+        cue: Float32[np.ndarray, "5"],
         time_rotation: Float32[np.ndarray, "2 1 c"],
         attention_mask: Float32[np.ndarray, " m"],
         past: Sequence[Any],
     ) -> tuple[list[Float32[np.ndarray, "..."]], list[Any]]:
         """See graph_engine.Graph."""
         inputs = [torch.from_numpy(image).to(self._device)]
-        tables = (time_rotation, attention_mask)
+        tables = (cue, time_rotation, attention_mask)
         inputs += [torch.from_numpy(x).to(self._device, self._dtype) for x in tables]
         results = list(self._run(*inputs, *past))
         # A CUDA graph writes the outputs of every call to the same memory: they are copied, so
@@ -72,15 +89,14 @@ class TensorRtBuild:
 
     card: ModelCard
     weights_sha256: str
-    size: tuple[int, int]
-    dense: bool
+    part: str  # one of graph_engine.PARTS
     precision: str
     compiler: Compiler
     load_reference: Callable[[], TorchEngine]
 
-    def load(self, cache: EngineCache) -> TensorRtGraph:
+    def load(self, cache: EngineCache) -> Run:
         """Load the graph from the cache, building it if it is missing or does not load."""
-        return cache.load(self.key(), self.build, self._graph, needs_bytes=512 << 20)
+        return cache.load(self.key(), self.build, self.compiler.load, needs_bytes=512 << 20)
 
     def key(self) -> EngineKey:
         """Everything that the engine depends on."""
@@ -88,7 +104,7 @@ class TensorRtBuild:
             engine="tensorrt",
             checkpoint=self.card.name,
             weights_sha256=self.weights_sha256,
-            profile=f"{self.size[0]}x{self.size[1]}-{'dense' if self.dense else 'body'}",
+            profile=profile(self.card, self.part),
             precision=self.precision,
             device=self.compiler.gpu(),
             versions=build_versions(self.compiler, "nano"),
@@ -97,25 +113,22 @@ class TensorRtBuild:
     def build(self, path: Path) -> dict[str, str]:
         """Compile the graph to ``path`` and verify it against PyTorch; returns notes."""
         log.info(
-            "Building the TensorRT engine of %s for images of %s in %s, once; this takes minutes.",
+            "Building the TensorRT engine of %s (%s) in %s, once; this takes minutes.",
             self.card.name,
-            self.size,
+            profile(self.card, self.part),
             self.precision,
         )
         reference = self.load_reference()
         dtype, device = getattr(torch, self.precision), self.compiler.device
-        graph = StepGraph(reference.network, self.size, self.dense).to(device, dtype)
-        example = example_inputs(self.card, self.size)
+        graph, example = self._source(reference.network)
         self.compiler.build(
-            graph,
+            graph.to(device, dtype),
             tuple(x.to(device, dtype if x.is_floating_point() else x.dtype) for x in example),
             path,
         )
-        engine = GraphEngine(self.card, "", {(self.size, self.dense): self._graph(path)})
         tolerance = TOLERANCES[self.precision]
-        found = difference(
-            engine, reference, self.size, dense=self.dense, quantile=tolerance.quantile
-        )
+        engine = tensorrt_engine(self.card, "", {self.part: self.compiler.load(path)}, self)
+        found = part_difference(engine, reference, self.part, quantile=tolerance.quantile)
         if not found <= tolerance.largest:
             raise VerificationError(
                 f"The TensorRT engine in {self.precision} differs from PyTorch by {found:.1e}, "
@@ -123,9 +136,26 @@ class TensorRtBuild:
             )
         return {"difference": f"{found:.1e}", "tolerance": f"{tolerance.largest:.0e}"}
 
-    def _graph(self, path: Path) -> TensorRtGraph:
-        run, dtype = self.compiler.load(path), getattr(torch, self.precision)
-        return TensorRtGraph(run, self.compiler.device, dtype, self.dense)
+    def _source(self, network: NanoNetwork) -> tuple[torch.nn.Module, tuple[Tensor, ...]]:
+        if self.part == "detect":
+            return DetectionGraph(network, self.card.frame_size), example_frame(self.card)
+        dense = self.part == "dense"
+        return StepGraph(network, self.card.crop_size, dense), example_inputs(self.card)
+
+
+def tensorrt_engine(
+    card: ModelCard, description: str, runs: Mapping[str, Run], build: TensorRtBuild
+) -> GraphEngine:
+    """An engine of compiled graphs, by their PARTS, on the device and in the precision of
+    ``build``."""
+    device, dtype = build.compiler.device, getattr(torch, build.precision)
+    graphs = {
+        part == "dense": TensorRtGraph(runs[part], device, dtype, part == "dense")
+        for part in STEP_PARTS
+        if part in runs
+    }
+    detection = TensorRtDetection(runs["detect"], device) if "detect" in runs else None
+    return GraphEngine(card, description, graphs, detection)
 
 
 def build_versions(compiler: Compiler, family: str, *packages: str) -> tuple[tuple[str, str], ...]:
@@ -156,18 +186,16 @@ def load_tensorrt_engine(
     card, sha256 = checkpoint.card, checkpoint.sha256()
     for precision in PRECISIONS:
         try:
-            graphs = {
-                (size, dense): TensorRtBuild(
-                    card, sha256, size, dense, precision, compiler, load_reference
-                ).load(cache)
-                for size in sorted({card.crop_size, card.frame_size})
-                for dense in (True, False)
+            builds = {
+                part: TensorRtBuild(card, sha256, part, precision, compiler, load_reference)
+                for part in PARTS
             }
+            runs = {part: build.load(cache) for part, build in builds.items()}
         except VerificationError as error:
             log.warning("%s", error)
             reason = error
         else:
             version = dict(compiler.libraries())["tensorrt"]
             description = f"TensorRT {version}, {compiler.gpu()}, {precision}"
-            return GraphEngine(card, description, graphs)
+            return tensorrt_engine(card, description, runs, builds["detect"])
     raise reason

@@ -4,16 +4,15 @@
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 
 from thfm_ros.engine.base import EngineError, check_image
-from thfm_ros.engine.graph_engine import token_count
 from thfm_ros.engine.step_graph import output_list
-from thfm_ros.engine.stream import raw_outputs
+from thfm_ros.engine.stream import cue_of, detection_outputs, raw_outputs
 from thfm_ros.model.backbone import Cache
 from thfm_ros.model.card import ModelCard
 from thfm_ros.model.network import NanoNetwork
-from thfm_ros.model.outputs import RawOutputs
+from thfm_ros.model.outputs import DetectionOutputs, RawOutputs
 
 
 class TorchEngine:
@@ -36,20 +35,35 @@ class TorchEngine:
         self.description = f"PyTorch {torch.__version__.partition('+')[0]}, {where}"
 
     @torch.inference_mode()
+    def detect(self, image: UInt8[np.ndarray, "h w 3"]) -> DetectionOutputs:
+        """See base.Engine."""
+        check_image(image, self.card.frame_size)
+        return detection_outputs(self.network.detect(self._batch(image))[0].cpu().numpy())
+
+    @torch.inference_mode()
     def step(
-        self, image: UInt8[np.ndarray, "h w 3"], state: object | None, *, dense: bool
+        self,
+        image: UInt8[np.ndarray, "h w 3"],
+        state: object | None,
+        *,
+        dense: bool,
+        target_box: Float32[np.ndarray, "4"] | None = None,
     ) -> tuple[RawOutputs, object]:
         """See base.Engine."""
-        width, height = check_image(image, self.card)
+        check_image(image, self.card.crop_size)
+        width, height = self.card.crop_size
         if state is None:
             empty = self.network.empty_cache(1, height, width)
             state = Cache(*(each.to(self._device) for each in empty))
-        tokens = token_count((width, height), self.card)
-        if not isinstance(state, Cache) or state.keys.shape[4] != tokens:
+        if not isinstance(state, Cache):
             raise EngineError(
-                f"This state is not of a PyTorch stream of {width} x {height} images. Begin a "
-                "new stream (state=None) when the engine or the size changes."
+                f"This state comes from another engine ({type(state).__name__}). Begin a new "
+                "stream (state=None) when the engine changes."
             )
-        rgb = torch.from_numpy(np.ascontiguousarray(image)).to(self._device)
-        outputs, cache = self.network.step(rgb.permute(2, 0, 1)[None].float(), state, dense)
+        cue = torch.from_numpy(cue_of(target_box))[None].to(self._device)
+        outputs, cache = self.network.step(self._batch(image), state, dense, cue)
         return raw_outputs([each.cpu().numpy() for each in output_list(outputs)]), cache
+
+    def _batch(self, image: UInt8[np.ndarray, "h w 3"]) -> torch.Tensor:
+        rgb = torch.from_numpy(np.ascontiguousarray(image)).to(self._device)
+        return rgb.permute(2, 0, 1)[None].float()

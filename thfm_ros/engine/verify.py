@@ -67,20 +67,26 @@ def largest_error(errors: Float32[np.ndarray, "..."], quantile: float) -> float:
     return float(np.quantile(errors, quantile, method="higher"))
 
 
-def difference(
-    engine: Engine, reference: Engine, size: tuple[int, int], *, dense: bool, quantile: float = 1.0
+def part_difference(
+    engine: Engine, reference: Engine, part: str, *, quantile: float = 1.0
 ) -> float:
+    """`difference` or `detection_difference` for one graph, named as in graph_engine.PARTS."""
+    if part == "detect":
+        return detection_difference(engine, reference, quantile=quantile)
+    return difference(engine, reference, dense=part == "dense", quantile=quantile)
+
+
+def difference(engine: Engine, reference: Engine, *, dense: bool, quantile: float = 1.0) -> float:
     """The largest difference between the outputs of ``engine`` and ``reference`` on the fixed clip.
 
-    The stream is two frames longer than the window, so that the cache fills and slides. The
-    difference of two outputs of one step is |a - b| / max(1, max |b|). With ``quantile`` below 1
-    the largest values of each output are ignored: in half precision another cell of a heatmap may
-    become the peak, which moves its joint.
+    The stream is two frames longer than the window, so that the cache fills and slides; every
+    second crop is about a box. The difference of two outputs of one step is
+    |a - b| / max(1, max |b|). With ``quantile`` below 1 the largest values of each output are
+    ignored: in half precision another cell of a heatmap may become the peak, which moves its joint.
 
     Args:
         engine: to be verified.
         reference: what it is compared with.
-        size: width and height of the images.
         dense: whether dense outputs are compared as well.
         quantile: share of the values of each output that is taken into account.
 
@@ -93,9 +99,32 @@ def difference(
     largest = 0.0
     state: object | None = None
     reference_state: object | None = None
-    for image in fixed_clip(size, reference.card.window + 2):
-        outputs, state = engine.step(image, state, dense=dense)
-        expected, reference_state = reference.step(image, reference_state, dense=dense)
-        for (name, a), (_, b) in zip(named_arrays(outputs), named_arrays(expected), strict=True):
-            largest = max(largest, largest_error(relative_errors(name, a, b), quantile))
+    for number, image in enumerate(fixed_clip(reference.card.crop_size, reference.card.window + 2)):
+        box = _BOX if number % 2 else None
+        outputs, state = engine.step(image, state, dense=dense, target_box=box)
+        expected, reference_state = reference.step(
+            image, reference_state, dense=dense, target_box=box
+        )
+        pairs = zip(named_arrays(outputs), named_arrays(expected), strict=True)
+        largest = max(largest, *(_error(name, a, b, quantile) for (name, a), (_, b) in pairs))
     return largest
+
+
+def detection_difference(engine: Engine, reference: Engine, *, quantile: float = 1.0) -> float:
+    """Like `difference`, for the detection outputs of two whole images."""
+    largest = 0.0
+    for image in fixed_clip(reference.card.frame_size, 2):
+        found, expected = engine.detect(image), reference.detect(image)
+        errors = (
+            _error(name, a, b, quantile)
+            for name, a, b in zip(found._fields, found, expected, strict=True)
+        )
+        largest = max(largest, *errors)
+    return largest
+
+
+_BOX = np.array([0.2, 0.1, 0.7, 0.95], np.float32)
+
+
+def _error(name: str, a: np.ndarray, b: np.ndarray, quantile: float) -> float:
+    return largest_error(relative_errors(name, a, b), quantile)

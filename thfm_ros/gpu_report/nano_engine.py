@@ -16,7 +16,7 @@ from thfm_ros.engine.cache import EngineCache
 from thfm_ros.engine.graph_engine import GraphEngine
 from thfm_ros.engine.tensorrt_compiler import Compiler, Run, TorchTensorRt
 from thfm_ros.engine.tensorrt_engine import PRECISIONS as TRIED
-from thfm_ros.engine.tensorrt_engine import TensorRtBuild, TensorRtGraph
+from thfm_ros.engine.tensorrt_engine import TensorRtBuild, tensorrt_engine
 from thfm_ros.engine.torch_engine import TorchEngine
 from thfm_ros.gpu_report.nano_runtimes import NanoBench, Variant
 from thfm_ros.gpu_report.numerics import EngineStepper
@@ -77,7 +77,9 @@ def tensorrt(context: StepContext) -> None:
             precision: str = precision, engines: list[GraphEngine] = engines
         ) -> EngineStepper:
             cache, builder = _cache(context), _builder(bench, compiler, precision)
-            engines.append(_engine(bench, builder.load(cache)))
+            engines.append(
+                tensorrt_engine(bench.nano.card, RUNTIME, _runs(builder, cache), builder)
+            )
             return EngineStepper(engines[0])
 
         bench.measure(variant, build)
@@ -112,10 +114,10 @@ def cache_life(context: StepContext) -> None:
         }
     )
     begin = time.perf_counter()
-    graph = builder.load(cache)
+    runs = _runs(builder, cache)
     context.record({"step": "load", "seconds": _since(begin)})
     begin = time.perf_counter()
-    _engine(bench, graph)
+    tensorrt_engine(bench.nano.card, RUNTIME, runs, builder)
     context.record({"step": "run", "seconds": _since(begin)})
     context.record({"step": "foreign GPU", **_offer_foreign(cache, path, bench, compiler)})
 
@@ -163,10 +165,12 @@ def _cache(context: StepContext) -> EngineCache:
 
 
 def _builder(bench: NanoBench, compiler: Compiler, precision: str) -> TensorRtBuild:
-    card = bench.nano.card
-    return TensorRtBuild(
-        card, "of this report", card.crop_size, True, precision, compiler, _reference_of(bench)
-    )
+    card, reference = bench.nano.card, _reference_of(bench)
+    return TensorRtBuild(card, "of this report", "dense", precision, compiler, reference)
+
+
+def _runs(builder: TensorRtBuild, cache: EngineCache) -> dict[str, Run]:
+    return {builder.part: builder.load(cache)}
 
 
 def _reference_of(bench: NanoBench) -> Callable[[], TorchEngine]:
@@ -176,10 +180,6 @@ def _reference_of(bench: NanoBench) -> Callable[[], TorchEngine]:
         return TorchEngine(network, bench.nano.card, device=where, threads=torch.get_num_threads())
 
     return load
-
-
-def _engine(bench: NanoBench, graph: TensorRtGraph) -> GraphEngine:
-    return GraphEngine(bench.nano.card, RUNTIME, {(bench.nano.card.crop_size, True): graph})
 
 
 def _since(begin: float) -> float:

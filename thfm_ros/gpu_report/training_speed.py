@@ -14,7 +14,8 @@ import torch
 
 from thfm_ros.gpu_report.device import Device, durations_s, open_device
 from thfm_ros.gpu_report.step_context import StepContext, reason_of
-from thfm_ros.model.network import JOINTS
+from thfm_ros.model.network import JOINTS, NanoNetwork
+from thfm_ros.model.weights import nano_card, save_network
 from thfm_ros.training.collate import CropBatch
 from thfm_ros.training.recipe import TrainingRecipe, TrainingStage
 from thfm_ros.training.trainer import Trainer
@@ -22,8 +23,8 @@ from thfm_ros.training.trainer import Trainer
 BATCHES = (1, 16, 64, 256, 1024, 4096)
 """Images per step; 16 is that of the shipped network's recipe."""
 
-SIZE, DEPTH, REFINE = 128, 8, 3
-"""Of the shipped network's last stages."""
+SIZE, DEPTH, REFINE, DETECT_DEPTH = 128, 5, 2, 3
+"""Of the shipped network."""
 
 STAND_IN_BATCHES, STAND_IN_SIZE = (1, 2), 32
 TIMED_S = 1.5
@@ -37,7 +38,9 @@ def run(context: StepContext) -> None:
     torch.backends.cudnn.benchmark = False  # as in `thfm train`
     with tempfile.TemporaryDirectory(dir=context.work) as folder:
         path, recipe = Path(folder), _recipe(context, size)
-        trainer = Trainer(path, recipe, path, "nothing", device=device.torch_device)
+        begin = _random_network(recipe, path / "begin.safetensors")
+        where = device.torch_device
+        trainer = Trainer(path, recipe, path, "nothing", begin_from=begin, device=where)
         for batch in batches:
             record: dict[str, Any] = {"batch": batch, "size": size}
             try:
@@ -61,7 +64,17 @@ def _recipe(context: StepContext, size: int) -> TrainingRecipe:
         lift_batch=0,  # skeletons without images cost little, and need data
         muon=not context.stand_in,
     )
-    return TrainingRecipe(stages=(stage,), bfloat16=not context.stand_in)
+    return TrainingRecipe(
+        stages=(stage,), bfloat16=not context.stand_in, detect_depth=min(DETECT_DEPTH, depth)
+    )
+
+
+def _random_network(recipe: TrainingRecipe, path: Path) -> Path:
+    """A run that begins with a checkpoint needs no pretrained encoder."""
+    stage = recipe.stages[0]
+    network = NanoNetwork(depth=stage.depth, refine=stage.refine, detect_depth=recipe.detect_depth)
+    save_network(network, nano_card("random", network, "nothing"), path)
+    return path
 
 
 def measure(trainer: Trainer, batch: CropBatch, device: Device) -> dict[str, Any]:

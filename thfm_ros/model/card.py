@@ -11,7 +11,7 @@ from typing import Any
 
 from thfm_ros.contract import PerceptionError, Task
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Increased whenever files of earlier releases can no longer be read."""
 
 
@@ -33,8 +33,7 @@ class ModelCard:
     joint_names: tuple[str, ...]
     part_names: tuple[str, ...]
     crop_size: tuple[int, int] = (128, 128)
-    frame_size: tuple[int, int] = (192, 144)
-    detect_size: tuple[int, int] = (320, 240)  # of whole images for the detection read-out
+    frame_size: tuple[int, int] = (320, 240)  # of whole images and tiles, for detection
     window: int = 4  # frames that attention spans, the newest included
     network: dict[str, Any] = field(default_factory=dict)  # arguments of the network's class
     trained_on: str = ""
@@ -68,7 +67,6 @@ def card_from_json(text: str, source: str) -> ModelCard:
             f"{source} has format version {version}; this release reads {FORMAT_VERSION}. "
             "Install the release that wrote it, or train or import the checkpoint again."
         )
-    values.setdefault("detect_size", (320, 240))  # cards before the detection read-out
     known = {f.name for f in dataclasses.fields(ModelCard)}
     if set(values) != known:
         raise CardError(
@@ -81,7 +79,7 @@ def card_from_json(text: str, source: str) -> ModelCard:
                 f"{source} has a model card in which {name} is {shown}, which no release of "
                 "thfm_ros writes: the file is damaged, or was changed. Copy or download it again."
             )
-    for name in ("joint_names", "part_names", "crop_size", "frame_size", "detect_size"):
+    for name in ("joint_names", "part_names", "crop_size", "frame_size"):
         values[name] = tuple(values[name])
     values["tasks"] = tuple(Task(task) for task in values["tasks"])
     return ModelCard(**values)
@@ -118,7 +116,6 @@ _VALID: Mapping[str, Callable[[Any], bool]] = {
     "part_names": _are_texts,
     "crop_size": _is_size,
     "frame_size": _is_size,
-    "detect_size": _is_size,
     "window": lambda value: type(value) is int and 1 <= value <= _MAX_WINDOW,
     "network": lambda value: isinstance(value, dict),
 }

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The thfm_ros authors
-"""The convolutional encoder and the upsampling stages of the decoder, at strides 2, 4, 8 and 16.
+"""The feature pyramid of the encoder, and the upsampling stages of the decoder.
 
-They take the place of THFM's video codec. Both work frame by frame and are therefore causal:
-earlier frames reach a frame only through the attention between encoder and decoder.
+Encoder (efficientnet.py) and decoder take the place of THFM's video codec. Both work frame by frame
+and are therefore causal: earlier frames reach a frame only through the attention between them.
 """
 
 from typing import NamedTuple

@@ -7,10 +7,8 @@ causal from frame to frame. One decoder serves all dense tasks, and a task's pro
 its features are read. One pass answers all prompts, because they differ only in the read-out; see
 docs/architecture.md for where this departs from THFM and why.
 
-There are two architectures. With ``detect_depth`` 0 the encoder is trained from scratch and the
-target of a crop is the person in its middle. Otherwise the encoder is a pretrained EfficientNet,
-`NanoNetwork.detect` finds all people of a whole image after so many blocks, and a crop may have a
-target cue and has a target mask.
+The encoder is a pretrained EfficientNet. `NanoNetwork.detect` finds all people of a whole image
+after some blocks; a crop then describes one of them, named by a target cue.
 """
 
 import math
@@ -23,9 +21,8 @@ from torch import Tensor, nn
 
 from thfm_ros.contract import Task
 from thfm_ros.model.backbone import Backbone, Cache, rotary_tables
-from thfm_ros.model.codec import Encoder, Pyramid, ResidualBlock, UpStage
+from thfm_ros.model.codec import Pyramid, ResidualBlock, UpStage
 from thfm_ros.model.detection import DetectionHead
-from thfm_ros.model.efficientnet import EfficientNetEncoder
 from thfm_ros.model.heads import (
     HeatmapReadout,
     KeypointPeaks,
@@ -34,6 +31,7 @@ from thfm_ros.model.heads import (
     half_resolution,
     pool,
 )
+from thfm_ros.model.mixed_encoder import MixedEncoder
 from thfm_ros.model.prompts import READOUT_CHANNELS, TARGET_MASK_CHANNEL, readout_slices
 from thfm_ros.model.target_cue import TargetCue
 from thfm_ros.skeleton import Joint
@@ -50,8 +48,8 @@ _AROUND_DEPTH = [_DEPTH.start, _DEPTH.stop - _DEPTH.start, TARGET_MASK_CHANNEL -
 class NetworkOutputs(NamedTuple):
     """Tensors of model.outputs, with a leading axis over frames (``b * t``).
 
-    ``dense`` stacks the read-outs of all tasks (prompts.READOUT_CHANNELS) and, in networks that
-    have it, the logit of the target's mask (prompts.TARGET_MASK_CHANNEL).
+    ``dense`` stacks the read-outs of all tasks (prompts.READOUT_CHANNELS) and the logit of the
+    target's mask (prompts.TARGET_MASK_CHANNEL).
     """
 
     heatmaps: Float[Tensor, "b k gh gw"]
@@ -125,29 +123,26 @@ class NanoNetwork(nn.Module):
         depth: transformer blocks.
         window: frames that attention spans, the newest included.
         refine: residual blocks before the dense read-outs.
-        detect_depth: transformer blocks before the detection read-out; 0: the first architecture.
+        detect_depth: of these, blocks before the detection read-out.
     """
 
     def __init__(
         self,
         channels: tuple[int, int, int] = (24, 48, 96),
         width: int = 192,
-        depth: int = 5,
+        depth: int = 6,
         window: int = 4,
-        refine: int = 0,
-        detect_depth: int = 0,
+        refine: int = 2,
+        detect_depth: int = 3,
     ) -> None:
         super().__init__()
         half, quarter, eighth = channels
         self.width, self.depth, self.channels = width, depth, tuple(channels)
         self.detect_depth = detect_depth
-        self.encoder = (
-            EfficientNetEncoder(channels, width) if detect_depth else Encoder(channels, width)
-        )
-        if detect_depth:
-            self.cue = TargetCue(width)
-            self.target_mask = nn.Linear(width, FEATURES + 1)
-            self.detection = DetectionHead(width, eighth)
+        self.encoder = MixedEncoder(channels, width)
+        self.cue = TargetCue(width)
+        self.target_mask = nn.Linear(width, FEATURES + 1)
+        self.detection = DetectionHead(width, eighth)
         self.tokens = nn.Parameter(torch.randn(JOINTS + 1, width) * 0.3)
         self.backbone = Backbone(width, depth, window)
         self.to_eighth = UpStage(width, 64, eighth, 96)
@@ -164,9 +159,9 @@ class NanoNetwork(nn.Module):
     def detect(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 5 h8 w8"]:
         """Centres and boxes of all people in whole images; see `DetectionHead`.
 
-        Only video tokens take part, without memory. Networks with ``detect_depth`` 0 cannot.
+        Only video tokens take part, without memory.
         """
-        pyramid = self.encoder(images)
+        pyramid = self.encoder.pretrained(images)
         rows, columns = pyramid.sixteenth.shape[2:]
         x = pyramid.sixteenth.flatten(2).transpose(1, 2)
         x = (x + sine_grid(rows, columns, self.width).to(x))[:, None]
@@ -213,7 +208,7 @@ class NanoNetwork(nn.Module):
             "depth": self.depth,
             "window": self.backbone.window,
             "refine": len(self.refine),
-            **({"detect_depth": self.detect_depth} if self.detect_depth else {}),
+            "detect_depth": self.detect_depth,
         }
 
     def empty_cache(self, batch: int, height: int, width: int) -> Cache:
@@ -285,9 +280,8 @@ class NanoNetwork(nn.Module):
         depth = F.interpolate(depth, scale_factor=2.0, mode="bilinear", align_corners=False)
         # The joints determine most of the depth; the read-out adds what is between them.
         before, residual, after = maps.split(_AROUND_DEPTH, dim=1)
-        outputs = [before, residual + depth, after]
-        if self.detect_depth:
-            weight, bias = self.target_mask(summary).split([FEATURES, 1], dim=1)
-            mask = weight[:, None] @ features.flatten(2) + bias[..., None]
-            outputs.append(mask.unflatten(2, features.shape[2:]))
-        return torch.cat(outputs, dim=1)
+        weight, bias = self.target_mask(summary).split([FEATURES, 1], dim=1)
+        target = (weight[:, None] @ features.flatten(2) + bias[..., None]).unflatten(
+            2, features.shape[2:]
+        )
+        return torch.cat([before, residual + depth, after, target], dim=1)

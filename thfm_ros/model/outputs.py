@@ -24,6 +24,15 @@ class DenseOutputs(NamedTuple):
     # From the pixel to the centre of its person's bounding box: x and y as shares of the image's
     # longer side.
     votes: Float32[np.ndarray, "2 h w"]
+    # Logits of "belongs to the target person".
+    target: Float32[np.ndarray, "h w"]
+
+
+class DetectionOutputs(NamedTuple):
+    """The detection read-out of a whole image; ``h`` = image height / 8, see model.detection."""
+
+    centres: Float32[np.ndarray, "h w"]  # logits: the centre of a person's box is in this cell
+    edges: Float32[np.ndarray, "4 h w"]  # ln of distances from the cell to the edges of that box
 
 
 class BodyOutputs(NamedTuple):
@@ -33,7 +42,7 @@ class BodyOutputs(NamedTuple):
     positions: Float32[np.ndarray, "k 3"]  # metres from the pelvis, axes of the crop's view
     visibility: Float32[np.ndarray, "k 2"]  # logits: inside the image; not occluded
     log_width: float  # ln of the metres that the image's width spans at the pelvis' depth
-    presence: float  # logit: there is a target person
+    presence: float  # logit: the target person is there
 
 
 class RawOutputs(NamedTuple):

@@ -28,7 +28,7 @@ READOUT_CHANNELS: dict[Task, int] = {
 """Channels of each task in the dense read-out, in their order there; see `readout_slices`."""
 
 TARGET_MASK_CHANNEL = sum(READOUT_CHANNELS.values())
-"""Channel of the target person's mask, after those of all tasks; only in networks that have it."""
+"""Channel of the target person's mask, after those of all tasks."""
 
 
 def readout_slices() -> dict[Task, slice]:

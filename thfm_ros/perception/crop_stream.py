@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 
 from thfm_ros.config import Config
 from thfm_ros.contract import Clip, Frame, PixelMap
 from thfm_ros.engine.base import Engine
+from thfm_ros.geometry import to_network
 from thfm_ros.model.outputs import RawOutputs
 from thfm_ros.perception.crop_region import crop_image, follow_box, region_around
 from thfm_ros.perception.decoding import Detection, ExpectedPerson, Proposal, decode_person
@@ -59,7 +60,8 @@ class CropDetector:
         if stream.state is None and self._regions.rewarm:
             for earlier in inputs.clip.frames[-self._engine.card.window : -1]:
                 self._run(earlier, stream, inputs.timer, dense=False)
-        raw = self._run(frame, stream, inputs.timer, dense=inputs.dense)
+        target = _in_crop(expected.box, stream.region)
+        raw = self._run(frame, stream, inputs.timer, dense=inputs.dense, target_box=target)
         height, width = frame.rgb.shape[:2]
         with inputs.timer("decode"):
             return decode_person(
@@ -87,10 +89,24 @@ class CropDetector:
         return stream if region is stream.region else CropStream(region)
 
     def _run(
-        self, frame: Frame, stream: CropStream, timer: StageTimer, *, dense: bool
+        self,
+        frame: Frame,
+        stream: CropStream,
+        timer: StageTimer,
+        *,
+        dense: bool,
+        target_box: Float32[np.ndarray, "4"] | None = None,
     ) -> RawOutputs:
         with timer("crop"):
             image = crop_image(frame, stream.region)
         with timer("network"):
-            raw, stream.state = self._engine.step(image, stream.state, dense=dense)
+            raw, stream.state = self._engine.step(
+                image, stream.state, dense=dense, target_box=target_box
+            )
         return raw
+
+
+def _in_crop(box: Float[np.ndarray, "4"], region: PixelMap) -> Float32[np.ndarray, "4"]:
+    """A box of the source image as shares of a crop's width and height."""
+    corners = to_network(box.reshape(2, 2), region) / [region.width, region.height]
+    return np.asarray(corners.reshape(4), np.float32)

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int
 
-from thfm_ros.config import DecodeConfig, RegionConfig
+from thfm_ros.config import DecodeConfig
 from thfm_ros.contract import Body, Intrinsics, PixelMap, TrackState
 from thfm_ros.geometry import (
     CropView,
     crop_view,
-    iou,
     longer_side,
     normalized_center_distance,
     to_network,
@@ -72,6 +71,8 @@ class Detection:
     mask: Float32[np.ndarray, "h w"] | None  # probability of any person, cells of the dense maps
     target: Bool[np.ndarray, "h w"] | None  # the cells that belong to this person
     neighbours: tuple[Proposal, ...]  # other people in this crop, largest first
+    presence: float  # probability that the crop shows the target
+    keypoint_confidence: float  # see mean_keypoint_confidence
 
     @property
     def extent(self) -> Float32[np.ndarray, "4"]:
@@ -115,32 +116,27 @@ def decode_person(
     )
     inside, visible = sigmoid(raw.body.visibility).T
     known = inside * peaks.mass >= config.min_keypoint_confidence
-    mask = target = None
-    others: list[Cluster] = []
-    if raw.dense is not None:
-        mask = sigmoid(raw.dense.mask)
-        cells = peaks.positions[known] * (HEATMAP_CELL_PX / DENSE_CELL_PX)
-        target, others = _segment_target(mask, raw.dense.votes, cells, region, expected, config)
+    mask, target, others = _segment(raw.dense, config)
     pixels = to_source(peaks.positions * HEATMAP_CELL_PX, region)
     pixels[~known] = np.nan
     if target is not None and target.sum() < _MIN_TARGET_CELLS:
         return None
     box = _bounding_box(target, pixels, region, image_size)
-    if box is None:
+    if box is None or not _is_plausible(box, expected.box):
         return None
     camera = intrinsics or assumed_camera(*image_size)
     view = crop_view(region, camera)
     sigma_px = peaks.sigma * (HEATMAP_CELL_PX * region.scale)
     root, relative = estimate_root(raw.body, pixels, sigma_px, region, view, camera, config)
-    depth_sigma_m = config.joint_depth_sigma_m
-    joints = joints_in_optical_frame(root, relative, pixels, sigma_px, camera, depth_sigma_m)
+    sigma_m = config.joint_depth_sigma_m
+    joints = joints_in_optical_frame(root, relative, pixels, sigma_px, camera, sigma_m)
     if intrinsics is None:
         joints = joints.unknown()
     presence = float(sigmoid(np.asarray(raw.body.presence)))
-    score = presence * mean_keypoint_confidence(inside * visible, peaks.mass)
+    confidence = mean_keypoint_confidence(inside * visible, peaks.mass)
     keypoints = np.column_stack([pixels, visible * peaks.mass * known]).astype(np.float32)
     return Detection(
-        body=Body("", TrackState.TENTATIVE, score, box, keypoints, *joints),
+        body=Body("", TrackState.TENTATIVE, presence * confidence, box, keypoints, *joints),
         region=region,
         camera=camera,
         view=view,
@@ -149,6 +145,8 @@ def decode_person(
         mask=mask,
         target=target,
         neighbours=tuple(_proposal(each, region, image_size) for each in others),
+        presence=presence,
+        keypoint_confidence=confidence,
     )
 
 
@@ -179,61 +177,28 @@ def mean_keypoint_confidence(
     return float((visibility * mass).sum() / max(visibility.sum(), 1.0))
 
 
-def find_proposals(
-    raw: RawOutputs,
-    region: PixelMap,
-    image_size: tuple[int, int],
-    config: DecodeConfig,
-    regions: RegionConfig,
-) -> list[Proposal]:
-    """The people of a whole frame or a tile, largest first; ``raw`` must have dense maps."""
-    assert raw.dense is not None
-    cell_px = DENSE_CELL_PX * region.scale
-    clusters, _ = group_instances(
-        sigmoid(raw.dense.mask),
-        raw.dense.votes,
-        threshold=config.candidate_threshold,
-        radius=config.vote_radius,
-        min_side=regions.min_person_px / cell_px,
-    )
-    return [_proposal(each, region, image_size) for each in clusters]
-
-
 def _proposal(cluster: Cluster, region: PixelMap, image_size: tuple[int, int]) -> Proposal:
     corners = cluster.box.reshape(2, 2) * DENSE_CELL_PX
     return Proposal(_clipped(corners, region, image_size), cluster.score)
 
 
-def _segment_target(
-    mask: Float32[np.ndarray, "h w"],
-    votes: Float32[np.ndarray, "2 h w"],
-    keypoints: Float[np.ndarray, "n 2"],
-    region: PixelMap,
-    expected: ExpectedPerson,
-    config: DecodeConfig,
-) -> tuple[Bool[np.ndarray, "h w"], list[Cluster]]:
-    """The cells of the target person, and the clusters of all other people, largest first.
-
-    The target is the cluster that fits the expected box best and contains most of the
-    ``keypoints`` (cells); it is empty if that cluster is implausible.
+def _segment(
+    dense: DenseOutputs | None, config: DecodeConfig
+) -> tuple[Float32[np.ndarray, "h w"] | None, Bool[np.ndarray, "h w"] | None, list[Cluster]]:
+    """Probability of any person, the target's cells, and the clusters of all other people,
+    largest first; nothing without maps.
     """
-    expected_box = to_network(expected.box.reshape(2, 2), region).reshape(4) / DENSE_CELL_PX
-    clusters, numbers = group_instances(
-        mask, votes, threshold=config.mask_threshold, radius=config.vote_radius, min_side=2
+    if dense is None:
+        return None, None, []
+    mask, share = sigmoid(dense.mask), sigmoid(dense.target)
+    others, _ = group_instances(
+        np.asarray(mask * (1 - share), np.float32),
+        dense.votes,
+        threshold=config.mask_threshold,
+        radius=config.vote_radius,
+        min_side=2,
     )
-    cell = np.clip(keypoints.astype(int), 0, np.array(mask.shape[::-1]) - 1)
-    cluster_of_keypoint = numbers[cell[:, 1], cell[:, 0]]
-
-    def fit(number: int) -> float:
-        share = np.count_nonzero(cluster_of_keypoint == number) / max(len(cluster_of_keypoint), 1)
-        box = clusters[number].box
-        distance = normalized_center_distance(box, expected_box)
-        return share + 2 * iou(box, expected_box) - distance
-
-    best = max(range(len(clusters)), key=fit, default=-1)
-    if best < 0 or not _is_plausible(clusters[best].box, expected_box):
-        return np.zeros(mask.shape, bool), clusters
-    return np.asarray(numbers == best), clusters[:best] + clusters[best + 1 :]
+    return mask, np.asarray(share > config.mask_threshold), others
 
 
 def _is_plausible(box: Float[np.ndarray, "4"], expected: Float[np.ndarray, "4"]) -> bool:

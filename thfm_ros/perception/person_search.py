@@ -21,7 +21,8 @@ from thfm_ros.engine.base import Engine
 from thfm_ros.geometry import longer_side
 from thfm_ros.perception.background_task import BackgroundTask
 from thfm_ros.perception.crop_region import contains_box, crop_image, frame_tiles, whole_frame
-from thfm_ros.perception.decoding import DENSE_CELL_PX, Proposal, find_proposals
+from thfm_ros.perception.decoding import Proposal
+from thfm_ros.perception.detection_decoding import DETECTION_CELL_PX, find_proposals
 from thfm_ros.perception.stage_timer import StageTimer
 
 _CAPACITY_PERIOD_S = 2.0
@@ -35,17 +36,16 @@ _MIN_HEIGHT, _MAX_HEIGHT = 0.18, 0.5
 """Longer side of a proposal in a tile, of the tile's height. Larger people are detected well, and
 whole, in the whole image; most smaller proposals are false positives."""
 
-_EDGE_MARGIN_CELLS = 1.5
+_EDGE_MARGIN_CELLS = 0.4
 """Between a proposal and an edge of its tile inside the image, so that the edge does not cut it."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _SearchRegion:
-    """The whole image or a tile of it, with the state of the engine's stream."""
+    """The whole image or a tile of it."""
 
     region: PixelMap
     is_whole: bool
-    state: object | None = None
 
 
 class PersonDetector:
@@ -155,12 +155,10 @@ class PersonDetector:
         with timer("crop"):
             image = crop_image(frame, search.region)
         with timer("network"):
-            # Seconds pass between two passes over the same tile: its old state is of no use.
-            raw, state = self._engine.step(image, search.state, dense=True)
-            search.state = state if search.is_whole else None
+            outputs = self._engine.detect(image)
         with timer("decode"):
             proposals = find_proposals(
-                raw, search.region, (width, height), self._config.decode, self._config.regions
+                outputs, search.region, (width, height), self._config.decode.candidate_threshold
             )
         if search.is_whole:
             return proposals
@@ -170,7 +168,7 @@ class PersonDetector:
 def _is_valid_in_tile(proposal: Proposal, tile: PixelMap, frame: Frame) -> bool:
     """Whether a proposal is small, and not cut by an edge of the tile inside the image."""
     height, width = frame.rgb.shape[:2]
-    margin = _EDGE_MARGIN_CELLS * DENSE_CELL_PX * tile.scale
+    margin = _EDGE_MARGIN_CELLS * DETECTION_CELL_PX * tile.scale
     with_margin = proposal.box + np.array([-margin, -margin, margin, margin])
     inside = np.clip(with_margin, 0, [width, height, width, height])
     tile_height = tile.scale * tile.height

@@ -13,7 +13,13 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from thfm_ros.training.augmentation.backgrounds import Backgrounds
 from thfm_ros.training.augmentation.geometric import CropStyle
-from thfm_ros.training.collate import CropBatch, DetectionBatch, collate_crops, collate_detections
+from thfm_ros.training.collate import (
+    Batch,
+    CropBatch,
+    collate_crops,
+    collate_detections,
+    collate_photo_crops,
+)
 from thfm_ros.training.crop_samples import CropSample, crop_sample, plain_sample
 from thfm_ros.training.detection_samples import (
     DetectionSample,
@@ -25,6 +31,7 @@ from thfm_ros.training.frame_samples import frame_sample, rendered_sample
 from thfm_ros.training.negative_crops import NegativeCrops
 from thfm_ros.training.recipe import TrainingRecipe, TrainingStage
 from thfm_ros.training.shard_store import FrameRef, Store
+from thfm_ros.training.unlabelled_photos import UnlabelledPhotos
 
 RENDERED_SHARE = 0.5
 """Share of whole frames, and of images for detection, that were rendered; others are composed."""
@@ -49,6 +56,7 @@ class TrainingData:
     large_frames: Store | None  # frames320/: larger ones for detection; by default ``frames``
     negatives: NegativeCrops | None  # of ``frames``, and hard_negatives.npy
     backgrounds: Backgrounds  # backgrounds.npy
+    photos: UnlabelledPhotos | None  # unlabelled/: photographs with pseudo-labels
 
     @classmethod
     def open(cls, folder: Path) -> "TrainingData":
@@ -56,6 +64,7 @@ class TrainingData:
         frames = _open_if_there(folder / "frames")
         backgrounds = Backgrounds(folder / "backgrounds.npy")
         mined = folder / "hard_negatives.npy"
+        unlabelled = folder / "unlabelled"
         negatives = None
         if frames is not None:
             negatives = NegativeCrops(frames, backgrounds, mined if mined.exists() else None)
@@ -65,6 +74,7 @@ class TrainingData:
             large_frames=_open_if_there(folder / "frames320") or frames,
             negatives=negatives,
             backgrounds=backgrounds,
+            photos=UnlabelledPhotos(unlabelled) if unlabelled.exists() else None,
         )
 
     def refresh(self) -> None:
@@ -77,12 +87,15 @@ class TrainingData:
         self, rng: np.random.Generator, stage: TrainingStage
     ) -> list[DetectionSample]:
         """The samples of one step of detection."""
-        return [
-            rendered_detection(self.large_frames, rng, stage.detect_size)
-            if self.large_frames is not None and rng.random() < RENDERED_SHARE
-            else composed_detection(self.crops, self.backgrounds, rng, stage.detect_size)
-            for _ in range(stage.detect_batch)
-        ]
+        return [self._draw_detection(rng, stage) for _ in range(stage.detect_batch)]
+
+    def _draw_detection(self, rng: np.random.Generator, stage: TrainingStage) -> DetectionSample:
+        share = stage.unlabelled_share
+        if self.photos is not None and share and rng.random() < share:
+            return self.photos.draw(rng, stage.detect_size)
+        if self.large_frames is not None and rng.random() < RENDERED_SHARE:
+            return rendered_detection(self.large_frames, rng, stage.detect_size)
+        return composed_detection(self.crops, self.backgrounds, rng, stage.detect_size)
 
     def draw_crops(self, rng: np.random.Generator, stage: TrainingStage) -> list[CropSample]:
         """The samples of one other step: whole frames, single-frame crops, or crops of clips."""
@@ -124,14 +137,14 @@ def _open_if_there(folder: Path) -> Store | None:
     return Store(folder) if folder.exists() else None
 
 
-class Batches(IterableDataset[CropBatch | DetectionBatch]):
+class Batches(IterableDataset[Batch]):
     """The batches of one run from a step on."""
 
     def __init__(self, folder: Path, recipe: TrainingRecipe, first_step: int) -> None:
         self._folder, self._recipe, self._first_step = folder, recipe, first_step
         self._rank = rank()  # of the training process; a loading process has none
 
-    def __iter__(self) -> Iterator[CropBatch | DetectionBatch]:
+    def __iter__(self) -> Iterator[Batch]:
         cv2.setNumThreads(1)
         if get_worker_info() is not None:  # the training process saves and ends this one
             signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -146,13 +159,14 @@ class Batches(IterableDataset[CropBatch | DetectionBatch]):
             kind = np.random.default_rng([self._recipe.seed, step, KIND_SEED])
             if kind.random() < stage.detect_share:
                 yield collate_detections(data.draw_detections(rng, stage))
+            elif data.photos is not None and kind.random() < stage.consistency_share:
+                crops = [data.photos.draw_crop(rng, stage.size) for _ in range(stage.batch)]
+                yield collate_photo_crops(crops)
             else:
                 yield collate_crops(data.draw_crops(rng, stage))
 
 
-def stream(
-    folder: Path, recipe: TrainingRecipe, first_step: int, workers: int
-) -> Iterator[CropBatch | DetectionBatch]:
+def stream(folder: Path, recipe: TrainingRecipe, first_step: int, workers: int) -> Iterator[Batch]:
     """Batches from ``first_step`` on.
 
     Args:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from thfm_ros.training.crop_samples import CropSample
 from thfm_ros.training.detection_samples import DetectionSample
+from thfm_ros.training.unlabelled_photos import PhotoCrop
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,34 @@ class DetectionBatch:
     def to(self, device: torch.device) -> "DetectionBatch":
         """The batch on a device."""
         return DetectionBatch(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhotoBatch:
+    """Stacked `PhotoCrop`s, which have no labels."""
+
+    image: Float[Tensor, "b 1 3 H W"]  # RGB in 0..255
+    altered: Float[Tensor, "b 1 3 H W"]
+    cue: Float[Tensor, "b 5"]
+
+    def to(self, device: torch.device) -> "PhotoBatch":
+        """The batch on a device."""
+        return PhotoBatch(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+
+
+Batch = CropBatch | DetectionBatch | PhotoBatch
+
+
+def collate_photo_crops(samples: list[PhotoCrop]) -> PhotoBatch:
+    """Stack samples of one size."""
+    image, altered, cue = (
+        torch.from_numpy(np.stack(values)).float() for values in zip(*samples, strict=True)
+    )
+    return PhotoBatch(
+        image=image.permute(0, 3, 1, 2)[:, None],
+        altered=altered.permute(0, 3, 1, 2)[:, None],
+        cue=cue,
+    )
 
 
 def collate_crops(samples: list[CropSample]) -> CropBatch:

@@ -5,11 +5,12 @@
 Labels are the bounding boxes of each person's visible pixels, from the instance map at full size.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, UInt8
 
 from thfm_ros.contract import PADDING_GREY
 from thfm_ros.geometry import mask_bounds
@@ -180,21 +181,43 @@ def finished(
 
 
 def detection_targets(instances: UInt8[np.ndarray, "H W"]) -> DetectionTargets:
-    """Labels for an instance map; where people overlap, smaller boxes are on top."""
-    h, w = instances.shape[0] // STRIDE, instances.shape[1] // STRIDE
+    """Labels for an instance map."""
+    boxes: list[Float[np.ndarray, "4"]] = []
+    ignored: list[Float[np.ndarray, "4"]] = []
+    for number in np.unique(instances[instances > 0]):
+        mask = instances == number
+        box = np.array(mask_bounds(mask), np.float64)
+        (boxes if is_large_enough(box, int(mask.sum())) else ignored).append(box)
+    height, width = instances.shape
+    return targets_of_boxes(boxes, ignored, (width, height))
+
+
+def is_large_enough(box: Float[np.ndarray, "4"], pixels: float) -> bool:
+    """Whether a person of this box and so many visible pixels is to be detected."""
+    return max(box[2:] - box[:2]) >= MIN_SIDE and pixels >= MIN_PIXELS
+
+
+def targets_of_boxes(
+    boxes: Sequence[Float[np.ndarray, "4"]],
+    ignored_boxes: Sequence[Float[np.ndarray, "4"]],
+    size: tuple[int, int],
+) -> DetectionTargets:
+    """Labels for boxes; where people overlap, smaller boxes are on top.
+
+    Args:
+        boxes: of the people, x_min, y_min, x_max, y_max in pixels.
+        ignored_boxes: places of which nothing is learned.
+        size: width and height of the image.
+    """
+    w, h = size[0] // STRIDE, size[1] // STRIDE
     centres, edges = np.zeros((h, w), np.float32), np.zeros((4, h, w), np.float32)
     positive, ignored = np.zeros((h, w), bool), np.zeros((h, w), bool)
     y, x = np.mgrid[:h, :w] + 0.5
-    boxes = []
-    for number in np.unique(instances[instances > 0]):
-        mask = instances == number
-        box = np.array(mask_bounds(mask)) / STRIDE
-        if max(box[2:] - box[:2]) * STRIDE < MIN_SIDE or mask.sum() < MIN_PIXELS:
-            low, high = np.floor(box[:2]).astype(int), np.ceil(box[2:]).astype(int)
-            ignored[low[1] : high[1], low[0] : high[0]] = True
-        else:
-            boxes.append(box)
-    for box in sorted(boxes, key=lambda b: -float(np.prod(b[2:] - b[:2]))):
+    for box in ignored_boxes:
+        low, high = np.floor(box[:2] / STRIDE).astype(int), np.ceil(box[2:] / STRIDE).astype(int)
+        ignored[max(low[1], 0) : max(high[1], 0), max(low[0], 0) : max(high[0], 0)] = True
+    in_cells = [np.asarray(box, np.float64) / STRIDE for box in boxes]
+    for box in sorted(in_cells, key=lambda b: -float(np.prod(b[2:] - b[:2]))):
         centre, side = (box[:2] + box[2:]) / 2, np.maximum(box[2:] - box[:2], 1.0)
         sigma = np.maximum(0.1 * side, 0.45)
         column, row = np.minimum(centre.astype(int), [w - 1, h - 1])

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from thfm_ros.training.prior import is_pretrained
 
 OUTER_LAYERS = (
-    *("tokens", "encoder.at_half", "readout", "summary.2", "joint_visibility"),
-    *("lifter.space", "lifter.name", "lifter.place.0"),
+    *("tokens", "encoder.scratch.at_half", "encoder.shares", "readout", "summary.2"),
+    *("joint_visibility", "lifter.space", "lifter.name", "lifter.place.0"),
 )
 """Beginnings of the names of weights that Muon does not update, although they are matrices."""
 

@@ -73,9 +73,9 @@ def prepare_prior(network: NanoNetwork) -> None:
     Their batch norms keep the statistics of photographs instead of those of rendered images. To
     be called whenever a network was made, or set to training mode.
     """
-    if not network.detect_depth:
-        return
     network.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    # Muon takes views of these weights as matrices, which need the usual order.
+    network.encoder.scratch.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     for name, module in network.named_modules():
         if is_pretrained(name) and isinstance(module, nn.BatchNorm2d):
             module.eval()

@@ -33,6 +33,8 @@ class TrainingStage:
     detect_share: float = 0.0  # of all steps that train the detection read-out instead
     detect_size: tuple[int, int] = (320, 240)  # of images for detection, width and height
     detect_batch: int = 6  # images per step of detection
+    unlabelled_share: float = 0.0  # of these, photographs with pseudo-labels, if there are any
+    consistency_share: float = 0.0  # of the other steps, crops of such photographs, if any
     prior_rate_share: float = 0.2  # learning rate of pretrained layers over that of the others
     depth: int = 5  # transformer blocks; see network_growth.py
     refine: int = 0  # residual blocks before the dense read-outs
@@ -59,7 +61,7 @@ class TrainingRecipe:
     weights: LossWeights = LossWeights()  # noqa: RUF009 (frozen)
     ema_decay: float = 0.9995  # of the exponential moving average of the weights, which is saved
     warm_up: int = 300  # steps of a linearly rising learning rate
-    detect_depth: int = 0  # see model.network.NanoNetwork
+    detect_depth: int = 3  # see model.network.NanoNetwork
     bfloat16: bool = True  # products and convolutions; 1.7 times as fast where the CPU has them
 
     def stage_at(self, step: int) -> tuple[TrainingStage, int]:
@@ -111,7 +113,10 @@ def read_recipe(path: Path) -> TrainingRecipe:
     return recipe
 
 
-_SHARES = ("frame_share", "clip_share", "static_clip_share", "clean_share", "detect_share")
+_SHARES = (
+    *("frame_share", "clip_share", "static_clip_share", "clean_share", "detect_share"),
+    *("unlabelled_share", "consistency_share"),
+)
 _MANY = 10**8
 _LIMITS: Mapping[str, tuple[float, float]] = {
     **dict.fromkeys(_SHARES, (0, 1)),
@@ -164,10 +169,11 @@ def _problem(recipe: TrainingRecipe) -> str:
     for stage in recipe.stages:
         if wrong := _wrong_value(stage):
             return wrong
-        if stage.detect_share and not recipe.detect_depth:
-            return f"the stage {stage.name!r} trains detection, but detect_depth is 0"
-        if recipe.detect_depth > stage.depth:
-            return f"detect_depth is larger than the depth of the stage {stage.name!r}"
+        if not 0 < recipe.detect_depth <= stage.depth:
+            return (
+                f"detect_depth is {recipe.detect_depth}; the stage {stage.name!r} allows 1 to "
+                f"{stage.depth}"
+            )
     for earlier, later in itertools.pairwise(recipe.stages):
         if later.depth < earlier.depth or later.refine < earlier.refine:
             return f"the network shrinks in the stage {later.name!r} (depth, refine)"

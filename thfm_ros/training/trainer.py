@@ -19,11 +19,11 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from thfm_ros.model.efficientnet import EfficientNetEncoder
 from thfm_ros.model.network import NanoNetwork, NetworkOutputs
 from thfm_ros.model.weights import load_network, nano_card, save_network
 from thfm_ros.training.batches import held_out, stream
-from thfm_ros.training.collate import CropBatch, DetectionBatch
+from thfm_ros.training.collate import Batch, CropBatch, DetectionBatch, PhotoBatch
+from thfm_ros.training.consistency import consistency_losses
 from thfm_ros.training.detection_losses import detection_losses
 from thfm_ros.training.distributed import (
     broadcast_decision,
@@ -60,7 +60,7 @@ class Trainer:
         data: folder with the shards; see `batches.TrainingData`.
         trained_on: text for the model card.
         begin_from: checkpoint of nano whose weights a new run begins with; by default random
-            weights, and in the second architecture the pretrained encoder.
+            weights and the pretrained encoder.
         device: where the network is; by default the CPU.
 
     Raises:
@@ -168,7 +168,7 @@ class Trainer:
         if rank() == 0:
             self.save()
 
-    def _train(self, batch: CropBatch | DetectionBatch, poses: PoseBank) -> None:
+    def _train(self, batch: Batch, poses: PoseBank) -> None:
         """One step of the optimizer."""
         stage, _ = self.recipe.stage_at(self.step)
         self._begin_stage(stage)
@@ -177,7 +177,7 @@ class Trainer:
         losses = self._losses(batch, lift_only=stage.lift_only)
         weights = stage.weights or self.recipe.weights
         loss = weighted_sum(losses, weights)
-        if stage.lift_batch and not isinstance(batch, DetectionBatch):
+        if stage.lift_batch and isinstance(batch, CropBatch):
             rng = np.random.default_rng([self.recipe.seed, self.step, 7, rank()])
             lifted = lift_loss(self.network, poses.draw(rng, stage.lift_batch).to(self.device))
             loss = loss + weights.positions * lifted
@@ -192,7 +192,8 @@ class Trainer:
             logger.warning("step %d: the gradient is %s, skipped", self.step, float(norm))
         self.step += 1
         self._update_average()
-        for name, value in losses.items():
+        prefix = "photo_" if isinstance(batch, PhotoBatch) else ""
+        for name, value in ((prefix + name, value) for name, value in losses.items()):
             before = self.smooth_losses.get(name, value.item())
             self.smooth_losses[name] = LOSS_DECAY * before + (1 - LOSS_DECAY) * value.item()
 
@@ -208,15 +209,21 @@ class Trainer:
         elif stage.muon != self.optimizer.muon:
             self.optimizer = Optimizer(self.network, muon=stage.muon)
 
-    def _losses(self, batch: CropBatch | DetectionBatch, *, lift_only: bool) -> dict[str, Tensor]:
+    def _losses(self, batch: Batch, *, lift_only: bool) -> dict[str, Tensor]:
         """Unweighted losses of one batch, with a forward pass in the recipe's precision."""
         if lift_only:
             return {}
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bfloat16):
             if isinstance(batch, DetectionBatch):
                 return detection_losses(self.network.detect(batch.image).float(), batch)
-            cue = batch.cue if self.network.detect_depth else None
-            outputs = self.network(batch.image, cue=cue)
+            if isinstance(batch, PhotoBatch):
+                with torch.no_grad():
+                    teacher = self.average(batch.image, cue=batch.cue)
+                student = self.network(batch.altered, cue=batch.cue)
+                return consistency_losses(
+                    in_single_precision(student), in_single_precision(teacher)
+                )
+            outputs = self.network(batch.image, cue=batch.cue)
         return crop_losses(in_single_precision(outputs), batch)
 
     @torch.no_grad()
@@ -271,8 +278,7 @@ def initial_network(recipe: TrainingRecipe, begin_from: Path | None) -> NanoNetw
             )
         return network.requires_grad_(True).train()
     network = NanoNetwork(depth=first.depth, refine=first.refine, detect_depth=recipe.detect_depth)
-    if isinstance(network.encoder, EfficientNetEncoder):
-        load_prior(network.encoder, read_prior(weights_file()))
+    load_prior(network.encoder, read_prior(weights_file()))
     return network
 
 

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
+"""Self-training samples: labels move with the pixels, and nothing is learned where it is unsure."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from thfm_ros.contract import PerceptionError
+from thfm_ros.model.detection import STRIDE
+from thfm_ros.model.network import NanoNetwork
+from thfm_ros.training.collate import collate_photo_crops
+from thfm_ros.training.consistency import consistency_losses
+from thfm_ros.training.unlabelled_photos import LABELS, UnlabelledPhotos
+
+PERSON, UNSURE = (60, 40, 120, 180), (200, 50, 250, 150)
+RED, BLUE = (0, 0, 255), (255, 0, 0)  # BGR
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A red person, a blue unsure one, and a photograph without people."""
+    image = np.full((240, 320, 3), 90, np.uint8)
+    for box, colour in ((PERSON, RED), (UNSURE, BLUE)):
+        cv2.rectangle(image, box[:2], (box[2] - 1, box[3] - 1), colour, -1)
+    cv2.imwrite(str(tmp_path / "a.png"), image)
+    labels = {
+        "a.png": {"people": [PERSON], "ignored": [UNSURE]},
+        "b.png": {"people": [], "ignored": []},
+    }
+    (tmp_path / LABELS).write_text(json.dumps(labels))
+    return tmp_path
+
+
+def redness(image: np.ndarray) -> np.ndarray:
+    image = image.astype(np.float32)
+    return np.asarray(image[..., 0] - image[..., 1:].max(axis=-1))
+
+
+def test_the_centre_of_a_photographs_person_lies_on_the_person(folder: Path) -> None:
+    photos = UnlabelledPhotos(folder)
+    seen = 0
+    for seed in range(40):
+        sample = photos.draw(np.random.default_rng(seed), (320, 240))
+        rows, columns = np.nonzero(sample.targets.centres == 1)
+        assert len(rows) <= 1
+        for row, column in zip(rows, columns, strict=True):
+            y, x = (row * STRIDE, column * STRIDE)
+            patch = sample.image[y : y + STRIDE, x : x + STRIDE]
+            other = np.median(redness(sample.image))
+            saturated = np.ptp(sample.image.reshape(-1, 3).mean(0)) > 2  # not turned grey or blue
+            seen += bool(saturated and redness(patch).mean() > other)
+    assert seen >= 20
+
+
+def test_unsure_people_are_ignored_and_not_background(folder: Path) -> None:
+    photos = UnlabelledPhotos(folder)
+    ignored = [
+        photos.draw(np.random.default_rng(seed), (320, 240)).targets.ignored.any()
+        for seed in range(20)
+    ]
+    assert np.mean(ignored) > 0.6  # of some samples the unsure person is outside
+
+
+def test_photographs_without_people_are_not_drawn(folder: Path) -> None:
+    assert len(UnlabelledPhotos(folder)) == 1
+
+
+def test_a_crop_shows_the_person_where_the_cue_says(folder: Path) -> None:
+    photos = UnlabelledPhotos(folder)
+    for seed in range(10):
+        crop = photos.draw_crop(np.random.default_rng(seed), 128)
+        rows, columns = np.nonzero(redness(crop.image) > 100)
+        found = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]) / 128
+        np.testing.assert_allclose(found, crop.cue[:4], atol=0.03)
+        assert crop.cue[4] == 1
+        assert not np.array_equal(crop.image, crop.altered)
+
+
+@pytest.mark.parametrize("text", [None, "{", '{"b.png": {"people": [], "ignored": []}}'])
+def test_missing_or_empty_pseudo_labels_are_an_error(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / LABELS).write_text(text)
+    with pytest.raises(PerceptionError, match=r"pseudo_labels"):
+        UnlabelledPhotos(tmp_path)
+
+
+def test_consistency_is_lowest_for_a_student_that_agrees_with_a_sure_teacher(folder: Path) -> None:
+    torch.manual_seed(0)
+    network = NanoNetwork((8, 8, 8), 32, depth=1, refine=1, detect_depth=1).eval()
+    rng = np.random.default_rng(0)
+    batch = collate_photo_crops([UnlabelledPhotos(folder).draw_crop(rng, 64) for _ in range(2)])
+    with torch.no_grad():
+        teacher = network(batch.image, cue=batch.cue)
+    sure = teacher._replace(
+        **{name: 8 * value for name, value in teacher._asdict().items() if value is not None}
+    )
+    agreeing = consistency_losses(sure, sure)
+    other = network(batch.altered.flip(-1), cue=batch.cue)
+    disagreeing = consistency_losses(other, sure)
+    assert agreeing.keys() == disagreeing.keys()
+    for name, value in agreeing.items():
+        assert value < disagreeing[name], name
+    total = torch.stack(list(disagreeing.values())).sum()
+    total.backward()
+    assert network.tokens.grad is not None
+    assert network.tokens.grad.isfinite().all()

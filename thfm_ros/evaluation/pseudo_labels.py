@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
+"""Pseudo-labels of photographs without labels, for self-training of the detection read-out.
+
+Run as ``python -m thfm_ros.evaluation.pseudo_labels --photos DIR --checkpoint FILE``; it writes
+``pseudo_labels.json`` into the folder (training/unlabelled_photos.py reads it). The teacher is the
+network itself, in two stages: the detection read-out proposes, a crop of each proposal confirms or
+rejects it. What is confirmed with certainty is a person, what is neither confirmed nor rejected is
+ignored in training, the rest is background. No other network labels anything.
+"""
+
+import argparse
+import json
+import logging
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+from tqdm import tqdm
+
+from thfm_ros.config import config_from
+from thfm_ros.contract import Clip, Frame, PerceptionError
+from thfm_ros.engine.base import Engine
+from thfm_ros.engine.checkpoint import find_checkpoint
+from thfm_ros.engine.select import load_engine
+from thfm_ros.geometry import iou
+from thfm_ros.media.errors import VideoError
+from thfm_ros.media.images import is_image_name, read_image
+from thfm_ros.perception.crop_region import crop_image, frame_tiles, whole_frame
+from thfm_ros.perception.crop_stream import CropDetector, CropInputs
+from thfm_ros.perception.decoding import Proposal
+from thfm_ros.perception.detection_decoding import find_proposals
+from thfm_ros.perception.stage_timer import StageTimer
+
+logger = logging.getLogger(__name__)
+
+CANDIDATE_THRESHOLD = 0.05
+"""Score of the detection read-out above which a place may be a person."""
+
+MAX_PROPOSALS = 30
+"""Of one image; further ones are ignored without a crop."""
+
+CERTAIN_SCORE = 0.5
+"""Score of a crop's person above which it is labelled; `thfm evaluate` shows what that is worth."""
+
+REJECTED_SCORE = 0.12
+"""Score of a crop's person below which a proposal is background."""
+
+SAME_PERSON_IOU = 0.6
+
+
+class PseudoLabels(NamedTuple):
+    """Boxes of one image, x_min, y_min, x_max, y_max in pixels."""
+
+    people: Float32[np.ndarray, "n 4"]
+    ignored: Float32[np.ndarray, "m 4"]
+
+
+def label_image(
+    rgb: UInt8[np.ndarray, "h w 3"], engine: Engine, detector: CropDetector
+) -> PseudoLabels:
+    """Detect and verify the people of one image.
+
+    Args:
+        rgb: the image.
+        engine: runs the network.
+        detector: detects single persons in crops with the same engine.
+    """
+    frame = Frame(rgb, 0, "", None)
+    inputs = CropInputs(Clip((frame,), 0), True, StageTimer(("crop", "network", "decode")))
+    people: list[tuple[float, Float32[np.ndarray, "4"]]] = []
+    ignored: list[Float32[np.ndarray, "4"]] = []
+    for number, proposal in enumerate(_proposals(frame, engine)):
+        found = detector.detect_proposal(inputs, proposal) if number < MAX_PROPOSALS else None
+        score = found.detection.body.score if found is not None else 0.0
+        if found is not None and score >= CERTAIN_SCORE:
+            people.append((score, found.detection.body.box))
+        elif number >= MAX_PROPOSALS or score >= REJECTED_SCORE:
+            ignored.append(proposal.box)
+    return PseudoLabels(_distinct(people), _stacked(ignored))
+
+
+def _proposals(frame: Frame, engine: Engine) -> list[Proposal]:
+    """Of the whole image and its tiles, highest scores first."""
+    height, width = frame.rgb.shape[:2]
+    size = engine.card.frame_size
+    found = []
+    for region in (whole_frame(width, height, size), *frame_tiles(width, height, size)):
+        outputs = engine.detect(crop_image(frame, region))
+        found += find_proposals(outputs, region, (width, height), CANDIDATE_THRESHOLD)
+    return sorted(found, key=lambda proposal: -proposal.score)
+
+
+def _distinct(
+    people: list[tuple[float, Float32[np.ndarray, "4"]]],
+) -> Float32[np.ndarray, "n 4"]:
+    """The boxes of different people: of those that overlap much, the one with the best score."""
+    kept: list[Float32[np.ndarray, "4"]] = []
+    for _, box in sorted(people, key=lambda person: -person[0]):
+        if all(iou(box, other) < SAME_PERSON_IOU for other in kept):
+            kept.append(box)
+    return _stacked(kept)
+
+
+def _stacked(boxes: list[Float32[np.ndarray, "4"]]) -> Float32[np.ndarray, "n 4"]:
+    return np.array(boxes, np.float32).reshape(-1, 4)
+
+
+def main() -> int:
+    """Label a folder of photographs."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--photos", type=Path, required=True, help="folder of images")
+    parser.add_argument("--checkpoint", default="nano", help="'nano' (shipped) or a file")
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    config = config_from({"engine.checkpoint": args.checkpoint})
+    labels: dict[str, dict[str, list[list[float]]]] = {}
+    try:
+        engine = load_engine(find_checkpoint(args.checkpoint), config.engine)
+        detector = CropDetector(engine, config)
+        for path in tqdm(_images_below(args.photos), unit="image"):
+            try:
+                rgb = read_image(path)
+            except VideoError as error:
+                logger.warning("%s is left out: %s", path, error)
+                continue
+            of_image = label_image(rgb, engine, detector)
+            name = path.relative_to(args.photos).as_posix()
+            labels[name] = {key: boxes.tolist() for key, boxes in of_image._asdict().items()}
+    except PerceptionError as error:
+        logger.error("%s", error)
+        return 2
+    (args.photos / "pseudo_labels.json").write_text(json.dumps(labels))
+    totals = {key: sum(len(each[key]) for each in labels.values()) for key in PseudoLabels._fields}
+    logger.info("%d images: %s", len(labels), totals)
+    return 0
+
+
+def _images_below(folder: Path) -> list[Path]:
+    """Raises PerceptionError if there is none."""
+    files = sorted(path for path in folder.rglob("*") if is_image_name(path))
+    if not files:
+        raise PerceptionError(f"There is no image in {folder} or below.")
+    return files
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
