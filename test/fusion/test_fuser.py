@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulated_cameras import PLACES, SECOND, SETTINGS, Person, frame
 
@@ -33,6 +33,10 @@ def seen_by(cameras: list[str], people: list[Person], times: np.ndarray) -> list
         for camera in cameras
     ]
     return sorted(frames, key=lambda each: (each.stamp_ns, each.camera))
+
+
+TWO_CAMERAS = seen_by(["front", "right"], TWO, np.arange(0, 0.5, 0.1))
+THREE_CAMERAS = seen_by(["front", "right", "back"], TWO, np.arange(0, 0.3, 0.1))
 
 
 def results(used: Fuser, frames: list[CameraFrame]) -> list[Perception]:
@@ -80,11 +84,11 @@ def test_joints_are_fused_with_the_size_of_the_person_corrected() -> None:
     assert error < 0.3 * min(singles)
 
 
-@given(st.randoms(use_true_random=False))
-def test_the_order_of_arrival_does_not_matter(random: object) -> None:
-    frames = seen_by(["front", "right", "back"], TWO, np.arange(0, 0.4, 0.1))
-    shuffled = list(frames)
-    random.shuffle(shuffled)  # type: ignore[attr-defined]
+@given(st.permutations(range(9)))
+@settings(max_examples=15)
+def test_the_order_of_arrival_does_not_matter(order: list[int]) -> None:
+    frames = THREE_CAMERAS
+    shuffled = [frames[index] for index in order]
     in_order, out_of_order = fuser(), fuser()
     for each in frames:
         assert in_order.add(each) is Arrival.ACCEPTED
@@ -99,7 +103,8 @@ def test_the_order_of_arrival_does_not_matter(random: object) -> None:
         np.testing.assert_array_equal(a.positions_m, b.positions_m)
 
 
-@given(st.lists(st.integers(0, 2), min_size=0, max_size=60))
+@given(st.lists(st.integers(0, 2), min_size=10, max_size=10))
+@settings(max_examples=15)
 def test_an_id_that_was_published_survives_late_messages(delays: list[int]) -> None:
     """Messages are delayed by up to two places; ids of the two people never change."""
     frames = seen_by(["front", "right"], TWO, np.arange(0, 1, 0.1))
@@ -198,6 +203,6 @@ def test_twenty_people_before_four_cameras_are_twenty() -> None:
         Person(f"p{i}", spot, tuple(rng.normal(0, 0.2, 2)), rng.uniform(-3, 3), rng.uniform(0, 1))
         for i, spot in enumerate(spots)
     ]
-    perceptions = results(fuser(), seen_by(list(PLACES), crowd, np.arange(0, 0.5, 0.1)))
+    perceptions = results(fuser(), seen_by(list(PLACES), crowd, np.arange(0, 0.3, 0.1)))
     assert [len(people.bodies) for people in perceptions[8:]] == [20] * len(perceptions[8:])
     assert len({body.id for people in perceptions[8:] for body in people.bodies}) == 20
