@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from ros_process import TIMEOUT_S
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from thfm_ros.ros import subscriptions
+from thfm_ros.ros.message_receiver import MessageReceiver
 from thfm_ros.ros.subscriptions import (
     CameraInfoSubscription,
     describe_image_source,
@@ -166,7 +165,9 @@ def test_a_camera_info_that_was_published_once_before_is_received(make_node: Mak
             assert camera.stdout is not None and camera.stdout.readline() == b"published\n"
             node, driver = make_node(), make_node("driver")
             received: list[CameraInfo] = []
-            subscription = CameraInfoSubscription(node, "/camera_info", received.append)
+            receiver = MessageReceiver(node)
+            subscription = CameraInfoSubscription(node, receiver, "/camera_info", received.append)
+            receiver.start()
             executor = SingleThreadedExecutor()
             executor.add_node(node)
             spin_until(executor, lambda: bool(received))
@@ -175,6 +176,7 @@ def test_a_camera_info_that_was_published_once_before_is_received(make_node: Mak
             spin_until(executor, lambda: publisher.get_subscription_count() == 1)
             publisher.publish(CameraInfo(width=320))
             spin_until(executor, lambda: received[-1].width == 320)
+            assert receiver.stop()
             subscription.destroy()
             assert "/camera_info" not in {each.topic for each in node.subscriptions}
         finally:
@@ -195,7 +197,7 @@ def test_the_quality_of_service_of_camera_info_can_be_overridden(make_node: Make
         parameter_overrides=[Parameter(name + key, value=value) for key, value in overrides.items()]
     )
     for _ in range(2):  # as after deactivate and activate
-        subscription = CameraInfoSubscription(node, "/camera_info", print)
+        subscription = CameraInfoSubscription(node, MessageReceiver(node), "/camera_info", print)
         (info,) = node.get_subscriptions_info_by_topic("/camera_info")
         assert info.qos_profile.reliability is ReliabilityPolicy.RELIABLE
         assert info.qos_profile.durability is DurabilityPolicy.TRANSIENT_LOCAL
@@ -206,40 +208,13 @@ def test_the_quality_of_service_of_the_image_can_be_overridden(make_node: MakeNo
     override = Parameter("qos_overrides./image.subscription.reliability", value="reliable")
     node = make_node(parameter_overrides=[override])
     for _ in range(2):  # as after deactivate and activate
-        subscription = subscribe_to_images(node, Image, "/image", print, print)
+        subscription = subscribe_to_images(
+            node, MessageReceiver(node), Image, "/image", print, print
+        )
         (info,) = node.get_subscriptions_info_by_topic("/image")
         assert info.qos_profile.reliability is ReliabilityPolicy.RELIABLE
         node.destroy_subscription(subscription)
     other = make_node("other")
-    subscribe_to_images(other, Image, "/other", print, print)
+    subscribe_to_images(other, MessageReceiver(other), Image, "/other", print, print)
     (info,) = other.get_subscriptions_info_by_topic("/other")
     assert info.qos_profile.reliability is ReliabilityPolicy.BEST_EFFORT
-
-
-def test_camera_info_is_received_at_a_limited_rate_and_the_newest_always(
-    make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now_s = 0.0
-    monkeypatch.setattr(subscriptions, "time", SimpleNamespace(monotonic=lambda: now_s))
-    node, camera = make_node(), make_node("camera")
-    received: list[CameraInfo] = []
-    CameraInfoSubscription(node, "/camera_info", received.append)
-    publisher = camera.create_publisher(CameraInfo, "/camera_info", 1)
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    node.create_timer(0.01, lambda: None)  # wakes the executor, as images do
-
-    def publish(width: int) -> None:
-        publisher.publish(CameraInfo(width=width))
-        executor.spin_once(timeout_sec=0.02)
-
-    while not received:
-        publish(1)
-    for width in range(2, 12):
-        publish(width)
-    assert len(received) == 1
-    now_s += 0.3
-    spin_until(executor, lambda: len(received) > 1)
-    assert [info.width for info in received] == [1, 11]
-    publish(12)
-    assert len(received) == 2

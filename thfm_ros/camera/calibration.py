@@ -194,7 +194,7 @@ class Calibration:
     """The newest CameraInfo and the intrinsics that follow from it for the received images.
 
     ``warning`` is a doubt about intrinsics that are used, ``note`` a remark about them. Not
-    thread-safe: apart from reading these, used by the subscriptions' thread only.
+    thread-safe: apart from reading these, used by the thread that receives messages only.
 
     Args:
         image_topic: whether the images are rectified is read off its name.

@@ -2,8 +2,8 @@
 # SPDX-FileCopyrightText: The thfm_ros authors
 """From received images to published results, while the node is configured.
 
-The subscriptions' thread converts each image, adds it to the window and queues the clip for the
-worker, nothing else. The worker's thread takes the newest clip, estimates the tasks that have
+The thread that receives images converts each one, adds it to the window and queues the clip for
+the worker, nothing else. The worker's thread takes the newest clip, estimates the tasks that have
 subscribers, and publishes the results.
 """
 
@@ -26,6 +26,7 @@ from thfm_ros.contract import Clip, Frame, PerceptionError, Task
 from thfm_ros.loading import Pipeline
 from thfm_ros.model.card import ModelCard
 from thfm_ros.perception.frame_window import FrameWindow
+from thfm_ros.ros.camera_session import CameraCallbacks, CameraSession
 from thfm_ros.ros.component_status import Level, NodeSnapshot
 from thfm_ros.ros.dds_profile import transport_advice
 from thfm_ros.ros.diagnostics import StateLogger
@@ -34,15 +35,12 @@ from thfm_ros.ros.health import Health
 from thfm_ros.ros.input_health import LOST
 from thfm_ros.ros.result_publishers import ResultPublishers
 from thfm_ros.ros.subscriptions import (
-    CameraInfoSubscription,
     describe_image_source,
     describe_missing_camera_info,
     input_topics,
-    subscribe_to_images,
 )
 from thfm_ros.ros.to_msg.headers import header_of
 from thfm_ros.ros.topics import FrameResult
-from thfm_ros.ros.worker import Worker
 
 _RETRY_DELAY_S, _MAX_RETRY_DELAY_S = 0.1, 2.0  # after failed steps
 _CLEAR_AFTER_S = 1.0  # without an image, published people are removed; not before max_gap_s
@@ -77,10 +75,11 @@ class Perceiver:
         describe_missing = partial(describe_missing_camera_info, node, self.info_topic)
         self.calibration = Calibration(self.image_topic, describe_missing)
         self.window = FrameWindow(config.window)
-        self._session: _Session | None = None
+        self._session: CameraSession | None = None
         self._consecutive_failures = 0
         self._newest_ns = 0  # stamp of the newest image
         self._unrequested_ns: int | None = None  # stamp of the first clip without subscribers
+        self._window_lock = threading.Lock()  # services change the window between two images
         self._step_lock = threading.Lock()  # the worker of an ended session may still be running
         self.publishers.publish_latched(config)
 
@@ -99,7 +98,19 @@ class Perceiver:
         if self._session is None:
             self._health.reset()
             self.window.reset("activated")
-            self._session = _Session(self)
+            self._session = self._new_session()
+
+    def _new_session(self) -> CameraSession:
+        callbacks = CameraCallbacks(
+            on_camera_info=self.calibration.receive,
+            on_image=self.on_image,
+            on_lost=lambda count: self._health.images_dropped(LOST, count),
+            on_clip=self.on_clip,
+            on_idle=self.on_idle,
+            is_idle=self.is_idle,
+        )
+        topics = (self.image_topic, self.info_topic)
+        return CameraSession(self._node, self._image_type, topics, callbacks)
 
     def stop(self) -> bool:
         """Finish the current frame, unsubscribe, and remove published people from viewers.
@@ -123,7 +134,8 @@ class Perceiver:
 
     def reset(self) -> None:
         """Drop all tracks; the next image begins a new stream."""
-        self.window.reset("~/reset")
+        with self._window_lock:
+            self.window.reset("~/reset")
 
     def set_tasks(self, tasks: frozenset[Task]) -> None:
         """Estimate only these tasks from now on."""
@@ -165,14 +177,22 @@ class Perceiver:
 
     def apply(self, config: Config) -> None:
         """Use another configuration with the same engine; tracks begin anew."""
-        old_window = self.config.window
-        self._pipeline = self._pipeline.with_config(config)
-        if self.config.window != old_window:
-            self.window = FrameWindow(self.config.window)
+        with self._window_lock:
+            old_window = self.config.window
+            self._pipeline = self._pipeline.with_config(config)
+            if self.config.window != old_window:
+                self.window = FrameWindow(self.config.window)
         self.publishers.publish_latched(config)
 
-    def on_image(self, msg: Image | CompressedImage, session: "_Session") -> None:
-        """Process one image, in the subscriptions' thread."""
+    def on_image(self, msg: Image | CompressedImage, session: CameraSession) -> None:
+        """Process one image, in the thread that receives images."""
+        with self._window_lock:
+            clip = self._accepted(msg)
+        if clip and session.worker.put(clip):
+            self._health.images_dropped("overtaken by a newer image")
+
+    def _accepted(self, msg: Image | CompressedImage) -> Clip | None:
+        """The clip that ends with an image; None if the image cannot be used."""
         stamp = stamp_ns(msg)
         raw = isinstance(msg, Image)
         image_format = f"{msg.width}x{msg.height} {msg.encoding}" if raw else f"{msg.format}"
@@ -188,7 +208,7 @@ class Perceiver:
             self._health.image_rejected(error.cause, str(error))
             key = f"rejected {error.cause}"
             self._state_logger.update("input", Level.ERROR, key, str(error))
-            return
+            return None
         height, width = rgb.shape[:2]
         frame_id = tf_frame(msg.header.frame_id)
         intrinsics = self.calibration.intrinsics_for(frame_id, width, height)
@@ -196,16 +216,15 @@ class Perceiver:
         clip = self.window.push(Frame(rgb, stamp, frame_id, intrinsics))
         if clip is None:
             self._health.images_dropped("repeated stamp")
-            return
+            return None
         if stamp < self._newest_ns:
             self.publishers.clear_transforms()
         self._newest_ns = stamp
         self._health.image_accepted(began_stream=clip.epoch != epoch)
         self._health.clip_queued()
-        if session.worker.put(clip):
-            self._health.images_dropped("overtaken by a newer image")
+        return clip
 
-    def on_clip(self, clip: Clip, session: "_Session") -> None:
+    def on_clip(self, clip: Clip, session: CameraSession) -> None:
         """Process one clip, in the worker's thread."""
         with self._step_lock:
             if not session.ending.is_set():
@@ -224,7 +243,7 @@ class Perceiver:
         self.left_out = 0
         self.publishers.clear()
 
-    def _step(self, clip: Clip, session: "_Session") -> None:
+    def _step(self, clip: Clip, session: CameraSession) -> None:
         requested_tasks = self.publishers.update_requested(self.active_tasks)
         pipeline, frame = self._pipeline, clip.newest
         if not requested_tasks:
@@ -264,36 +283,3 @@ class Perceiver:
 
     def _age_s(self, stamp: int) -> float:
         return float(self._node.get_clock().now().nanoseconds - stamp) * 1e-9
-
-
-class _Session:
-    """The subscriptions and the worker from one `Perceiver.start` to the next `stop`."""
-
-    def __init__(self, perceiver: Perceiver) -> None:
-        self.ending = threading.Event()
-        node, self._node = perceiver._node, perceiver._node
-        self.worker: Worker[Clip] = Worker(
-            lambda clip: perceiver.on_clip(clip, self),
-            on_idle=perceiver.on_idle,
-            is_idle=perceiver.is_idle,
-        )
-        self.worker.start()
-        receive_info = perceiver.calibration.receive
-        self._camera_info = CameraInfoSubscription(node, perceiver.info_topic, receive_info)
-        self._images = subscribe_to_images(
-            node,
-            perceiver._image_type,
-            perceiver.image_topic,
-            lambda msg: perceiver.on_image(msg, self),
-            lambda count: perceiver._health.images_dropped(LOST, count),
-        )
-
-    def stop(self) -> bool:
-        """Unsubscribe and end the worker; False if it does not return and is left running."""
-        self.ending.set()
-        self._camera_info.destroy()
-        self._node.destroy_subscription(self._images)
-        has_ended = self.worker.stop()
-        if not has_ended:
-            self._node.get_logger().error("the engine does not return: its step is left behind")
-        return has_ended

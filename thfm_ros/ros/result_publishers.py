@@ -22,6 +22,7 @@ from thfm_ros.msg import LabelMap, SkeletonInfo
 from thfm_ros.result_messages.markers import BodyMarkers
 from thfm_ros.ros.qos import LATCHED, LATEST, create_publisher, has_subscribers
 from thfm_ros.ros.rep155.publisher import HumansPublisher, check_namespace
+from thfm_ros.ros.shared_data import publish
 from thfm_ros.ros.to_msg.kinds import ros_message
 from thfm_ros.ros.to_msg.labels import label_info, label_map, skeleton_info
 from thfm_ros.ros.topics import NO_TASKS, FrameResult, Topic, result_topics
@@ -105,7 +106,7 @@ class ResultPublishers:
             content = in_target_frame if topic.in_target_frame else result
             message = topic.make(content) if content else None
             if message is not None:
-                publisher.publish(message)
+                publish(publisher, message)
         if self._humans and self._humans_requested and in_target_frame:
             self._humans.publish(
                 in_target_frame.perception, in_target_frame.rgb, in_target_frame.header

@@ -2,18 +2,17 @@
 # SPDX-FileCopyrightText: The thfm_ros authors
 """Subscriptions to a camera: topic names, quality of service, and what to report without images."""
 
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from thfm_ros.ros.message_receiver import MessageReceiver, OwnThreadGroup
 from thfm_ros.ros.remap_rules import is_remapped
 
 try:
@@ -40,28 +39,6 @@ def _latched_qos() -> QoSProfile:
     return QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
-class RateLimitedCallbackGroup(MutuallyExclusiveCallbackGroup):
-    """Lets the executor serve its subscriptions at most once per ``period_s``.
-
-    Cameras repeat their CameraInfo with every image, and each message costs the executor as much
-    as an image does (0.8 ms of processor time, measured), although calibrations rarely change.
-    """
-
-    def __init__(self, period_s: float) -> None:
-        super().__init__()
-        self._period_s = period_s
-        self._next_s = 0.0
-
-    def can_execute(self, entity: Any) -> bool:
-        """Called by the executor before it waits."""
-        return time.monotonic() >= self._next_s and super().can_execute(entity)
-
-    def ending_execution(self, entity: Any) -> None:
-        """Called by the executor after a callback."""
-        self._next_s = time.monotonic() + self._period_s
-        super().ending_execution(entity)
-
-
 def input_topics(node: Node, transport: str) -> tuple[str, str]:
     """Resolved names of the image topic and the camera_info topic.
 
@@ -81,17 +58,22 @@ def input_topics(node: Node, transport: str) -> tuple[str, str]:
 class CameraInfoSubscription:
     """Receives the calibration, with a limited rate, from publishers of both durabilities.
 
-    A driver that publishes its calibration with every image is volatile, one that publishes it
-    once is transient local. A transient-local subscription does not match the former, and drivers
-    would warn of it; a volatile one gets nothing that was published before it. So a transient-local
-    subscription is added as soon as there is such a publisher. The parameters
-    ``qos_overrides.<topic>.subscription.*`` change the volatile one.
+    Cameras repeat their CameraInfo with every image, although calibrations rarely change. A driver
+    that does so is volatile, one that publishes it once is transient local. A transient-local
+    subscription does not match the former, and drivers would warn of it; a volatile one gets
+    nothing that was published before it. So a transient-local subscription is added as soon as
+    there is such a publisher. The parameters ``qos_overrides.<topic>.subscription.*`` change the
+    volatile one. `MessageReceiver.stop` comes before `destroy`.
     """
 
     def __init__(
-        self, node: Node, topic: str, on_camera_info: Callable[[CameraInfo], None]
+        self,
+        node: Node,
+        receiver: MessageReceiver,
+        topic: str,
+        on_camera_info: Callable[[CameraInfo], None],
     ) -> None:
-        self._node, self._topic = node, topic
+        self._node, self._receiver, self._topic = node, receiver, topic
         self._on_camera_info = on_camera_info
         kinds = (
             *(QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH),
@@ -120,25 +102,28 @@ class CameraInfoSubscription:
     def _subscribe(self, qos: QoSProfile, overriding: QoSOverridingOptions | None) -> Any:
         # The default ones log each publisher that only the other subscription matches.
         events = SubscriptionEventCallbacks(use_default_callbacks=overriding is not None)
-        return self._node.create_subscription(
+        subscription = self._node.create_subscription(
             CameraInfo,
             self._topic,
             self._on_camera_info,
             qos,
-            callback_group=RateLimitedCallbackGroup(CAMERA_INFO_PERIOD_S),
+            callback_group=OwnThreadGroup(),
             event_callbacks=events,
             qos_overriding_options=overriding,
         )
+        self._receiver.add(subscription, self._on_camera_info, CAMERA_INFO_PERIOD_S)
+        return subscription
 
 
 def subscribe_to_images(
     node: Node,
+    receiver: MessageReceiver,
     kind: type,
     topic: str,
     on_image: Callable[[Any], None],
     on_lost: Callable[[int], None],
 ) -> Any:
-    """Subscribe to images of the message type ``kind``.
+    """Subscribe to images of the message type ``kind``, which ``receiver`` receives.
 
     ``on_lost`` is called with the number of images that the middleware lost, where it supports
     that event. The parameters ``qos_overrides.<topic>.subscription.*`` change history, depth and
@@ -150,15 +135,18 @@ def subscribe_to_images(
         topic,
         on_image,
         _sensor_qos(),
+        callback_group=OwnThreadGroup(),
         qos_overriding_options=QoSOverridingOptions.with_default_policies(),
     )
     events = SubscriptionEventCallbacks(
         message_lost=lambda status: on_lost(status.total_count_change)
     )
     try:
-        return subscribe(event_callbacks=events)
+        subscription = subscribe(event_callbacks=events)
     except UnsupportedEventTypeError:
-        return subscribe()
+        subscription = subscribe()
+    receiver.add(subscription, on_image)
+    return subscription
 
 
 def describe_image_source(node: Node, topic: str, kind: type) -> str:
