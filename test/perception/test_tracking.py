@@ -14,7 +14,7 @@ from thfm_ros.contract import TrackState
 from thfm_ros.geometry import intersection_over_min_area, iou
 from thfm_ros.perception.crop_region import region_around
 from thfm_ros.perception.decoding import Detection, ExpectedPerson, decode_person
-from thfm_ros.perception.tracking import Tracker, TrackOutput, same_person
+from thfm_ros.perception.tracking import Tracker, TrackOutput
 
 K = camera()
 STEP_NS = 33_000_000
@@ -211,20 +211,15 @@ def test_of_two_tracks_of_one_person_the_older_one_is_kept() -> None:
     ]
 
 
-def test_same_person_compares_masks_or_else_boxes() -> None:
-    whole = a_detection(0.0)
-    assert whole.target is not None
-    half_target = whole.target.copy()
-    half_target[len(half_target) // 2 :] = False
+def test_the_upper_half_of_a_tracked_person_is_no_further_person() -> None:
+    tracker = a_tracker(hits_to_confirm=1)
+    whole = dataclasses.replace(LEFT, target=None)
+    (first,) = tracker.update(0, {}, [whole])
     x0, y0, x1, y1 = whole.body.box
     half_box = np.array([x0, y0, x1, (y0 + y1) / 2], np.float32)
-    half_body = dataclasses.replace(whole.body, box=half_box)
-    half = dataclasses.replace(whole, body=half_body, target=half_target)
-    assert same_person(whole, half) and same_person(half, whole)
-    assert not same_person(whole, a_detection(0.62))  # shoulder to shoulder
-    assert same_person(a_detection(0.0), a_detection(0.05))  # other crops, the same pixels
-    flat = [dataclasses.replace(each, target=None) for each in (whole, half, a_detection(0.05))]
-    assert not same_person(flat[0], flat[1]) and same_person(flat[0], flat[2])
+    half = dataclasses.replace(whole, body=dataclasses.replace(whole.body, box=half_box))
+    people = tracker.update(STEP_NS, {first.body.id: whole}, [half])
+    assert [each.body.id for each in people] == [first.body.id]
 
 
 def test_detected_tracks_come_before_lost_ones() -> None:

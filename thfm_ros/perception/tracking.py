@@ -14,28 +14,24 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from thfm_ros.config import TrackConfig
-from thfm_ros.contract import Body, Intrinsics, PixelMap, TrackState
+from thfm_ros.contract import Body, Intrinsics, TrackState
 from thfm_ros.geometry import (
-    intersection_over_min_area,
     iou,
     longer_side,
     normalized_center_distance,
     pack_covariance,
-    to_network,
-    to_source,
     unpack_covariance,
 )
 from thfm_ros.lens import same_projection
-from thfm_ros.perception.decoding import DENSE_CELL_PX, Detection
+from thfm_ros.perception.decoding import Detection
 from thfm_ros.perception.one_euro import OneEuroFilter
 from thfm_ros.perception.root_filter import MAX_EXTRAPOLATION_S, RootFilter
+from thfm_ros.perception.same_person import same_person, same_pose
 
 _BODY_LENGTH_M = 1.7  # speeds are measured in body lengths per second, in space as in the image
-_MIN_BOX_IOU = 0.6  # two detections are one person if their boxes overlap more,
-_MIN_SHARED_PIXELS = 0.5  # or, with dense maps, if they share more than this of the smaller mask
 
 
 class TrackOutput(NamedTuple):
@@ -115,7 +111,9 @@ class Tracker:
                 body = track.update(tracked[track_id], stamp_ns)
                 outputs[track_id] = TrackOutput(body, tracked[track_id])
         for index, detection in enumerate(new_detections):
-            if _is_duplicate(detection, outputs):
+            known = [each.body for each in outputs.values()]
+            is_part = any(same_pose(detection.body, body) for body in known)
+            if is_part or _is_duplicate(detection, outputs):
                 continue
             lost_id = self._matching_lost_track(detection, stamp_ns, outputs)
             track_id = lost_id or self._begin_track()
@@ -161,38 +159,6 @@ def _is_duplicate(detection: Detection, outputs: Mapping[str, TrackOutput]) -> b
         each.detection is not None and same_person(detection, each.detection)
         for each in outputs.values()
     )
-
-
-def same_person(a: Detection, b: Detection) -> bool:
-    """Whether the detections of two crops show one person: their masks share most pixels.
-
-    Without dense maps: whether their boxes are nearly equal.
-    """
-    if a.target is None or b.target is None:
-        return iou(a.body.box, b.body.box) > _MIN_BOX_IOU
-    if intersection_over_min_area(a.body.box, b.body.box) == 0:
-        return False
-    if a.target.sum() * a.region.scale**2 > b.target.sum() * b.region.scale**2:
-        shared = _share_within(b.target, b.region, a.target, a.region)
-    else:
-        shared = _share_within(a.target, a.region, b.target, b.region)
-    return shared > _MIN_SHARED_PIXELS
-
-
-def _share_within(
-    small: Bool[np.ndarray, "h w"],
-    small_region: PixelMap,
-    large: Bool[np.ndarray, "h2 w2"],
-    large_region: PixelMap,
-) -> float:
-    """The share of the cells of one mask that lie inside another crop's mask."""
-    rows, columns = np.nonzero(small)
-    centres = (np.stack([columns, rows], 1) + 0.5) * DENSE_CELL_PX
-    in_large = to_network(to_source(centres, small_region), large_region) / DENSE_CELL_PX
-    x, y = np.floor(in_large).astype(int).T
-    height, width = large.shape
-    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    return float(large[y[inside], x[inside]].sum() / max(len(rows), 1))
 
 
 @dataclass
