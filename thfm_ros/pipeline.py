@@ -116,6 +116,7 @@ class PerceptionPipeline:
         if clip.epoch != self._epoch:
             self.reset()
             self._epoch = clip.epoch
+        self._tracker.set_camera(clip.newest.intrinsics)
         timer = StageTimer(("crop", "network", "decode", "track", "paint"))
         inputs = CropInputs(clip, bool(tasks & DENSE_TASKS), timer)
         try:

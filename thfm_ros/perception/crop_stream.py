@@ -11,6 +11,7 @@ from jaxtyping import Float, Float32
 from thfm_ros.config import Config
 from thfm_ros.contract import Clip, Frame, PixelMap
 from thfm_ros.engine.base import Engine
+from thfm_ros.engine.finite_outputs import require_finite
 from thfm_ros.geometry import to_network
 from thfm_ros.model.outputs import RawOutputs
 from thfm_ros.perception.crop_region import crop_image, follow_box, region_around
@@ -103,6 +104,7 @@ class CropDetector:
             raw, stream.state = self._engine.step(
                 image, stream.state, dense=dense, target_box=target_box
             )
+        require_finite(raw.body, raw.dense)
         return raw
 
 

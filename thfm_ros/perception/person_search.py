@@ -18,6 +18,7 @@ import numpy as np
 from thfm_ros.config import Config
 from thfm_ros.contract import Frame, PixelMap
 from thfm_ros.engine.base import Engine
+from thfm_ros.engine.finite_outputs import require_finite
 from thfm_ros.geometry import longer_side
 from thfm_ros.perception.background_task import BackgroundTask
 from thfm_ros.perception.crop_region import contains_box, crop_image, frame_tiles, whole_frame
@@ -156,6 +157,7 @@ class PersonDetector:
             image = crop_image(frame, search.region)
         with timer("network"):
             outputs = self._engine.detect(image)
+            require_finite(outputs)
         with timer("decode"):
             proposals = find_proposals(
                 outputs, search.region, (width, height), self._config.decode.candidate_threshold
