@@ -25,7 +25,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"pipeline", "genception"}),
     frozenset({"loading"}),
     frozenset({"offline"}),
-    frozenset({"ros", "synth", "training", "evaluation", "gpu_report"}),
+    frozenset({"ros", "synth", "training", "evaluation", "gpu_report", "archive"}),
     frozenset({"commands"}),
 )
 """From the bottom up; a module imports only from its own layer and those below."""

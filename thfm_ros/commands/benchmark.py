@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The thfm_ros authors
-"""`thfm benchmark node | endurance | flops | synth | gpu`: latency, faults over hours, cost.
+"""`thfm benchmark node | endurance | archive | flops | synth | gpu`: latency, faults, cost.
 
 Each kind of benchmark is a module, imported only when it is chosen; `node` and
 `endurance` need ROS 2, the others do not.
@@ -16,6 +16,10 @@ KINDS: dict[str, tuple[str, str]] = {
     "endurance": (
         "thfm_ros.commands.benchmark_endurance",
         "the ROS node for hours: leaks, ids, order, while camera and subscribers change",
+    ),
+    "archive": (
+        "thfm_ros.commands.benchmark_archive",
+        "thfm archive: frames per second and memory, beside plain thfm perceive",
     ),
     "flops": ("thfm_ros.genception.flops", "the network: operations of each part"),
     "synth": (

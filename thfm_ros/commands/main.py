@@ -24,6 +24,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "thfm_ros.commands.perceive",
         "write depth, masks and skeletons of a video or of images",
     ),
+    "archive": (
+        "thfm_ros.commands.archive",
+        "perceive all cameras of many rosbags: workers, manifest, report",
+    ),
     "engine": (
         "thfm_ros.commands.engine",
         "build, list, verify or clear the engines that run the network",

@@ -13,7 +13,7 @@ import tempfile
 import zipfile
 import zlib
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -46,12 +46,12 @@ class NpzWriter:
         """
         new = self._folder / "result.npz"
         try:
-            with zipfile.ZipFile(new, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            with zipfile.ZipFile(new, "w") as archive:
                 for name, growing in self._arrays.items():
-                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    with archive.open(_member(name), "w", force_zip64=True) as member:
                         growing.copy_to(member)
                 for name, array in whole.items():
-                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    with archive.open(_member(name), "w", force_zip64=True) as member:
                         np.lib.format.write_array(member, np.ascontiguousarray(array))
             new.replace(self._path)
         finally:  # temporary files must not keep a full disk full
@@ -63,6 +63,14 @@ class NpzWriter:
             growing.release()
         self._arrays.clear()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _member(name: str) -> zipfile.ZipInfo:
+    """A member of the zip file without the present time: the same arrays give the same bytes."""
+    member: Any = zipfile.ZipInfo(f"{name}.npy")
+    member.compress_type = zipfile.ZIP_DEFLATED
+    member._compresslevel = 1
+    return member  # type: ignore[no-any-return]
 
 
 class _GrowingArray:

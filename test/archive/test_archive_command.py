@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
+"""`thfm archive`: units, error rows, runs that go on, the manifest and the report."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_engine import camera, image
+from small_bags import START_NS, a_camera_info, images_of, write_bag
+
+from thfm_ros.archive import work
+from thfm_ros.archive.outcome import read_manifest
+from thfm_ros.archive.units import bags_of
+from thfm_ros.contract import PerceptionError
+from thfm_ros.media.npz_writer import NpzWriter
+
+K = camera(160, 120, 150.0)
+INFO = ("/camera/camera_info", START_NS, a_camera_info(160, 120, 150.0))
+
+Thfm = Callable[..., int]
+
+
+def a_bag(path: Path, count: int, start_ns: int = START_NS) -> Path:
+    return write_bag(path, [INFO, *images_of([image(K)] * count, start_ns=start_ns)])
+
+
+@pytest.fixture
+def bags(tmp_path: Path) -> Path:
+    """A folder with three good bags, the largest in the middle."""
+    folder = tmp_path / "bags"
+    folder.mkdir()
+    for number, count in enumerate((2, 4, 3)):
+        a_bag(folder / f"bag{number}", count, START_NS + number)
+    return folder
+
+
+def results(out: Path) -> dict[str, bytes]:
+    """The files of results below a folder, which must not depend on the run."""
+    kinds = (".npz", ".mcap", ".parquet")
+    return {
+        str(path.relative_to(out)): path.read_bytes()
+        for path in sorted((out / "units").rglob("*"))
+        if path.suffix in kinds
+    }
+
+
+def test_all_units_are_done_the_longest_first(
+    tmp_path: Path, bags: Path, thfm: Thfm, worked: list[str]
+) -> None:
+    assert thfm(bags, "--out", tmp_path / "out") == 0
+    assert worked == ["bag1", "bag2", "bag0"]
+    rows = list(read_manifest(tmp_path / "out" / "manifest.parquet").values())
+    assert [(Path(row.source).name, row.state, row.frames, row.people) for row in rows] == [
+        ("bag0", "done", 2, 1),
+        ("bag1", "done", 4, 1),
+        ("bag2", "done", 3, 1),
+    ]
+
+
+def test_two_runs_give_the_same_bytes(tmp_path: Path, bags: Path, thfm: Thfm) -> None:
+    formats = ("--format", "npz,mcap,parquet")
+    assert thfm(bags, "--out", tmp_path / "one", *formats) == 0
+    assert (
+        thfm(bags / "bag2", bags / "bag0", bags / "bag1", "--out", tmp_path / "two", *formats) == 0
+    )
+    assert len(results(tmp_path / "one")) == 12
+    assert results(tmp_path / "one") == results(tmp_path / "two")
+
+
+def test_a_second_run_does_only_what_is_missing(
+    tmp_path: Path, bags: Path, thfm: Thfm, worked: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "out"
+    assert thfm(bags, "--out", out) == 0
+    before = results(out)
+    a_bag(bags / "new", 2, START_NS + 99)
+    worked.clear()
+    (out / "manifest.parquet").unlink()
+    assert thfm(bags, "--out", out) == 0
+    assert worked == ["new"] and before.items() <= results(out).items()
+    assert len(read_manifest(out / "manifest.parquet")) == 4
+
+
+def test_other_settings_do_all_anew_beside_the_old_results(
+    tmp_path: Path, bags: Path, thfm: Thfm, worked: list[str]
+) -> None:
+    out = tmp_path / "out"
+    assert thfm(bags, "--out", out) == 0
+    worked.clear()
+    assert thfm(bags, "--out", out, "--set", "decode.mask_threshold=0.6") == 0
+    assert len(worked) == 3 and len(results(out)) == 12
+    assert len(read_manifest(out / "manifest.parquet")) == 6
+
+
+def test_a_moved_bag_is_the_same_unit(
+    tmp_path: Path, bags: Path, thfm: Thfm, worked: list[str]
+) -> None:
+    assert thfm(bags, "--out", tmp_path / "out") == 0
+    worked.clear()
+    bags.rename(tmp_path / "moved")
+    assert thfm(tmp_path / "moved", "--out", tmp_path / "out") == 0
+    assert worked == []
+
+
+def test_broken_bags_are_error_rows_and_the_others_are_done(
+    tmp_path: Path, bags: Path, thfm: Thfm
+) -> None:
+    a_bag(bags / "truncated", 2, START_NS + 7)
+    (file,) = (bags / "truncated").glob("*.mcap")
+    file.write_bytes(file.read_bytes()[:-40])
+    (bags / "empty.db3").write_bytes(b"")
+    write_bag(bags / "no images", [INFO])
+    larger = images_of([np.zeros((240, 320, 3), np.uint8)], start_ns=START_NS + 10**9)
+    write_bag(bags / "two sizes", [INFO, *images_of([image(K)] * 2), *larger])
+    zero = images_of([image(K)] * 2, start_ns=0, period_ns=0)
+    write_bag(bags / "zero", [(topic, START_NS + n, m) for topic, n, m in zero])
+    assert thfm(bags, "--out", tmp_path / "out") == 1
+    rows = read_manifest(tmp_path / "out" / "manifest.parquet").values()
+    errors = {Path(row.source).name: row.error for row in rows if row.state == "error"}
+    expected = {
+        "truncated": "mcap recover",
+        "empty.db3": "empty (0 bytes)",
+        "no images": "holds no images",
+        "two sizes": "from 160x120 to 320x240",
+        "zero": "--stamps received",
+    }
+    assert errors.keys() == expected.keys()
+    for name, text in expected.items():
+        assert text in errors[name], name
+    assert sum(row.state == "done" for row in rows) == 3
+    # A unit has all of its results, or none.
+    folders = [path for path in (tmp_path / "out" / "units").iterdir()]
+    assert len(folders) == 3 and not any(path.name.startswith(".") for path in folders)
+
+
+def test_a_failed_unit_is_tried_again(
+    tmp_path: Path, bags: Path, thfm: Thfm, monkeypatch: pytest.MonkeyPatch, worked: list[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(NpzWriter, "append", full)
+        assert thfm(bags, "--out", tmp_path / "out", "--format", "npz") == 1
+    rows = read_manifest(tmp_path / "out" / "manifest.parquet").values()
+    assert {row.error for row in rows} == {"[Errno 28] No space left on device"}
+    assert list((tmp_path / "out" / "units").iterdir()) == []
+    worked.clear()
+    assert thfm(bags, "--out", tmp_path / "out", "--format", "npz") == 0
+    assert len(worked) == 3
+
+
+def test_a_run_that_is_stopped_goes_on(
+    tmp_path: Path, bags: Path, thfm: Thfm, monkeypatch: pytest.MonkeyPatch, worked: list[str]
+) -> None:
+    original, count = work.Worker.run, iter(range(9))
+
+    def run(self: work.Worker, *arguments: object) -> object:
+        if next(count) == 1:
+            raise KeyboardInterrupt
+        return original(self, *arguments)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(work.Worker, "run", run)
+        assert thfm(bags, "--out", tmp_path / "out") == 130
+    assert len(read_manifest(tmp_path / "out" / "manifest.parquet")) == 1
+    (tmp_path / "out" / "units" / ".unit-left-1").mkdir()  # of a worker that was killed
+    worked.clear()
+    assert thfm(bags, "--out", tmp_path / "out") == 0
+    assert worked == ["bag2", "bag0"]
+    assert len(list((tmp_path / "out" / "units").iterdir())) == 3
+
+
+def test_a_second_run_in_the_same_folder_is_refused(
+    tmp_path: Path, bags: Path, thfm: Thfm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    codes: list[int] = []
+    original = work.Worker.run
+
+    def run(self: work.Worker, *arguments: object) -> object:
+        if not codes:
+            codes.append(thfm(bags, "--out", out))
+        return original(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(work.Worker, "run", run)
+    assert thfm(bags, "--out", out) == 0
+    assert codes == [2]
+
+
+def test_every_camera_is_a_unit(tmp_path: Path, thfm: Thfm) -> None:
+    rear = images_of([image(K)] * 2, "/rear/image_raw")
+    bag = write_bag(tmp_path / "bag", [INFO, *images_of([image(K)] * 3), *rear])
+    assert thfm(bag, "--out", tmp_path / "out") == 1  # which camera is meant is not said
+    assert thfm(bag, "--out", tmp_path / "out", "--topic", "all") == 0
+    rows = read_manifest(tmp_path / "out" / "manifest.parquet").values()
+    done = {row.topic: row.frames for row in rows if row.state == "done"}
+    assert done == {"/camera/image_raw": 3, "/rear/image_raw": 2}
+
+
+def test_bags_are_named_by_folders_globs_and_lists(tmp_path: Path, bags: Path) -> None:
+    listed = tmp_path / "list.txt"
+    listed.write_text(f"# of today\n{bags}/bag0\n\n{bags}/*1\n")
+    assert [path.name for path in bags_of([f"@{listed}"])] == ["bag0", "bag1"]
+    assert [path.name for path in bags_of([f"{tmp_path}/**/bag?"])] == ["bag0", "bag1", "bag2"]
+    assert [path.name for path in bags_of([str(tmp_path), str(bags / "bag1")])] == [
+        "bag0",
+        "bag1",
+        "bag2",
+    ]
+    for name in ("/none", "@/none", "s3://bucket/bag"):
+        with pytest.raises(PerceptionError, match=r"names no rosbag|cannot be read|local paths"):
+            bags_of([name])
+    assert bags_of([str(tmp_path)], out=bags / "bag1") == [bags / "bag0", bags / "bag2"]
+
+
+def test_the_report_has_everything_in_it(tmp_path: Path, bags: Path, thfm: Thfm) -> None:
+    (bags / "<b>.mcap").write_bytes(b"no bag")
+    assert thfm(bags, "--out", tmp_path / "out") == 1
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert page.count("data:image/jpeg;base64,") == 3 and page.count("<svg") == 3
+    assert "&lt;b&gt;.mcap" in page and "<b>" not in page
+    assert not re.search(r"(src|href)='(?!data:)", page) and "<script" not in page
+    assert "units that failed</th><td class='number'>1</td>" in page
+
+
+def test_a_missing_package_ends_the_run_before_any_work(
+    tmp_path: Path,
+    bags: Path,
+    thfm: Thfm,
+    worked: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("thfm_ros.archive.run._PACKAGES", {"rrd": "no_such_package"})
+    assert thfm(bags, "--out", tmp_path / "out", "--format", "rrd") == 2
+    assert "--format rrd needs no_such_package: pip install" in caplog.text and worked == []
+
+
+def test_a_folder_without_bags_is_an_error(
+    tmp_path: Path, thfm: Thfm, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert thfm(tmp_path, "--out", tmp_path / "out") == 2
+    assert "names no rosbag" in caplog.text and not (tmp_path / "out").exists()

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
+"""Workers as actors of Ray Data: on one machine or on a cluster.
+
+Ray starts an actor anew when its process or its machine dies, and begins its unit anew on it.
+"""
+
+import pickle
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from thfm_ros.archive.outcome import Outcome
+from thfm_ros.archive.process_pool import MakeWorker
+from thfm_ros.archive.units import Unit
+from thfm_ros.contract import PerceptionError
+
+
+def run_on_ray(
+    units: Sequence[Unit],
+    make_worker: MakeWorker,
+    workers: int,
+    address: str,
+    *,
+    gpus_per_worker: float = 0.0,
+) -> Iterator[Outcome]:
+    """Outcomes of all units, in the order in which they are finished.
+
+    The bags and the results must have the same paths on all machines of the cluster.
+
+    Args:
+        units: in the order in which they are begun.
+        make_worker: makes the worker of an actor, there; it can be pickled.
+        workers: number of actors, each with one CPU.
+        address: of the cluster, "auto", or "local" for a new one on this machine.
+        gpus_per_worker: share of a GPU that an actor takes, 0 to 1.
+
+    Raises:
+        PerceptionError: Ray is not installed, or there is no cluster at the address.
+    """
+    ray = _ray()
+    try:
+        ray.init(
+            address=address,
+            logging_level="ERROR",
+            log_to_driver=True,
+            **({"num_cpus": workers, "include_dashboard": False} if address == "local" else {}),
+        )
+    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+        raise PerceptionError(
+            f"--ray {address}: there is no cluster ({error}). Start one by 'ray start --head', or "
+            "give --ray local."
+        ) from error
+    try:
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        rows = [{"unit": pickle.dumps(unit)} for unit in units]
+        results = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
+            _Actor,
+            fn_constructor_args=(make_worker,),
+            compute=ray.data.ActorPoolStrategy(size=min(workers, len(rows))),
+            num_cpus=1,
+            num_gpus=gpus_per_worker,
+        )
+        for row in results.iter_rows():
+            yield Outcome(**row)
+    finally:
+        ray.shutdown()
+
+
+class _Actor:
+    """One worker; made once per actor."""
+
+    def __init__(self, make_worker: MakeWorker) -> None:
+        self._worker = make_worker()
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        return asdict(self._worker.run(pickle.loads(row["unit"])))
+
+
+def _ray() -> Any:
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise PerceptionError(
+            f"--ray needs Ray ({error}): pip install 'thfm_ros[archive]'"
+        ) from error
+    return ray

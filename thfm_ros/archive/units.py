@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
+"""The units of an archive: one camera of one bag each, since people are followed in one stream."""
+
+import glob
+import hashlib
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from thfm_ros.archive.job import identity_of
+from thfm_ros.bags.bag import Bag
+from thfm_ros.bags.opening import BagError, is_bag
+from thfm_ros.contract import PerceptionError
+from thfm_ros.media.errors import shown
+
+log = logging.getLogger(__name__)
+
+_KEY_LENGTH = 20  # hexadecimal digits: no two of a billion units have the same
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One camera of one bag.
+
+    Attributes:
+        key: names the results; a hash of the bag, the topic and all settings.
+        path: of the bag, absolute.
+        source: the bag as it was named, to be shown.
+        topic: of the images; empty if the bag could not be opened.
+        images: number of messages of the topic.
+        error: why there is nothing to do; empty if there is.
+    """
+
+    key: str
+    path: str
+    source: str
+    topic: str
+    images: int = 0
+    error: str = ""
+
+
+def bags_of(inputs: Sequence[str], out: Path | None = None) -> list[Path]:
+    """The bags that are named: paths, globs, folders of bags, and @FILE with one of these a line.
+
+    Args:
+        inputs: as they were named.
+        out: folder of results, which are no input though they are bags, too.
+
+    Raises:
+        PerceptionError: one of them names nothing.
+    """
+    found: dict[Path, None] = {}
+    for text in inputs:
+        bags = [bag for bag in _bags_named(text) if not (out and _is_in(bag, out))]
+        if not bags:
+            raise PerceptionError(
+                f"{text} names no rosbag: give a bag (folder, .mcap, .db3, .bag), a folder of "
+                "bags, a glob in quotes, or @FILE with one of these a line."
+            )
+        found.update(dict.fromkeys(bags))
+    return list(found)
+
+
+def _is_in(path: Path, folder: Path) -> bool:
+    return path.absolute().is_relative_to(folder.absolute())
+
+
+def _bags_named(text: str) -> Iterator[Path]:
+    if text.startswith("@"):
+        try:
+            lines = Path(text[1:]).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise PerceptionError(f"The list {text[1:]} cannot be read: {error}") from error
+        named = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+        yield from bags_of(named)
+        return
+    if "://" in text:
+        raise PerceptionError(
+            f"{text}: only local paths are read; mount the bucket, or copy the bags first."
+        )
+    if Path(text).exists():
+        paths = [Path(text)]
+    else:
+        paths = [Path(each) for each in sorted(glob.glob(text, recursive=True))]
+    for path in paths:
+        yield from _bags_at(path)
+
+
+def _bags_at(path: Path) -> Iterator[Path]:
+    """The bag at a path, or all bags in a folder and in its folders.
+
+    The files in a folder with a metadata.yaml are one bag, in any other folder each is one.
+    """
+    if not path.is_dir():
+        if is_bag(path):
+            yield path
+    elif (path / "metadata.yaml").exists():
+        yield path
+    else:
+        for child in sorted(path.iterdir()):
+            if not child.name.startswith("."):
+                yield from _bags_at(child)
+
+
+def units_of(bags: Iterable[Path], topics: Sequence[str], digest: str) -> list[Unit]:
+    """The units of all bags, those with most images first.
+
+    Args:
+        bags: paths.
+        topics: of the images; empty: the only one of each bag; "all": all of each.
+        digest: of the settings, see `Job.digest`.
+
+    Returns:
+        A unit with an error for each bag that cannot be opened or lacks a topic.
+    """
+    units: dict[str, Unit] = {}
+    for path in bags:
+        for unit in _units_of_bag(path, topics, digest):
+            units.setdefault(unit.key, unit)  # the same bag twice is one unit
+    return sorted(units.values(), key=lambda unit: (-unit.images, unit.source, unit.topic))
+
+
+def _units_of_bag(path: Path, topics: Sequence[str], digest: str) -> Iterator[Unit]:
+    source, absolute = shown(path), str(path.absolute())
+    try:
+        identity = identity_of(path)
+    except OSError as error:
+        key, reason = _key(digest, source, ""), f"{source} cannot be read: {error.strerror}."
+        yield Unit(key, absolute, source, "", error=reason)
+        return
+    try:
+        with Bag(path) as bag:
+            wanted = bag.image_topics if list(topics) == ["all"] else list(topics)
+            for name in wanted or [""]:
+                try:
+                    topic = bag.image_topic(name)
+                except BagError as error:
+                    key = _key(digest, identity, name)
+                    yield Unit(key, absolute, source, name, error=str(error))
+                    continue
+                images = bag.topics[topic].count
+                yield Unit(_key(digest, identity, topic), absolute, source, topic, images)
+    except BagError as error:
+        yield Unit(_key(digest, identity, ""), absolute, source, "", error=str(error))
+
+
+def _key(digest: str, identity: str, topic: str) -> str:
+    text = f"{digest}\n{identity}\n{topic}"
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:_KEY_LENGTH]

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
+"""`thfm benchmark archive`: frames per second of `thfm archive`, beside plain `thfm perceive`.
+
+Bags are made from the shipped clip. In one run are measured: one worker, several workers, and the
+same number of plain `thfm perceive` processes side by side, each on a share of the same bags. All
+networks use one thread. The machine should be idle.
+"""
+
+import argparse
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import simplejpeg
+
+import thfm_ros
+from thfm_ros.contract import PerceptionError
+from thfm_ros.media.video import Video
+from thfm_ros.offline.results.message_store import message_store, stored_message
+from thfm_ros.offline.results.messages import header_at
+
+CLIP = Path(thfm_ros.__file__).resolve().parent / "clips" / "street.mp4"
+_TOPIC, _KIND = "/camera/image_raw/compressed", "sensor_msgs/msg/CompressedImage"
+_START_NS = 1_700_000_000_000_000_000
+_SAMPLE_S = 0.5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options."""
+    parser.add_argument("--bags", type=int, default=8, help="number of bags (default: 8)")
+    parser.add_argument("--frames", type=int, default=150, help="frames per bag (default: 150)")
+    parser.add_argument("--workers", type=int, default=2, help="number of workers (default: 2)")
+    parser.add_argument("--out", type=Path, required=True, metavar="JSON", help="the figures")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, and write the figures; 0.
+
+    Raises:
+        PerceptionError: a command failed, or there are fewer bags than workers.
+    """
+    if not 1 <= args.workers <= args.bags or args.frames < 1:
+        raise PerceptionError("Give at least as many --bags as --workers, and a frame per bag.")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        bags = [folder / "bags" / f"bag{number:03}" for number in range(args.bags)]
+        frames = _write_bags(bags, args.frames)
+        _perceive_plainly(bags[:1], folder / "warm", 1)  # builds and caches the engine
+        values = {
+            "machine": f"{os.cpu_count()} CPUs",
+            "load_before": os.getloadavg()[0],
+            "bags": args.bags,
+            "frames": frames,
+            "one_worker": _archive(folder, 1, frames),
+            f"{args.workers}_workers": _archive(folder, args.workers, frames),
+            f"{args.workers}_plain": _perceive_plainly(bags, folder / "plain", args.workers),
+        }
+    many, one, plain = (
+        values[f"{args.workers}_workers"],
+        values["one_worker"],
+        values[f"{args.workers}_plain"],
+    )
+    plain["frames_per_s"] = frames / plain["seconds"]
+    values["speed_up"] = many["frames_per_s"] / one["frames_per_s"]
+    values["overhead"] = 1 - many["frames_per_s"] / plain["frames_per_s"]
+    args.out.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(values, indent=1))
+    return 0
+
+
+def _write_bags(bags: Sequence[Path], count: int) -> int:
+    """Write all bags, each from the clip; the number of frames of all."""
+    from rosbags.rosbag2 import StoragePlugin, Writer
+
+    images = []
+    for frame in Video(CLIP):
+        images.append((frame.stamp_ns, simplejpeg.encode_jpeg(frame.rgb, quality=90)))
+        if len(images) == count:
+            break
+    bags[0].parent.mkdir(parents=True)
+    for number, path in enumerate(bags):
+        with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+            connection = writer.add_connection(_TOPIC, _KIND, typestore=message_store())
+            for stamp_ns, data in images:
+                stamp = _START_NS + number * 10**12 + stamp_ns
+                message = stored_message(
+                    _KIND,
+                    header=header_at(stamp, "camera"),
+                    format="jpeg",
+                    data=np.frombuffer(data, np.uint8),
+                )
+                raw = message_store().serialize_cdr(message, _KIND)
+                writer.write(connection, stamp, raw)
+    return len(bags) * len(images)
+
+
+def _archive(folder: Path, workers: int, frames: int) -> dict[str, Any]:
+    out = folder / f"out{workers}"
+    command = ["archive", str(folder / "bags"), "--out", str(out), "--workers", str(workers)]
+    command += ["--format", "npz"]
+    measured = _timed([command])
+    return {**measured, "frames_per_s": frames / measured["seconds"]}
+
+
+def _perceive_plainly(bags: Sequence[Path], out: Path, processes: int) -> dict[str, Any]:
+    """The same bags, one after the other in each process, as a shell script would do it."""
+    commands = []
+    for first in range(processes):
+        parts = []
+        for bag in bags[first::processes]:
+            target = out / bag.name
+            parts.append(_thfm(["perceive", str(bag), "--out", str(target), *_ONE_THREAD]))
+        commands.append(["sh", "-ec", "\n".join(shlex.join(part) for part in parts)])
+    return _timed(commands, raw=True)
+
+
+_ONE_THREAD = ("--set", "engine.threads=1")
+
+
+def _thfm(arguments: Sequence[str]) -> list[str]:
+    return [sys.executable, "-m", "thfm_ros.commands.main", *arguments]
+
+
+def _timed(commands: Sequence[Sequence[str]], *, raw: bool = False) -> dict[str, Any]:
+    """Seconds until all commands have ended, and the memory of the processes that worked."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    start_s = time.monotonic()
+    processes = [
+        subprocess.Popen(
+            command if raw else _thfm(command), env=environment, stderr=subprocess.PIPE, text=True
+        )
+        for command in commands
+    ]
+    memory = _Memory([process.pid for process in processes])
+    for process in processes:
+        _, errors = process.communicate()
+        if process.returncode:
+            memory.stop()
+            raise PerceptionError(f"A command failed: {errors[-2000:]}")
+    seconds = time.monotonic() - start_s
+    return {"seconds": seconds, "worker_mib": memory.stop()}
+
+
+class _Memory:
+    """Samples the largest resident set of the processes below some others, MiB."""
+
+    def __init__(self, pids: Sequence[int]) -> None:
+        self._pids, self._samples = pids, list[float]()
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> dict[str, float]:
+        """The largest value in the first and in the last quarter of the time."""
+        self._ending.set()
+        self._thread.join()
+        quarter = max(1, len(self._samples) // 4)
+        first, last = self._samples[:quarter] or [0.0], self._samples[-quarter:] or [0.0]
+        return {"first_quarter": max(first), "last_quarter": max(last)}
+
+    def _run(self) -> None:
+        while not self._ending.wait(_SAMPLE_S):
+            sizes = [0.0]
+            for pid in self._pids:
+                try:
+                    tree = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+                    sizes += [each.memory_info().rss / 2**20 for each in tree]
+                except psutil.Error:
+                    continue
+            self._samples.append(max(sizes))
