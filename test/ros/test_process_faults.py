@@ -56,17 +56,15 @@ def test_images_of_two_publishers_are_a_warning_that_names_the_topic(client: Cli
     client.stream(lambda: "publishers" not in client.status("input")[1], "no warning any more")
 
 
-@pytest.mark.fault("process", "two nodes of one name; one of them is killed (SIGKILL)")
-def test_a_second_node_of_the_same_name_is_a_warning_and_its_death_does_no_harm(
+@pytest.mark.fault("process", "a second node of the same name is killed (SIGKILL)")
+def test_the_death_of_a_second_node_of_the_same_name_does_no_harm(
     client: Client, process: NodeProcess, tmp_path: Path
 ) -> None:
     bodies = client.listen(BodyArray, "bodies")
-    assert client.status("name")[0] <= OK
     with fake_node(tmp_path / "log") as second:
-        client.wait(lambda: client.status("name")[0] == WARN, "a warning")
-        assert client.status("name")[1].startswith("2 nodes are called /thfm")
-        assert "__node:=" in client.status("name")[1]
         client.wait(lambda: "subscribed" in second.text(), "the second node runs")
+        client.wait(lambda: client.status("name")[0] == WARN, "a warning")
+        assert "nodes are called /thfm" in client.status("name")[1]
         os.killpg(second.pid, signal.SIGKILL)
         second.exit_code()
     client.exchange([bodies])
@@ -104,6 +102,7 @@ def test_a_bag_that_pauses_and_begins_again_is_followed(client: Client) -> None:
     client.stream(lambda: results_within(1000, 2000), "results", send=simulation.tick)
     client.wait(lambda: "time is paused" in client.status("input")[1], "the pause is known")
     assert client.status("input")[0] == OK and bodies[-1].bodies
+    assert abs(float(client.status("input")[2]["age on arrival p50 (ms)"])) < 60_000
     simulation.now_ns = 500 * SECOND_NS
     client.stream(lambda: results_within(500, 900), "results", send=simulation.tick)
     client.stream(
