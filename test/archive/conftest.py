@@ -16,8 +16,6 @@ from thfm_ros.commands.main import main
 from thfm_ros.config import Config
 from thfm_ros.pipeline import PerceptionPipeline
 
-pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install '.[archive]'")
-
 
 @pytest.fixture
 def worked() -> list[str]:

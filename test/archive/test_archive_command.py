@@ -17,6 +17,8 @@ from thfm_ros.archive.units import bags_of
 from thfm_ros.contract import PerceptionError
 from thfm_ros.media.npz_writer import NpzWriter
 
+pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install '.[archive]'")
+
 K = camera(160, 120, 150.0)
 INFO = ("/camera/camera_info", START_NS, a_camera_info(160, 120, 150.0))
 

@@ -10,10 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from thfm_ros.archive.outcome import Outcome
+from thfm_ros.archive.outcome import ERROR, Outcome
 from thfm_ros.archive.process_pool import MakeWorker
 from thfm_ros.archive.units import Unit
 from thfm_ros.contract import PerceptionError
+
+_MAX_ATTEMPTS = 2
 
 
 def run_on_ray(
@@ -54,6 +56,7 @@ def run_on_ray(
     try:
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
+        context.max_errored_blocks = -1  # a unit that kills its worker must not end the others
         rows = [{"unit": pickle.dumps(unit)} for unit in units]
         results = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
             _Actor,
@@ -61,9 +64,16 @@ def run_on_ray(
             compute=ray.data.ActorPoolStrategy(size=min(workers, len(rows))),
             num_cpus=1,
             num_gpus=gpus_per_worker,
+            max_restarts=-1,
+            max_task_retries=_MAX_ATTEMPTS - 1,
         )
+        lost = {unit.key: unit for unit in units}
         for row in results.iter_rows():
+            lost.pop(row["unit"])
             yield Outcome(**row)
+        for unit in lost.values():
+            reason = f"the worker's process died {_MAX_ATTEMPTS} times during this unit"
+            yield Outcome(unit.key, unit.source, unit.topic, ERROR, error=reason)
     finally:
         ray.shutdown()
 
