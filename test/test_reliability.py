@@ -38,3 +38,21 @@ def test_a_missing_test_is_found(root: Path) -> None:
 
 def test_every_section_that_a_command_writes_has_its_markers(root: Path) -> None:
     check_page(root / "docs" / "reliability.md", SECTIONS)
+
+
+def test_the_list_of_injected_faults_is_that_of_the_marks(root: Path, page: str) -> None:
+    script = runpy.run_path(str(root / "scripts" / "injected_faults.py"))
+    found = script["faults"]()
+    assert script["table"](found) in page, "run scripts/injected_faults.py"
+    assert {each.kind for each in found} == set(script["KINDS"])
+
+
+def test_a_mark_of_a_fault_is_found_with_its_words(root: Path) -> None:
+    script = runpy.run_path(str(root / "scripts" / "injected_faults.py"))
+    source = (
+        "@pytest.mark.slow\n@pytest.mark.fault('disk', 'a full disk')\n"
+        "def test_an_error_names_the_disk() -> None: ...\ndef test_other() -> None: ...\n"
+    )
+    (fault,) = script["_marks"](source, "test/test_disk.py")
+    assert (fault.kind, fault.text) == ("disk", "a full disk")
+    assert fault.outcome == "an error names the disk"

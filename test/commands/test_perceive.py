@@ -228,6 +228,7 @@ def test_people_left_out_by_the_limit_are_named(
     assert "up to 2 people per frame are left out: see regions.max_people" in caplog.text
 
 
+@pytest.mark.fault("process", "SIGINT while a film is perceived")
 def test_frames_before_an_interrupt_are_kept(
     tmp_path: Path, thfm: Thfm, monkeypatch: pytest.MonkeyPatch
 ) -> None:

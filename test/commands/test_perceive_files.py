@@ -94,6 +94,7 @@ def test_the_overlay_of_an_uneven_video_keeps_its_times(tmp_path: Path, thfm: Th
     assert stamps_ms == pytest.approx(times_ms, abs=1)
 
 
+@pytest.mark.fault("disk", "the disk is full during `thfm perceive`")
 def test_a_full_disk_is_one_line_and_keeps_no_half_overlay(
     tmp_path: Path, thfm: Thfm, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

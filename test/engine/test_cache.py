@@ -99,6 +99,7 @@ def flip_bit(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [truncate, flip_bit, Path.unlink], ids=lambda f: f.__name__)
+@pytest.mark.fault("cache", "an engine in the cache is damaged")
 def test_a_corrupted_engine_is_rebuilt(tmp_path: Path, damage: Callable[[Path], None]) -> None:
     cache, build = EngineCache(tmp_path), Builder()
     path = cache.get(KEY, build)
@@ -109,6 +110,7 @@ def test_a_corrupted_engine_is_rebuilt(tmp_path: Path, damage: Callable[[Path], 
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"key": {}}', '{"key": 3}', "null"])
+@pytest.mark.fault("cache", "a manifest in the cache is damaged")
 def test_an_entry_with_a_corrupted_manifest_is_rebuilt(tmp_path: Path, text: str) -> None:
     cache, build = EngineCache(tmp_path), Builder()
     path = cache.get(KEY, build)
@@ -118,6 +120,7 @@ def test_an_entry_with_a_corrupted_manifest_is_rebuilt(tmp_path: Path, text: str
     assert cache.problem(KEY) is None
 
 
+@pytest.mark.fault("cache", "a manifest of another engine")
 def test_an_entry_with_the_manifest_of_another_engine_is_rebuilt(tmp_path: Path) -> None:
     cache, build = EngineCache(tmp_path), Builder()
     path = cache.get(KEY, build)
@@ -127,6 +130,7 @@ def test_an_entry_with_the_manifest_of_another_engine_is_rebuilt(tmp_path: Path)
     assert build.calls == 3
 
 
+@pytest.mark.fault("cache", "a build fails")
 def test_a_failed_build_leaves_no_entry(tmp_path: Path) -> None:
     def build(path: Path) -> dict[str, str]:
         path.write_bytes(b"half")
@@ -137,6 +141,7 @@ def test_a_failed_build_leaves_no_entry(tmp_path: Path) -> None:
     assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]
 
 
+@pytest.mark.fault("disk", "the disk is full while an engine is built")
 def test_a_full_disk_during_the_build_is_reported(tmp_path: Path) -> None:
     def build(path: Path) -> dict[str, str]:
         path.symlink_to("/dev/full")  # a device on which every write fails with ENOSPC
@@ -161,6 +166,7 @@ def test_a_full_disk_reported_by_pytorch_is_recognised(
         EngineCache(tmp_path).get(KEY, build)
 
 
+@pytest.mark.fault("disk", "too little space for an engine")
 def test_insufficient_disk_space_is_reported_before_the_build(tmp_path: Path) -> None:
     build = Builder()
     with pytest.raises(CacheError, match=r"needs about \d+ MB"):
@@ -169,6 +175,7 @@ def test_insufficient_disk_space_is_reported_before_the_build(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS])
+@pytest.mark.fault("disk", "the folder of the cache cannot be written")
 def test_a_folder_that_cannot_be_written_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
@@ -231,6 +238,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.fault("cache", "two processes build at once")
 def test_of_two_concurrent_processes_one_builds(tmp_path: Path) -> None:
     folder = tmp_path / "engines"
     both = [start_build(folder, name, 0.3) for name in ("a", "b")]
@@ -242,6 +250,7 @@ def test_of_two_concurrent_processes_one_builds(tmp_path: Path) -> None:
     assert EngineCache(folder).problem(KEY) is None
 
 
+@pytest.mark.fault("cache", "a build is killed (SIGKILL)")
 def test_a_killed_build_leaves_no_entry_and_no_lock(tmp_path: Path) -> None:
     folder = tmp_path / "engines"
     process = start_build(folder, "a", 3600.0)

@@ -224,6 +224,7 @@ class ChangedEngine:
         return self.engine.step(image, state, dense=dense, target_box=target_box)
 
 
+@pytest.mark.fault("engine", "a built engine forgets a frame")
 def test_the_verification_detects_a_cache_that_is_one_frame_short(
     reference: TorchEngine, exported: GraphEngine
 ) -> None:
@@ -275,6 +276,7 @@ def test_the_verification_detects_wrong_detections(
 
 @pytest.mark.parametrize("quantile", [tolerance.quantile for tolerance in TOLERANCES.values()])
 @pytest.mark.parametrize("share", [1.0, 0.5])
+@pytest.mark.fault("engine", "a built engine gives NaN")
 def test_the_verification_refuses_outputs_that_are_nan(
     reference: TorchEngine, quantile: float, share: float
 ) -> None:

@@ -94,6 +94,7 @@ def test_if_half_precision_differs_too_much_single_precision_is_built(
     assert "float16 differs from PyTorch by" in caplog.text
 
 
+@pytest.mark.fault("engine", "TensorRT gives other values than PyTorch")
 def test_an_engine_that_fails_verification_in_every_precision_is_not_cached(
     load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,6 +136,7 @@ def test_a_corrupted_engine_is_rebuilt(
     assert compiler.builds == 1
 
 
+@pytest.mark.fault("engine", "TensorRT does not load an engine")
 def test_an_engine_that_does_not_load_is_rebuilt(
     load: Load, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -20,6 +20,7 @@ class Usage(NamedTuple):
     free: int
 
 
+@pytest.mark.fault("disk", "too little space for imported weights")
 def test_full_disk_is_detected_before_writing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

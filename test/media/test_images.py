@@ -79,6 +79,7 @@ def test_depths_and_colour_models_become_8_bit_rgb(tmp_path: Path) -> None:
         ("a.jpg", r"a\.jpg is damaged"),
     ],
 )
+@pytest.mark.fault("file", "an unreadable image in a folder")
 def test_what_cannot_be_read_is_found_and_named(tmp_path: Path, name: str, reason: str) -> None:
     (tmp_path / name).write_bytes(b"no image that can be decoded")
     assert image_files(tmp_path) == [tmp_path / name]

@@ -37,6 +37,7 @@ def test_rows_of_one_array_must_have_one_shape(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.fault("disk", "the disk is full while arrays are written")
 def test_a_full_disk_leaves_no_temporary_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

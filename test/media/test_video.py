@@ -223,6 +223,7 @@ def copy_packets(source: Any, file: Any) -> None:
             file.mux(packet)
 
 
+@pytest.mark.fault("file", "a film that was cut off")
 def test_a_film_that_was_cut_off_ends_without_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -240,6 +241,7 @@ def test_a_film_that_was_cut_off_ends_without_a_warning(
     assert caplog.text == ""
 
 
+@pytest.mark.fault("file", "damaged frames in a film")
 def test_damaged_frames_are_left_out_and_the_holes_between_good_ones_are_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -62,6 +62,7 @@ def full_disk(after_bytes: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("after_bytes", [10, 1000, 60_000])
+@pytest.mark.fault("disk", "the disk is full while a film is written")
 def test_a_film_that_a_full_disk_cuts_is_an_error_and_leaves_no_file(
     tmp_path: Path, after_bytes: int
 ) -> None:

@@ -126,6 +126,7 @@ def test_a_header_that_claims_a_terabyte_is_refused(path: Path, length: int) -> 
     assert refused_or(lambda: load_network(path), PerceptionError) is None
 
 
+@pytest.mark.fault("file", "a weight that is NaN")
 def test_a_weight_that_is_not_finite_is_refused(valid: bytes, path: Path) -> None:
     header, tensors = split(valid)
     name = next(name for name, entry in header.items() if entry.get("dtype") == "F16")

@@ -44,5 +44,6 @@ def test_a_process_waits_for_its_tasks_before_it_ends() -> None:
     assert finished == ("done\n", "", 0)
 
 
+@pytest.mark.fault("process", "a detection pass hangs when the process ends")
 def test_a_hanging_task_does_not_keep_the_process_alive() -> None:
     assert run_process("(time.sleep(3600), print('done'))", exit_timeout_s=0.2) == ("", "", 0)

@@ -231,6 +231,7 @@ def test_the_crops_of_two_people_run_concurrently() -> None:
     assert len(stream.step().bodies) == 2
 
 
+@pytest.mark.fault("engine", "a crop in the second thread raises an error")
 def test_an_error_in_the_second_thread_is_raised() -> None:
     stream = CameraStream(live=True, **{"regions.frame_pass_every": 1000})
     stream.people.append(Person(0.8, 0, 4))
@@ -260,6 +261,7 @@ def test_proposals_from_before_an_interruption_are_dropped(async_stream: CameraS
     assert stream.step(pause_s=100.0).bodies == ()
 
 
+@pytest.mark.fault("engine", "a detection pass in its own thread raises an error")
 def test_an_error_of_an_asynchronous_pass_is_raised(async_stream: CameraStream) -> None:
     stream = async_stream
     stream.engine.error = RuntimeError("out of order")

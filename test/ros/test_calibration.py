@@ -209,6 +209,7 @@ def test_the_lens_model_follows_the_name_and_the_number_of_coefficients(
         ("equidistant", [0.1] * 8, "8 coefficients"),
     ],
 )
+@pytest.mark.fault("camera", "a camera_info of an unknown lens model")
 def test_an_unknown_lens_is_named_and_nothing_is_metric(
     model: str, d: list[float], reason: str
 ) -> None:

@@ -67,6 +67,7 @@ def test_a_profile_of_the_user_is_kept(environment: pytest.MonkeyPatch, name: st
     assert [os.environ.get(v) for v in dds_profile.PROFILE_VARIABLES].count(None) == 1
 
 
+@pytest.mark.fault("transport", "a small /dev/shm at the start")
 def test_with_too_little_shared_memory_a_warning_is_logged_and_nothing_set(
     environment: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -76,6 +77,7 @@ def test_with_too_little_shared_memory_a_warning_is_logged_and_nothing_set(
 
 
 @pytest.mark.parametrize("variables", [{"HOME": "/proc/nowhere"}, {"ROS_HOME": "/dev/null"}])
+@pytest.mark.fault("disk", "the folder of ROS's logs cannot be written")
 def test_where_ros_cannot_write_logs_a_temporary_folder_is_set_and_a_line_says_so(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -99,6 +101,7 @@ def test_the_log_folder_of_the_user_is_kept(
     assert os.environ["ROS_LOG_DIR"] == str(tmp_path / "log") and not caplog.records
 
 
+@pytest.mark.fault("disk", "no HOME and no entry in passwd")
 def test_a_process_without_home_and_entry_in_passwd_runs_and_its_lines_have_the_cure() -> None:
     """As `docker run --user 1234` starts one; ROS and the cache of engines need folders."""
     unknown_user = ["unshare", "--user", "--map-user=1234"]

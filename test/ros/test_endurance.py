@@ -107,6 +107,7 @@ def _spin(executor: SingleThreadedExecutor) -> None:
         executor.spin()
 
 
+@pytest.mark.fault("transport", "a subscriber hangs")
 def test_a_subscriber_that_does_not_return_holds_up_neither_the_node_nor_the_others(
     client: Client,
 ) -> None:
@@ -132,6 +133,7 @@ def test_every_one_of_twenty_subscribers_receives_every_result(
         assert set(sent) <= set(stamps)
 
 
+@pytest.mark.fault("transport", "subscribers come and go")
 def test_subscribers_that_come_and_go_leak_no_memory(
     listener: Listener, client: Client, process: NodeProcess
 ) -> None:

@@ -68,6 +68,7 @@ def call(
     return response
 
 
+@pytest.mark.fault("transport", "the response of a service is lost")
 def test_a_request_without_a_response_is_sent_again(
     caller: Participant, forgetful: ForgetfulNode
 ) -> None:

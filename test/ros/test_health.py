@@ -86,6 +86,7 @@ def test_rejected_images_are_an_error_with_the_reason(health: Health, time: Time
 
 
 @pytest.mark.parametrize("age_s", [3600.0, -3600.0])
+@pytest.mark.fault("clock", "the clock of the camera's machine is another")
 def test_stamps_of_another_clock_are_a_warning(health: Health, time: Time, age_s: float) -> None:
     frames(health, time, 1.0, age_s=age_s)
     assert status_of(health, "input").level is Level.WARN
@@ -242,6 +243,7 @@ def test_while_simulated_time_is_paused_no_image_is_missed(
     assert in_simulation.silent_s == pytest.approx(3.0)
 
 
+@pytest.mark.fault("clock", "use_sim_time without a /clock")
 def test_simulated_time_that_has_not_begun_is_a_warning(
     in_simulation: Health, time: Time, simulated: Time
 ) -> None:
@@ -287,6 +289,7 @@ def test_unusable_images_do_not_end_the_silence_of_usable_ones(health: Health, t
 ADVICE = "docker run --shm-size=512m"
 
 
+@pytest.mark.fault("transport", "all images are lost")
 def test_images_that_are_all_lost_in_transport_are_named_with_the_cure(
     health: Health, time: Time
 ) -> None:

@@ -38,6 +38,7 @@ def unconfigured(listener: Listener, process: NodeProcess) -> Client:
     return client
 
 
+@pytest.mark.fault("camera", "a truncated compressed image")
 def test_compressed_images_are_received_and_broken_ones_reported(unconfigured: Client) -> None:
     client = unconfigured
     assert client.set_parameter("image_transport", "compressed") == (True, "")

@@ -48,6 +48,7 @@ def configure_again(client: Client, **parameters: object) -> None:
     client.wait_for_subscription()
 
 
+@pytest.mark.fault("camera", "no camera_info")
 def test_without_calibration_only_relative_results_and_a_warning_are_published(
     client: Client,
 ) -> None:
@@ -71,6 +72,7 @@ def test_without_calibration_only_relative_results_and_a_warning_are_published(
     assert np.nanmin(np.frombuffer(relative[-1].data, np.float32)) > 0
 
 
+@pytest.mark.fault("camera", "a camera_info full of zeros")
 def test_a_zero_calibration_is_rejected_and_a_valid_one_used_at_once(client: Client) -> None:
     bodies = client.listen(BodyArray, "bodies")
     zero = CameraInfo(width=WIDTH, height=HEIGHT)
@@ -92,6 +94,7 @@ def test_a_zero_calibration_is_rejected_and_a_valid_one_used_at_once(client: Cli
     client.node.destroy_publisher(publisher)
 
 
+@pytest.mark.fault("camera", "a camera_info whose binning leaves no pixel")
 def test_a_camera_info_that_leaves_no_pixel_is_rejected(client: Client) -> None:
     bodies = client.listen(BodyArray, "bodies")
     binned = CameraInfo(width=WIDTH, height=HEIGHT, binning_x=1000, binning_y=1000)
@@ -112,6 +115,7 @@ def test_a_camera_info_that_leaves_no_pixel_is_rejected(client: Client) -> None:
     client.node.destroy_publisher(publisher)
 
 
+@pytest.mark.fault("camera", "images stop while people are published")
 def test_published_people_are_removed_when_images_stop(client: Client) -> None:
     bodies = client.listen(BodyArray, "bodies")
     markers = client.listen(MarkerArray, "markers")
@@ -143,6 +147,7 @@ def unusable(client: Client) -> int:
 
 
 @pytest.mark.parametrize("message", BAD)
+@pytest.mark.fault("camera", "images of an unusable encoding, size, step or length")
 def test_an_unusable_image_is_logged_once_and_the_next_good_one_gives_a_result(
     client: Client, message: str
 ) -> None:
@@ -168,6 +173,7 @@ def test_an_unusable_image_is_logged_once_and_the_next_good_one_gives_a_result(
     assert client.process.running()
 
 
+@pytest.mark.fault("clock", "stamps go backwards")
 def test_stamps_that_go_backwards_begin_a_new_stream(client: Client) -> None:
     bodies = client.listen(BodyArray, "bodies")
     expect_recovery(client, bodies)
@@ -190,6 +196,7 @@ def test_stamps_that_go_backwards_begin_a_new_stream(client: Client) -> None:
     expect_recovery(client, bodies)
 
 
+@pytest.mark.fault("clock", "all images have one stamp")
 def test_repeated_stamps_give_no_results_and_a_warning(client: Client) -> None:
     configure_again(client, image_timeout_s=1.0)
     bodies = client.listen(BodyArray, "bodies")
@@ -206,6 +213,7 @@ def test_repeated_stamps_give_no_results_and_a_warning(client: Client) -> None:
     configure_again(client, image_timeout_s=60.0)
 
 
+@pytest.mark.fault("clock", "images without a stamp")
 def test_images_without_a_stamp_are_a_warning(client: Client) -> None:
     client.stream(
         lambda: "no stamp" in client.status("input")[1],
@@ -216,6 +224,7 @@ def test_images_without_a_stamp_are_a_warning(client: Client) -> None:
     expect_recovery(client, client.listen(BodyArray, "bodies"))
 
 
+@pytest.mark.fault("camera", "images stop")
 def test_missing_images_are_an_error_that_names_their_publisher(client: Client) -> None:
     """That it is a warning first: test_health.py."""
     configure_again(client, image_timeout_s=0.2)
@@ -231,6 +240,7 @@ def test_missing_images_are_an_error_that_names_their_publisher(client: Client) 
     configure_again(client, image_timeout_s=60.0)
 
 
+@pytest.mark.fault("engine", "a step raises an error")
 def test_an_engine_failure_is_an_error_until_the_next_result(client: Client) -> None:
     bodies = client.listen(BodyArray, "bodies")
     expect_recovery(client, bodies)

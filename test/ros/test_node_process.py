@@ -43,6 +43,7 @@ def spun(executor: Any, ending: threading.Event) -> list[BaseException]:
     return failures
 
 
+@pytest.mark.fault("process", "rclpy destroys a handle while the executor looks at it")
 def test_a_handle_that_rclpy_destroys_while_the_node_ends_is_no_failure() -> None:
     ending = threading.Event()
     assert spun(StandInExecutor(before=ending.set), ending) == []
@@ -54,6 +55,7 @@ def test_a_destroyed_handle_while_the_node_runs_is_a_failure() -> None:
 
 
 @pytest.mark.parametrize("hanging", ["step", "search"])
+@pytest.mark.fault("process", "SIGINT while a step, or a detection pass, hangs")
 def test_sigint_while_the_engine_hangs_ends_the_process_with_code_1_and_one_line(
     hanging: str, tmp_path: Path
 ) -> None:
@@ -91,6 +93,7 @@ def test_sigint_while_the_engine_hangs_ends_the_process_with_code_1_and_one_line
         ("use_sim_time: 5", "'use_sim_time' to '5'"),
     ],
 )
+@pytest.mark.fault("file", "an invalid parameter file of the node")
 def test_an_invalid_parameter_file_is_one_line_and_exit_code_2(
     parameters: str, reason: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -33,6 +33,7 @@ def set_future_version(path: Path) -> None:
     save_file(load_file(path), path, metadata={"thfm_card": card.to_json()})
 
 
+@pytest.mark.fault("file", "a truncated checkpoint, and one of a later version")
 def test_with_an_unusable_checkpoint_configuring_fails_and_the_node_keeps_running(
     listener: Listener, tmp_path: Path
 ) -> None:
@@ -66,6 +67,7 @@ def test_an_invalid_parameter_at_the_start_is_one_log_line_and_exit_code_2(tmp_p
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.fault("process", "SIGINT and SIGTERM while images arrive")
 def test_a_signal_ends_the_node_without_a_traceback(
     listener: Listener, tmp_path: Path, number: signal.Signals
 ) -> None:

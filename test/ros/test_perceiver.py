@@ -123,6 +123,7 @@ def stop_during_a_step(perceiver: Perceiver, control: StepControl) -> None:
     perceiver.stop()
 
 
+@pytest.mark.fault("engine", "a step ends after the node was deactivated")
 def test_a_step_that_ends_after_stop_publishes_nothing(
     listener: Listener, perceiver: Perceiver, control: StepControl, bodies: list[BodyArray]
 ) -> None:
@@ -160,6 +161,7 @@ def test_under_overload_the_next_result_is_of_the_newest_image_and_drops_are_cou
     assert perceiver._health.drops == {"overtaken by a newer image": 49}
 
 
+@pytest.mark.fault("engine", "a step raises an error while people are published")
 def test_published_people_are_removed_once_when_the_engine_fails(
     listener: Listener, perceiver: Perceiver, control: StepControl, bodies: list[BodyArray],
     monkeypatch: pytest.MonkeyPatch,

@@ -77,6 +77,7 @@ def test_a_slow_worker_gets_the_newest_item_and_put_reports_each_drop() -> None:
     assert dropped == 98  # all except the item being processed and the newest
 
 
+@pytest.mark.fault("engine", "an exception of any type in the worker's thread")
 def test_an_exception_from_the_handler_does_not_end_the_thread() -> None:
     failed, done = threading.Event(), threading.Event()
 
@@ -95,6 +96,7 @@ def test_an_exception_from_the_handler_does_not_end_the_thread() -> None:
     assert worker.stop(TIMEOUT_S)
 
 
+@pytest.mark.fault("engine", "a step does not return when the node is deactivated")
 def test_stop_returns_even_if_the_handler_does_not() -> None:
     blocked, release = threading.Event(), threading.Event()
 

@@ -113,6 +113,7 @@ def test_invalid_options_are_refused_with_advice(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.fault("process", "SIGINT while people are rendered")
 def test_ctrl_c_ends_with_advice_on_how_to_continue(
     pack_path: Path,
     tmp_path: Path,

@@ -114,6 +114,7 @@ def test_a_folder_without_shards_is_an_error(tmp_path: Path) -> None:
         Store(tmp_path)
 
 
+@pytest.mark.fault("file", "a damaged shard of training data")
 def test_a_damaged_shard_is_logged_and_left_out(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -221,6 +221,7 @@ def test_a_stage_with_another_optimizer_continues_with_the_same_weights(
     assert Trainer(tmp_path, both, data, "test").optimizer.muon
 
 
+@pytest.mark.fault("engine", "a gradient in training is NaN")
 def test_a_gradient_that_is_not_finite_changes_no_weight(
     data: Path,
     start: Path,
@@ -276,6 +277,7 @@ def test_shards_and_hard_negatives_are_found_by_their_names(data: Path, tmp_path
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.fault("process", "a signal during training")
 def test_a_signal_ends_a_run_after_it_was_saved(
     data: Path, start: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -295,6 +297,7 @@ def test_a_signal_ends_a_run_after_it_was_saved(
 
 
 @pytest.mark.slow
+@pytest.mark.fault("process", "a signal to all processes of a training")
 def test_a_signal_to_all_processes_of_a_run_lets_it_save(
     data: Path, start: Path, tmp_path: Path
 ) -> None:

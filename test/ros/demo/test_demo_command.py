@@ -93,6 +93,7 @@ def test_the_demo_writes_a_video_a_contact_sheet_and_a_summary(tmp_path: Path, c
     assert running_processes(tmp_path) == []
 
 
+@pytest.mark.fault("process", "the node ends during the demo")
 def test_a_node_that_ends_is_reported_with_the_end_of_its_log(tmp_path: Path, clip: Path) -> None:
     code, output = wait_for(start_demo(tmp_path, "--video", clip, mode="exits"))
     assert code == 1
@@ -119,6 +120,7 @@ def test_a_video_that_cannot_be_read_is_reported_before_any_process_starts(tmp_p
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.fault("process", "SIGINT and SIGKILL of the demo")
 def test_all_processes_end_when_the_demo_is_stopped(
     tmp_path: Path, clip: Path, signal_number: signal.Signals
 ) -> None:

@@ -143,6 +143,7 @@ class UnpluggedCamera:
         pass
 
 
+@pytest.mark.fault("camera", "a USB camera is unplugged")
 def test_a_camera_without_further_images_is_an_error(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -151,6 +152,7 @@ def test_a_camera_without_further_images_is_an_error(
     assert "camera /dev/video7 gives no image: it was unplugged" in capfd.readouterr().err
 
 
+@pytest.mark.fault("process", "a signal while the replay node publishes")
 def test_a_signal_during_a_publication_ends_the_node_without_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,6 +245,7 @@ def test_the_node_exits_with_1_and_no_traceback_if_it_cannot_publish(
         ("calibration: nowhere.yaml", "nowhere.yaml cannot be read"),
     ],
 )
+@pytest.mark.fault("file", "an invalid parameter file of the replay node")
 def test_an_invalid_parameter_file_is_one_line_and_exit_code_2(
     parameters: str, reason: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
