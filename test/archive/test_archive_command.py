@@ -204,19 +204,42 @@ def test_every_camera_is_a_unit(tmp_path: Path, thfm: Thfm) -> None:
 
 
 def test_bags_are_named_by_folders_globs_and_lists(tmp_path: Path, bags: Path) -> None:
+    def names(*inputs: str) -> list[str]:
+        return [path.name for path in bags_of(inputs) if isinstance(path, Path)]
+
     listed = tmp_path / "list.txt"
     listed.write_text(f"# of today\n{bags}/bag0\n\n{bags}/*1\n")
-    assert [path.name for path in bags_of([f"@{listed}"])] == ["bag0", "bag1"]
-    assert [path.name for path in bags_of([f"{tmp_path}/**/bag?"])] == ["bag0", "bag1", "bag2"]
-    assert [path.name for path in bags_of([str(tmp_path), str(bags / "bag1")])] == [
+    assert names(f"@{listed}") == ["bag0", "bag1"]
+    assert names(f"{tmp_path}/**/bag?") == ["bag0", "bag1", "bag2"]
+    assert names(str(tmp_path), str(bags / "bag1")) == [
         "bag0",
         "bag1",
         "bag2",
     ]
-    for name in ("/none", "@/none", "s3://bucket/bag"):
-        with pytest.raises(PerceptionError, match=r"names no rosbag|cannot be read|local paths"):
+    for name in ("/none", "@/none", "nope://bucket/bag"):
+        with pytest.raises(PerceptionError, match=r"names no rosbag|cannot be read|not known"):
             bags_of([name])
     assert bags_of([str(tmp_path)], out=bags / "bag1") == [bags / "bag0", bags / "bag2"]
+
+
+def test_remote_bags_are_the_same_units_and_large_ones_are_error_rows(
+    tmp_path: Path, bags: Path, thfm: Thfm, worked: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    memory = pytest.importorskip("fsspec").filesystem("memory")
+    memory.put(str(bags / "bag0"), "/robot/bag0", recursive=True)
+    (file,) = (bags / "bag1").glob("*.mcap")
+    memory.put(str(file), "/robot/single.mcap")
+    try:
+        assert thfm("memory://robot", "--out", tmp_path / "remote") == 0
+        assert thfm(bags / "bag0", "--out", tmp_path / "local") == 0
+        assert results(tmp_path / "local").items() <= results(tmp_path / "remote").items()
+        worked.clear()
+        assert thfm("memory://robot/*.mcap", "--out", tmp_path / "remote") == 0
+        assert worked == []  # done before
+        assert thfm("memory://robot", "--out", tmp_path / "x", "--scratch-gib", "1e-6") == 1
+        assert "raise --scratch-gib" in caplog.text
+    finally:
+        memory.rm("/robot", recursive=True)
 
 
 def test_the_report_has_everything_in_it(tmp_path: Path, bags: Path, thfm: Thfm) -> None:
@@ -227,6 +250,15 @@ def test_the_report_has_everything_in_it(tmp_path: Path, bags: Path, thfm: Thfm)
     assert "&lt;b&gt;.mcap" in page and "<b>" not in page
     assert not re.search(r"(src|href)='(?!data:)", page) and "<script" not in page
     assert "units that failed</th><td class='number'>1</td>" in page
+
+
+def test_without_camera_images_the_report_shows_no_pixel(
+    tmp_path: Path, bags: Path, thfm: Thfm
+) -> None:
+    setting = "publish_camera_images=false"
+    assert thfm(bags, "--out", tmp_path / "out", "--set", setting) == 0
+    assert "data:image" not in (tmp_path / "out" / "report.html").read_text()
+    assert not list((tmp_path / "out").rglob("*.jpg"))
 
 
 def test_a_missing_package_ends_the_run_before_any_work(

@@ -37,5 +37,5 @@ def test_an_address_without_a_cluster_is_an_error(monkeypatch: pytest.MonkeyPatc
         raise ConnectionError("Could not find any running Ray instance.")
 
     monkeypatch.setattr("ray.init", refuse)
-    with pytest.raises(PerceptionError, match=r"no cluster.*ray start --head"):
+    with pytest.raises(PerceptionError, match=r"no cluster can be reached.*ray start --head"):
         list(run_on_ray([a_unit("a")], partial(FragileWorker, Path()), 1, "auto"))

@@ -122,7 +122,7 @@ def test_a_calibration_per_image_is_that_of_its_image(tmp_path: Path) -> None:
     assert [image.intrinsics and image.intrinsics.fx for image in found] == [10, 11, 12, 13]
 
 
-def test_a_missing_calibration_is_said_with_what_the_bag_has(
+def test_a_missing_calibration_is_a_warning_that_names_what_the_bag_has(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     other = ("/other/camera_info", START_NS, a_camera_info(8, 6, 10.0))

@@ -38,7 +38,7 @@ def outputs(folder: Path, card: ModelCard, keep: tuple[str, ...] = ()) -> Output
 
 
 def three_frames() -> list[tuple[VideoFrame, Perception]]:
-    """Two people, then one, then nobody; 100 ms apart."""
+    """Two people, then one, then none; 100 ms apart."""
     bodies = ((a_body("aaaaa"), a_body("bbbbb", seed=1)), (a_body("aaaaa"),), ())
     found = []
     for number, people in enumerate(bodies):

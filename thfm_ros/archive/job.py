@@ -5,13 +5,10 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from thfm_ros import __version__
 from thfm_ros.config import Value
 from thfm_ros.engine.checkpoint import find_checkpoint
-
-_CHUNK_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -49,23 +46,3 @@ class Job:
         checkpoint = find_checkpoint(str(dict(self.settings)["engine.checkpoint"]))
         values = {**asdict(self), "version": __version__, "weights": checkpoint.sha256()}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-
-
-def identity_of(path: Path) -> str:
-    """Hash of a bag by names, sizes, first and last bytes of its files, wherever it lies.
-
-    Reading terabytes twice would cost more than it is worth.
-    """
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    digest = hashlib.sha256()
-    for file in files:
-        if not file.is_file():
-            continue
-        size = file.stat().st_size
-        name = file.relative_to(path) if path.is_dir() else file.name
-        digest.update(f"{name} {size}\n".encode(errors="surrogateescape"))
-        with file.open("rb") as stream:
-            digest.update(stream.read(_CHUNK_BYTES))
-            stream.seek(max(0, size - _CHUNK_BYTES))
-            digest.update(stream.read(_CHUNK_BYTES))
-    return digest.hexdigest()

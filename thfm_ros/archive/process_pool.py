@@ -139,7 +139,7 @@ def _serve(connection: Connection, make_worker: MakeWorker) -> None:
 
 
 def _end_with_the_driver() -> None:
-    """End this process when the driver was killed: nobody would take its results."""
+    """End this process when the driver was killed: its results would be lost."""
     driver = multiprocessing.parent_process()
     if driver is not None:
         driver.join()

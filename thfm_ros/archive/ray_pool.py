@@ -48,10 +48,10 @@ def run_on_ray(
             log_to_driver=True,
             **({"num_cpus": workers, "include_dashboard": False} if address == "local" else {}),
         )
-    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+    except Exception as error:  # a start that takes too long is a bare Exception
         raise PerceptionError(
-            f"--ray {address}: there is no cluster ({error}). Start one by 'ray start --head', or "
-            "give --ray local."
+            f"--ray {address}: no cluster can be reached or started ({error}). Start one by "
+            "'ray start --head', or give --ray local."
         ) from error
     try:
         context = ray.data.DataContext.get_current()

@@ -26,13 +26,14 @@ body {{ font: 15px/1.4 sans-serif; margin: 2em auto; max-width: 70em; padding: 0
 table {{ border-collapse: collapse; width: 100% }}
 th, td {{ text-align: left; padding: .3em .8em .3em 0; border-bottom: 1px solid #ddd;
   vertical-align: top; overflow-wrap: anywhere }}
+table.totals {{ width: auto }}
 td.number, th.number {{ text-align: right }}
 img {{ width: 160px; display: block }}
 svg {{ background: #f4f6f8 }}
 .error {{ color: #b00020 }}
 </style></head><body>
 <h1>thfm archive</h1>
-<table>{totals}</table>
+<table class="totals">{totals}</table>
 {failed}{slowest}
 <h2>People over time</h2>
 <p>Confirmed tracks per frame, the largest number of each interval. {left_out}</p>
@@ -144,7 +145,7 @@ def _plot(path: Path) -> str:
         for number, count in enumerate(people)
         if count
     )
-    label = f"0 to {duration_s:.0f} s, at most {max([0, *people])}"
+    label = f"0 to {duration_s:.1f} s, at most {max([0, *people])}"
     return (
         f"<svg width='{_WIDTH}' height='{_HEIGHT}' role='img' aria-label='{label}'>{bars}</svg>"
         f"<br><small>{label}</small>"

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from thfm_ros.archive.job import identity_of
+from thfm_ros.archive.storage import RemoteBag, identity_of, is_remote, local_copy, remote_bags
 from thfm_ros.bags.bag import Bag
 from thfm_ros.bags.opening import BagError, is_bag
 from thfm_ros.contract import PerceptionError
@@ -41,8 +41,10 @@ class Unit:
     error: str = ""
 
 
-def bags_of(inputs: Sequence[str], out: Path | None = None) -> list[Path]:
+def bags_of(inputs: Sequence[str], out: Path | None = None) -> list[Path | RemoteBag]:
     """The bags that are named: paths, globs, folders of bags, and @FILE with one of these a line.
+
+    All but @FILE may be addresses such as s3://bucket/folder.
 
     Args:
         inputs: as they were named.
@@ -51,7 +53,7 @@ def bags_of(inputs: Sequence[str], out: Path | None = None) -> list[Path]:
     Raises:
         PerceptionError: one of them names nothing.
     """
-    found: dict[Path, None] = {}
+    found: dict[Path | RemoteBag, None] = {}
     for text in inputs:
         bags = [bag for bag in _bags_named(text) if not (out and _is_in(bag, out))]
         if not bags:
@@ -63,11 +65,11 @@ def bags_of(inputs: Sequence[str], out: Path | None = None) -> list[Path]:
     return list(found)
 
 
-def _is_in(path: Path, folder: Path) -> bool:
-    return path.absolute().is_relative_to(folder.absolute())
+def _is_in(path: Path | RemoteBag, folder: Path) -> bool:
+    return isinstance(path, Path) and path.absolute().is_relative_to(folder.absolute())
 
 
-def _bags_named(text: str) -> Iterator[Path]:
+def _bags_named(text: str) -> Iterator[Path | RemoteBag]:
     if text.startswith("@"):
         try:
             lines = Path(text[1:]).read_text(encoding="utf-8").splitlines()
@@ -76,10 +78,9 @@ def _bags_named(text: str) -> Iterator[Path]:
         named = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
         yield from bags_of(named)
         return
-    if "://" in text:
-        raise PerceptionError(
-            f"{text}: only local paths are read; mount the bucket, or copy the bags first."
-        )
+    if is_remote(text):
+        yield from remote_bags(text)
+        return
     if Path(text).exists():
         paths = [Path(text)]
     else:
@@ -104,46 +105,52 @@ def _bags_at(path: Path) -> Iterator[Path]:
                 yield from _bags_at(child)
 
 
-def units_of(bags: Iterable[Path], topics: Sequence[str], digest: str) -> list[Unit]:
+def units_of(
+    bags: Iterable[Path | RemoteBag], topics: Sequence[str], digest: str, scratch_bytes: int
+) -> list[Unit]:
     """The units of all bags, those with most images first.
 
     Args:
-        bags: paths.
+        bags: paths and addresses.
         topics: of the images; empty: the only one of each bag; "all": all of each.
         digest: of the settings, see `Job.digest`.
+        scratch_bytes: largest copy of a remote bag.
 
     Returns:
         A unit with an error for each bag that cannot be opened or lacks a topic.
     """
     units: dict[str, Unit] = {}
     for path in bags:
-        for unit in _units_of_bag(path, topics, digest):
+        for unit in _units_of_bag(path, topics, digest, scratch_bytes):
             units.setdefault(unit.key, unit)  # the same bag twice is one unit
     return sorted(units.values(), key=lambda unit: (-unit.images, unit.source, unit.topic))
 
 
-def _units_of_bag(path: Path, topics: Sequence[str], digest: str) -> Iterator[Unit]:
-    source, absolute = shown(path), str(path.absolute())
+def _units_of_bag(
+    location: Path | RemoteBag, topics: Sequence[str], digest: str, scratch_bytes: int
+) -> Iterator[Unit]:
+    source = location.uri if isinstance(location, RemoteBag) else shown(location)
+    path = source if isinstance(location, RemoteBag) else str(location.absolute())
+    identity = path
     try:
-        identity = identity_of(path)
-    except OSError as error:
-        key, reason = _key(digest, source, ""), f"{source} cannot be read: {error.strerror}."
-        yield Unit(key, absolute, source, "", error=reason)
-        return
-    try:
-        with Bag(path) as bag:
+        identity = identity_of(location)
+        with local_copy(location, scratch_bytes) as local, Bag(local) as bag:
             wanted = bag.image_topics if list(topics) == ["all"] else list(topics)
             for name in wanted or [""]:
                 try:
                     topic = bag.image_topic(name)
                 except BagError as error:
-                    key = _key(digest, identity, name)
-                    yield Unit(key, absolute, source, name, error=str(error))
+                    yield Unit(_key(digest, identity, name), path, source, name, error=str(error))
                     continue
                 images = bag.topics[topic].count
-                yield Unit(_key(digest, identity, topic), absolute, source, topic, images)
+                yield Unit(_key(digest, identity, topic), path, source, topic, images)
     except BagError as error:
-        yield Unit(_key(digest, identity, ""), absolute, source, "", error=str(error))
+        yield Unit(_key(digest, identity, ""), path, source, "", error=str(error))
+
+
+def location_of(unit: Unit) -> Path | RemoteBag:
+    """Where the unit's bag lies."""
+    return RemoteBag(unit.path) if is_remote(unit.path) else Path(unit.path)
 
 
 def _key(digest: str, identity: str, topic: str) -> str:

@@ -15,7 +15,8 @@ import numpy as np
 
 from thfm_ros.archive.job import Job
 from thfm_ros.archive.outcome import DONE, ERROR, Outcome
-from thfm_ros.archive.units import Unit
+from thfm_ros.archive.storage import local_copy
+from thfm_ros.archive.units import Unit, location_of
 from thfm_ros.bags.bag import Bag
 from thfm_ros.bags.camera_stream import CameraStream
 from thfm_ros.config import Config, config_from
@@ -43,10 +44,12 @@ class Worker:
     Args:
         job: the settings.
         out: folder of the archive's results.
+        scratch_bytes: largest copy of a remote bag.
     """
 
-    def __init__(self, job: Job, out: Path) -> None:
+    def __init__(self, job: Job, out: Path, scratch_bytes: int) -> None:
         self._job, self._out = job, out
+        self._scratch_bytes = scratch_bytes
         self._config = config_from(dict(job.settings))
         self._loaded: Pipeline | None = None
 
@@ -57,6 +60,9 @@ class Worker:
         folder = self._out / UNITS / f"{TEMPORARY}{unit.key}-{os.getpid()}"
         try:
             summary = self._perceive(unit, folder)
+            seconds = round(time.monotonic() - start_s, 3)
+            found = replace(outcome, frames=summary.frames, people=summary.people, seconds=seconds)
+            return self._published(folder, found)
         except (PerceptionError, OSError, MemoryError) as error:
             shutil.rmtree(folder, ignore_errors=True)
             return replace(outcome, state=ERROR, error=str(error) or type(error).__name__)
@@ -64,9 +70,6 @@ class Worker:
             shutil.rmtree(folder, ignore_errors=True)
             log.exception("%s, %s", unit.source, unit.topic)
             return replace(outcome, state=ERROR, error=f"unexpected: {error!r}")
-        seconds = round(time.monotonic() - start_s, 3)
-        outcome = replace(outcome, frames=summary.frames, people=summary.people, seconds=seconds)
-        return self._published(folder, outcome)
 
     def _perceive(self, unit: Unit, folder: Path) -> Summary:
         job = self._job
@@ -74,7 +77,8 @@ class Worker:
         pipeline = self._pipeline(unit)
         card = pipeline.engine.card
         tasks = frozenset(map(Task, job.tasks)) or frozenset(card.tasks)
-        with Bag(Path(unit.path)) as bag:
+        location = location_of(unit)
+        with local_copy(location, self._scratch_bytes) as path, Bag(path) as bag:
             stream = CameraStream(
                 bag, unit.topic, job.info_topic, received_times=job.received_times
             )
@@ -82,7 +86,7 @@ class Worker:
             keep = topics_to_keep(bag, job.keep)
             name = Path(unit.source).name
             outputs = Outputs(folder, source, tasks, card, pipeline.config, name, keep)
-            notes = _Notes(folder)
+            notes = _Notes(folder, with_image=self._config.node.publish_camera_images)
             summary = perceive(
                 pipeline,
                 source,
@@ -135,8 +139,8 @@ def _seeded(config: Config, unit: Unit) -> Config:
 class _Notes:
     """What the report shows of a unit: people over time, and the frame with most of them."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, *, with_image: bool) -> None:
+        self._folder, self._with_image = folder, with_image
         self._stamps_ns: list[int] = []
         self._people: list[int] = []
         self._most = -1
@@ -148,7 +152,7 @@ class _Notes:
         self._people.append(count)
         if count > self._most:
             self._most = count
-            self._thumbnail = _thumbnail(frame, perception)
+            self._thumbnail = _thumbnail(frame, perception) if self._with_image else None
 
     def write(self) -> None:
         if not self._people:

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "inputs",
         nargs="+",
         metavar="BAGS",
-        help="rosbags, folders of bags, globs in quotes, or @FILE with one of these a line",
+        help="rosbags, folders of bags, globs in quotes, s3://..., or @FILE with one a line",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for all results")
     parser.add_argument(
@@ -80,6 +80,13 @@ def _add_pool_options(parser: argparse.ArgumentParser) -> None:
         help="run on Ray: address of a cluster, 'auto', or 'local'",
     )
     pool.add_argument(
+        "--scratch-gib",
+        type=float,
+        default=50.0,
+        metavar="GIB",
+        help="largest bag that is copied from remote storage; each worker holds one (default: 50)",
+    )
+    pool.add_argument(
         "--gpus-per-worker", type=float, default=0.0, metavar="SHARE", help="0 to 1, with --ray"
     )
 
@@ -111,7 +118,8 @@ def run(args: argparse.Namespace) -> int:
         keep=tuple(args.keep),
         max_frames=args.max_frames,
     )
-    units = units_of(bags_of(args.inputs, args.out), args.topic, job.digest())
+    bags = bags_of(args.inputs, args.out)
+    units = units_of(bags, args.topic, job.digest(), _scratch_bytes(args))
     result = run_archive(units, job, args.out, _pool(args, job))
     log.info("%s, %s", shown(args.out / MANIFEST), shown(args.out / REPORT))
     if result.failed:
@@ -119,11 +127,17 @@ def run(args: argparse.Namespace) -> int:
     return 1 if result.failed else 0
 
 
+def _scratch_bytes(args: argparse.Namespace) -> int:
+    if not args.scratch_gib > 0:
+        raise PerceptionError(f"--scratch-gib {args.scratch_gib:g}: give more than 0.")
+    return int(args.scratch_gib * 2**30)
+
+
 def _pool(args: argparse.Namespace, job: Job) -> Pool:
     if args.workers < 0 or not 0 <= args.gpus_per_worker <= 1:
         raise PerceptionError("--workers must not be negative, --gpus-per-worker is 0 to 1.")
     workers = args.workers or os.cpu_count() or 1
-    make_worker = partial(Worker, job, args.out.absolute())
+    make_worker = partial(Worker, job, args.out.absolute(), _scratch_bytes(args))
     if args.ray:
         share = args.gpus_per_worker
         return partial(

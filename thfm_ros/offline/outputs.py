@@ -112,7 +112,12 @@ class Outputs:
             return ParquetResults(self.folder, self.name, camera)
         decode = self.config.decode
         if name == "rrd":
-            return RrdResults(self.folder / "perception.rrd", camera, decode.mask_threshold)
+            return RrdResults(
+                self.folder / "perception.rrd",
+                camera,
+                decode.mask_threshold,
+                with_images=self.config.node.publish_camera_images,
+            )
         messages = FrameMessages(
             self.tasks, self.card, decode.mask_threshold, decode.min_keypoint_confidence
         )

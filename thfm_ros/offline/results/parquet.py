@@ -21,7 +21,7 @@ people.parquet has a row per person and frame. Unknown values are NaN in lists a
     keypoints3d  list of k lists of 3 float32   x, y, z in metres
     covariances  list of k lists of 6 float32   of keypoints3d, m^2
 
-frames.parquet has a row per perceived frame, also where nobody was found: source, camera, frame,
+frames.parquet has a row per perceived frame, also where no person was found: source, camera, frame,
 stamp_ns, frame_id, width, height (int32, pixels), metric (bool), people (int32), left_out (int32).
 The names of the k keypoints are in the metadata of people.parquet, as JSON under "joint_names".
 """

@@ -25,12 +25,15 @@ class RrdResults:
         path: of the file.
         camera: the topic, or the name of the film: the root of the paths in the recording.
         threshold: from which probability on a pixel of the mask is a person's.
+        with_images: whether the camera's images are in it.
 
     Raises:
         PerceptionError: rerun-sdk is not installed.
     """
 
-    def __init__(self, path: Path, camera: str, threshold: float) -> None:
+    def __init__(
+        self, path: Path, camera: str, threshold: float, *, with_images: bool = True
+    ) -> None:
         try:
             import rerun
         except ImportError as error:
@@ -40,6 +43,7 @@ class RrdResults:
         self._rerun: Any = rerun
         self._file = TemporaryFile(path)
         self._root, self._threshold = camera.strip("/") or "camera", threshold
+        self._with_images = with_images
         self._count = 0
         self._open = True
         self._stream = rerun.RecordingStream("thfm_ros")
@@ -56,7 +60,9 @@ class RrdResults:
         time = np.datetime64(perception.stamp_ns, "ns")
         self._stream.set_time("stamp", timestamp=time)
         self._stream.set_time("frame", sequence=frame.index)
-        log(f"{root}/image", rerun.EncodedImage(contents=_jpeg(frame.rgb), media_type="image/jpeg"))
+        if self._with_images:
+            image = rerun.EncodedImage(contents=_jpeg(frame.rgb), media_type="image/jpeg")
+            log(f"{root}/image", image)
         if perception.mask is not None:
             labels = (perception.mask >= self._threshold).astype(np.uint8)
             log(f"{root}/image/mask", rerun.SegmentationImage(labels))
