@@ -53,7 +53,7 @@ def replay_parameters(root: Path) -> set[str]:
     raise AssertionError("PARAMETERS is not in ros/replay/node.py")
 
 
-@pytest.mark.parametrize("name", ["thfm.launch.py", "demo.launch.py"])
+@pytest.mark.parametrize("name", ["thfm.launch.py", "demo.launch.py", "fusion.launch.py"])
 def test_every_argument_is_declared_with_a_description(
     mocks: dict[str, Any], root: Path, name: str
 ) -> None:
@@ -129,17 +129,18 @@ def test_a_topic_is_remapped_only_if_its_argument_is_given(
     assert mocks["launch_ros.actions"].Node.call_args.kwargs["remappings"] == expected
 
 
-@pytest.mark.parametrize("name", ["thfm.launch.py", "demo.launch.py"])
+@pytest.mark.parametrize("name", ["thfm.launch.py", "demo.launch.py", "fusion.launch.py"])
 def test_executables_and_files_in_launch_files_exist(
     root: Path, mocks: dict[str, Any], name: str
 ) -> None:
     launched = launch_file(root, name)
     launched["generate_launch_description"]()
-    if "start_node" in launched:
-        mocks["launch.substitutions"].LaunchConfiguration.side_effect = lambda _: MagicMock(
-            perform=lambda context: "1"
-        )
-        launched["start_node"](None)
+    for start in ("start_node", "start_nodes"):
+        if start in launched:
+            mocks["launch.substitutions"].LaunchConfiguration.side_effect = lambda _: MagicMock(
+                perform=lambda context: "1"
+            )
+            launched[start](None)
     nodes = mocks["launch_ros.actions"].Node.call_args_list
     ours = [c.kwargs["executable"] for c in nodes if c.kwargs["package"] == "thfm_ros"]
     assert ours and all((root / "scripts" / executable).is_file() for executable in ours)
@@ -147,6 +148,27 @@ def test_executables_and_files_in_launch_files_exist(
         assert Path(call.args[0]).is_file()
     if name == "demo.launch.py":
         assert Path(launched["shipped_clip"]()).is_file()
+
+
+def test_the_fusion_launch_file_starts_a_node_per_camera_and_fuses_their_bodies(
+    root: Path, mocks: dict[str, Any]
+) -> None:
+    launched = launch_file(root, "fusion.launch.py")
+    values = {name: default for name, (default, _) in launched["ARGUMENTS"].items()}
+    values |= {"cameras": "door stairs", "target_frame": "odom"}
+    mocks["launch.substitutions"].LaunchConfiguration.side_effect = lambda name: MagicMock(
+        perform=lambda context: values[name]
+    )
+    launched["start_nodes"](None)
+    *perception, fusion = [call.kwargs for call in mocks["launch_ros.actions"].Node.call_args_list]
+    assert [(each["executable"], each["namespace"]) for each in perception] == [
+        ("perception_node", "door"),
+        ("perception_node", "stairs"),
+    ]
+    config, given = fusion["parameters"]
+    assert config == str(root / "config" / "fusion.yaml") and Path(config).is_file()
+    assert given["inputs"] == ["/door/thfm/bodies", "/stairs/thfm/bodies"]
+    assert given["target_frame"] == "odom"
 
 
 def topics_of(text: str) -> set[str]:

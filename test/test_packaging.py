@@ -27,6 +27,7 @@ ROS_KEYS = {
     "PIL": "python3-pil",
     "yaml": "python3-yaml",
     "tqdm": "python3-tqdm",
+    "scipy": "python3-scipy",
     "torch": "python3-pytorch-pip",
     "onnxruntime": "python3-onnxruntime-pip",
 }
@@ -145,7 +146,7 @@ def cmake(root: Path) -> str:
 
 def test_executables_of_colcon_call_functions_that_exist(root: Path) -> None:
     installed = re.findall(r"scripts/(\w+)", cmake(root))
-    assert sorted(installed) == ["perception_node", "replay_node", "thfm"]
+    assert sorted(installed) == ["fusion_node", "perception_node", "replay_node", "thfm"]
     for name in installed:
         script = root / "scripts" / name
         assert script.stat().st_mode & 0o111, f"{script} is not executable"
@@ -160,6 +161,7 @@ def test_commands_of_pip_call_functions_that_exist(root: Path) -> None:
     assert {name for name, _ in commands} == {
         "thfm",
         "thfm-demo",
+        "thfm-fusion-node",
         "thfm-perception-node",
         "thfm-replay-node",
     }

@@ -76,8 +76,31 @@ def test_name_namespace_and_autostart_are_passed_to_the_node() -> None:
         rclpy.try_shutdown()
 
 
+@launch_pytest.fixture  # type: ignore[untyped-decorator]
+def fused() -> Any:
+    return included("fusion.launch.py", {"cameras": "left right", "perception": "false"})
+
+
+@pytest.mark.launch(fixture=fused)
+def test_the_fusion_launch_starts_the_node_with_its_inputs() -> None:
+    rclpy.init()
+    try:
+        node = rclpy.create_node("probe")
+        node.create_publisher(BodyArray, "/left/thfm/bodies", 1)
+        end = time.monotonic() + 120
+        while time.monotonic() < end:
+            if node.get_subscriptions_info_by_topic("/left/thfm/bodies"):
+                break
+            rclpy.spin_once(node, timeout_sec=0.2)
+        else:
+            raise AssertionError(str(node.get_node_names_and_namespaces()))
+    finally:
+        rclpy.try_shutdown()
+
+
 def test_the_share_folder_contains_the_launch_files() -> None:
     assert {path.name for path in Path(share_folder(), "launch").iterdir()} >= {
         "thfm.launch.py",
         "demo.launch.py",
+        "fusion.launch.py",
     }

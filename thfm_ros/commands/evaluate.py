@@ -47,6 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     images.add_argument(
         "--fps", type=float, help="the images are one video at this rate; default: unrelated"
     )
+    cameras = parser.add_argument_group("several cameras")
+    cameras.add_argument(
+        "--fusion", type=Path, metavar="DIR", help="scenes made by `thfm_ros.synth.camera_rig`"
+    )
     parser.add_argument(
         "--checkpoint", default="nano", help="name or path of the weights (default: %(default)s)"
     )
@@ -104,23 +108,24 @@ def command_of(args: argparse.Namespace) -> str:
 
 def _section_names(args: argparse.Namespace) -> list[str]:
     """The sections that the options ask for."""
-    if args.data is None and args.images is None:
+    if args.data is None and args.images is None and args.fusion is None:
         raise PerceptionError(
             "Nothing to evaluate on: give --data DIR (val/ and valframes/ made by `thfm synth "
-            "render --split val`) or --images DIR (images and a COCO annotation file)."
+            "render --split val`), --images DIR (images and a COCO annotation file) or --fusion "
+            "DIR (scenes of several cameras)."
         )
     synthetic = ("crops", "clips", "frames") if args.data is not None else ()
     names = [section for section in synthetic if getattr(args, section) > 0]
     if args.images is not None:  # a page can hold the sections of several folders
         names.append(f"images of {args.images.resolve().name}")
-    return names
+    return names + ["fusion"] * (args.fusion is not None)
 
 
 def _sections(
     args: argparse.Namespace, checkpoint: Checkpoint, names: list[str]
 ) -> Iterator[tuple[str, Section]]:
     """Name and results of each section, one after the other."""
-    measure = {"crops": _crops, "clips": _clips, "frames": _frames}
+    measure = {"crops": _crops, "clips": _clips, "frames": _frames, "fusion": _fusion}
     for name in names:
         yield name, measure.get(name, _images)(args, checkpoint)
 
@@ -211,6 +216,23 @@ def _images(args: argparse.Namespace, checkpoint: Checkpoint) -> Section:
         f"{pipeline.engine.description}"
     )
     return Section(data, real_image_tables(scores))
+
+
+def _fusion(args: argparse.Namespace, checkpoint: Checkpoint) -> Section:
+    from thfm_ros.evaluation.fusion_report import fusion_scores, fusion_tables
+    from thfm_ros.evaluation.fusion_scenes import perceived_views, rig_scenes
+    from thfm_ros.fusion.settings import FusionSettings
+
+    scenes = rig_scenes(args.fusion)
+    pipeline = _pipeline(args, checkpoint)
+    views = {scene.name: perceived_views(pipeline, scene) for scene in scenes}
+    frames = sum(len(scene.joints_m) for scene in scenes)
+    data = (
+        f"{len(scenes)} rendered scenes of {len(scenes[0].cameras)} cameras, {frames} times, "
+        f"{sum(scene.joints_m[..., 0, 0].size for scene in scenes)} people; "
+        f"{pipeline.engine.description}"
+    )
+    return Section(data, fusion_tables(fusion_scores(scenes, views, FusionSettings())))
 
 
 def _pipeline(args: argparse.Namespace, checkpoint: Checkpoint) -> "Pipeline":

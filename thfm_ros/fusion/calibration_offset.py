@@ -154,7 +154,7 @@ class _Fit:
         turned = self._b @ r.T
         residual = turned + self._shift - self._a
         rows = np.zeros((len(residual), 3, 6 + 3 * people))
-        rows[:, :, :3] = -np.stack([_cross(p) for p in turned + self._shift])
+        rows[:, :, :3] = -_cross(turned + self._shift)
         rows[:, :, 3:6] = np.eye(3)
         number = np.arange(len(residual))
         rays_b = self._ray_b @ r.T
@@ -175,14 +175,18 @@ class _Fit:
 
     def _add_poses(self, normal: np.ndarray, gradient: np.ndarray) -> None:
         turned = self._pose_b @ self._rotation.T
-        rows = -np.stack([_cross(p) for p in turned])
+        rows = -_cross(turned)
         weight = POSE_SIGMA_M**-2 / CORRELATION
         normal[:3, :3] += weight * np.einsum("nij,nik->jk", rows, rows)
         gradient[:3] += weight * np.einsum("nij,ni->j", rows, turned - self._pose_a)
 
 
-def _cross(v: Float64[np.ndarray, "3"]) -> Float64[np.ndarray, "3 3"]:
-    return np.array([[0, -v[2], v[1]], [v[2], 0, -v[0]], [-v[1], v[0], 0]])
+def _cross(v: Float64[np.ndarray, "*n 3"]) -> Float64[np.ndarray, "*n 3 3"]:
+    """The matrices of the cross products with these vectors."""
+    x, y, z = np.moveaxis(v, -1, 0)
+    zero = np.zeros_like(x)
+    rows = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1)
+    return np.asarray(rows.reshape(*v.shape, 3))
 
 
 def _clear_part(

@@ -109,3 +109,50 @@ class FusionSettings(Validated):
         min=0.1,
         max=180.0,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FusionNodeSettings(Validated):
+    """What the fusion node subscribes to and publishes."""
+
+    autostart: bool = option(
+        True, "configure and activate the node when it starts; cannot be changed while it runs"
+    )
+    inputs: tuple[str, ...] = option(
+        ("",), "topics of the cameras' bodies, such as /left/thfm/bodies; at least one"
+    )
+    target_frame: str = option(
+        "map", "tf frame of all positions, the world; its z axis points upwards"
+    )
+    camera_poses: tuple[str, ...] = option(
+        ("",),
+        "poses of cameras for which tf is not asked: 'FRAME_ID X Y Z ROLL PITCH YAW' of the "
+        "optical frame in target_frame, metres and radians, as for static_transform_publisher",
+    )
+    transform_timeout_s: float = option(
+        0.1, "maximum wait for the transform into target_frame", unit="s", min=0.0, max=1.0
+    )
+    wait_s: float = option(
+        0.05,
+        "maximum wait for the bodies of all other cameras of about the newest stamp (20 ms); 0: "
+        "none",
+        unit="s",
+        min=0.0,
+        max=1.0,
+    )
+    max_rate_hz: float = option(
+        30.0, "people are published at most so often, by their stamps", unit="Hz", min=0.1, max=1000
+    )
+    min_keypoint_confidence: float = option(
+        0.1, "markers leave out keypoints of lower confidence", min=0.0, max=1.0
+    )
+    publish_tf: bool = option(True, "broadcast a tf frame for each body")
+    body_frame_prefix: str = option(
+        "person_", "prefix of the tf frames of bodies; the body id follows it"
+    )
+    humans_namespace: str = option(
+        "/humans", "namespace of the REP-155 topics; empty: they are not published"
+    )
+    diagnostics_period_s: float = option(
+        1.0, "time between two diagnostics messages", unit="s", min=0.1, max=60.0
+    )

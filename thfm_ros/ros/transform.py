@@ -37,6 +37,7 @@ class TargetFrame:
     """Transforms bodies into the tf frame ``target_frame``, at the time of their image.
 
     ``problem`` says why the last bodies could not be transformed; empty if they could.
+    ``centre_m`` is where the camera was then, in the target frame; NaN if its frame is that.
 
     Raises:
         PerceptionError: tf2_ros is not installed.
@@ -57,6 +58,7 @@ class TargetFrame:
         self._listener = tf2_ros.TransformListener(self._buffer, node)
         self._errors = tf2_ros.TransformException
         self.problem = ""
+        self.centre_m = np.full(3, np.nan)
 
     def clear(self) -> None:
         """Discard all transforms: after a jump back in time, later ones would hide the new ones."""
@@ -75,6 +77,7 @@ class TargetFrame:
         """
         frame_id = tf_frame(header.frame_id)
         if frame_id == self._frame:
+            self.problem, self.centre_m = "", np.full(3, np.nan)
             return perception, header
         try:
             stamped = self._buffer.lookup_transform(
@@ -88,12 +91,10 @@ class TargetFrame:
             return None
         self.problem = ""
         rotation, translation = _rotation_and_translation(stamped)
+        self.centre_m = translation
         motion = self._motion(header, frame_id, rotation, translation)
-        bodies = tuple(
-            transformed_body(b, rotation, translation, motion) for b in perception.bodies
-        )
         new_header = Header(stamp=header.stamp, frame_id=self._frame)
-        return replace(perception, bodies=bodies), new_header
+        return transformed_perception(perception, rotation, translation, motion), new_header
 
     def _motion(
         self,
@@ -131,6 +132,17 @@ def matrix_from_quaternion(quaternion: Any) -> Float64[np.ndarray, "3 3"]:
             [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
         ]
     )
+
+
+def transformed_perception(
+    perception: Perception,
+    rotation: Float64[np.ndarray, "3 3"],
+    translation_m: Float64[np.ndarray, "3"],
+    motion: FrameMotion | None,
+) -> Perception:
+    """The perception with all bodies in another frame; see `transformed_body`."""
+    bodies = tuple(transformed_body(b, rotation, translation_m, motion) for b in perception.bodies)
+    return replace(perception, bodies=bodies)
 
 
 def transformed_body(

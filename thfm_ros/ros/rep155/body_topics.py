@@ -134,7 +134,7 @@ class BodyTopics:
             position = PointStamped(header=header)
             set_point(position.point, body.root_m.tolist())
             self._position.publish(position)
-        if self._hri and body.state is TrackState.TRACKED:
+        if self._hri and perception.width and body.state is TrackState.TRACKED:
             # 2D results are in the frame of the image.
             image_header = Header(stamp=header.stamp, frame_id=perception.frame_id)
             self._publish_2d(body, perception, rgb, image_header)
