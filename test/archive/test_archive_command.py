@@ -3,6 +3,7 @@
 """`thfm archive`: units, error rows, runs that go on, the manifest and the report."""
 
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -250,6 +251,27 @@ def test_the_report_has_everything_in_it(tmp_path: Path, bags: Path, thfm: Thfm)
     assert "&lt;b&gt;.mcap" in page and "<b>" not in page
     assert not re.search(r"(src|href)='(?!data:)", page) and "<script" not in page
     assert "units that failed</th><td class='number'>1</td>" in page
+
+
+def test_lines_of_progress_come_while_a_unit_takes_long(
+    tmp_path: Path,
+    bags: Path,
+    thfm: Thfm,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("thfm_ros.archive.run._LINE_EVERY_S", 0.01)
+    original = work.Worker.run
+
+    def run(self: work.Worker, *arguments: object) -> object:
+        while "0 of 3 units" not in caplog.text:
+            time.sleep(0.01)
+        return original(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(work.Worker, "run", run)
+    caplog.set_level("INFO")
+    assert thfm(bags, "--out", tmp_path / "out") == 0
+    assert "3 of 3 units, 9 frames" in caplog.text
 
 
 def test_without_camera_images_the_report_shows_no_pixel(

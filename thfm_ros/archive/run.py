@@ -7,6 +7,7 @@ import importlib.util
 import logging
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -72,13 +73,13 @@ def run_archive(units: Sequence[Unit], job: Job, out: Path, pool: Pool) -> Resul
         text = "%d units: %d are done, %d cannot be opened, %d to do"
         errors = sum(bool(unit.error) for unit in units)
         log.info(text, len(units), len(units) - len(missing) - errors, errors, len(missing))
+        progress = _Progress(missing)
         try:
-            progress = _Progress(missing)
             for outcome in pool(missing) if missing else ():
                 book.enter(outcome)
                 progress.update(outcome)
-            progress.close()
         finally:  # also when the run is stopped
+            progress.close()
             book.write()
         result = Result(tuple(book.rows.values()), len(units) - len(missing) - errors)
         write_report(out / REPORT, out / UNITS, result.outcomes)
@@ -134,8 +135,11 @@ class _Progress:
         self._total, self._done = len(units), 0
         self._to_do = sum(self._images.values())
         self._frames = self._finished_images = 0
-        self._start_s = self._line_s = time.monotonic()
+        self._start_s = time.monotonic()
+        self._ending = threading.Event()
         self._bar = tqdm(total=self._to_do, unit="frame") if sys.stderr.isatty() else None
+        if self._bar is None:  # a unit can take hours: the lines must not wait for one
+            threading.Thread(target=self._log_lines, daemon=True).start()
 
     def update(self, outcome: Outcome) -> None:
         self._done += 1
@@ -144,14 +148,16 @@ class _Progress:
         if self._bar is not None:
             self._bar.update(self._images.get(outcome.unit, 0))
             self._bar.set_postfix_str(f"{self._done} of {self._total} units")
-        elif time.monotonic() - self._line_s >= _LINE_EVERY_S:
-            self._line_s = time.monotonic()
-            log.info("%s", self._line())
 
     def close(self) -> None:
+        self._ending.set()
         if self._bar is not None:
             self._bar.close()
         log.info("%s", self._line())
+
+    def _log_lines(self) -> None:
+        while not self._ending.wait(_LINE_EVERY_S):
+            log.info("%s", self._line())
 
     def _line(self) -> str:
         passed_s = max(time.monotonic() - self._start_s, 1e-3)
