@@ -18,7 +18,17 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent.name not 
 
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"contract", "skeleton"}),
-    frozenset({"config", "config_option", "config_text", "geometry", "lens", "user_folders"}),
+    frozenset(
+        {
+            "config",
+            "config_node",
+            "config_option",
+            "config_text",
+            "geometry",
+            "lens",
+            "user_folders",
+        }
+    ),
     frozenset({"camera", "media", "metrics", "model"}),
     frozenset({"engine", "bags"}),
     frozenset({"perception", "fusion", "posture", "result_messages"}),

@@ -8,7 +8,6 @@ import yaml
 
 from thfm_ros.config import (
     Config,
-    NodeConfig,
     RegionConfig,
     TrackConfig,
     WindowConfig,
@@ -16,6 +15,7 @@ from thfm_ros.config import (
     parameters,
     values_of,
 )
+from thfm_ros.config_node import NodeConfig
 from thfm_ros.config_option import ConfigError, check_numbers
 from thfm_ros.config_text import as_markdown, as_yaml, settings_from
 

@@ -381,3 +381,13 @@ def test_any_image_size_is_supported(size: tuple[int, int]) -> None:
     (body,) = perception.bodies
     assert perception.mask is not None and perception.mask.shape == size[::-1]
     np.testing.assert_allclose(body.root_m, person.root_m, atol=0.08)
+
+
+@pytest.mark.parametrize(("live", "shape"), [(True, (240, 320)), (False, (480, 640))])
+def test_only_the_maps_of_a_live_camera_are_scaled(live: bool, shape: tuple[int, int]) -> None:
+    scene = Scene(Person(0, 0, 3), output_scale=0.5)
+    scene.pipeline = PerceptionPipeline(scene.engine, scene.config, live=live)
+    perception = scene.step()
+    assert perception.depth_m is not None and perception.depth_m.shape == shape
+    assert perception.bodies[0].box[3] > 240  # boxes are in pixels of the image
+    assert (perception.width, perception.height) == (640, 480)

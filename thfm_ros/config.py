@@ -11,11 +11,11 @@ alone: `ros2 param describe` prints it without its neighbours.
 import dataclasses
 import difflib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeAlias
 
+from thfm_ros.config_node import NodeConfig
 from thfm_ros.config_option import ConfigError, Validated, option
-from thfm_ros.contract import Task
 
 Value: TypeAlias = bool | int | float | str | tuple[str, ...]
 
@@ -176,59 +176,6 @@ class EngineConfig(Validated):
     )
 
 
-_TASKS = tuple(task.value for task in Task)
-
-
-@dataclass(frozen=True, kw_only=True)
-class NodeConfig(Validated):
-    """The ROS node."""
-
-    autostart: bool = option(
-        True, "configure and activate the node when it starts; cannot be changed while it runs"
-    )
-    tasks: tuple[str, ...] = option(
-        _TASKS,
-        "tasks that may be estimated, each while its topics have subscribers",
-        choices=_TASKS,
-    )
-    image_transport: str = option(
-        "raw",
-        "message type of the images: Image (raw) or CompressedImage (compressed)",
-        choices=("raw", "compressed"),
-    )
-    target_frame: str = option(
-        "", "tf frame of bodies, markers and humans; empty: the camera's optical frame"
-    )
-    transform_timeout_s: float = option(
-        0.05, "maximum wait for the transform into target_frame", unit="s", min=0.0, max=1.0
-    )
-    publish_tf: bool = option(True, "broadcast a tf frame for each body")
-    body_frame_prefix: str = option(
-        "body_", "prefix of the tf frames of bodies; the body id follows it"
-    )
-    humans_namespace: str = option(
-        "/humans", "namespace of the REP-155 topics; empty: they are not published"
-    )
-    publish_camera_images: bool = option(
-        True, "publish what shows the camera's pixels: overlay, colours of points, cropped humans"
-    )
-    depth_encoding: str = option(
-        "32FC1",
-        "encoding of depth/image: metres (32FC1) or millimetres (16UC1)",
-        choices=("32FC1", "16UC1"),
-    )
-    points_with_normals: bool = option(False, "add normals to the point cloud")
-    diagnostics_period_s: float = option(
-        1.0, "time between two diagnostics messages", unit="s", min=0.1, max=60.0
-    )
-    image_timeout_s: float = option(
-        2.0,
-        "time without images until diagnostics warn, or window.max_gap_s if longer",
-        unit="s",
-        min=0.1,
-    )
-
-
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """All parameters, by group."""
@@ -238,7 +185,7 @@ class Config:
     decode: DecodeConfig = DecodeConfig()
     track: TrackConfig = TrackConfig()
     engine: EngineConfig = EngineConfig()
-    node: NodeConfig = NodeConfig()
+    node: NodeConfig = field(default_factory=NodeConfig)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -140,9 +140,10 @@ class Body:
 class Perception:
     """The results for one frame. A map is None when it was not requested.
 
-    Maps have the source image's size. ``depth_m`` is metric, and None without calibration;
-    ``depth_relative`` is depth up to an unknown factor, set only when no metric scale is known.
-    The embedded model estimates depth, normals and dense pose on people only: NaN elsewhere.
+    Maps have the source image's size, in the node ``output_scale`` times that. ``depth_m`` is
+    metric, and None without calibration; ``depth_relative`` is depth up to an unknown factor, set
+    only when no metric scale is known. The embedded model estimates depth, normals and dense pose
+    on people only: NaN elsewhere.
     """
 
     stamp_ns: int

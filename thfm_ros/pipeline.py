@@ -245,6 +245,7 @@ class PerceptionPipeline:
             metric=frame.intrinsics is not None,
             threshold=self.config.decode.mask_threshold,
             arrays=self._arrays,
+            scale=self.config.node.output_scale if self.live else 1.0,
         )
         return canvas.paint(
             [(index, track.detection) for index, track in enumerate(tracks) if track.detection]

@@ -64,3 +64,45 @@ def test_a_replaced_engine_is_not_a_success(thfm: Thfm) -> None:
 def test_a_missing_checkpoint_is_one_line_and_code_2(caplog: pytest.LogCaptureFixture) -> None:
     assert main(["engine", "build", "--checkpoint", "nonsense"]) == 2
     assert "'nonsense' is neither a checkpoint that ships" in caplog.text
+
+
+def test_all_engines_of_all_shipped_checkpoints_are_built(
+    thfm: Thfm, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("thfm_ros.engine.checkpoint.SHIPPED", checkpoint.parent)
+    code, output = thfm("build", "--all")
+    assert code == 0 and f"cache: {tmp_path / 'engines'}" in output
+    assert len(list(tmp_path.rglob("*.onnx"))) == 3
+
+
+def test_a_cache_that_an_image_carries_serves_another_processor_read_only(
+    thfm: Thfm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert thfm("build")[0] == 0
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.setattr("thfm_ros.engine.onnx_engine.processor", lambda: "another one")
+    with caplog.at_level("INFO"):
+        code, output = thfm("build")
+    assert code == 0 and "small: ONNX Runtime" in output
+    assert "not on this processor: `thfm engine verify`" in caplog.text
+    assert sorted(tmp_path.rglob("*")) == before
+    damaged = next(tmp_path.rglob("*-detect-*.onnx"))
+    damaged.write_bytes(b"")
+    assert thfm("build")[0] == 0  # that graph is exported for this processor
+    assert len(list(tmp_path.rglob("*.onnx"))) == 4
+
+
+def test_the_time_to_the_first_result_is_measured_without_and_with_a_cache(
+    thfm: Thfm, tmp_path: Path
+) -> None:
+    code, output = thfm("start", "--repeats", "1", "--kind", "torch")
+    assert code == 0 and not list(tmp_path.rglob("*.onnx"))
+    rows = re.findall(r"(empty|filled) cache +(\d+\.\d+) s +(\d+\.\d+) CPU s +(\d+) MB", output)
+    assert [name for name, *_ in rows] == ["empty", "filled"]
+    assert all(float(number) > 0 for _, *numbers in rows for number in numbers)
+
+
+def test_a_start_that_fails_is_one_line_and_code_2(caplog: pytest.LogCaptureFixture) -> None:
+    arguments = ["engine", "start", "--repeats", "1", "--kind", "tensorrt"]
+    assert main(arguments) == 2
+    assert "TensorRT needs an NVIDIA GPU" in caplog.text

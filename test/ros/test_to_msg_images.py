@@ -3,7 +3,9 @@
 """Dense maps as messages: bytes, encodings, unknown pixels, and visualizations."""
 
 import array
+import dataclasses
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,11 +16,16 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 
+from thfm_ros.config import Config
+from thfm_ros.contract import Perception
 from thfm_ros.geometry import unproject
 from thfm_ros.media import drawing
+from thfm_ros.result_messages.markers import BodyMarkers
 from thfm_ros.ros.to_msg import visualizations
 from thfm_ros.ros.to_msg.images import depth_millimetres, image_message, person_labels
+from thfm_ros.ros.to_msg.kinds import ros_message
 from thfm_ros.ros.to_msg.points import PointCloudMaker
+from thfm_ros.ros.topics import FrameResult, result_topics
 
 pytestmark = pytest.mark.ros
 
@@ -185,3 +192,49 @@ def test_points_follow_changed_intrinsics() -> None:
 def test_without_metric_depth_there_are_no_points() -> None:
     perception = a_perception(calibrated=False)
     assert PointCloudMaker(with_normals=False).cloud(perception, an_image(), a_header()) is None
+
+
+def half(perception: Perception) -> Perception:
+    """With maps of half the image's size, as with the parameter output_scale."""
+    maps: dict[str, Any] = {
+        name: np.ascontiguousarray(values[::2, ::2])
+        for name in ("mask", "depth_m", "normals", "instances")
+        if (values := getattr(perception, name)) is not None
+    }
+    return dataclasses.replace(perception, **maps)
+
+
+def test_points_of_smaller_maps_lie_where_those_of_the_image_size_do() -> None:
+    perception = a_perception()
+    clouds = [
+        PointCloudMaker(with_normals=False).cloud(each, an_image(), a_header())
+        for each in (perception, half(perception))
+    ]
+    assert clouds[0] is not None and clouds[1] is not None
+    assert (clouds[1].width, clouds[1].height) == (-(-WIDTH // 2), -(-HEIGHT // 2))
+    full, small = (
+        np.frombuffer(each.data, np.float32).reshape(each.height, each.width, 4)[..., :3]
+        for each in clouds
+        if each is not None
+    )
+    # A small pixel's centre is the corner between four pixels; its depth is that of one of them.
+    bound_m = np.nanmax(full[..., 2]) / CAMERA.fx
+    difference = np.abs(full[::2, ::2] - small)
+    assert np.nanmax(difference[..., :2]) < bound_m and np.nanmax(difference[..., 2]) == 0
+
+
+def test_the_overlay_of_smaller_maps_tints_the_same_people() -> None:
+    perception = a_perception()
+    full = visualizations.overlay(an_image(), perception).astype(int)
+    small = visualizations.overlay(an_image(), half(perception)).astype(int)
+    assert full.shape == small.shape
+    assert (np.abs(full - small).max(axis=2) > 30).mean() < 0.1
+
+
+def test_the_camera_info_of_smaller_depth_fits_it() -> None:
+    topics = {topic.name: topic for topic in result_topics(Config(), BodyMarkers(ros_message))}
+    result = FrameResult(half(a_perception()), an_image(), a_header(), Config())
+    image, info = (topics[f"depth/{name}"].make(result) for name in ("image", "camera_info"))
+    assert (info.width, info.height) == (image.width, image.height) == (WIDTH // 2, HEIGHT // 2)
+    assert (info.k[0], info.k[4]) == (CAMERA.fx / 2, CAMERA.fy / 2)
+    assert (info.k[2] + 0.5, info.k[5] + 0.5) == (CAMERA.cx / 2, CAMERA.cy / 2)

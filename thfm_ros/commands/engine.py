@@ -7,17 +7,19 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from thfm_ros.commands.engine_start import MAX_STARTS, start_report
 from thfm_ros.config import EngineConfig, parameters
 from thfm_ros.config_option import check_numbers
 from thfm_ros.engine.base import Engine
 from thfm_ros.engine.cache import EngineCache, default_folder
-from thfm_ros.engine.checkpoint import Checkpoint, find_checkpoint
+from thfm_ros.engine.checkpoint import Checkpoint, find_checkpoint, shipped_checkpoints
 from thfm_ros.engine.graph_engine import PARTS, image_size
-from thfm_ros.engine.select import load_engine
+from thfm_ros.engine.select import has_gpu, load_engine
 from thfm_ros.engine.verify import TOLERANCES, fixed_clip, part_difference
 from thfm_ros.engine.versions import processor
 
@@ -28,7 +30,11 @@ EPILOG = """\
 build   build the engines of a checkpoint, so that the node's first start need not do it
 list    list the engines in the cache and check that no file is damaged
 verify  compare the engine's outputs with PyTorch on a fixed clip; --time measures both
+start   measure the time from the start of a process to its first result, without and with a cache
 clear   remove all engines from the cache
+
+An image of a robot can carry the cache: `thfm engine build --all --cache-dir FOLDER` when it is
+made, and engine.cache_dir: FOLDER in the node's parameters. It may be read-only then.
 """
 
 PART_NAMES = {"dense": "all", "body": "bodies", "detect": "detections"}
@@ -39,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The action, and as options the parameters of the group "engine"."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EPILOG
-    parser.add_argument("action", choices=("build", "list", "verify", "clear"))
+    parser.add_argument("action", choices=("build", "list", "verify", "start", "clear"))
     for each in parameters():
         if each.group == "engine":
             parser.add_argument(
@@ -50,10 +56,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                 help=f"{each.doc} (default: {each.default or 'none'})",
             )
     parser.add_argument(
+        "--all", action="store_true", help="build: for all checkpoints that ship, all engines"
+    )
+    parser.add_argument(
         "--time", action="store_true", help="verify: also measure the time of a step"
     )
     parser.add_argument(
-        "--repeats", type=int, default=40, help="steps per measurement (default: %(default)s)"
+        "--repeats",
+        type=int,
+        default=40,
+        help="steps per measurement; start: at most 5 processes (default: %(default)s)",
     )
 
 
@@ -63,7 +75,13 @@ def run(args: argparse.Namespace) -> int:
     config = EngineConfig(**{each.name: getattr(args, each.name) for each in fields(EngineConfig)})
     cache = EngineCache(default_folder(config.cache_dir))
     if args.action == "build":
-        return _build(find_checkpoint(config.checkpoint), config, cache)
+        configs = [*_all_engines(config)] if args.all else [config]
+        codes = [_build(find_checkpoint(each.checkpoint), each) for each in configs]
+        print(f"cache: {cache.folder}")
+        return max(codes)
+    if args.action == "start":
+        print(start_report(config, min(args.repeats, MAX_STARTS)))
+        return 0
     if args.action == "list":
         return _list(cache)
     if args.action == "verify":
@@ -74,11 +92,18 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _build(checkpoint: Checkpoint, config: EngineConfig, cache: EngineCache) -> int:
+def _all_engines(config: EngineConfig) -> Iterator[EngineConfig]:
+    """Every engine that this machine can run, of each checkpoint that ships."""
+    kinds = ("onnx", "tensorrt") if has_gpu() and find_spec("torch_tensorrt") else ("onnx",)
+    for name in shipped_checkpoints():
+        for kind in kinds:
+            yield replace(config, checkpoint=name, kind=kind)
+
+
+def _build(checkpoint: Checkpoint, config: EngineConfig) -> int:
     load = load_engine if checkpoint.card.family == "nano" else _full_size
     engine: "Engine | GenceptionNetwork" = load(checkpoint, config)
     print(f"{engine.card.name}: {engine.description}")
-    print(f"cache: {cache.folder}")
     return int(engine.fallback_reason is not None)
 
 

@@ -9,6 +9,7 @@ of what an artefact is and how it is built.
 """
 
 import contextlib
+import dataclasses
 import errno
 import fcntl
 import hashlib
@@ -120,6 +121,14 @@ class EngineCache:
             return self.path(key)
         if self._manifest(key.stem).exists() or self.path(key).exists():
             log.warning("The cached engine %s is not used and rebuilt: %s", key.stem, problem)
+        return None
+
+    def of_other_device(self, key: EngineKey) -> Manifest | None:
+        """An intact entry that differs from ``key`` in nothing but the device, if there is one."""
+        for manifest in self.entries():
+            is_equal = dataclasses.replace(manifest.key, device=key.device) == key
+            if is_equal and self.problem(manifest.key) is None:
+                return manifest
         return None
 
     def problem(self, key: EngineKey) -> str | None:

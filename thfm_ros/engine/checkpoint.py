@@ -27,6 +27,11 @@ class Checkpoint:
         return sha256_of(self.path)
 
 
+def shipped_checkpoints() -> list[str]:
+    """Names of the checkpoints that this installation has."""
+    return sorted(file.stem for file in SHIPPED.glob("*.safetensors"))
+
+
 def find_checkpoint(name: str) -> Checkpoint:
     """The shipped checkpoint called ``name``, or the file of this path.
 
@@ -42,7 +47,7 @@ def find_checkpoint(name: str) -> Checkpoint:
     path = shipped if "/" not in name and shipped.exists() else Path(name)
     path = expanded(path)
     if not path.is_file():
-        names = sorted(file.stem for file in SHIPPED.glob("*.safetensors"))
+        names = shipped_checkpoints()
         raise EngineError(
             f"{name!r} is neither a checkpoint that ships with thfm_ros "
             f"({', '.join(names) or 'this installation has none'}) nor a file"

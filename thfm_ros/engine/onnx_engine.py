@@ -128,8 +128,20 @@ class OnnxExport:
     load_reference: "Callable[[], TorchEngine]"
 
     def path(self, cache: EngineCache) -> Path:
-        """Path of the graph in the cache; it is exported first if needed."""
-        return cache.get(self.key(), self.build, needs_bytes=64 << 20)
+        """Path of the graph in the cache; it is exported first if needed.
+
+        A graph that was exported and verified on another processor is the same file: an image
+        that carries the cache starts as fast on each robot.
+        """
+        key = self.key()
+        if cache.problem(key) is not None and (other := cache.of_other_device(key)):
+            log.info(
+                "%s was verified on %s, not on this processor: `thfm engine verify` does it",
+                other.key.stem,
+                other.key.device,
+            )
+            return cache.path(other.key)
+        return cache.get(key, self.build, needs_bytes=64 << 20)
 
     def key(self) -> EngineKey:
         """Everything that the graph depends on."""

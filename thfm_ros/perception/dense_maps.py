@@ -5,20 +5,20 @@
 Only the requested maps are computed, and only where there are people.
 """
 
-import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from thfm_ros.contract import PixelMap, Task
+from thfm_ros.contract import Intrinsics, PixelMap, Task
+from thfm_ros.geometry import resize_intrinsics
 from thfm_ros.lens import tangent_maps
 from thfm_ros.model.outputs import DenseOutputs
 from thfm_ros.perception.array_pool import ArrayPool, PooledArray
-from thfm_ros.perception.crop_region import source_rectangle
 from thfm_ros.perception.decoding import Detection
+from thfm_ros.perception.map_patch import Patch, SampledPatch, patch_of, sampled_patch_of
 
 BACKGROUND_ID = 65535
 """Value of the background in the map of instances."""
@@ -47,6 +47,11 @@ _BACKGROUND: dict[Task, tuple[int, np.generic]] = {
 }
 
 
+def scaled_size(width: int, height: int, scale: float) -> tuple[int, int]:
+    """Width and height of the maps of an image, at least one pixel each."""
+    return max(round(width * scale), 1), max(round(height * scale), 1)
+
+
 class Canvas:
     """The maps of one image that ``tasks`` request.
 
@@ -57,6 +62,7 @@ class Canvas:
         metric: whether depth is in metres, else in units of the nearest person's depth.
         threshold: mask probability above which a pixel is a person.
         arrays: where the arrays are taken from.
+        scale: size of the maps divided by that of the image.
     """
 
     def __init__(
@@ -68,8 +74,11 @@ class Canvas:
         metric: bool,
         threshold: float,
         arrays: ArrayPool,
+        scale: float = 1.0,
     ) -> None:
         self._size = (width, height)
+        self._map_size = scaled_size(width, height, scale)
+        width, height = self._map_size
         self._threshold = threshold
         self._metric = metric
         self._maps: dict[Task, PooledArray] = {}
@@ -101,18 +110,19 @@ class Canvas:
         """Paint one person over those painted before; depth in units of ``unit_m``."""
         mask, target = detection.mask, detection.target
         assert detection.dense is not None and mask is not None and target is not None
-        whole = _patch(detection.region, mask > _MIN_MASK, self._size)
+        whole = self._patch(detection.region, mask > _MIN_MASK)
         if Task.SEGMENTATION in self._maps and whole is not None:
             area = self._maps[Task.SEGMENTATION].writable(whole.rows, whole.columns)
             np.maximum(area, whole.resample(mask), out=area)
-        patch = _patch(detection.region, target, self._size)
+        patch = self._patch(detection.region, target)
         tasks = self._maps.keys() - {Task.SEGMENTATION}
         if patch is None or not tasks:
             return
         # Only neighbours are excluded: at the outline the mask itself decides, between cells.
         neighbours = (mask > self._threshold) & ~target
         own = (patch.resample(mask * ~neighbours) > self._threshold).astype(np.uint8)
-        values = _PatchValues(detection, detection.dense, target, patch, unit_m)
+        camera = resize_intrinsics(detection.camera, *self._map_size)
+        values = _PatchValues(detection, detection.dense, target, patch, camera, unit_m)
         for task in tasks:
             area = self._maps[task].writable(patch.rows, patch.columns)
             if task is Task.INSTANCES:
@@ -120,79 +130,12 @@ class Canvas:
             else:
                 cv2.copyTo(values.of(task), own, area)
 
-
-class _Patch(NamedTuple):
-    """The rectangle of the image that some cells of one crop cover."""
-
-    rows: slice  # of the image
-    columns: slice
-    cells: tuple[slice, slice]  # rows and columns of the crop's maps
-    size: tuple[int, int]  # of these cells in source pixels: width, height
-    inner: tuple[slice, slice]  # the part of the resized cells that lies on rows and columns
-
-    def cells_of(self, values: Float32[np.ndarray, "h w *c"]) -> Float32[np.ndarray, "h1 w1 *c"]:
-        """The cells of the patch."""
-        return np.ascontiguousarray(values[self.cells])
-
-    def enlarge(self, cells: Float32[np.ndarray, "h1 w1 *c"]) -> Float32[np.ndarray, "h2 w2 *c"]:
-        """The patch's cells, interpolated to its pixels."""
-        return np.asarray(cv2.resize(cells, self.size, interpolation=cv2.INTER_LINEAR)[self.inner])
-
-    def resample(self, values: Float32[np.ndarray, "h w *c"]) -> Float32[np.ndarray, "h2 w2 *c"]:
-        """From all cells of the crop to the pixels of the patch."""
-        return self.enlarge(self.cells_of(values))
-
-
-def _patch(
-    region: PixelMap, chosen: Bool[np.ndarray, "h w"], image_size: tuple[int, int]
-) -> _Patch | None:
-    """The patch of the chosen cells and their rim; None if it lies outside the image."""
-    x0, y0, x1, y1 = source_rectangle(region)
-    horizontal = _span(np.asarray(chosen.any(axis=0)), x0, x1 - x0, image_size[0])
-    vertical = _span(np.asarray(chosen.any(axis=1)), y0, y1 - y0, image_size[1])
-    if horizontal is None or vertical is None:
-        return None
-    return _Patch(
-        rows=vertical.pixels,
-        columns=horizontal.pixels,
-        cells=(vertical.cells, horizontal.cells),
-        size=(horizontal.length, vertical.length),
-        inner=(vertical.inner, horizontal.inner),
-    )
-
-
-class _Span(NamedTuple):
-    """A patch along one axis."""
-
-    pixels: slice  # of the image
-    cells: slice
-    length: int  # of the cells in pixels
-    inner: slice  # of the resized cells
-
-
-def _span(chosen: Bool[np.ndarray, " n"], start: int, side: int, length: int) -> _Span | None:
-    """Cells from the first chosen one to the last, and a rim, whose edges are whole pixels.
-
-    Args:
-        chosen: by cell.
-        start: first source pixel of the crop.
-        side: of the crop, source pixels.
-        length: of the image, pixels.
-    """
-    indices = np.flatnonzero(chosen)
-    if not len(indices):
-        return None
-    cells = len(chosen)
-    step = cells // math.gcd(side, cells)  # this number of cells is a whole number of pixels
-    # A rim of two cells: one takes part in the outline, the other in its interpolation.
-    first = max(int(indices[0]) - 2, 0) // step * step
-    last = min(-(-(int(indices[-1]) + 3) // step) * step, cells)
-    begin, end = start + first * side // cells, start + last * side // cells
-    low, high = max(begin, 0), min(end, length)
-    if low >= high:
-        return None
-    inner = slice(low - begin, high - begin)
-    return _Span(slice(low, high), slice(first, last), end - begin, inner)
+    def _patch(
+        self, region: PixelMap, chosen: Bool[np.ndarray, "h w"]
+    ) -> Patch | SampledPatch | None:
+        if self._map_size == self._size:
+            return patch_of(region, chosen, self._size)
+        return sampled_patch_of(region, chosen, self._size, self._map_size)
 
 
 class _PatchValues:
@@ -203,12 +146,14 @@ class _PatchValues:
         detection: Detection,
         dense: DenseOutputs,
         target: Bool[np.ndarray, "h w"],
-        patch: _Patch,
+        patch: Patch | SampledPatch,
+        camera: Intrinsics,
         unit_m: float,
     ) -> None:
         self._detection = detection
         self._dense = dense
         self._patch = patch
+        self._camera = camera  # of the maps
         self._inside = patch.cells_of(target)
         self._unit_m = unit_m
         self._labels: UInt8[np.ndarray, "h w"] | None = None
@@ -228,7 +173,7 @@ class _PatchValues:
         axis = self._detection.view.rotation[:, 2]
         root = np.float32(axis @ self._detection.root_m)
         root_relative = self._patch.enlarge(self._extrapolated(self._dense.relative_depth_m))
-        k, rows, columns = self._detection.camera, self._patch.rows, self._patch.columns
+        k, rows, columns = self._camera, self._patch.rows, self._patch.columns
         if k.distortion is not None:
             x_map, y_map = (each[rows, columns] for each in tangent_maps(k))
             along = (axis[0] * x_map + axis[1] * y_map + axis[2]) * self._unit_m
@@ -257,8 +202,7 @@ class _PatchValues:
             height, width = self._inside.shape
             fine = cv2.resize(logits, (2 * width, 2 * height), interpolation=cv2.INTER_LINEAR)
             labels = (fine.argmax(axis=2) + 1).astype(np.uint8)
-            large = cv2.resize(labels, self._patch.size, interpolation=cv2.INTER_NEAREST)
-            self._labels = np.ascontiguousarray(large[self._patch.inner])
+            self._labels = self._patch.enlarge_labels(labels)
         return self._labels
 
     def _dense_pose(self) -> Float32[np.ndarray, "h w 3"]:

@@ -22,6 +22,7 @@ from thfm_ros.ros.to_msg import visualizations
 from thfm_ros.ros.to_msg.camera_info import camera_info_from_intrinsics
 from thfm_ros.ros.to_msg.images import depth_millimetres, image_message, person_labels
 from thfm_ros.ros.to_msg.kinds import ros_message
+from thfm_ros.ros.to_msg.map_size import map_intrinsics
 from thfm_ros.ros.to_msg.points import PointCloudMaker
 
 NO_TASKS: frozenset[Task] = frozenset()
@@ -134,10 +135,8 @@ def _depth(result: FrameResult) -> Image | None:
 
 
 def _depth_camera_info(result: FrameResult) -> CameraInfo | None:
-    k = result.perception.intrinsics
-    if k is None or result.perception.depth_m is None:
-        return None
-    return camera_info_from_intrinsics(k, result.header)
+    k = map_intrinsics(result.perception)
+    return None if k is None else camera_info_from_intrinsics(k, result.header)
 
 
 def _segmentation(result: FrameResult) -> Image | None:

@@ -22,7 +22,7 @@ from rclpy.qos import QoSProfile
 from rclpy.validate_full_topic_name import validate_full_topic_name
 from std_msgs.msg import Header
 
-from thfm_ros.config import NodeConfig
+from thfm_ros.config_node import NodeConfig
 from thfm_ros.contract import Perception, PerceptionError, TrackState
 from thfm_ros.geometry import quaternion_from_matrix
 from thfm_ros.posture.joint_angles import Posture, solve_posture

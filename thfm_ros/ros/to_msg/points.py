@@ -18,6 +18,7 @@ from std_msgs.msg import Header
 from thfm_ros.contract import Intrinsics, Perception
 from thfm_ros.lens import tangent_maps
 from thfm_ros.ros.to_msg.images import share_bytes
+from thfm_ros.ros.to_msg.map_size import image_for, map_intrinsics
 
 _XYZ = ("x", "y", "z")
 _NORMALS = ("normal_x", "normal_y", "normal_z")
@@ -45,13 +46,15 @@ class PointCloudMaker:
     def cloud(
         self, perception: Perception, rgb: UInt8[np.ndarray, "h w 3"], header: Header
     ) -> PointCloud2 | None:
-        """One point per pixel, NaN where depth is unknown; None without metric depth."""
-        if perception.depth_m is None or perception.intrinsics is None:
+        """One point per pixel of the depth, NaN where it is unknown; None without metric depth."""
+        intrinsics = map_intrinsics(perception)
+        if perception.depth_m is None or intrinsics is None:
             return None
-        self._prepare(perception.intrinsics)
+        self._prepare(intrinsics)
         channels = self._xyz(perception.depth_m)
         if self._with_colours:
-            cv2.mixChannels([np.ascontiguousarray(rgb)], [self._colour], _RGB_TO_COLOUR)
+            image = image_for(rgb, (intrinsics.width, intrinsics.height))
+            cv2.mixChannels([np.ascontiguousarray(image)], [self._colour], _RGB_TO_COLOUR)
             channels.append(self._colour.view(np.float32)[..., 0])
         if self._with_normals:
             normals = perception.normals

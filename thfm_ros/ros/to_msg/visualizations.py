@@ -11,6 +11,7 @@ from jaxtyping import Float32, UInt8, UInt32
 
 from thfm_ros.contract import Perception, TrackState
 from thfm_ros.media import drawing
+from thfm_ros.ros.to_msg.map_size import with_maps_for
 
 _PARTS, _STEPS = 17, 32  # dense-pose colours are a table of parts and of 32 steps of u and v
 
@@ -53,7 +54,7 @@ def overlay(rgb: UInt8[np.ndarray, "h w 3"], perception: Perception) -> UInt8[np
     """`drawing.overlay`, tinting only the rectangle that contains people."""
     image = np.array(rgb, order="C")
     if perception.mask is not None:
-        _tint(image, perception)
+        _tint(image, with_maps_for(perception, (image.shape[1], image.shape[0])))
     for body in perception.bodies:
         if body.state is not TrackState.LOST:
             drawing.draw_skeleton(image, body)
