@@ -21,6 +21,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset(
         {
             "config",
+            "config_follow",
             "config_node",
             "config_option",
             "config_text",
@@ -47,7 +48,16 @@ SYNTH_LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"scene"}),
     frozenset({"rendering"}),
     frozenset(
-        {"baking", "backgrounds", "camera_rig", "clip", "generate", "scenario_films", "sheet"}
+        {
+            "baking",
+            "backgrounds",
+            "camera_rig",
+            "clip",
+            "generate",
+            "scenario_films",
+            "sheet",
+            "walks",
+        }
     ),
 )
 """The same within thfm_ros/synth."""

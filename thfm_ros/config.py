@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeAlias
 
+from thfm_ros.config_follow import FollowConfig
 from thfm_ros.config_node import NodeConfig
 from thfm_ros.config_option import ConfigError, Validated, option
 
@@ -184,6 +185,7 @@ class Config:
     regions: RegionConfig = RegionConfig()
     decode: DecodeConfig = DecodeConfig()
     track: TrackConfig = TrackConfig()
+    follow: FollowConfig = field(default_factory=FollowConfig)
     engine: EngineConfig = EngineConfig()
     node: NodeConfig = field(default_factory=NodeConfig)
 

@@ -2,11 +2,15 @@
 # SPDX-FileCopyrightText: The thfm_ros authors
 """The node over DDS: lifecycle, services and parameters; refusals have a reason."""
 
+import math
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
 import pytest
+from fake_engine import image
+from fake_node import CAMERA
+from geometry_msgs.msg import PoseStamped
 from node_client import Client, fake_node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from ros_process import NodeProcess, stamp_ns
@@ -14,8 +18,8 @@ from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool, Trigger
 
 from thfm_ros.contract import Task
-from thfm_ros.msg import BodyArray, LabelMap
-from thfm_ros.srv import SetTasks
+from thfm_ros.msg import Body, BodyArray, LabelMap, TargetInfo
+from thfm_ros.srv import Follow, SetTasks
 
 pytestmark = pytest.mark.ros
 
@@ -83,6 +87,40 @@ def test_reset_drops_all_tracks(client: Client) -> None:
     reset_ns = client.newest_ns
     client.stream(lambda: any(len(each.bodies) == 2 for each in after(bodies, reset_ns)), "bodies")
     assert not before & {body.id for each in after(bodies, reset_ns) for body in each.bodies}
+
+
+def test_the_nearest_person_is_followed_and_then_lost(
+    client: Client,
+) -> None:
+    poses, infos = client.listen(PoseStamped, "target"), client.listen(TargetInfo, "target_info")
+    bodies = client.listen(BodyArray, "bodies")
+    refused = client.call(Follow, "follow", Follow.Request(mode=Follow.Request.ID, id="nobod"))
+    assert not refused.success and "no person 'nobod'" in refused.message
+    nearest = Follow.Request(mode=Follow.Request.NEAREST)
+    assert client.call(Follow, "follow", nearest).success
+    client.stream(lambda: poses and infos[-1].state == TargetInfo.FOLLOWING, "a target")
+    stamp = client.exchange([poses, infos, bodies])
+    (pose,), (info,), (people,) = (
+        [each for each in messages if stamp_ns(each) == stamp]
+        for messages in (poses, infos, bodies)
+    )
+    chosen = min(people.bodies, key=lambda body: body.root.z)
+    assert info.id == chosen.id and pose.pose.position == chosen.root
+    assert pose.header == people.header and info.orientation_known
+    assert info.distance == pytest.approx(chosen.root.z, rel=0.1)
+
+    def publish_no_person() -> int:
+        rgb = image(CAMERA)
+        rgb[..., :2] = 245 + rgb[..., :2] // 25  # the corner of the scene, enlarged
+        return client.publish(rgb)
+
+    client.stream(lambda: infos[-1].state == TargetInfo.LOST, "a loss", send=publish_no_person)
+    lost_ns, count = stamp_ns(infos[-1]), len(poses)
+    client.exchange([infos, bodies], send=publish_no_person)
+    assert all(body.state == Body.LOST for body in bodies[-1].bodies)
+    assert infos[-1].id == chosen.id and math.isnan(infos[-1].distance)
+    assert [each for each in poses[count:] if stamp_ns(each) >= lost_ns] == []
+    assert client.call(Follow, "follow", Follow.Request(mode=Follow.Request.NONE)).success
 
 
 def test_no_id_is_used_again_after_the_node_was_configured_anew(client: Client) -> None:

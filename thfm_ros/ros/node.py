@@ -28,7 +28,7 @@ from thfm_ros.ros.health import Health
 from thfm_ros.ros.node_process import ProcessNode, run
 from thfm_ros.ros.perceiver import Perceiver
 from thfm_ros.ros.task_names import parse_tasks
-from thfm_ros.srv import SetTasks
+from thfm_ros.srv import Follow, SetTasks
 
 
 class PerceptionNode(ProcessNode):
@@ -55,6 +55,7 @@ class PerceptionNode(ProcessNode):
         self.create_service(SetBool, "~/enable", self._on_enable)
         self.create_service(Trigger, "~/reset", self._on_reset)
         self.create_service(SetTasks, "~/set_tasks", self._on_set_tasks)
+        self.create_service(Follow, "~/follow", self._on_follow)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the engine and create the publishers."""
@@ -203,6 +204,16 @@ class PerceptionNode(ProcessNode):
         response.active = sorted(task.value for task in perceiver.active_tasks)
         response.available = sorted(task.value for task in perceiver.available_tasks)
         return response
+
+    def _on_follow(self, request: Follow.Request, response: Follow.Response) -> Follow.Response:
+        target = self._perceiver.publishers.target if self._perceiver else None
+        if target is None:
+            reason = "the checkpoint has no task bodies"
+            if self._perceiver is None:
+                reason = f"the node is {self._state}"
+            response.message = f"No one can be followed: {reason}. Nothing was changed."
+            return response
+        return target.request(request, response)
 
     def _evaluate_health(self) -> list[ComponentStatus]:
         perceiver, snapshot = self._perceiver, NodeSnapshot(state=self._state)

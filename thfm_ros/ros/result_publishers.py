@@ -23,6 +23,7 @@ from thfm_ros.result_messages.markers import BodyMarkers
 from thfm_ros.ros.qos import LATCHED, LATEST, create_publisher, has_subscribers
 from thfm_ros.ros.rep155.publisher import HumansPublisher, check_namespace
 from thfm_ros.ros.shared_data import publish
+from thfm_ros.ros.target_publisher import TargetPublisher
 from thfm_ros.ros.to_msg.kinds import ros_message
 from thfm_ros.ros.to_msg.labels import label_info, label_map, skeleton_info
 from thfm_ros.ros.topics import NO_TASKS, FrameResult, Topic, result_topics
@@ -53,7 +54,9 @@ class ResultPublishers:
             for topic in result_topics(config, self._markers)
             if topic.is_available(available)
         ]
-        self._humans = HumansPublisher(node, settings) if Task.BODIES in available else None
+        has_bodies = Task.BODIES in available
+        self._humans = HumansPublisher(node, settings) if has_bodies else None
+        self.target = TargetPublisher(node, config) if has_bodies else None
         self._latched = self._latched_publishers(available)
         self._requested: list[tuple[Topic, Any]] = []
         self._humans_requested = False
@@ -95,9 +98,9 @@ class ResultPublishers:
         self, requested: list[tuple[Topic, Any]], active: frozenset[Task]
     ) -> frozenset[Task]:
         tasks = NO_TASKS.union(*(t.requires | t.optional for t, _ in requested)) & active
-        if self._humans and Task.BODIES in active and self._humans.has_subscribers():
-            return tasks | {Task.BODIES}
-        return tasks
+        of_bodies = self._humans is not None and self._humans.has_subscribers()
+        of_bodies |= self.target is not None and self.target.have_subscribers
+        return tasks | {Task.BODIES} & active if of_bodies else tasks
 
     def publish(self, result: FrameResult) -> None:
         """Publish on the topics for which `update_requested` found subscribers."""
@@ -112,9 +115,15 @@ class ResultPublishers:
                 in_target_frame.perception, in_target_frame.rgb, in_target_frame.header
             )
 
+        if self.target and self._humans_requested:
+            pose = (in_target_frame.perception, in_target_frame.header) if in_target_frame else None
+            self.target.publish(result.perception, pose)
+
     def publish_latched(self, config: Config) -> None:
         """Publish the descriptions of skeleton and labels under this configuration."""
         self._config = config
+        if self.target:
+            self.target.selector.config = config.follow
         for publisher, make in self._latched:
             publisher.publish(make(self._header_now()))
 
@@ -125,6 +134,8 @@ class ResultPublishers:
                 publisher.publish(self._markers.clear(self._header_now()))
         if self._humans:
             self._humans.clear(self._header_now())
+        if self.target:
+            self.target.clear(self._header_now())
 
     def clear_transforms(self) -> None:
         """Discard buffered transforms after time went backwards, which tf does not detect."""
@@ -137,6 +148,8 @@ class ResultPublishers:
             self._node.destroy_publisher(publisher)
         if self._humans:
             self._humans.close()
+        if self.target:
+            self.target.close()
         if self._target_frame:
             self._target_frame.close()
 
