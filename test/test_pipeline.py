@@ -240,15 +240,15 @@ def test_there_are_at_most_max_people_crops() -> None:
 
 def test_people_left_out_by_max_people_are_counted() -> None:
     scene = Scene(*[Person(-2 + 0.8 * i, 0, 5) for i in range(6)], **{"regions.max_people": 4})
-    assert [scene.step().left_out for _ in range(12)] == [2] * 12
+    assert [scene.step().left_out for _ in range(6)] == [2] * 6
     scene.people[4:] = []
     assert scene.step(after_s=0.1).left_out == 2  # the count of the newest detection pass
-    perceptions = [scene.step(after_s=0.1) for _ in range(25)]
+    perceptions = [scene.step(after_s=0.25) for _ in range(10)]
     assert perceptions[-1].left_out == 0 and len(perceptions[-1].bodies) == 4
     scene.people.append(Person(1.2, 0, 5))
-    assert [scene.step(after_s=0.1).left_out for _ in range(25)][-1] == 1
+    assert [scene.step(after_s=0.25).left_out for _ in range(10)][-1] == 1
     del scene.people[0]  # now there is a place for everyone
-    assert [scene.step(after_s=0.1).left_out for _ in range(25)][-1] == 0
+    assert [scene.step(after_s=0.25).left_out for _ in range(10)][-1] == 0
 
 
 @pytest.mark.parametrize("live", [False, True])
@@ -258,8 +258,8 @@ def test_at_capacity_a_detection_pass_every_other_second_counts_the_people(live:
     scene.pipeline = PerceptionPipeline(scene.engine, scene.config, live=live)
     scene.step()
     passes = 0
-    for _ in range(100):  # ten seconds
-        scene.step(after_s=0.1)
+    for _ in range(40):  # ten seconds
+        scene.step(after_s=0.25)
         passes += scene.engine.steps.count(WHOLE)
     assert 4 <= passes <= 6
 

@@ -59,7 +59,7 @@ class Stream:
 
 
 @pytest.mark.fault("engine", "an output of the network is NaN or infinite")
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize(
     "output", [*BodyOutputs._fields, *DenseOutputs._fields, *DetectionOutputs._fields]
 )

@@ -107,16 +107,15 @@ def frame(k: Intrinsics, at_s: float = 0.0, *, calibrated: bool = True) -> Frame
 
 
 def region_of(crop: np.ndarray, k: Intrinsics) -> PixelMap:
-    """The region of a crop, by straight-line fits to its colours."""
+    """The region of a crop, by straight-line fits of one slope to its colours."""
     height, width = crop.shape[:2]
-    inside = crop[..., 2] == 255
-    rows, columns = np.nonzero(inside)
-    red = crop[rows, columns, 0] / 255 * k.width
-    green = crop[rows, columns, 1] / 255 * k.height
-    a = np.zeros((2 * len(rows), 3))
-    a[: len(rows), 0], a[: len(rows), 1] = columns + 0.5, 1
-    a[len(rows) :, 0], a[len(rows) :, 2] = rows + 0.5, 1
-    (scale, x, y), *_ = np.linalg.lstsq(a, np.concatenate([red, green]), rcond=None)
+    rows, columns = np.nonzero(crop[..., 2] == 255)
+    pixels = np.stack([columns, rows]) + 0.5
+    source = crop[rows, columns, :2].T / 255 * [[k.width], [k.height]]
+    means, source_means = pixels.mean(1), source.mean(1)
+    centred = pixels - means[:, None]
+    scale = (centred * source).sum() / (centred**2).sum()
+    x, y = source_means - scale * means
     return PixelMap(float(scale), float(x), float(y), width, height)
 
 
