@@ -24,7 +24,7 @@ def test_the_recipes_of_the_repository_can_be_read(path: Path) -> None:
 
 
 def test_the_recipe_of_nano_trains_crops_and_detection() -> None:
-    recipe = read_recipe(RUNS / "nano2.json")
+    recipe = read_recipe(RUNS / "nano.json")
     assert recipe.detect_depth > 0 and len(recipe.stages) <= 6
     assert all(0 < stage.detect_share < 1 for stage in recipe.stages)
     assert recipe.stages[-1].final_learning_rate < 1e-4

@@ -24,9 +24,10 @@ from thfm_ros.contract import Clip, Frame, PerceptionError
 from thfm_ros.engine.base import Engine
 from thfm_ros.engine.checkpoint import find_checkpoint
 from thfm_ros.engine.select import load_engine
-from thfm_ros.geometry import iou
+from thfm_ros.geometry import area, intersection_over_min_area
 from thfm_ros.media.errors import VideoError
 from thfm_ros.media.images import is_image_name, read_image
+from thfm_ros.perception.confirmation import evidence_for, person_probability
 from thfm_ros.perception.crop_region import crop_image, frame_tiles, whole_frame
 from thfm_ros.perception.crop_stream import CropDetector, CropInputs
 from thfm_ros.perception.decoding import Proposal
@@ -41,13 +42,14 @@ CANDIDATE_THRESHOLD = 0.05
 MAX_PROPOSALS = 30
 """Of one image; further ones are ignored without a crop."""
 
-CERTAIN_SCORE = 0.5
-"""Score of a crop's person above which it is labelled; `thfm evaluate` shows what that is worth."""
+CERTAIN = 0.65
+"""Probability of a person (perception/confirmation.py) above which it is labelled."""
 
-REJECTED_SCORE = 0.12
-"""Score of a crop's person below which a proposal is background."""
+REJECTED = 0.15
+"""Probability below which a proposal is background."""
 
-SAME_PERSON_IOU = 0.6
+PART_OVERLAP = 0.7
+"""Of the smaller box: of two people who overlap more only the larger one is labelled."""
 
 
 class PseudoLabels(NamedTuple):
@@ -69,16 +71,19 @@ def label_image(
     """
     frame = Frame(rgb, 0, "", None)
     inputs = CropInputs(Clip((frame,), 0), True, StageTimer(("crop", "network", "decode")))
-    people: list[tuple[float, Float32[np.ndarray, "4"]]] = []
+    people: list[Float32[np.ndarray, "4"]] = []
     ignored: list[Float32[np.ndarray, "4"]] = []
     for number, proposal in enumerate(_proposals(frame, engine)):
         found = detector.detect_proposal(inputs, proposal) if number < MAX_PROPOSALS else None
-        score = found.detection.body.score if found is not None else 0.0
-        if found is not None and score >= CERTAIN_SCORE:
-            people.append((score, found.detection.body.box))
-        elif number >= MAX_PROPOSALS or score >= REJECTED_SCORE:
+        score = 0.0
+        if found is not None:
+            score = person_probability(evidence_for(proposal, found.detection))
+        if found is not None and score >= CERTAIN:
+            people.append(found.detection.body.box)
+        elif number >= MAX_PROPOSALS or score >= REJECTED:
             ignored.append(proposal.box)
-    return PseudoLabels(_distinct(people), _stacked(ignored))
+    kept, inside = _distinct(people)
+    return PseudoLabels(_stacked(kept), _stacked(ignored + inside))
 
 
 def _proposals(frame: Frame, engine: Engine) -> list[Proposal]:
@@ -93,14 +98,17 @@ def _proposals(frame: Frame, engine: Engine) -> list[Proposal]:
 
 
 def _distinct(
-    people: list[tuple[float, Float32[np.ndarray, "4"]]],
-) -> Float32[np.ndarray, "n 4"]:
-    """The boxes of different people: of those that overlap much, the one with the best score."""
+    boxes: list[Float32[np.ndarray, "4"]],
+) -> tuple[list[Float32[np.ndarray, "4"]], list[Float32[np.ndarray, "4"]]]:
+    """The boxes of different people, and those that lie inside another: mostly its upper body, at
+    times a child in front of an adult.
+    """
     kept: list[Float32[np.ndarray, "4"]] = []
-    for _, box in sorted(people, key=lambda person: -person[0]):
-        if all(iou(box, other) < SAME_PERSON_IOU for other in kept):
-            kept.append(box)
-    return _stacked(kept)
+    inside: list[Float32[np.ndarray, "4"]] = []
+    for box in sorted(boxes, key=lambda each: -area(each)):
+        is_part = any(intersection_over_min_area(box, other) > PART_OVERLAP for other in kept)
+        (inside if is_part else kept).append(box)
+    return kept, inside
 
 
 def _stacked(boxes: list[Float32[np.ndarray, "4"]]) -> Float32[np.ndarray, "n 4"]:
