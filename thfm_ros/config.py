@@ -50,6 +50,13 @@ class RegionConfig(Validated):
         unit="s",
         min=0.0,
     )
+    budget_ms: float = option(
+        0.0,
+        "time of a step, beyond which tracked people are measured in turn and the others are "
+        "predicted; 0: all people in every frame",
+        unit="ms",
+        min=0.0,
+    )
     run_async: bool = option(
         True,
         "live cameras: run detection passes and half of the crops in a second thread",

@@ -7,18 +7,17 @@ and one pass over a steady crop of each person in every frame, for everything el
 `PerceptionPipeline.step` shows the data flow.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Mapping, Sequence, Set
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
 
 from thfm_ros.config import Config
-from thfm_ros.contract import Clip, Frame, Perception, PerceptionError, Task
+from thfm_ros.contract import Clip, Frame, Perception, PerceptionError, Task, TrackState
 from thfm_ros.engine.base import Engine
-from thfm_ros.geometry import area
+from thfm_ros.geometry import area, longer_side
 from thfm_ros.perception.array_pool import ArrayPool
 from thfm_ros.perception.background_task import BackgroundTask
 from thfm_ros.perception.confirmation import evidence_for, person_probability
@@ -28,37 +27,15 @@ from thfm_ros.perception.dense_maps import DENSE_TASKS, Canvas
 from thfm_ros.perception.person_search import PersonDetector
 from thfm_ros.perception.proposal_selection import select_proposals
 from thfm_ros.perception.stage_timer import StageTimer
+from thfm_ros.perception.step_budget import Candidate, StepBudget
+from thfm_ros.perception.stream_state import (
+    REJECTED_FOR_NS,
+    RejectedProposal,
+    StreamState,
+    next_state,
+    tracked_people,
+)
 from thfm_ros.perception.tracking import Tracker, TrackOutput
-
-_REJECTED_FOR_NS = 1_000_000_000
-"""After a crop rejected a proposal, proposals at the same place are ignored for this time."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrackedPerson:
-    """A person detected in the previous frame; source pixels."""
-
-    stream: CropStream
-    extent: Float32[np.ndarray, "4"]  # what the crop must contain
-    keypoints: Float32[np.ndarray, "k 2"]
-
-
-class RejectedProposal(NamedTuple):
-    """A box whose crop does not show a person."""
-
-    box: Float32[np.ndarray, "4"]
-    until_ns: int  # stamp until which proposals at this place are ignored
-
-
-@dataclass(frozen=True, slots=True)
-class StreamState:
-    """What one step hands on to the next step of the same stream, apart from the tracks."""
-
-    stamp_ns: int = 0
-    people: Mapping[str, TrackedPerson] = field(default_factory=dict)  # by track id
-    neighbours: tuple[Proposal, ...] = ()  # other people in the crops of tracked people
-    rejected_proposals: tuple[RejectedProposal, ...] = ()
-    left_out: int = 0  # proposals of the newest detection pass that max_people left without a crop
 
 
 class PerceptionPipeline:
@@ -75,13 +52,17 @@ class PerceptionPipeline:
         *,
         live: bool = False,
         used_ids: set[str] | None = None,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """``live``: the frames come from a camera, which does not wait (see `PersonDetector`).
-        Results then depend on timing, otherwise on the frames only. ``used_ids``: see `Tracker`.
+        Results then depend on timing, otherwise on the frames only, unless there is a time budget.
+        ``used_ids``: see `Tracker`. ``clock``: seconds, for the time budget.
         """
+        self._clock = clock
         self.engine = engine
         self.config = config
         self.live = live
+        self._budget = StepBudget(config.regions.budget_ms, clock)
         self.last_timings_ms: dict[str, float] = {}
         self._tracker = Tracker(config.track, used_ids)
         self._person_detector = PersonDetector(engine, config, live=live)
@@ -93,7 +74,7 @@ class PerceptionPipeline:
 
     def with_config(self, config: Config) -> "PerceptionPipeline":
         """A pipeline with the same engine and another configuration; it begins a new stream."""
-        pipeline = PerceptionPipeline(self.engine, config, live=self.live)
+        pipeline = PerceptionPipeline(self.engine, config, live=self.live, clock=self._clock)
         pipeline._tracker = self._tracker.restarted(config.track)
         return pipeline
 
@@ -119,18 +100,24 @@ class PerceptionPipeline:
         self._tracker.set_camera(clip.newest.intrinsics)
         timer = StageTimer(("crop", "network", "decode", "track", "paint"))
         inputs = CropInputs(clip, bool(tasks & DENSE_TASKS), timer)
+        self._budget.begin()
         try:
-            proposals = self._find_proposals(clip.newest, self._state, timer)
+            found = self._find_proposals(clip.newest, self._state, timer)
             vacancies = max(self.config.regions.max_people - len(self._state.people), 0)
-            detections = self._detect_tracked(inputs, self._state)
-            new_detections, rejected = self._confirm(inputs, (proposals or [])[:vacancies])
+            proposals = self._known_or(found, clip.newest)[:vacancies]
+            now = self._budget.proposals(len(proposals), tracked=len(self._state.people))
+            measured = self._measured_now(clip.newest, proposals=now)
+            detections = self._detect_tracked(inputs, self._state, measured)
+            new_detections, rejected = self._confirm(inputs, proposals[:now])
+            self._budget.proposals_done()
             with timer("track"):
                 tracks = self._tracker.update(
                     clip.newest.stamp_ns,
                     {track_id: each.detection for track_id, each in detections.items()},
                     [each.detection for each in new_detections],
+                    not_measured=self._state.people.keys() - measured,
                 )
-                people = _tracked_people(tracks, detections, new_detections)
+                people = tracked_people(self._state, tracks, detections, new_detections)
             with timer("paint"):
                 maps = self._paint(clip.newest, tracks, tasks)
         except Exception:
@@ -138,8 +125,12 @@ class PerceptionPipeline:
             raise
         if len(people) < len(self._state.people):
             self._person_detector.request_detection()
-        left_out = self._state.left_out if proposals is None else len(proposals[vacancies:])
-        self._state = _next_state(self._state, clip.newest, tracks, people, rejected, left_out)
+        left_out = self._state.left_out if found is None else len(found[vacancies:])
+        pending = tuple(proposals[now:])
+        self._state = next_state(
+            self._state, clip.newest, tracks, people, rejected, left_out, pending
+        )
+        self._budget.end()
         self.last_timings_ms = timer.finished()
         return _perception(clip.newest, tracks, maps, left_out)
 
@@ -172,12 +163,43 @@ class PerceptionPipeline:
         )
         if found is None:
             return None
-        known = [body.box for body in self._tracker.active.values()]
-        known += [each.box for each in state.rejected_proposals if each.until_ns > frame.stamp_ns]
-        return select_proposals((*found, *state.neighbours), known, config.min_person_px)
+        return self._selected((*found, *state.neighbours), frame)
 
-    def _detect_tracked(self, inputs: CropInputs, state: StreamState) -> dict[str, CropDetection]:
-        """Detect the people of the previous frame, each in the crop that follows them.
+    def _known_or(self, found: list[Proposal] | None, frame: Frame) -> list[Proposal]:
+        """The proposals of a finished pass, else those that the time budget put off."""
+        return self._selected(self._state.pending, frame) if found is None else found
+
+    def _selected(self, proposals: Sequence[Proposal], frame: Frame) -> list[Proposal]:
+        """Those of untracked people, the likeliest first."""
+        known = [body.box for body in self._tracker.active.values()]
+        rejected = self._state.rejected_proposals
+        known += [each.box for each in rejected if each.until_ns > frame.stamp_ns]
+        return select_proposals(proposals, known, self.config.regions.min_person_px)
+
+    def _measured_now(self, frame: Frame, *, proposals: int) -> Set[str]:
+        """Ids of the tracks whose crops are run for this frame; all without a time budget."""
+        active = self._tracker.active
+        age_s = (frame.stamp_ns - self._state.stamp_ns) * 1e-9
+        candidates = []
+        for track_id, body in active.items():
+            box = self._tracker.predicted_box(track_id, frame.stamp_ns)
+            speed = float(np.abs(box[:2] - body.box[:2]).max()) / max(age_s, 1e-3)
+            side = longer_side(body.box)
+            candidates.append(
+                Candidate(
+                    track_id,
+                    age_s=age_s + body.measurement_age_s,
+                    size=side / frame.rgb.shape[0],
+                    speed=speed / max(side, 1.0),
+                    is_new=body.state is TrackState.TENTATIVE,
+                )
+            )
+        return self._budget.choose(candidates, proposals)
+
+    def _detect_tracked(
+        self, inputs: CropInputs, state: StreamState, measured: Set[str]
+    ) -> dict[str, CropDetection]:
+        """Detect the ``measured`` people of the previous frame, each in the crop that follows them.
 
         Returns:
             Detections by track id; people without a detection are missing.
@@ -185,19 +207,22 @@ class PerceptionPipeline:
         stamp_ns = inputs.clip.newest.stamp_ns
         age_s = (stamp_ns - state.stamp_ns) * 1e-9
         crops: list[tuple[CropStream, ExpectedPerson]] = []
-        active = self._tracker.active
+        active = {key: body for key, body in self._tracker.active.items() if key in measured}
         for track_id, body in active.items():
             box, person = self._tracker.predicted_box(track_id, stamp_ns), state.people[track_id]
             shift = box - body.box
             stream = self._crop_detector.following(person.stream, person.extent + shift)
-            crops.append((stream, ExpectedPerson(box, person.keypoints + shift[:2], age_s)))
+            keypoints_age_s = age_s + body.measurement_age_s
+            expected = ExpectedPerson(box, person.keypoints + shift[:2], keypoints_age_s)
+            crops.append((stream, expected))
 
         def detect(some: Sequence[tuple[CropStream, ExpectedPerson]]) -> list[Detection | None]:
             return [self._crop_detector.detect(inputs, *crop) for crop in some]
 
         half = (len(crops) + 1) // 2 if self._run_async else len(crops)
-        task = BackgroundTask(partial(detect, crops[half:]), "crops") if crops[half:] else None
-        detections = detect(crops[:half]) + (task.result() if task else [])
+        with self._budget.crops(len(crops)):
+            task = BackgroundTask(partial(detect, crops[half:]), "crops") if crops[half:] else None
+            detections = detect(crops[:half]) + (task.result() if task else [])
         return {
             track_id: CropDetection(detection, stream)
             for track_id, (stream, _), detection in zip(active, crops, detections, strict=True)
@@ -217,7 +242,7 @@ class PerceptionPipeline:
         """
         new_detections: list[CropDetection] = []
         rejected: list[RejectedProposal] = []
-        until_ns = inputs.clip.newest.stamp_ns + _REJECTED_FOR_NS
+        until_ns = inputs.clip.newest.stamp_ns + REJECTED_FOR_NS
         with_maps = inputs._replace(dense=True)
         for proposal in proposals:
             found = self._crop_detector.detect_proposal(with_maps, proposal)
@@ -250,38 +275,6 @@ class PerceptionPipeline:
         return canvas.paint(
             [(index, track.detection) for index, track in enumerate(tracks) if track.detection]
         )
-
-
-def _tracked_people(
-    tracks: Sequence[TrackOutput],
-    detections: Mapping[str, CropDetection],
-    new_detections: Sequence[CropDetection],
-) -> dict[str, TrackedPerson]:
-    """The people detected in this frame with their crop streams, by track id."""
-    people: dict[str, TrackedPerson] = {}
-    for body, detection, new_index in tracks:
-        if detection is None:
-            continue
-        found = detections[body.id] if new_index is None else new_detections[new_index]
-        keypoints = detection.body.keypoints[:, :2]
-        people[body.id] = TrackedPerson(found.stream, detection.extent, keypoints)
-    return people
-
-
-def _next_state(
-    state: StreamState,
-    frame: Frame,
-    tracks: Sequence[TrackOutput],
-    people: Mapping[str, TrackedPerson],
-    rejected: Sequence[RejectedProposal],
-    left_out: int,
-) -> StreamState:
-    still_rejected = [each for each in state.rejected_proposals if each.until_ns > frame.stamp_ns]
-    neighbours = [
-        each for track in tracks if track.detection for each in track.detection.neighbours
-    ]
-    ignored = (*still_rejected, *rejected)
-    return StreamState(frame.stamp_ns, people, tuple(neighbours), ignored, left_out)
 
 
 def _perception(

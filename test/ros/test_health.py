@@ -352,3 +352,10 @@ def test_a_name_that_another_node_has_is_a_warning_in_every_state(health: Health
         status = status_of(health, "name", state=state, same_name=text)
         assert (status.level, status.message) == (Level.WARN, text)
     assert status_of(health, "name").level is Level.OK
+
+
+def test_predicted_people_and_the_oldest_measurement_are_reported(health: Health) -> None:
+    bodies = status_of(health, "bodies", predicted=5, oldest_measurement_s=0.1334)
+    assert bodies.level is Level.OK  # the budget is the user's choice
+    assert bodies.values["people predicted"] == "5"
+    assert bodies.values["oldest measurement"] == "0.133 s"

@@ -50,3 +50,5 @@ class NodeSnapshot:
     bodies_problem: str = ""
     left_out: int = 0  # people who are detected but not tracked, because max_people are
     max_people: int = 0
+    predicted: int = 0  # people of the newest result who were not measured, because of budget_ms
+    oldest_measurement_s: float = 0.0  # of the people in the newest result

@@ -215,7 +215,12 @@ def _calibration(node: NodeSnapshot) -> ComponentStatus:
 def _bodies(node: NodeSnapshot) -> ComponentStatus:
     if message := node.bodies_problem:  # contains stamps, so it is different for every image
         return ComponentStatus("bodies", Level.WARN, "not published", message, node.bodies)
-    values = {**node.bodies, "people left out": str(node.left_out)}
+    values = {
+        **node.bodies,
+        "people left out": str(node.left_out),
+        "people predicted": str(node.predicted),
+        "oldest measurement": f"{node.oldest_measurement_s:.3f} s",
+    }
     if node.left_out:
         message = (
             f"{node.left_out} more people are detected than the {node.max_people} that are tracked "

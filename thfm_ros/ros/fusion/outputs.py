@@ -8,7 +8,7 @@ from rclpy.node import Node
 from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
-from thfm_ros.config import NodeConfig
+from thfm_ros.config_node import NodeConfig
 from thfm_ros.contract import Perception
 from thfm_ros.fusion.settings import FusionNodeSettings
 from thfm_ros.msg import BodyArray
