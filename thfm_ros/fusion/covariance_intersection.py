@@ -15,7 +15,7 @@ P_i is not smaller than that of x_i's. The weights are those of the smallest det
 import numpy as np
 from jaxtyping import Bool, Float64
 
-_BISECTIONS = 40
+_NEWTON_STEPS = 20
 _MAX_ITERATIONS = 20
 _GAP = 0.05  # of the logarithm of the determinant, at which the iteration ends: any weights are
 # consistent, and those of three or more cameras need not be the best ones to the last digit
@@ -82,11 +82,17 @@ def _first_of_two(
     half = np.linalg.solve(root, b)
     # Eigenvalues of a^-1 b: log det(w a + (1 - w) b) = const + sum(log(w + (1 - w) ratio)).
     ratios = np.linalg.eigvalsh(np.linalg.solve(root, np.swapaxes(half, -1, -2)))
-    low, high = np.zeros(len(a)), np.ones(len(a))
-    for _ in range(_BISECTIONS):
-        w = (low + high) / 2
-        slope = ((1 - ratios) / (w[:, None] + (1 - w[:, None]) * ratios)).sum(axis=1)
+    low, high, w = np.zeros(len(a)), np.ones(len(a)), np.full(len(a), 0.5)
+    for _ in range(_NEWTON_STEPS):
+        terms = (1 - ratios) / (w[:, None] + (1 - w[:, None]) * ratios)
+        slope = terms.sum(axis=1)
         low, high = np.where(slope > 0, w, low), np.where(slope > 0, high, w)
+        step = w + slope / np.maximum((terms**2).sum(axis=1), 1e-12)
+        # Newton's step, unless it leaves the bracket.
+        w = np.where((step > low) & (step < high), step, (low + high) / 2)
+    # One of the estimates may be so much better that it is the best result alone.
+    w = np.where((1 - ratios).sum(axis=1) >= 0, 1.0, w)
+    w = np.where(((1 - ratios) / ratios).sum(axis=1) <= 0, 0.0, w)
     # Two equal estimates: every weight is as good, and both count.
     return np.where(np.ptp(np.log(ratios), axis=1) + abs(np.log(ratios)).max(axis=1) < 1e-9, 0.5, w)
 

@@ -41,14 +41,12 @@ def fused_body(sightings: Sequence[Sighting], body_id: str, size_sigma: float) -
     """
     measured = [each for each in sightings if each.is_measured]
     used = with_common_size(measured or list(sightings), size_sigma)
-    root, root_covariance = intersect(
-        np.stack([each.root_m for each in used]), np.stack([each.root_covariance for each in used])
+    means, covariances = intersect(
+        np.stack([np.stack([each.root_m, each.velocity_m_s]) for each in used]),
+        np.stack([np.stack([each.root_covariance, each.velocity_covariance]) for each in used]),
     )
+    (root, velocity), (root_covariance, velocity_covariance) = means, covariances
     joints, joint_covariances = _joints(used, root, root_covariance)
-    velocity, velocity_covariance = intersect(
-        np.stack([each.velocity_m_s for each in used]),
-        np.stack([each.velocity_covariance for each in used]),
-    )
     scores = np.max([each.joint_scores for each in used], axis=0)
     keypoints = np.full((len(scores), 3), np.nan)
     keypoints[:, 2] = scores

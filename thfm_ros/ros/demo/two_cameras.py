@@ -172,7 +172,8 @@ def _write(moments: Sequence[Moment], views: Sequence[View], out: Path) -> None:
     with VideoWriter(out / "two_cameras.mp4", _RATE_HZ) as video:
         for image in panels:
             video.write(image)
-    rows = [panels[round(i)] for i in np.linspace(0, len(panels) - 1, 3)]
+    # The beginning still shows people of the pass before, who stand elsewhere.
+    rows = [panels[round(i)] for i in np.linspace(len(panels) // 3, len(panels) - 1, 3)]
     write_image(out / "two_cameras.png", np.vstack(rows))
 
 
