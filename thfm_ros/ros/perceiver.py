@@ -10,7 +10,6 @@ subscribers, and publishes the results.
 import threading
 import traceback
 from functools import partial
-from typing import NamedTuple
 
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
@@ -23,7 +22,7 @@ from thfm_ros.camera import (
 )
 from thfm_ros.camera.calibration import Calibration, tf_frame
 from thfm_ros.config import Config
-from thfm_ros.contract import Clip, Frame, Perception, PerceptionError, Task, TrackState
+from thfm_ros.contract import Clip, Frame, PerceptionError, Task
 from thfm_ros.loading import Pipeline
 from thfm_ros.model.card import ModelCard
 from thfm_ros.perception.frame_window import FrameWindow
@@ -34,6 +33,7 @@ from thfm_ros.ros.diagnostics import StateLogger
 from thfm_ros.ros.engine_values import engine_values
 from thfm_ros.ros.health import Health
 from thfm_ros.ros.input_health import LOST
+from thfm_ros.ros.measurement_ages import MeasurementAges, ages_of
 from thfm_ros.ros.result_publishers import ResultPublishers
 from thfm_ros.ros.subscriptions import (
     describe_image_source,
@@ -45,13 +45,6 @@ from thfm_ros.ros.topics import FrameResult
 
 _RETRY_DELAY_S, _MAX_RETRY_DELAY_S = 0.1, 2.0  # after failed steps
 _CLEAR_AFTER_S = 1.0  # without an image, published people are removed; not before max_gap_s
-
-
-class _Measurements(NamedTuple):
-    """How old the measurements in a result are."""
-
-    predicted: int = 0  # people who were not measured on purpose
-    oldest_s: float = 0.0
 
 
 class Perceiver:
@@ -76,7 +69,7 @@ class Perceiver:
         self.publishers = ResultPublishers(node, pipeline.engine.card, config)
         self.available_tasks = frozenset(pipeline.engine.card.tasks)
         self.active_tasks = frozenset(Task(t) for t in config.node.tasks) & self.available_tasks
-        self._measurements = _Measurements()
+        self._measurements = MeasurementAges()
         self.left_out = 0  # people that the newest result lacks because of regions.max_people
         compressed = config.node.image_transport == "compressed"
         self._image_type: type = CompressedImage if compressed else Image
@@ -252,7 +245,7 @@ class Perceiver:
 
     def _clear(self) -> None:
         self.left_out = 0
-        self._measurements = _Measurements()
+        self._measurements = MeasurementAges()
         self.publishers.clear()
 
     def _step(self, clip: Clip, session: CameraSession) -> None:
@@ -273,7 +266,7 @@ class Perceiver:
             result = FrameResult(perception, frame.rgb, header_of(frame), pipeline.config)
             self.publishers.publish(result)
             self.left_out = perception.left_out
-            self._measurements = _measurements(perception)
+            self._measurements = ages_of(perception)
         except Exception as error:
             self._on_failure(error)
             # Images keep arriving meanwhile; the next step takes the newest.
@@ -296,9 +289,3 @@ class Perceiver:
 
     def _age_s(self, stamp: int) -> float:
         return float(self._node.get_clock().now().nanoseconds - stamp) * 1e-9
-
-
-def _measurements(perception: Perception) -> _Measurements:
-    predicted = sum(body.state is TrackState.PREDICTED for body in perception.bodies)
-    ages_s = (body.measurement_age_s for body in perception.bodies)
-    return _Measurements(predicted, max(ages_s, default=0.0))
