@@ -56,3 +56,20 @@ def test_a_mark_of_a_fault_is_found_with_its_words(root: Path) -> None:
     (fault,) = script["_marks"](source, "test/test_disk.py")
     assert (fault.kind, fault.text) == ("disk", "a full disk")
     assert fault.outcome == "an error names the disk"
+
+
+def test_modules_with_little_coverage_are_named_with_a_reason(root: Path) -> None:
+    script = runpy.run_path(str(root / "scripts" / "test_coverage.py"))
+    counts = {"covered_lines": 6, "covered_branches": 1, "num_statements": 8, "num_branches": 2}
+    whole = {"covered_lines": 90, "num_statements": 90}
+    report = {
+        "files": {
+            "thfm_ros/ros/node.py": {"summary": counts},
+            "/somewhere/thfm_ros/lens.py": {"summary": whole},
+        }
+    }
+    text = script["section"](script["modules"](report))
+    assert text.startswith("97.0 % of 100 lines and branches.")
+    assert "| `thfm_ros/ros/` | 1 | 10 | 70.0 % |" in text
+    assert "| `thfm_ros/` | 1 | 90 | 100.0 % |" in text
+    assert "| `ros/node.py` | 70.0 % | no reason known" in text and "lens.py` |" not in text
