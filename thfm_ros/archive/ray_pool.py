@@ -61,7 +61,10 @@ def run_on_ray(
         results = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
             _Actor,
             fn_constructor_args=(make_worker,),
-            compute=ray.data.ActorPoolStrategy(size=min(workers, len(rows))),
+            # Not two units at once: with the one that kills its actor the other would be lost.
+            compute=ray.data.ActorPoolStrategy(
+                size=min(workers, len(rows)), max_tasks_in_flight_per_actor=1
+            ),
             num_cpus=1,
             num_gpus=gpus_per_worker,
             max_restarts=-1,
