@@ -148,7 +148,7 @@ def test_stamp_is_read_from_a_serialised_message(seconds: int, rest: int, frame:
     assert stamp_of_bytes(serialize_message(image)) == seconds * 10**9 + rest
 
 
-@pytest.mark.parametrize("people", [1, 2, 3, 4])
+@pytest.mark.parametrize("people", [1, 4, 8])
 def test_clip_has_the_requested_size_and_loops_without_a_jump(people: int) -> None:
     clip = people_clip(people, 320, 200)
     assert len(clip) == 2 * LENGTH - 2
@@ -165,8 +165,8 @@ def test_pedestrian_clip_equals_the_forward_half_of_the_clip_of_one_person() -> 
 
 
 def test_more_people_than_the_clip_has_are_refused() -> None:
-    with pytest.raises(PerceptionError, match=f"1 to {len(PEDESTRIANS)}"):
-        people_clip(5, 64, 48)
+    with pytest.raises(PerceptionError, match=f"1 to {2 * len(PEDESTRIANS)}"):
+        people_clip(9, 64, 48)
 
 
 def test_another_interpreter_gets_no_paths_of_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,5 +287,7 @@ def test_a_run_measures_latency_losses_and_usage_of_the_node(
     assert min(result.skeleton.p50_ms, result.complete.p50_ms) >= 40, "an inference takes 40 ms"
     assert set(result.topic_p50_ms) == set(scenario.subscribed)
     assert result.people_detected == 1
+    assert 40 <= result.measured_p50_ms <= result.measured_p99_ms
+    assert result.cpu_ms_per_person == result.cpu_ms
     assert result.cpu_ms > 0 and result.rss_mb > 20
     assert slow_node_runner.engines["thfm"]["runs on"].startswith("waits 40 ms per ")

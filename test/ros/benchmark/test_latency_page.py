@@ -31,11 +31,14 @@ def report_from(values: dict[str, Any]) -> Report:
         stages=[StageTimings(**stage) for stage in values["stages"]],
         measurements=[measurement_from(row) for row in values["measurements"]],
         engines=values["engines"],
+        demo=values["demo"],
     )
 
 
 def measurement_from(row: dict[str, Any]) -> Measurement:
     fields = {name: value for name, value in row.items() if name != "valid"}
+    for name in ("measured_p50_ms", "measured_p95_ms", "measured_p99_ms"):
+        fields[name] = math.nan if fields[name] is None else fields[name]
     fields["scenario"] = Scenario(**fields["scenario"])
     for name in ("skeleton", "complete"):
         numbers: dict[str, Any] = {

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The thfm_ros authors
-"""Images with one to four people of known size, cropped from the shipped street clip.
+"""Images with one to eight people of known size, cropped from the shipped street clip.
 
 The clip's pedestrians are about 100 pixels tall, but people near a robot fill the image. So a crop
 follows each of a few pedestrians and is enlarged.
@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from thfm_ros.contract import PerceptionError
+from thfm_ros.contract import PADDING_GREY, PerceptionError
 from thfm_ros.media.video import Video
 
 RgbImage = UInt8[np.ndarray, "h w 3"]
@@ -50,11 +50,21 @@ PEDESTRIANS = (
 )
 
 
+MAX_PEOPLE = 2 * len(PEDESTRIANS)
+
+
+def grid_of(people: int) -> tuple[int, int]:
+    """Rows and columns of the cells of `people_clip`."""
+    rows = 1 if people <= len(PEDESTRIANS) else 2
+    return rows, -(-people // rows)
+
+
 def people_clip(people: int, width: int, height: int, clip: Path = CLIP) -> list[RgbImage]:
     """Images (RGB uint8) that can be repeated without a jump: forwards, then backwards.
 
     Args:
-        people: 1 to 4, side by side in strips of equal width.
+        people: 1 to 8, each in a cell of a grid: one row of up to four, else two rows. The fifth
+            and further ones are mirrored images of the first ones, a second later.
         width: of the images, pixels.
         height: of the images, pixels.
         clip: the street clip, or a copy of it.
@@ -62,18 +72,25 @@ def people_clip(people: int, width: int, height: int, clip: Path = CLIP) -> list
     Raises:
         PerceptionError: there are not so many pedestrians, or the clip cannot be read.
     """
-    if not 1 <= people <= len(PEDESTRIANS):
-        raise PerceptionError(f"people is {people}; the clip has 1 to {len(PEDESTRIANS)}.")
-    tracks = PEDESTRIANS[:people]
-    frames = _read(clip, max(track.first_frame for track in tracks) + LENGTH)
-    edges = np.linspace(0, width, people + 1).round().astype(int)
+    if not 1 <= people <= MAX_PEOPLE:
+        raise PerceptionError(f"people is {people}; the clip has 1 to {MAX_PEOPLE}.")
+    rows, columns = grid_of(people)
+    frames = _read(clip, max(each.first_frame for each in PEDESTRIANS[:people]) + LENGTH)
+    x = np.linspace(0, width, columns + 1).round().astype(int)
+    y = np.linspace(0, height, rows + 1).round().astype(int)
     forwards = []
     for index in range(LENGTH):
-        strips = [
-            _crop(frames[track.first_frame + index], track, index, int(right - left), height)
-            for track, left, right in zip(tracks, edges[:-1], edges[1:], strict=True)
-        ]
-        forwards.append(np.hstack(strips))
+        image = np.full((height, width, 3), PADDING_GREY, np.uint8)
+        for number in range(people):
+            row, column = divmod(number, columns)
+            track = PEDESTRIANS[number % len(PEDESTRIANS)]
+            mirrored = number >= len(PEDESTRIANS)
+            moment = (index + LENGTH // 4) % LENGTH if mirrored else index
+            cell = image[y[row] : y[row + 1], x[column] : x[column + 1]]
+            frame = frames[track.first_frame + moment]
+            crop = _crop(frame, track, moment, cell.shape[1], cell.shape[0])
+            cell[:] = crop[:, ::-1] if mirrored else crop
+        forwards.append(image)
     return forwards + forwards[-2:0:-1]
 
 

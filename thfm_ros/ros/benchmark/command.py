@@ -16,6 +16,8 @@ from pathlib import Path
 from thfm_ros.config_option import check_numbers
 from thfm_ros.config_text import add_set_option
 from thfm_ros.contract import PerceptionError, Task
+from thfm_ros.ros.benchmark.clip import MAX_PEOPLE
+from thfm_ros.ros.benchmark.demo_run import measure_demo
 from thfm_ros.ros.benchmark.measurement import (
     MAX_BACKGROUND_CORES,
     MEDIAPIPE,
@@ -41,9 +43,10 @@ LIMITS: dict[str, tuple[float, float]] = {
     "rates": (0.1, 1000),
     "seconds": (0.5, 86_400),
     "warmup": (0, 3600),
-    "people": (0, 20),
+    "people": (1, MAX_PEOPLE),
     "detection_intervals": (1, 10_000),
     "overload": (0.1, 1000),
+    "budgets": (1, 10_000),
     "repeats": (0, 10_000),
 }
 IDLE_TIMEOUT_S = 30.0
@@ -63,10 +66,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="MediaPipe's model_complexity",
     )
     add_set_option(parser, "a parameter of the node")
-    add("--repeats", type=int, default=4, help="invalid measurements that are repeated, at most")
+    add("--repeats", type=int, default=2, help="invalid measurements that are repeated, at most")
     add("--out", type=Path, help="file for all measurements, JSON")
     add("--docs", type=Path, help="folder whose latency.md, latency.json and plot are written")
     add("--even-if-busy", action="store_true", help="write --docs although the machine is busy")
+    add("--without-demo", action="store_true", help="do not run the demo at the end")
     add("--plan", action="store_true", help="only print what would be measured, and the duration")
 
 
@@ -104,6 +108,9 @@ def run(args: argparse.Namespace) -> int:
         try:
             with runner:
                 _measure(runner, args, report)
+            if not args.without_demo:
+                logger.info("the demo")
+                report.demo = measure_demo(Path(folder))
         finally:  # an error does not discard the measurements made before it
             report.engines = runner.engines
             sys.stdout.write(terminal_table(report.measurements) + "\n")

@@ -2,9 +2,12 @@
 # SPDX-FileCopyrightText: The thfm_ros authors
 """The scenario of one measurement, and the measurement that results from it."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from thfm_ros.ros.benchmark.statistics import (
     Latency,
@@ -17,6 +20,8 @@ from thfm_ros.ros.benchmark.statistics import (
 )
 
 THFM, MEDIAPIPE = "thfm", "mediapipe"
+WITHOUT_MASK = f"{MEDIAPIPE}_bodies"
+"""MediaPipe without its mask; mediapipe_poses_4 is MediaPipe with a graph for each of 4 people."""
 SKELETON_TOPIC = {THFM: "bodies", MEDIAPIPE: "skeleton"}
 """The topic whose latency is reported first. All topics together count in ``complete``."""
 
@@ -32,6 +37,7 @@ TOPIC_SETS: dict[str, dict[str, str]] = {
         "dense_pose/image": "Image",
     },
     MEDIAPIPE: {"skeleton": "MarkerArray", "mask": "Image"},
+    f"{MEDIAPIPE}_bodies": {"skeleton": "MarkerArray"},
 }
 TOPIC_SETS["all"] = TOPIC_SETS["estimates"] | {
     "points": "PointCloud2",
@@ -63,23 +69,39 @@ class Scenario:
     @property
     def subscribed(self) -> dict[str, str]:
         """Subscribed topic: message type."""
-        return TOPIC_SETS[MEDIAPIPE if self.subject == MEDIAPIPE else self.topics]
+        if is_mediapipe(self.subject):
+            return TOPIC_SETS[WITHOUT_MASK if self.subject == WITHOUT_MASK else MEDIAPIPE]
+        return TOPIC_SETS[self.topics]
 
     def __str__(self) -> str:
-        topics = "" if self.subject == MEDIAPIPE else f" ({self.topics})"
+        topics = "" if is_mediapipe(self.subject) else f" ({self.topics})"
         size = f"{self.width}x{self.height}"
         return f"{self.subject}{topics} {size} at {self.rate_hz:g} Hz, people: {self.people}"
+
+
+def is_mediapipe(subject: str) -> bool:
+    """Whether a subject is MediaPipe's node, with any options."""
+    return subject.partition("_")[0] == MEDIAPIPE
+
+
+def baseline_subject(scenario: Scenario) -> str:
+    """The options with which MediaPipe's node is compared in a scenario."""
+    if scenario.topics == "bodies":
+        return WITHOUT_MASK
+    return MEDIAPIPE if scenario.people <= 1 else f"{MEDIAPIPE}_poses_{scenario.people}"
 
 
 def subject_settings(subject: str) -> tuple[str, dict[str, object]]:
     """The settings that a subject's name stands for: as a label, and as ROS parameters.
 
     thfm_torch uses another engine, thfm_onnx_2 runs it with two threads, and thfm_every_10 runs
-    a full-frame detection pass in every tenth frame.
+    a full-frame detection pass in every tenth frame. thfm_budget_25 has 25 ms for a step.
     """
     kind, _, number = subject.partition("_")[2].partition("_")
-    if not kind:
+    if not kind or is_mediapipe(subject):
         return "", {}
+    if kind == "budget":
+        return f"{number} ms per step", {"regions.budget_ms": float(number)}
     if kind == "every":
         frames = "frame" if number == "1" else f"{number} frames"
         return (
@@ -108,6 +130,15 @@ class Measurement:
     peak_rss_mb: float
     background_cores: float  # CPU use of all other processes of the machine
     stolen_cores: float
+    # How old each confirmed person's last measurement is when a result arrives; NaN: not known.
+    measured_p50_ms: float = math.nan
+    measured_p95_ms: float = math.nan
+    measured_p99_ms: float = math.nan
+
+    @property
+    def cpu_ms_per_person(self) -> float:
+        """CPU time of the node per result and person in the image."""
+        return ratio(self.cpu_ms, self.scenario.people)
 
     @property
     def valid(self) -> bool:
@@ -145,6 +176,9 @@ def summarize(
     stamped = {topic: pairs for topic, pairs in arrivals.items() if topic != "markers"}
     counted = set(stamps)
     detected = [count for stamp, count in received["people"] if stamp in counted]
+    p50, p95, p99 = _percentiles(
+        [age for stamp, age in received["measured_ms"] if stamp in counted]
+    )
     usage = sent["usage"]
     results = len(first_arrivals(with_warmup, skeletons))
     return Measurement(
@@ -163,4 +197,15 @@ def summarize(
         peak_rss_mb=usage["peak_rss_mb"]["node"],
         background_cores=usage["background_cores"],
         stolen_cores=usage["stolen_cores"],
+        measured_p50_ms=p50,
+        measured_p95_ms=p95,
+        measured_p99_ms=p99,
     )
+
+
+def _percentiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """The 50th, 95th and 99th; NaN without values."""
+    if not values:
+        return (math.nan,) * 3
+    p50, p95, p99 = np.percentile(values, (50, 95, 99))
+    return float(p50), float(p95), float(p99)

@@ -7,9 +7,14 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 
 from thfm_ros.contract import PerceptionError
-from thfm_ros.ros.benchmark.measurement import MEDIAPIPE, THFM, Measurement, Scenario
+from thfm_ros.ros.benchmark.measurement import THFM, Measurement, Scenario, baseline_subject
 
-SWEEPS = ("rates", "people", "sizes", "topics", "engines", "detection_intervals", "overload")
+SWEEPS = (
+    *("rates", "people", "worst", "overload"),
+    *("sizes", "topics", "engines", "detection_intervals"),
+)
+DEFAULT_SWEEPS = SWEEPS[:4]
+"""What `thfm benchmark node` measures unless it is told otherwise: six minutes."""
 
 ASSUMED_HZ = 30.0
 """Capacity of the node while nothing has been measured."""
@@ -18,13 +23,16 @@ ASSUMED_HZ = 30.0
 _OVERHEAD_S, _START_S, _STAGES_S = 2.5, 8.0, 25.0
 
 
+_GROUP = 4  # people, from which a time budget is measured, too
+
+
 def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the arguments that select what is measured."""
     add = parser.add_argument
-    add("--rates", type=float, nargs="+", default=[5, 10, 15, 30, 60], help="of the camera, Hz")
-    add("--seconds", type=float, default=20.0, help="counted, per measurement")
+    add("--rates", type=float, nargs="+", default=[30], help="of the camera, Hz")
+    add("--seconds", type=float, default=8.0, help="counted, per measurement")
     add("--warmup", type=float, default=2.0, help="seconds before that, which are not counted")
-    add("--people", type=int, nargs="+", default=[1, 2, 3, 4], help="people in the image")
+    add("--people", type=int, nargs="+", default=[1, 2, 4, 8], help="people in the image")
     add("--sizes", nargs="+", default=["640x480", "1280x720"], help="of the image, pixels")
     add("--engines", nargs="+", default=["onnx:2", "torch"], help="KIND or KIND:THREADS")
     add(
@@ -34,8 +42,15 @@ def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
         default=[1, 5, 10],
         help="frames from one full-frame detection pass to the next",
     )
-    add("--overload", type=float, nargs="+", default=[2, 5, 10], help="camera rate / capacity")
-    add("--sweeps", nargs="+", default=list(SWEEPS), choices=SWEEPS, help="what to measure")
+    add(
+        "--budgets",
+        type=int,
+        nargs="+",
+        default=[25],
+        help="groups of four and more: also with these times per step, ms",
+    )
+    add("--overload", type=float, nargs="+", default=[10], help="camera rate / capacity")
+    add("--sweeps", nargs="+", default=list(DEFAULT_SWEEPS), choices=SWEEPS, help="what to measure")
 
 
 def scenarios(
@@ -51,7 +66,13 @@ def scenarios(
     Raises:
         PerceptionError: an image size that cannot be parsed.
     """
-    baselines = [MEDIAPIPE] if args.mediapipe_python else []
+    with_baseline = bool(args.mediapipe_python)
+
+    def pair(scenario: Scenario) -> Iterator[Scenario]:
+        yield scenario
+        if with_baseline:
+            yield dataclasses.replace(scenario, subject=baseline_subject(scenario))
+
     width, height = _size(args.sizes[0])
     common = Scenario(
         subject=THFM, seconds=args.seconds, warmup_s=args.warmup, people=args.people[0], sweep=sweep
@@ -61,17 +82,20 @@ def scenarios(
     match sweep:
         case "rates":
             for rate_hz in args.rates:
-                yield vary(common, rate_hz=rate_hz)
-                yield from (vary(common, rate_hz=rate_hz, subject=name) for name in baselines)
-                yield vary(common, rate_hz=rate_hz, topics="bodies")
+                yield from pair(vary(common, rate_hz=rate_hz))
+                yield from pair(vary(common, rate_hz=rate_hz, topics="bodies"))
         case "people":
             for people in args.people[1:]:
-                for subject in [THFM, *baselines]:
-                    yield vary(common, people=people, subject=subject)
+                yield from pair(vary(common, people=people))
+                if people >= _GROUP:
+                    for budget in args.budgets:
+                        yield vary(common, people=people, subject=f"{THFM}_budget_{budget}")
+        case "worst":
+            people = max(args.people)
+            yield vary(common, people=people, topics="all", subject=f"{THFM}_every_1")
         case "sizes":
             for width, height in map(_size, args.sizes[1:]):
-                for subject in [THFM, *baselines]:
-                    yield vary(common, width=width, height=height, subject=subject)
+                yield from pair(vary(common, width=width, height=height))
         case "topics":
             yield vary(common, topics="all")
         case "engines":

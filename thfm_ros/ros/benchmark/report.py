@@ -12,8 +12,11 @@ from typing import Any
 from thfm_ros.contract import PerceptionError
 from thfm_ros.ros.benchmark.measurement import (
     MEDIAPIPE,
+    WITHOUT_MASK,
     Measurement,
     Scenario,
+    baseline_subject,
+    is_mediapipe,
     subject_settings,
 )
 from thfm_ros.ros.benchmark.stage_timings import StageTimings
@@ -50,6 +53,7 @@ TARGET_HEADER = (
 TITLES = {
     "rates": "One person, by camera rate",
     "people": "Several people",
+    "worst": "Worst case: eight people, a detection pass in every frame, all topics",
     "sizes": "A larger image",
     "topics": "All topics subscribed, visualizations included",
     "engines": "Other engines",
@@ -67,6 +71,7 @@ class Report:
     stages: list[StageTimings] = field(default_factory=list)
     measurements: list[Measurement] = field(default_factory=list)
     engines: dict[str, dict[str, str]] = field(default_factory=dict)
+    demo: dict[str, Any] = field(default_factory=dict)  # of `demo_run`; empty: not run
 
     def as_json(self) -> dict[str, Any]:
         """The report as JSON values, NaN as null."""
@@ -104,7 +109,7 @@ class Report:
             f"Other processes used at most {most:.2f} cores"
             + (f": **{invalid} measurements are invalid** and marked.\n" if invalid else ".\n"),
             "### Targets\n",
-            markdown_table(TARGET_HEADER, target_rows(self.measurements, self.stages)),
+            markdown_table(TARGET_HEADER, target_rows(self.measurements, self.stages, self.demo)),
             "",
             *cpu_breakdown(self.measurements, self.stages),
             f"\n![Results, latency and CPU time over the camera's rate]({IMAGE})\n",
@@ -113,8 +118,29 @@ class Report:
             rows = [each for each in self.measurements if each.scenario.sweep == sweep]
             if rows:
                 parts += [f"### {title}\n", markdown_table(HEADER, measurement_rows(rows)), ""]
+        groups = [each for each in self.measurements if each.scenario.sweep in ("people", "worst")]
+        if any(math.isfinite(each.measured_p95_ms) for each in groups):
+            parts += ["### Age of each person's last measurement\n", group_table(groups), ""]
         parts += ["### Time per stage of the pipeline\n", _stage_table(self.stages)]
         return "\n".join(parts)
+
+
+def group_table(measurements: Sequence[Measurement]) -> str:
+    """How old each person's last measurement is when a result arrives, and the cost per person."""
+    header = ("node", "people: in image, found", "p50 ms", "p95 ms", "p99 ms", "CPU ms per person")
+    rows = [
+        (
+            subject_label(each.scenario),
+            f"{each.scenario.people}, {each.people_detected:.1f}",
+            *(
+                format_number(ms)
+                for ms in (each.measured_p50_ms, each.measured_p95_ms, each.measured_p99_ms)
+            ),
+            format_number(each.cpu_ms_per_person, 1),
+        )
+        for each in measurements
+    ]
+    return markdown_table(header, rows)
 
 
 def terminal_table(measurements: Sequence[Measurement]) -> str:
@@ -135,15 +161,16 @@ def measurement_rows(measurements: Sequence[Measurement]) -> list[tuple[str, ...
 def baseline_of(
     measurement: Measurement, measurements: Iterable[Measurement]
 ) -> Measurement | None:
-    """The measurement of MediaPipe under the same load as ``measurement``."""
-    if measurement.scenario.subject == MEDIAPIPE:
+    """The measurement of MediaPipe with the same outputs, under the same load."""
+    if is_mediapipe(measurement.scenario.subject):
         return None
+    wanted = baseline_subject(measurement.scenario)
     for other in measurements:
         same_load = all(
             getattr(measurement.scenario, name) == getattr(other.scenario, name)
             for name in ("rate_hz", "people", "width", "height", "sweep")
         )
-        if other.scenario.subject == MEDIAPIPE and same_load:
+        if other.scenario.subject == wanted and same_load:
             return other
     return None
 
@@ -182,8 +209,10 @@ def format_number(value: float, digits: int = 0) -> str:
 
 def subject_label(scenario: Scenario) -> str:
     """The measured node and its subscribed topics, as a label."""
-    if scenario.subject == MEDIAPIPE:
-        return "MediaPipe Pose"
+    if is_mediapipe(scenario.subject):
+        options = {MEDIAPIPE: "", WITHOUT_MASK: ", without mask"}
+        cells = f", {scenario.people} graphs, each told where its person is"
+        return "MediaPipe Pose" + options.get(scenario.subject, cells)
     settings, _ = subject_settings(scenario.subject)
     topics = {"bodies": "only bodies", "estimates": "all estimates", "all": "all topics"}
     return f"thfm, {topics[scenario.topics]}" + (f", {settings}" if settings else "")

@@ -15,11 +15,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from thfm_ros.ros.benchmark.clip import grid_of
 from thfm_ros.ros.benchmark.measurement import (
     MEDIAPIPE,
     TOPIC_SETS,
+    WITHOUT_MASK,
     Measurement,
     Scenario,
+    is_mediapipe,
     subject_settings,
     summarize,
 )
@@ -126,12 +129,13 @@ class BenchmarkRunner:
     def _command(self, subject: str) -> tuple[list[str], dict[str, str]]:
         """Command line and environment of a node."""
         names = ["image", "camera_info"]
-        if subject == MEDIAPIPE:
+        if is_mediapipe(subject):
             names += TOPIC_SETS[MEDIAPIPE]
         remap = {"__node": subject} | {name: f"/{subject}/{name}" for name in names}
-        if subject == MEDIAPIPE:
+        if is_mediapipe(subject):
             python = self._mediapipe_python
             command = [python, str(_MEDIAPIPE_NODE), "--complexity", str(self._complexity)]
+            command += mediapipe_options(subject)
             return [*command, *ros_arguments(remap, {})], environment_of(python)
         parameters = {**self._parameters, **subject_settings(subject)[1]}
         return [*self._node, *ros_arguments(remap, parameters)], dict(os.environ)
@@ -172,7 +176,7 @@ class BenchmarkRunner:
         return self._subscriber.request({"command": command, **arguments}, 30)
 
     def _diagnostics(self, subject: str) -> Response:
-        if subject == MEDIAPIPE:  # it publishes no diagnostics
+        if is_mediapipe(subject):  # it publishes no diagnostics
             return {"drops": {}, "engine": {"runs on": f"MediaPipe, complexity {self._complexity}"}}
         return self._request("diagnostics", node=subject)
 
@@ -191,6 +195,14 @@ class BenchmarkRunner:
                     f"{process.log_tail()}"
                 )
             time.sleep(0.1)
+
+
+def mediapipe_options(subject: str) -> list[str]:
+    """The options of MediaPipe's node that a subject's name stands for."""
+    if subject == WITHOUT_MASK:
+        return ["--without-mask"]
+    people = subject.removeprefix(f"{MEDIAPIPE}_poses_")
+    return ["--cells", *map(str, grid_of(int(people)))] if people.isdecimal() else []
 
 
 def ros_arguments(remap: Mapping[str, str], parameters: Mapping[str, object]) -> list[str]:

@@ -46,6 +46,7 @@ class ResultSubscriber:
         self._subscriptions: dict[str, Subscription] = {}
         self._arrivals: dict[str, list[tuple[int, int]]] = {}
         self._people: dict[int, int] = {}
+        self._measured_ms: list[tuple[int, float]] = []  # stamp, age of a person's measurement
         self._diagnostics: dict[str, tuple[int, dict[str, str]]] = {}
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 50)
 
@@ -61,11 +62,16 @@ class ResultSubscriber:
                 return {"publishers": min(map(self._node.count_publishers, request["topics"]))}
             case "clear":
                 self._people.clear()
+                self._measured_ms.clear()
                 for arrivals in self._arrivals.values():
                     arrivals.clear()
                 return {}
             case "report":
-                return {"arrivals": self._arrivals, "people": list(self._people.items())}
+                return {
+                    "arrivals": self._arrivals,
+                    "people": list(self._people.items()),
+                    "measured_ms": self._measured_ms,
+                }
             case "diagnostics":
                 return self._fresh_diagnostics(request["node"])
             case _:
@@ -95,8 +101,16 @@ class ResultSubscriber:
 
         def on_bodies(message: BodyArray) -> None:
             stamp_ns = nanoseconds(message.header.stamp)
-            arrivals.append((stamp_ns, time.time_ns()))
-            self._people[stamp_ns] = sum(body.state == body.TRACKED for body in message.bodies)
+            now_ns = time.time_ns()
+            arrivals.append((stamp_ns, now_ns))
+            confirmed = [
+                body for body in message.bodies if body.state in (body.TRACKED, body.PREDICTED)
+            ]
+            self._people[stamp_ns] = len(confirmed)
+            latency_ms = (now_ns - stamp_ns) * 1e-6
+            self._measured_ms += [
+                (stamp_ns, latency_ms + 1e3 * body.measurement_age) for body in confirmed
+            ]
 
         def on_markers(message: MarkerArray) -> None:
             if message.markers:  # an empty array does not tell which frame it describes
