@@ -5,11 +5,11 @@
 It gives a track its velocity, the prediction of where the person is when they are not measured,
 and the covariance of both.
 
-The position of a person has two kinds of error. The size of the person is not known, so all
-positions of a track are too near or too far by one factor, which changes slowly. Beside it there
-is jitter from image to image. Only the jitter is noise to the filter: a position that is always
-wrong by 10 % would otherwise smooth the velocity as if it were noise of 10 %. The factor is added
-to the covariance of the velocity afterwards: it makes speeds wrong by the same 10 %.
+The size of the person is not known, so all positions of a track are too near or too far by one
+factor, and speeds are too slow or too fast by it. To the filter it is invisible, so it is added
+to the covariance of the velocity afterwards. What changes from image to image is noise; most of it
+lies along the line of sight, and the part of it that the body's size shows is taken out before
+(`size_reference`).
 """
 
 import math
@@ -19,8 +19,7 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 _SPEED_SIGMA_M_PER_S = 1.0  # per axis, of a person whose velocity is not known yet
-ACCELERATION_DENSITY = 1.0  # m^2/s^3: spectral density of the acceleration, per axis
-JITTER_SHARE = 0.04  # of the measured covariance: what changes from image to image
+ACCELERATION_DENSITY = 0.3  # m^2/s^3: spectral density of the acceleration, per axis
 MIN_JITTER_M = 0.005  # standard deviation; no measurement is more precise
 _GATE = 16.0  # squared Mahalanobis distance beyond which a measurement loses weight
 _MIN_MEASUREMENTS = 2  # before that the velocity is unknown
@@ -73,7 +72,7 @@ class RootFilter:
         if not (np.isfinite(position).all() and np.isfinite(measured).all()):
             self._measurements = 0
             return
-        noise = JITTER_SHARE * measured + np.eye(3) * MIN_JITTER_M**2
+        noise = measured + np.eye(3) * MIN_JITTER_M**2
         dt = (stamp_ns - self._stamp_ns) * 1e-9
         self._stamp_ns = stamp_ns
         self._scale_variance = _radial_variance(position, measured)

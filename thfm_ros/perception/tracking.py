@@ -30,6 +30,7 @@ from thfm_ros.perception.decoding import Detection
 from thfm_ros.perception.one_euro import OneEuroFilter
 from thfm_ros.perception.root_filter import MAX_EXTRAPOLATION_S, RootFilter
 from thfm_ros.perception.same_person import same_person, same_pose
+from thfm_ros.perception.size_reference import SizeReference
 
 _BODY_LENGTH_M = 1.7  # speeds are measured in body lengths per second, in space as in the image
 
@@ -176,7 +177,7 @@ class _Track:
         self._raw_box = np.zeros(4)
         self._box_velocity = np.zeros(2)  # of the centre, pixels per second
         self._filters = [OneEuroFilter(self.config) for _ in range(3)]
-        self._root_filter = RootFilter()
+        self._root_filter, self._size = RootFilter(), SizeReference()
 
     def update(self, detection: Detection, stamp_ns: int) -> Body:
         """Continue the track with a detection; returns the body to report."""
@@ -186,7 +187,8 @@ class _Track:
             self._box_velocity = 0.5 * self._box_velocity + 0.5 * motion / max(dt, 1e-3)
         self.hits, self.detected_ns, self._raw_box = self.hits + 1, stamp_ns, body.box
         covariance = unpack_covariance(body.root_covariance_m2)
-        self._root_filter.update(stamp_ns, body.root_m, covariance)
+        root_m = body.root_m / self._size.relative_size(body.positions_m)
+        self._root_filter.update(stamp_ns, root_m, covariance)
         motion = self._root_filter.predict(0.0)
         if self.config.smoothing == "one_euro":
             body = self._smoothed(body, dt)

@@ -66,10 +66,11 @@ def main() -> int:
     parser.add_argument("--pack", type=Path, required=True, help="asset pack")
     parser.add_argument("--out", type=Path, required=True, help="folder of the films")
     parser.add_argument("--walks", type=int, default=20, help="number of films")
+    parser.add_argument("--first", type=int, default=0, help="number of the first film")
     args = parser.parse_args()
     choices = choose_assets(load_pack(args.pack), "val")
     args.out.mkdir(parents=True, exist_ok=True)
-    for number in range(args.walks):
+    for number in range(args.first, args.first + args.walks):
         images, pelvis_m, focal_px = render_walk(number, choices)
         with VideoWriter(args.out / f"walk_{number:02d}.mp4", FPS) as video:
             for image in images:

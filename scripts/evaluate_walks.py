@@ -1,0 +1,40 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
+"""Measure velocities and predictions on rendered walks; prints the tables of docs/robots.md.
+
+python -m thfm_ros.synth.walks --pack pack.npz --out WALKS     # renders them
+python scripts/evaluate_walks.py WALKS
+"""
+
+import argparse
+from pathlib import Path
+
+from thfm_ros.config import config_from
+from thfm_ros.evaluation.walk_velocity import (
+    coverage,
+    measured_walks,
+    prediction_table,
+    velocity_table,
+)
+from thfm_ros.loading import load_pipeline
+
+
+def main() -> int:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("walks", type=Path, help="folder of the films")
+    parser.add_argument("--checkpoint", default="nano", help="name or path of the weights")
+    args = parser.parse_args()
+    settings = {"engine.checkpoint": args.checkpoint, "track.seed": 1}
+    walks = list(measured_walks(load_pipeline(config_from(settings)), args.walks))
+    print(f"{len(walks)} walks, {sum(len(walk.seconds) for walk in walks)} frames\n")
+    print(f"{velocity_table(walks)}\n\n{prediction_table(walks)}\n")
+    print(
+        f"{coverage(walks):.2f} of the errors of `velocity` lie within the 95 % of its covariance"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
