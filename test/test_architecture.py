@@ -66,7 +66,7 @@ TRAINING_SIDE = frozenset({"synth", "training", "evaluation", "gpu_report"})
 ROS = frozenset(
     {"rclpy", "rcl_interfaces", "builtin_interfaces", "std_msgs", "std_srvs", "sensor_msgs"}
     | {"geometry_msgs", "diagnostic_msgs", "visualization_msgs", "lifecycle_msgs", "tf2_ros"}
-    | {"tf2_msgs", "hri_msgs", "vision_msgs", "cv_bridge", "sensor_msgs_py"}
+    | {"tf2_msgs", "hri_msgs", "people_msgs", "vision_msgs", "cv_bridge", "sensor_msgs_py"}
     | {"ament_index_python", "launch", "launch_ros"}
 )
 HEAVY = frozenset({"torch", "onnx", "onnxruntime", "diffusers", "transformers"})

@@ -5,6 +5,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from thfm_ros.ros.to_msg.camera_info import camera_info_from_intrinsics
 from thfm_ros.ros.to_msg.images import depth_millimetres, image_message, person_labels
 from thfm_ros.ros.to_msg.kinds import ros_message
 from thfm_ros.ros.to_msg.map_size import map_intrinsics
+from thfm_ros.ros.to_msg.people import detections, people
 from thfm_ros.ros.to_msg.points import PointCloudMaker
 
 NO_TASKS: frozenset[Task] = frozenset()
@@ -117,7 +119,34 @@ def _body_topics(body_markers: BodyMarkers) -> list[Topic]:
     return [
         Topic("bodies", BodyArray, bodies, body_array, in_target_frame=True),
         Topic("markers", MarkerArray, bodies, markers, in_target_frame=True),
+        *_standard_topics(),
     ]
+
+
+def _standard_topics() -> list[Topic]:
+    """People in messages of other packages, where those are installed."""
+    bodies, topics = frozenset({Task.BODIES}), []
+
+    def as_people(msgs: Any, result: FrameResult) -> Any:
+        return people(result.perception, result.header, msgs)
+
+    def as_detections(msgs: Any, result: FrameResult) -> Any:
+        return detections(result.perception, result.header, msgs)
+
+    if msgs := _optional_module("people_msgs.msg"):
+        make = partial(as_people, msgs)
+        topics.append(Topic("people", msgs.People, bodies, make, in_target_frame=True))
+    if msgs := _optional_module("vision_msgs.msg"):
+        make = partial(as_detections, msgs)
+        topics.append(Topic("detections", msgs.Detection2DArray, bodies, make))
+    return topics
+
+
+def _optional_module(name: str) -> Any:
+    try:
+        return import_module(name)
+    except ImportError:  # only in an apt installation
+        return None
 
 
 def _map(name: str, result: FrameResult) -> Image | None:
