@@ -23,10 +23,10 @@ class Evidence(NamedTuple):
     mask: float  # mean probability of "any person" inside the target's mask; 0.5: not computed
 
 
-WEIGHTS = Evidence(centre=0.69, presence=0.27, keypoints=0.57, mask=0.84)
+WEIGHTS = Evidence(centre=1.22, presence=0.17, keypoints=0.58, mask=1.21)
 """Of the evidence's log-odds. Fitted by `python -m thfm_ros.evaluation.confirmation_fit`."""
 
-BIAS = -3.02
+BIAS = -3.27
 
 
 def evidence_for(proposal: Proposal, detection: Detection) -> Evidence:
