@@ -34,7 +34,16 @@ ROS_KEYS = {
 # Packages that are part of the installation of another one.
 ROS_MODULES = {"builtin_interfaces": "std_msgs", "rcl_interfaces": "rclpy"}
 # Optional: used where they are installed.
-OPTIONAL = {"hri_msgs", "vision_msgs", "tensorrt", "mediapipe", "psutil", "rosbags", "beartype"}
+OPTIONAL = {
+    "hri_msgs",
+    "people_msgs",
+    "vision_msgs",
+    "tensorrt",
+    "mediapipe",
+    "psutil",
+    "rosbags",
+    "beartype",
+}
 # Needed by the generated messages, which no Python file imports by this name.
 RUNTIME_OF_MESSAGES = {"rosidl_default_runtime"}
 
