@@ -19,7 +19,7 @@ pytestmark = pytest.mark.ros
 @pytest.fixture
 def node() -> Iterator[Node]:
     rclpy.init()
-    node = rclpy.create_node("twin", namespace="/robot")
+    node = rclpy.create_node("camera", namespace="/robot")
     try:
         yield node
     finally:
@@ -38,11 +38,11 @@ def wait_for(description: Callable[[], str], *, empty: bool) -> str:
 @pytest.mark.fault("process", "two nodes have one name")
 def test_another_node_of_this_name_is_described_with_the_cure(node: Node) -> None:
     assert describe_same_name(node) == ""
-    rclpy.create_node("twin", namespace="/other")
-    twin = rclpy.create_node("twin", namespace="/robot")
+    rclpy.create_node("camera", namespace="/other")
+    other = rclpy.create_node("camera", namespace="/robot")
     text = wait_for(lambda: describe_same_name(node), empty=False)
-    assert text.startswith("2 nodes are called /robot/twin (") and "-r __node:=NAME" in text
-    twin.destroy_node()
+    assert text.startswith("2 nodes are called /robot/camera (") and "-r __node:=NAME" in text
+    other.destroy_node()
     wait_for(lambda: describe_same_name(node), empty=True)
 
 
@@ -53,6 +53,6 @@ def test_several_publishers_of_the_images_are_named(node: Node) -> None:
     other = rclpy.create_node("second_camera")
     other.create_publisher(Image, "/image", 1)
     text = wait_for(lambda: describe_mixed_images(node, "/image"), empty=False)
-    assert text.startswith("/image has 2 publishers (") and ": second_camera, twin." in text
+    assert text.startswith("/image has 2 publishers (") and ": camera, second_camera." in text
     other.destroy_node()
     wait_for(lambda: describe_mixed_images(node, "/image"), empty=True)
