@@ -70,15 +70,22 @@ def solve_posture(positions_m: Float[np.ndarray, "k 3"]) -> Posture | None:
 def _frame(left: Vec, up: Vec) -> Rot | None:
     """Columns: x forward, y along ``left``, z as close to ``up`` as possible; None if unknown."""
     y = _unit(left)
-    x = _unit(np.cross(y, up))
+    x = _unit(_cross(y, up))
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         return None
-    return np.stack([x, y, np.cross(x, y)], axis=1)
+    return np.stack([x, y, _cross(x, y)], axis=1)
 
 
 def _unit(vector: Vec) -> Vec:
-    length = float(np.linalg.norm(vector))
+    length = math.sqrt(vector @ vector)
     return vector / length if length > 1e-9 else np.full(3, np.nan)
+
+
+def _cross(a: Vec, b: Vec) -> Vec:
+    """The cross product; most of the time of np.cross goes into arrays of vectors."""
+    ax, ay, az = a.tolist()
+    bx, by, bz = b.tolist()
+    return np.array([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx])
 
 
 def _limb(upper: Vec, lower: Vec, flexion_sign: int) -> tuple[Rot, float] | None:
@@ -92,14 +99,14 @@ def _limb(upper: Vec, lower: Vec, flexion_sign: int) -> tuple[Rot, float] | None
         return None
     straight_x = _minimal_rotation_x(along)
     across = below - (below @ along) * along
-    sine = float(np.linalg.norm(across))
+    sine = math.sqrt(across @ across)
     flexion = math.atan2(sine, float(below @ along))
     x = straight_x if sine < 1e-6 else flexion_sign * across / sine
     angle = flexion_sign * flexion
     if flexion < NEARLY_STRAIGHT_RAD and x @ straight_x < 0:
         x, angle = -x, -angle
     z = -along
-    return np.stack([x, np.cross(z, x), z], axis=1), angle
+    return np.stack([x, _cross(z, x), z], axis=1), angle
 
 
 def _minimal_rotation_x(along: Vec) -> Vec:
@@ -160,7 +167,7 @@ def _add_head(in_torso: Float64[np.ndarray, "k 3"], angles: dict[str, float]) ->
     eyes = in_torso[[Joint.LEFT_EYE, Joint.RIGHT_EYE]]
     # From ears to eyes is horizontal for a person who looks straight ahead; the nose is lower.
     forward, left = eyes.mean(axis=0) - ears.mean(axis=0), ears[0] - ears[1]
-    rotation = _frame(left, np.cross(forward, left))
+    rotation = _frame(left, _cross(forward, left))
     if rotation is None:
         return
     # R = Rx(roll) Rz(yaw) Ry(-pitch)
