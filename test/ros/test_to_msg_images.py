@@ -198,7 +198,7 @@ def half(perception: Perception) -> Perception:
     """With maps of half the image's size, as with the parameter output_scale."""
     maps: dict[str, Any] = {
         name: np.ascontiguousarray(values[::2, ::2])
-        for name in ("mask", "depth_m", "normals", "instances")
+        for name in (*("mask", "depth_m", "normals"), *("parts", "dense_pose", "instances"))
         if (values := getattr(perception, name)) is not None
     }
     return dataclasses.replace(perception, **maps)
