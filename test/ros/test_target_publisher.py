@@ -86,7 +86,7 @@ def test_the_pose_of_the_chosen_person_is_published_and_broadcast(setup: Setup) 
     assert info.header.stamp.nanosec == 200_000_000 and info.header.frame_id == "camera"
 
 
-def test_while_the_orientation_is_unknown_the_last_one_is_used_and_said_so(setup: Setup) -> None:
+def test_while_the_orientation_is_unknown_the_last_one_is_used_and_marked(setup: Setup) -> None:
     body = a_body()
     hidden = replace(body, positions_m=np.full_like(body.positions_m, np.nan))
     setup.publish(hidden)

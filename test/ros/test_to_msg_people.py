@@ -116,7 +116,7 @@ def test_a_person_has_position_velocity_and_reliability() -> None:
     assert message.header == HEADER
 
 
-def test_an_unknown_velocity_is_zero_and_said_so() -> None:
+def test_an_unknown_velocity_is_zero_and_marked() -> None:
     (person,) = people(a_perception(a_body()), HEADER, PEOPLE_MSGS).people
     assert person.velocity == Point() and "unknown" in person.tags
 
