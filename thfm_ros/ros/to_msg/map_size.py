@@ -3,6 +3,7 @@
 """Maps whose size is not that of the image (parameter ``output_scale``), beside the image."""
 
 import dataclasses
+from typing import Any
 
 import cv2
 import numpy as np
@@ -30,10 +31,12 @@ def image_for(
 
 
 def with_maps_for(perception: Perception, size: tuple[int, int]) -> Perception:
-    """With mask and instances at the size of the image (width, height)."""
+    """With mask and instances at the size of the image (width, height), without other maps."""
     mask, instances = perception.mask, perception.instances
     if mask is not None and mask.shape[::-1] != size:
         mask = np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_LINEAR))
     if instances is not None and instances.shape[::-1] != size:
         instances = np.asarray(cv2.resize(instances, size, interpolation=cv2.INTER_NEAREST))
-    return dataclasses.replace(perception, mask=mask, instances=instances)
+    others = ("depth_m", "depth_relative", "normals", "parts", "dense_pose")
+    none: dict[str, Any] = dict.fromkeys(others)
+    return dataclasses.replace(perception, mask=mask, instances=instances, **none)
