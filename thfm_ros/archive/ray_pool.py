@@ -5,7 +5,6 @@
 Ray starts an actor anew when its process or its machine dies, and begins its unit anew on it.
 """
 
-import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -57,7 +56,7 @@ def run_on_ray(
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         context.max_errored_blocks = -1  # a unit that kills its worker must not end the others
-        rows = [{"unit": pickle.dumps(unit)} for unit in units]
+        rows = [asdict(unit) for unit in units]
         results = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
             _Actor,
             fn_constructor_args=(make_worker,),
@@ -88,7 +87,8 @@ class _Actor:
         self._worker = make_worker()
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        return asdict(self._worker.run(pickle.loads(row["unit"])))
+        unit = Unit(**{name: row[name] for name in Unit.__dataclass_fields__})
+        return asdict(self._worker.run(unit))
 
 
 def _ray() -> Any:
