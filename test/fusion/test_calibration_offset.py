@@ -7,8 +7,8 @@ import pytest
 from simulated_cameras import SETTINGS, Person, frame
 
 from thfm_ros.fusion.calibration_offset import Offset, PairOffset
+from thfm_ros.fusion.detections import CameraFrame
 from thfm_ros.fusion.settings import FusionSettings
-from thfm_ros.fusion.sightings import CameraFrame
 from thfm_ros.fusion.upright import Uprightness
 
 SIZES = FusionSettings(sigma_factor=1.0, size_sigma=0.1, view_size_sigma=0.05)
@@ -30,7 +30,7 @@ def estimate(
     for t in np.arange(0, 5, 0.2):
         a = frame(cameras[0], people, t, SIZES)
         b = frame(cameras[1], people, t, SIZES, (rotation, shift))
-        for one, other in zip(a.sightings, b.sightings, strict=True):
+        for one, other in zip(a.detections, b.detections, strict=True):
             pair.add(one, other, a.stamp_ns)
     return pair.estimate()
 
@@ -68,12 +68,12 @@ def test_people_of_unusual_size_are_no_wrong_calibration() -> None:
         frames = [
             frame(camera, WALKERS[:1], t, tall, size_sigma=0.2) for camera in ("front", "left")
         ]
-        pair.add(frames[0].sightings[0], frames[1].sightings[0], frames[0].stamp_ns)
+        pair.add(frames[0].detections[0], frames[1].detections[0], frames[0].stamp_ns)
     offset = pair.estimate()
     assert offset is not None and not offset.is_wrong(tall)
 
 
-def test_somebody_who_stands_still_tells_nothing() -> None:
+def test_a_person_who_stands_still_tells_nothing() -> None:
     assert estimate([Person("eve")], np.eye(3), np.array([1.0, 0, 0]), ("front", "right")) is None
 
 
@@ -82,7 +82,7 @@ def test_different_people_are_no_wrong_calibration() -> None:
     pair = PairOffset(SIZES)
     for t in np.arange(0, 5, 0.2):
         a, b = frame("front", WALKERS[:1], t, SIZES), frame("right", WALKERS[1:], t, SIZES)
-        pair.add(a.sightings[0], b.sightings[0], a.stamp_ns)
+        pair.add(a.detections[0], b.detections[0], a.stamp_ns)
     offset = pair.estimate()
     assert offset is None or not offset.is_wrong(SIZES)
 
@@ -94,7 +94,7 @@ def upside_down(people: list[Person], t: float) -> CameraFrame:
 
 def test_people_of_a_camera_that_is_upside_down_are_withheld_from_the_first_frame_on() -> None:
     check = Uprightness()
-    assert check.checked(upside_down(WALKERS, 0.0)).sightings == ()
+    assert check.checked(upside_down(WALKERS, 0.0)).detections == ()
     problem = check.problem("front", "map")
     assert "camera front" in problem and "upside down" in problem and "180 degrees" in problem
 
@@ -102,6 +102,6 @@ def test_people_of_a_camera_that_is_upside_down_are_withheld_from_the_first_fram
 def test_a_handstand_before_a_trusted_camera_is_no_fault_of_the_camera() -> None:
     check = Uprightness()
     for t in np.arange(0, 2, 0.1):
-        assert len(check.checked(frame("front", WALKERS, t)).sightings) == 2
-    assert len(check.checked(upside_down(WALKERS[:1], 2.0)).sightings) == 1
+        assert len(check.checked(frame("front", WALKERS, t)).detections) == 2
+    assert len(check.checked(upside_down(WALKERS[:1], 2.0)).detections) == 1
     assert check.problem("front", "map") == ""

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The thfm_ros authors
-"""Covariance intersection, beside a plain twin that follows the definition."""
+"""Covariance intersection, beside a plain reference that follows the definition."""
 
 import numpy as np
 from hypothesis import given
@@ -24,7 +24,7 @@ def estimates(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndar
     return rng.normal(size=3) + errors, covariances
 
 
-def twin(means: np.ndarray, covariances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def reference(means: np.ndarray, covariances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Two estimates, by the definition: golden section for the weight of the least determinant."""
     a, b = np.linalg.inv(covariances[0]), np.linalg.inv(covariances[1])
     low, high, ratio = 0.0, 1.0, (np.sqrt(5) - 1) / 2
@@ -46,7 +46,7 @@ def twin(means: np.ndarray, covariances: np.ndarray) -> tuple[np.ndarray, np.nda
 @given(seeds)
 def test_two_estimates_are_fused_as_by_the_definition(seed: int) -> None:
     means, covariances = estimates(np.random.default_rng(seed), 2)
-    expected_mean, expected = twin(means, covariances)
+    expected_mean, expected = reference(means, covariances)
     mean, covariance = intersect(means, covariances)
     np.testing.assert_allclose(
         np.linalg.slogdet(covariance)[1], np.linalg.slogdet(expected)[1], atol=1e-8

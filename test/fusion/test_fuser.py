@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from simulated_cameras import PLACES, SECOND, SETTINGS, Person, frame
 
 from thfm_ros.contract import Perception, TrackState
+from thfm_ros.fusion.detections import CameraFrame
 from thfm_ros.fusion.fuser import Fuser
 from thfm_ros.fusion.history import MAX_FRAMES, Arrival
-from thfm_ros.fusion.sightings import CameraFrame
 
 TWO = [
     Person("ann", (-0.8, 0.5), (0.6, 0.0), 1.57),
@@ -66,7 +66,7 @@ def test_two_cameras_at_right_angles_err_by_less_than_four_tenths_of_the_better_
             used.add(each)
         (body,) = used.people("map").bodies
         fused.append(np.linalg.norm(body.root_m - person.root(t)))
-        roots = [each.sightings[0].root_m for each in frames]
+        roots = [each.detections[0].root_m for each in frames]
         single.append([np.linalg.norm(root - person.root(t)) for root in roots])
     assert np.mean(fused) < 0.4 * np.mean(single, axis=0).min()
 
@@ -80,7 +80,9 @@ def test_joints_are_fused_with_the_size_of_the_person_corrected() -> None:
     (body,) = used.people("map").bodies
     truth = person.joints(0.5)
     error = np.linalg.norm(body.positions_m - truth, axis=1).mean()
-    singles = [np.linalg.norm(each.sightings[0].joints_m - truth, axis=1).mean() for each in frames]
+    singles = [
+        np.linalg.norm(each.detections[0].joints_m - truth, axis=1).mean() for each in frames
+    ]
     assert error < 0.3 * min(singles)
 
 
@@ -176,11 +178,11 @@ def test_a_predicted_body_counts_only_if_no_camera_measures_the_person() -> None
     used.add(measured)
     used.add(frame("right", TWO[:1], 0.5))
     lost = frame("right", TWO[:1], 0.55)
-    sighting = replace(lost.sightings[0], state=TrackState.LOST)
-    used.add(replace(lost, sightings=(sighting,)))
+    detection = replace(lost.detections[0], state=TrackState.LOST)
+    used.add(replace(lost, detections=(detection,)))
     used.add(frame("front", TWO[:1], 0.56))
     (body,) = used.people("map").bodies
-    alone = frame("front", TWO[:1], 0.56).sightings[0]
+    alone = frame("front", TWO[:1], 0.56).detections[0]
     np.testing.assert_allclose(body.root_m, alone.root_m, atol=1e-5)
     assert body.state is TrackState.TRACKED
 

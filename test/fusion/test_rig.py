@@ -120,7 +120,7 @@ def test_an_uncalibrated_camera_is_named(cameras: Cameras) -> None:
 
 
 def test_a_wrong_calibration_names_the_pair_and_the_offset(cameras: Cameras) -> None:
-    """It is so wrong that nobody is recognised as one person."""
+    """It is so wrong that no bodies are taken for one person."""
     c, s = np.cos(np.radians(30)), np.sin(np.radians(30))
     turned = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
     for t in np.arange(0, 5, 0.2):

@@ -13,8 +13,8 @@ import numpy as np
 from perceived import a_body
 
 from thfm_ros.contract import Body, TrackState
+from thfm_ros.fusion.detections import CameraFrame, camera_frame
 from thfm_ros.fusion.settings import FusionSettings
-from thfm_ros.fusion.sightings import CameraFrame, camera_frame
 from thfm_ros.geometry import pack_covariance
 from thfm_ros.skeleton import Joint
 
@@ -31,7 +31,7 @@ SECOND = 1_000_000_000
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody who walks straight ahead."""
+    """A person who walks straight ahead."""
 
     name: str
     start: tuple[float, float] = (0.0, 0.0)

@@ -12,9 +12,9 @@ from scipy.optimize import linear_sum_assignment
 
 from thfm_ros.contract import Body, Perception
 from thfm_ros.evaluation.fusion_scenes import RigScene
+from thfm_ros.fusion.detections import CameraFrame, Detection, Member, camera_frame
 from thfm_ros.fusion.fuser import Fuser
 from thfm_ros.fusion.settings import FusionSettings
-from thfm_ros.fusion.sightings import CameraFrame, Member, Sighting, camera_frame
 from thfm_ros.skeleton import Joint
 
 MIN_PIXELS = 400
@@ -108,7 +108,7 @@ def _frame(
 
 
 def _people_of(
-    groups: Sequence[frozenset[Member]], seen: Sequence[Mapping[int, Sighting]]
+    groups: Sequence[frozenset[Member]], seen: Sequence[Mapping[int, Detection]]
 ) -> list[set[int]]:
     """The people whom each group consists of; none for a false positive."""
     person_of = {each.member: person for of_camera in seen for person, each in of_camera.items()}
@@ -118,15 +118,15 @@ def _people_of(
 def _count(
     scores: FusionScores,
     owners: Sequence[set[int]],
-    seen: Sequence[Mapping[int, Sighting]],
+    seen: Sequence[Mapping[int, Detection]],
     present: Sequence[int],
 ) -> None:
     bodies = {person: sum(person in each for each in owners) for person in present}
-    sightings = {person: sum(person in each for each in seen) for person in present}
+    detections = {person: sum(person in each for each in seen) for person in present}
     scores.people += len(present)
     scores.found += sum(count > 0 for count in bodies.values())
     scores.twice += sum(max(count - 1, 0) for count in bodies.values())
-    scores.union += sum(max(count - 1, 0) for count in sightings.values())
+    scores.union += sum(max(count - 1, 0) for count in detections.values())
     scores.mixed += sum(len(each) > 1 for each in owners)
 
 
@@ -152,7 +152,7 @@ def _count_ids(
 def _positions(
     scores: FusionScores,
     joint_singles: dict[str, list[float]],
-    seen: Sequence[Mapping[int, Sighting]],
+    seen: Sequence[Mapping[int, Detection]],
     bodies: Sequence[Body],
     matched: Mapping[int, int],
     truth: Float64[np.ndarray, "p 35 3"],
@@ -163,10 +163,10 @@ def _positions(
             continue
         pelvis = truth[person, Joint.PELVIS]
         single = [each[person] for each in seen]
-        for sighting in single:
-            camera = sighting.member.camera
-            scores.singles[camera].append(float(np.linalg.norm(sighting.root_m - pelvis)))
-            joint_singles[camera].append(_joint_error(sighting.joints_m, truth[person]))
+        for detection in single:
+            camera = detection.member.camera
+            scores.singles[camera].append(float(np.linalg.norm(detection.root_m - pelvis)))
+            joint_singles[camera].append(_joint_error(detection.joints_m, truth[person]))
         mean = np.mean([each.root_m for each in single], axis=0)
         scores.mean_m.append(float(np.linalg.norm(mean - pelvis)))
         scores.fused_m.append(float(np.linalg.norm(bodies[body].root_m - pelvis)))
@@ -175,23 +175,23 @@ def _positions(
 
 def _seen_along_rays(
     frame: CameraFrame, truth: Float64[np.ndarray, "p 35 3"]
-) -> dict[int, Sighting]:
+) -> dict[int, Detection]:
     """The body of each person in one camera, matched by direction: its distance may be wrong."""
-    sightings = [each for each in frame.sightings if each.is_measured]
-    if not sightings:
+    detections = [each for each in frame.detections if each.is_measured]
+    if not detections:
         return {}
-    centre = sightings[0].root_m - sightings[0].offset_m
+    centre = detections[0].root_m - detections[0].offset_m
     angles = np.arccos(
         np.clip(
             _directions(truth[:, Joint.PELVIS] - centre)
-            @ _directions(np.stack([each.root_m for each in sightings]) - centre).T,
+            @ _directions(np.stack([each.root_m for each in detections]) - centre).T,
             -1,
             1,
         )
     )
     rows, columns = linear_sum_assignment(np.minimum(angles, MAX_ANGLE))
     pairs = zip(rows.tolist(), columns.tolist(), strict=True)
-    return {row: sightings[column] for row, column in pairs if angles[row, column] < MAX_ANGLE}
+    return {row: detections[column] for row, column in pairs if angles[row, column] < MAX_ANGLE}
 
 
 def _directions(vectors: Float64[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n 3"]:

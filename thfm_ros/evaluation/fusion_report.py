@@ -35,7 +35,7 @@ def fusion_scores(
 
 
 def fusion_tables(scores: Mapping[str, FusionScores]) -> str:
-    """Positions, then ids and counts."""
+    """Positions, then ids and totals."""
     positions = group_table(
         (
             "cameras",
@@ -48,7 +48,7 @@ def fusion_tables(scores: Mapping[str, FusionScores]) -> str:
         ),
         [(kind, *_positions(each)) for kind, each in scores.items()],
     )
-    counts = group_table(
+    totals = group_table(
         (
             "cameras",
             "people in view",
@@ -58,9 +58,9 @@ def fusion_tables(scores: Mapping[str, FusionScores]) -> str:
             "two people as one",
             "id switches / steps",
         ),
-        [(kind, *_counts(each)) for kind, each in scores.items()],
+        [(kind, *_numbers(each)) for kind, each in scores.items()],
     )
-    return f"{positions}\n\n{counts}"
+    return f"{positions}\n\n{totals}"
 
 
 def _positions(scores: FusionScores) -> list[str]:
@@ -78,6 +78,6 @@ def _positions(scores: FusionScores) -> list[str]:
     ]
 
 
-def _counts(scores: FusionScores) -> list[str]:
-    counts = (scores.people, scores.found, scores.twice, scores.union, scores.mixed)
-    return [*map(str, counts), f"{scores.switches} / {scores.steps}"]
+def _numbers(scores: FusionScores) -> list[str]:
+    totals = (scores.people, scores.found, scores.twice, scores.union, scores.mixed)
+    return [*map(str, totals), f"{scores.switches} / {scores.steps}"]

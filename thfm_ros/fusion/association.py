@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Float64
 from scipy.optimize import linear_sum_assignment
 
+from thfm_ros.fusion.detections import CameraFrame, Detection, Member, predicted
 from thfm_ros.fusion.settings import FusionSettings
-from thfm_ros.fusion.sightings import CameraFrame, Member, Sighting, predicted
 from thfm_ros.skeleton import Joint
 
 OTHERS_SIGMA_M = (3.0, 3.0, 0.3)
@@ -53,7 +53,7 @@ def pair_of(a: Member, b: Member) -> Pair:
 
 
 def instant_evidence(
-    ones: Sequence[Sighting], others: Sequence[Sighting], size_sigma: float
+    ones: Sequence[Detection], others: Sequence[Detection], size_sigma: float
 ) -> Float64[np.ndarray, "n m"]:
     """The evidence for each pair of one camera's and another camera's bodies at one time.
 
@@ -81,7 +81,7 @@ def _log_density(
 
 
 def _pose_evidence(
-    ones: Sequence[Sighting], others: Sequence[Sighting]
+    ones: Sequence[Detection], others: Sequence[Detection]
 ) -> Float64[np.ndarray, "n m"]:
     difference = _poses(ones)[:, None] - _poses(others)
     known = np.isfinite(difference).all(-1)
@@ -94,9 +94,9 @@ def _pose_evidence(
     return np.where(count >= MIN_POSE_JOINTS, evidence, 0.0)
 
 
-def _poses(sightings: Sequence[Sighting]) -> Float64[np.ndarray, "n j 3"]:
-    joints = np.stack([each.joints_m[list(POSE_JOINTS)] for each in sightings])
-    return np.asarray(joints - np.stack([each.root_m for each in sightings])[:, None])
+def _poses(detections: Sequence[Detection]) -> Float64[np.ndarray, "n j 3"]:
+    joints = np.stack([each.joints_m[list(POSE_JOINTS)] for each in detections])
+    return np.asarray(joints - np.stack([each.root_m for each in detections])[:, None])
 
 
 def updated_evidence(
@@ -107,10 +107,10 @@ def updated_evidence(
 ) -> dict[Pair, Evidence]:
     """The evidence after one more frame, beside the newest ``others`` of all other cameras."""
     result = dict(evidence)
-    measured = [each for each in frame.sightings if each.is_measured]
+    measured = [each for each in frame.detections if each.is_measured]
     for other in others:
         seconds = (frame.stamp_ns - other.stamp_ns) * 1e-9
-        seen = [predicted(s, seconds, settings) for s in other.sightings if s.is_measured]
+        seen = [predicted(s, seconds, settings) for s in other.detections if s.is_measured]
         if not measured or not seen:
             continue
         values = instant_evidence(measured, seen, settings.size_sigma)
@@ -148,7 +148,7 @@ def grouped(
     together = {pair_of(a, b) for group in before for a in group for b in group if a < b}
     groups: list[list[Member]] = []
     for frame in sorted(frames, key=lambda each: each.camera):
-        members = sorted(each.member for each in frame.sightings)
+        members = sorted(each.member for each in frame.detections)
         gains = np.array(
             [[_gain(m, group, evidence, together, settings) for group in groups] for m in members]
         ).reshape(len(members), len(groups))

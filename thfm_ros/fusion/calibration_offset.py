@@ -17,8 +17,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from thfm_ros.fusion.association import POSE_JOINTS
+from thfm_ros.fusion.detections import Detection
 from thfm_ros.fusion.settings import FusionSettings
-from thfm_ros.fusion.sightings import Sighting
 
 MAX_SAMPLES, MIN_SAMPLES = 120, 12
 SAMPLE_EVERY_S = 0.2
@@ -70,10 +70,10 @@ class PairOffset:
 
     def __init__(self, settings: FusionSettings) -> None:
         self._settings = settings
-        self._samples: deque[tuple[Sighting, Sighting]] = deque(maxlen=MAX_SAMPLES)
+        self._samples: deque[tuple[Detection, Detection]] = deque(maxlen=MAX_SAMPLES)
         self._sampled_ns: dict[tuple[str, str], int] = {}
 
-    def add(self, a: Sighting, b: Sighting, stamp_ns: int) -> None:
+    def add(self, a: Detection, b: Detection, stamp_ns: int) -> None:
         """One person, seen by both cameras and predicted to one time."""
         key = a.member.body_id, b.member.body_id
         if abs(stamp_ns - self._sampled_ns.get(key, -(10**18))) < SAMPLE_EVERY_S * 1e9:
@@ -96,7 +96,9 @@ class PairOffset:
 class _Fit:
     """Gauss-Newton for rotation, translation and three errors of size per person."""
 
-    def __init__(self, samples: list[tuple[Sighting, Sighting]], settings: FusionSettings) -> None:
+    def __init__(
+        self, samples: list[tuple[Detection, Detection]], settings: FusionSettings
+    ) -> None:
         self._a = np.stack([a.root_m for a, _ in samples])
         self._b = np.stack([b.root_m for _, b in samples])
         self._ray_a = np.stack([a.offset_m for a, _ in samples])
@@ -110,7 +112,7 @@ class _Fit:
         self._rotation, self._shift = self._first_guess()
 
     @staticmethod
-    def _poses(samples: list[tuple[Sighting, Sighting]]) -> tuple[np.ndarray, np.ndarray]:
+    def _poses(samples: list[tuple[Detection, Detection]]) -> tuple[np.ndarray, np.ndarray]:
         joints = list(POSE_JOINTS)
         a = np.concatenate([one.joints_m[joints] - one.root_m for one, _ in samples])
         b = np.concatenate([other.joints_m[joints] - other.root_m for _, other in samples])

@@ -5,11 +5,11 @@
 from collections.abc import Sequence
 
 from thfm_ros.contract import Body, Intrinsics, Perception
+from thfm_ros.fusion.detections import CameraFrame, Detection, Member, predicted
 from thfm_ros.fusion.fused_body import fused_body
 from thfm_ros.fusion.history import Arrival, History, State
 from thfm_ros.fusion.identities import Identities
 from thfm_ros.fusion.settings import FusionSettings
-from thfm_ros.fusion.sightings import CameraFrame, Member, Sighting, predicted
 
 NO_IMAGE = Intrinsics(1.0, 1.0, 0.0, 0.0, 0, 0)
 """Of a fused perception: metric, but not of one camera."""
@@ -50,11 +50,11 @@ class Fuser:
         The bodies have no pixels: the image's size and their boxes are zero, x and y NaN.
         """
         state = self._history.newest
-        groups = _groups_with_sightings(state, self._settings)
+        groups = _groups_with_detections(state, self._settings)
         ids = self._identities.assign([frozenset(g) for g, _ in groups], state.stamp_ns)
         bodies = tuple(
-            fused_body(sightings, body_id, self._settings.size_sigma)
-            for (_, sightings), body_id in zip(groups, ids, strict=True)
+            fused_body(detections, body_id, self._settings.size_sigma)
+            for (_, detections), body_id in zip(groups, ids, strict=True)
         )
         left_out = max((frame.left_out for frame in state.frames.values()), default=0)
         return Perception(
@@ -70,18 +70,18 @@ class Fuser:
     def members(self) -> list[tuple[Body, frozenset[Member]]]:
         """The bodies of the cameras that each person consists of, for diagnostics and tests."""
         state = self._history.newest
-        groups = _groups_with_sightings(state, self._settings)
+        groups = _groups_with_detections(state, self._settings)
         return [(fused_body(s, "", self._settings.size_sigma), frozenset(g)) for g, s in groups]
 
 
-def _groups_with_sightings(
+def _groups_with_detections(
     state: State, settings: FusionSettings
-) -> list[tuple[Sequence[Member], list[Sighting]]]:
-    """Each group with its sightings, predicted to the state's stamp."""
+) -> list[tuple[Sequence[Member], list[Detection]]]:
+    """Each group with its detections, predicted to the state's stamp."""
     by_member = {
         each.member: predicted(each, (state.stamp_ns - frame.stamp_ns) * 1e-9, settings)
         for frame in state.frames.values()
-        for each in frame.sightings
+        for each in frame.detections
     }
     return [
         (sorted(group), [by_member[member] for member in sorted(group)]) for group in state.groups

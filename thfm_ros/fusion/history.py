@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from thfm_ros.fusion.association import Evidence, Pair, grouped, updated_evidence
+from thfm_ros.fusion.detections import CameraFrame, Member
 from thfm_ros.fusion.settings import FusionSettings
-from thfm_ros.fusion.sightings import CameraFrame, Member
 
 MAX_FRAMES = 512
 """Frames in the buffer at most, whatever ``max_delay_s`` is."""

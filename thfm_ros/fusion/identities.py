@@ -12,7 +12,7 @@ import string
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from thfm_ros.fusion.sightings import Member
+from thfm_ros.fusion.detections import Member
 
 MAX_REMEMBERED = 10_000
 """Bodies of cameras whose person is remembered."""

@@ -15,10 +15,10 @@ from jaxtyping import Float64
 
 from thfm_ros.contract import Perception
 from thfm_ros.fusion.calibration_offset import PairOffset
+from thfm_ros.fusion.detections import CameraFrame, Detection, Member, camera_frame, predicted
 from thfm_ros.fusion.fuser import Fuser
 from thfm_ros.fusion.history import Arrival
 from thfm_ros.fusion.settings import FusionSettings
-from thfm_ros.fusion.sightings import CameraFrame, Member, Sighting, camera_frame, predicted
 from thfm_ros.fusion.upright import Uprightness
 
 OK, WARN, ERROR = 0, 1, 2
@@ -230,14 +230,14 @@ class Rig:
         return Finding("people", OK, f"{len(state.groups)} people", values)
 
 
-def _measured(frame: CameraFrame) -> list[Sighting]:
-    return [each for each in frame.sightings if each.is_measured]
+def _measured(frame: CameraFrame) -> list[Detection]:
+    return [each for each in frame.detections if each.is_measured]
 
 
 def _correspondences(
-    ones: list[Sighting], others: list[Sighting], groups: Iterable[frozenset[Member]]
-) -> list[tuple[Sighting, Sighting]]:
-    """Who is whom: as grouped, or, if nobody is, the only person of each camera.
+    ones: list[Detection], others: list[Detection], groups: Iterable[frozenset[Member]]
+) -> list[tuple[Detection, Detection]]:
+    """Who is whom: as grouped, or, if none is, the only person of each camera.
 
     With a wrong calibration people are never grouped; if each camera sees one person, it is most
     probably the same, and `Offset.residual` tells if it is not.

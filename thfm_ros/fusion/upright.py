@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from thfm_ros.fusion.sightings import CameraFrame, Sighting
+from thfm_ros.fusion.detections import CameraFrame, Detection
 from thfm_ros.skeleton import Joint
 
 INVERTED_COSINE = -0.5
@@ -31,7 +31,7 @@ class Uprightness:
 
     def checked(self, frame: CameraFrame) -> CameraFrame:
         """The frame without what must not be used."""
-        inverted = [_is_inverted(each) for each in frame.sightings]
+        inverted = [_is_inverted(each) for each in frame.detections]
         if not inverted:
             return frame
         self._upright = self._upright * _FADE + inverted.count(False)
@@ -41,7 +41,7 @@ class Uprightness:
         if is_trusted:
             return frame
         kept = tuple(
-            each for each, turned in zip(frame.sightings, inverted, strict=True) if not turned
+            each for each, turned in zip(frame.detections, inverted, strict=True) if not turned
         )
         return CameraFrame(frame.camera, frame.stamp_ns, kept, frame.left_out)
 
@@ -57,16 +57,16 @@ class Uprightness:
         )
 
 
-def _is_inverted(sighting: Sighting) -> bool:
-    top = _first_known(sighting, (Joint.HEAD, Joint.NECK, Joint.SPINE_UPPER))
+def _is_inverted(detection: Detection) -> bool:
+    top = _first_known(detection, (Joint.HEAD, Joint.NECK, Joint.SPINE_UPPER))
     if top is None:
         return False
-    up = top - sighting.root_m
+    up = top - detection.root_m
     return bool(up[2] < INVERTED_COSINE * np.linalg.norm(up))
 
 
-def _first_known(sighting: Sighting, joints: Sequence[Joint]) -> np.ndarray | None:
+def _first_known(detection: Detection, joints: Sequence[Joint]) -> np.ndarray | None:
     for joint in joints:
-        if np.isfinite(sighting.joints_m[joint]).all():
-            return np.asarray(sighting.joints_m[joint])
+        if np.isfinite(detection.joints_m[joint]).all():
+            return np.asarray(detection.joints_m[joint])
     return None

@@ -44,7 +44,7 @@ def test_the_only_publisher_of_this_version_is_accepted() -> None:
 @pytest.mark.parametrize(
     ("publishers", "words"),
     [
-        ([], ["nobody publishes"]),
+        ([], ["no node publishes"]),
         ([publisher(), publisher()], ["2 publishers", "/left/thfm", "one name", "__ns:="]),
         ([publisher(type_hash="RIHS01_" + "2" * 64)], ["another version", "RIHS01_2", "RIHS01_1"]),
         ([publisher(kind="std_msgs/msg/String")], ["std_msgs/msg/String", "BodyArray is needed"]),

@@ -154,14 +154,14 @@ def test_people_of_two_cameras_are_published_once_in_the_target_frame(
 
 def test_two_nodes_on_one_topic_are_named_and_not_used(make: Callable[..., Bench]) -> None:
     bench = make()
-    other = rclpy.create_node("thfm", namespace="/twin")
+    other = rclpy.create_node("thfm", namespace="/copy")
     second = other.create_publisher(BodyArray, "/left_over", 1)
     try:
         for name in CAMERAS:
             other.create_publisher(BodyArray, f"/{name}/thfm/bodies", 1)
         bench.until(lambda: "2 publishers" in bench.status("camera front/thfm")[1], bench.send)
         level, text = bench.status("camera front/thfm")
-        assert level == 2 and "/twin/thfm" in text and "one name" in text
+        assert level == 2 and "/copy/thfm" in text and "one name" in text
         bench.bodies.clear()
         for _ in range(5):
             bench.send()

@@ -49,7 +49,7 @@ def publisher_problem(topic: str, publishers: Sequence[Any], own_hash: str) -> s
         own_hash: type hash of this process's BodyArray; empty where ROS has none (Humble).
     """
     if not publishers:
-        return f"nobody publishes {topic}"
+        return f"no node publishes {topic}"
     nodes = ", ".join(sorted(f"{p.node_namespace.rstrip('/')}/{p.node_name}" for p in publishers))
     for publisher in publishers:
         if publisher.topic_type != BODY_ARRAY:

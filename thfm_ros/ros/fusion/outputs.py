@@ -51,7 +51,7 @@ class Outputs:
         return str(own[0]) if own else ""
 
     def have_subscribers(self) -> bool:
-        """Whether anybody wants people."""
+        """Whether any topic has a subscriber."""
         topics = has_subscribers(self._bodies) or has_subscribers(self._markers)
         return topics or self._humans.has_subscribers()
 

@@ -126,7 +126,7 @@ class Session:
         level, message = Level(finding.level), finding.message
         camera = finding.component.removeprefix("camera ")
         if camera in self._inputs and (problem := self._inputs[camera].problem):
-            is_silent = problem.startswith("nobody")
+            is_silent = problem.startswith("no node")
             level, message = Level(WARN) if is_silent else Level.ERROR, problem
         # Numbers change from one check to the next, while the state does not.
         text = "".join(letter for letter in message if not letter.isdigit())

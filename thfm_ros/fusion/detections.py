@@ -27,7 +27,7 @@ class Member(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sighting:
+class Detection:
     """A body of one camera. All fields in the world's axes, metres; NaN where unknown.
 
     The covariances contain all errors but that of the person's size (``size_sigma``), which is
@@ -58,7 +58,7 @@ class CameraFrame:
 
     camera: str
     stamp_ns: int
-    sightings: tuple[Sighting, ...]
+    detections: tuple[Detection, ...]
     left_out: int = 0  # people whom the camera's node counted but did not track
 
 
@@ -82,8 +82,8 @@ def camera_frame(
         left_out: people without a track.
     """
     usable = [body for body in bodies if _is_usable(body)]
-    sightings = tuple(_sighting(camera, body, centre_m, settings) for body in usable)
-    return CameraFrame(camera, stamp_ns, sightings, left_out)
+    detections = tuple(_detection(camera, body, centre_m, settings) for body in usable)
+    return CameraFrame(camera, stamp_ns, detections, left_out)
 
 
 def _is_usable(body: Body) -> bool:
@@ -94,9 +94,9 @@ def _is_usable(body: Body) -> bool:
     return bool(variances.min() > 0)
 
 
-def _sighting(
+def _detection(
     camera: str, body: Body, centre_m: Float64[np.ndarray, "3"], settings: FusionSettings
-) -> Sighting:
+) -> Detection:
     root = body.root_m.astype(np.float64)
     offset = root - centre_m
     if not np.isfinite(offset).all():
@@ -105,7 +105,7 @@ def _sighting(
     turned_m = math.radians(settings.direction_sigma_deg) * np.linalg.norm(offset)
     of_the_view += (settings.position_sigma_m**2 + turned_m**2) * np.eye(3)
     factor = settings.sigma_factor**2
-    return Sighting(
+    return Detection(
         member=Member(camera, body.id),
         state=body.state,
         score=float(body.score),
@@ -124,22 +124,22 @@ def _unpacked(packed: np.ndarray) -> Float64[np.ndarray, "*n 3 3"]:
     return unpack_covariance(packed.astype(np.float64))
 
 
-def predicted(sighting: Sighting, seconds: float, settings: FusionSettings) -> Sighting:
-    """The sighting ``seconds`` later (earlier if negative), with constant velocity.
+def predicted(detection: Detection, seconds: float, settings: FusionSettings) -> Detection:
+    """The detection ``seconds`` later (earlier if negative), with constant velocity.
 
     Without a known velocity it stays where it is; the covariance grows accordingly.
     """
     if seconds == 0.0:
-        return sighting
-    known = bool(np.isfinite(sighting.velocity_m_s).all())
-    shift = sighting.velocity_m_s * seconds if known else np.zeros(3)
+        return detection
+    known = bool(np.isfinite(detection.velocity_m_s).all())
+    shift = detection.velocity_m_s * seconds if known else np.zeros(3)
     sigma = settings.speed_sigma_m_s if known else max(settings.speed_sigma_m_s, 1.0)
     growth = np.eye(3) * (sigma * seconds) ** 2
     return replace(
-        sighting,
-        root_m=sighting.root_m + shift,
-        offset_m=sighting.offset_m + shift * bool(sighting.offset_m.any()),
-        joints_m=sighting.joints_m + shift,
-        root_covariance=sighting.root_covariance + growth,
-        joint_covariances=sighting.joint_covariances + growth,
+        detection,
+        root_m=detection.root_m + shift,
+        offset_m=detection.offset_m + shift * bool(detection.offset_m.any()),
+        joints_m=detection.joints_m + shift,
+        root_covariance=detection.root_covariance + growth,
+        joint_covariances=detection.joint_covariances + growth,
     )
