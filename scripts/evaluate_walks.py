@@ -15,6 +15,7 @@ from thfm_ros.evaluation.walk_velocity import (
     coverage,
     measured_walks,
     prediction_table,
+    share_along_the_view,
     velocity_table,
 )
 from thfm_ros.loading import load_pipeline
@@ -33,6 +34,7 @@ def main() -> int:
     print(
         f"{coverage(walks):.2f} of the errors of `velocity` lie within the 95 % of its covariance"
     )
+    print(f"{share_along_the_view(walks):.2f} of its squared error lies along the line of sight")
     return 0
 
 

@@ -15,6 +15,7 @@ from thfm_ros.evaluation.walk_velocity import (
     coverage,
     measured_walks,
     prediction_table,
+    share_along_the_view,
     velocity_table,
     walk_of,
 )
@@ -65,6 +66,14 @@ def test_predictions_are_compared_with_staying() -> None:
 def test_coverage_is_the_share_within_the_ellipsoid() -> None:
     assert coverage([a_walk(velocity=1.0)]) == 1  # 0.2 m/s is two standard deviations
     assert coverage([a_walk(velocity=1.0, spread=0.001)]) == 0
+
+
+def test_the_share_of_the_error_along_the_line_of_sight() -> None:
+    walk = a_walk()
+    ray = TRUE_M / np.linalg.norm(TRUE_M, axis=1, keepdims=True)
+    across = np.cross(ray, [0.0, 1.0, 0.0])
+    wrong = replace(walk, velocity=walk.velocity + 3 * ray + across)
+    assert share_along_the_view([wrong]) == pytest.approx(0.9, abs=0.01)
 
 
 def test_frames_without_the_person_do_not_count() -> None:

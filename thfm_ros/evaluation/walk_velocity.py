@@ -156,6 +156,19 @@ def coverage(walks: Sequence[Walk]) -> float:
     return float(np.mean(inside)) if inside else float("nan")
 
 
+def share_along_the_view(walks: Sequence[Walk]) -> float:
+    """The share of the squared error of the velocity (lag 0) that lies along the line of sight."""
+    along, every = 0.0, 0.0
+    for walk in walks:
+        error = walk.velocity - walk.true_velocity(0.0)
+        known = np.isfinite(error).all(axis=1) & (walk.seconds >= SETTLED_S)
+        error, ray = error[known], walk.true_m[known]
+        ray = ray / np.linalg.norm(ray, axis=1, keepdims=True)
+        along += float(((error * ray).sum(axis=1) ** 2).sum())
+        every += float((error**2).sum())
+    return along / every if every else float("nan")
+
+
 def _settled(walk: Walk, error: Float64[np.ndarray, "t 3"]) -> Float64[np.ndarray, "n"]:
     """The known errors after the first moment of the film."""
     norms = np.linalg.norm(error, axis=1)[walk.seconds >= SETTLED_S]
