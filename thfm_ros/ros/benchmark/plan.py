@@ -66,13 +66,7 @@ def scenarios(
     Raises:
         PerceptionError: an image size that cannot be parsed.
     """
-    with_baseline = bool(args.mediapipe_python)
-
-    def pair(scenario: Scenario) -> Iterator[Scenario]:
-        yield scenario
-        if with_baseline:
-            yield dataclasses.replace(scenario, subject=baseline_subject(scenario))
-
+    pair = _with_baseline if args.mediapipe_python else _alone
     width, height = _size(args.sizes[0])
     common = Scenario(
         subject=THFM, seconds=args.seconds, warmup_s=args.warmup, people=args.people[0], sweep=sweep
@@ -87,12 +81,13 @@ def scenarios(
         case "people":
             for people in args.people[1:]:
                 yield from pair(vary(common, people=people))
-                if people >= _GROUP:
-                    for budget in args.budgets:
-                        yield vary(common, people=people, subject=f"{THFM}_budget_{budget}")
+                budgets = args.budgets if people >= _GROUP else []
+                yield from (
+                    vary(common, people=people, subject=f"{THFM}_budget_{each}") for each in budgets
+                )
         case "worst":
-            people = max(args.people)
-            yield vary(common, people=people, topics="all", subject=f"{THFM}_every_1")
+            worst = vary(common, topics="all", subject=f"{THFM}_every_1")
+            yield vary(worst, people=max(args.people))
         case "sizes":
             for width, height in map(_size, args.sizes[1:]):
                 yield from pair(vary(common, width=width, height=height))
@@ -108,6 +103,15 @@ def scenarios(
             capacity = capacity_hz(measurements)
             for factor in args.overload:
                 yield vary(common, rate_hz=round(factor * capacity, 1))
+
+
+def _alone(scenario: Scenario) -> Iterator[Scenario]:
+    yield scenario
+
+
+def _with_baseline(scenario: Scenario) -> Iterator[Scenario]:
+    yield scenario
+    yield dataclasses.replace(scenario, subject=baseline_subject(scenario))
 
 
 def full_plan(args: argparse.Namespace) -> list[Scenario]:
