@@ -45,7 +45,8 @@ class Walk:
     def scale(self) -> float:
         """The mean ratio of estimated to true distance: the error of the person's size."""
         ratio = np.linalg.norm(self.root_m, axis=1) / np.linalg.norm(self.true_m, axis=1)
-        return float(np.nanmean(ratio))
+        known = ratio[np.isfinite(ratio)]
+        return float(known.mean()) if len(known) else float("nan")
 
     def true_velocity(self, lag_s: float) -> Float64[np.ndarray, "t 3"]:
         """The true velocity ``lag_s`` before each frame; NaN beyond the film."""
