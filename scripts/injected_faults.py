@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The thfm_ros authors
-"""List the faults that the tests inject, from their marks, and write the list into a page.
+"""List the faults that the tests inject, from their marks, and count them.
 
-    python scripts/injected_faults.py --page docs/reliability.md     # lists, and counts the cases
+    python scripts/injected_faults.py --page docs/reliability.md --list docs/results/faults.md
 
 A test says by `@pytest.mark.fault(kind, what is injected)` that it injects a fault; its name says
 what happens then. `pytest -m fault` runs them all.
@@ -82,6 +82,22 @@ def table(found: list[Fault]) -> str:
     return "\n".join(lines)
 
 
+def summary(found: list[Fault]) -> str:
+    """The number of faults of each kind, Markdown."""
+    lines = ["| kind | faults |", "|---|---|"]
+    numbers = {kind: sum(each.kind == kind for each in found) for kind in KINDS}
+    return "\n".join([*lines, *(f"| {KINDS[kind]} | {n} |" for kind, n in numbers.items())])
+
+
+def report(found: list[Fault]) -> str:
+    """The page with the whole list."""
+    return (
+        "# Injected faults\n\nWritten by `python scripts/injected_faults.py --list "
+        "docs/results/faults.md` from the marks of the\ntests. What happens is the name of the "
+        f"test.\n\n{table(found)}\n"
+    )
+
+
 def count_cases() -> int:
     """Number of cases of all marked tests: a test may inject a fault in several ways."""
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "fault and not slow"]
@@ -98,11 +114,14 @@ def count_cases() -> int:
 def main() -> int:
     """Print and write."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--page", type=Path, help="page with a section 'faults'")
+    parser.add_argument("--page", type=Path, help="page with a section 'faults' for the counts")
+    parser.add_argument("--list", type=Path, help="page for the whole list")
     args = parser.parse_args()
     found = faults()
-    text = f"{len(found)} faults in {count_cases()} cases.\n\n{table(found)}"
+    text = f"{len(found)} faults in {count_cases()} cases.\n\n{summary(found)}"
     sys.stdout.write(text + "\n")
+    if args.list:
+        args.list.write_text(report(found), encoding="utf-8")
     if args.page:
         before, _, rest = args.page.read_text(encoding="utf-8").partition(BEGIN)
         page = f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}"

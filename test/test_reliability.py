@@ -43,7 +43,9 @@ def test_every_section_that_a_command_writes_has_its_markers(root: Path) -> None
 def test_the_list_of_injected_faults_is_that_of_the_marks(root: Path, page: str) -> None:
     script = runpy.run_path(str(root / "scripts" / "injected_faults.py"))
     found = script["faults"]()
-    assert script["table"](found) in page, "run scripts/injected_faults.py"
+    stored = (root / "docs" / "results" / "faults.md").read_text("utf-8")
+    assert script["report"](found) == stored, "run scripts/injected_faults.py"
+    assert script["summary"](found) in page, "run scripts/injected_faults.py"
     assert {each.kind for each in found} == set(script["KINDS"])
 
 
