@@ -55,7 +55,7 @@ class Crowd(FakeEngine):
         return perception
 
 
-def test_a_budget_bounds_the_step_and_nobody_is_lost() -> None:
+def test_a_budget_bounds_the_step_and_no_person_is_lost() -> None:
     crowd = Crowd(*GROUP, budget_ms=17)
     for _ in range(40):
         crowd.next()
@@ -135,7 +135,7 @@ def test_at_least_one_person_is_measured_however_small_the_budget() -> None:
     assert len(measured) == 3
 
 
-def test_near_quick_and_new_people_are_measured_first_and_nobody_waits_for_ever() -> None:
+def test_near_quick_and_new_people_are_measured_first_and_no_person_waits_for_ever() -> None:
     now_s = 0.0
     budget = StepBudget(10, lambda: now_s)
     budget.begin()

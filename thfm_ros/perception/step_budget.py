@@ -4,7 +4,7 @@
 
 The cost of a crop and that of everything after the crops are learnt from the steps before. Who is
 measured follows from how old each person's last measurement is: near and quick people wait less,
-nobody waits for ever.
+no person waits for ever.
 """
 
 from collections.abc import Callable, Iterator, Sequence, Set

@@ -124,7 +124,7 @@ def test_ratios_compare_only_what_gives_the_same_outputs() -> None:
     assert rows[name] == ("10.0 / 10.0", "accepted", "1.00")
 
 
-def test_the_share_of_the_demos_pictures_with_a_result_is_a_target() -> None:
+def test_the_share_of_the_demos_images_with_a_result_is_a_target() -> None:
     for results, verdict in ((200, "target met"), (110, "missed")):
         (row,) = target_rows([], [], {"results": results, "input_images": 204})
         assert row[3:5] == (f"{results} of 204", verdict)

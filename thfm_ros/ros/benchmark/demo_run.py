@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The thfm_ros authors
-"""`thfm demo` as a newcomer runs it: how many pictures of its film have a result."""
+"""`thfm demo` as a new user runs it: how many images of its film have a result."""
 
 import json
 import os
@@ -16,7 +16,7 @@ _TIMEOUT_S = 180.0
 
 
 def measure_demo(folder: Path) -> dict[str, Any]:
-    """Run the demo with its overlay; its summary: pictures, results, latency in ms.
+    """Run the demo with its overlay; its summary: images, results, latency in ms.
 
     Raises:
         BenchmarkError: it fails, or takes too long.

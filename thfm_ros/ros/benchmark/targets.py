@@ -51,7 +51,7 @@ _RATIOS = (
 # By number of people: lowest results/s, and highest age of a person's last measurement, p95 in ms.
 _GROUPS = {4: (28.0, 120.0), 8: (25.0, 250.0)}
 _MAX_PEOPLE_MISSED = 0.1  # with a time budget, less than without one
-_DEMO_SHARE = 0.95  # of the film's pictures have a result
+_DEMO_SHARE = 0.95  # of the film's images have a result
 
 
 def target_rows(
@@ -120,7 +120,7 @@ def _group_rows(measurements: Sequence[Measurement]) -> list[tuple[str, ...]]:
 def _demo_row(demo: Mapping[str, Any] | None) -> list[tuple[str, ...]]:
     if not demo:
         return []
-    name, limit = "demo: pictures with a result", _DEMO_SHARE
+    name, limit = "demo: images with a result", _DEMO_SHARE
     target = _Target(name, limit, limit, lambda _: 0.0, higher_is_better=True)
     share = ratio(demo["results"], demo["input_images"])
     return [_row(target, share, f"{demo['results']} of {demo['input_images']}")]
