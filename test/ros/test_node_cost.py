@@ -69,15 +69,22 @@ def processor_ticks(process: NodeProcess) -> Counter[str]:
 
 
 @pytest.mark.parametrize(
-    ("topics", "limit_ms"),
-    [({}, 15.0), (BODIES, 25.0), (ESTIMATES, 50.0), (ALL, 80.0)],
-    ids=["none", "bodies", "estimates", "all"],
+    ("topics", "output_scale", "limit_ms"),
+    [
+        ({}, 1.0, 15.0),
+        (BODIES, 1.0, 25.0),
+        (ESTIMATES, 1.0, 50.0),
+        (ESTIMATES, 0.5, 40.0),
+        (ALL, 1.0, 80.0),
+    ],
+    ids=["none", "bodies", "estimates", "estimates at half the size", "all"],
 )
 def test_processor_time_per_frame_is_below_the_limit(
     listener: Listener,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     topics: dict[str, type],
+    output_scale: float,
     limit_ms: float,
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(SUPPORT))
@@ -86,7 +93,8 @@ def test_processor_time_per_frame_is_below_the_limit(
     def count(topic: str) -> None:
         counts[topic] += 1
 
-    with started("canned_node", ros_arguments({}), tmp_path / "log") as process:
+    parameters = ros_arguments({"output_scale": output_scale})
+    with started("canned_node", parameters, tmp_path / "log") as process:
         client = Client(listener, process)
         client.wait_for_subscription()
         for topic, kind in topics.items():
