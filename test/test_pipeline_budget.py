@@ -31,7 +31,7 @@ class Crowd(FakeEngine):
         self.config = config_from({**settings, "track.smoothing": "none"})
         self.pipeline = PerceptionPipeline(self, self.config, live=live, clock=lambda: self.now_s)
         self.window = FrameWindow(self.config.window)
-        self.frames = 0
+        self.frames, self.rate_hz = 0, 30.0
         self.step_s: list[float] = []
 
     def step(
@@ -47,7 +47,7 @@ class Crowd(FakeEngine):
 
     def next(self, tasks: frozenset[Task] = BODIES) -> Perception:
         self.frames += 1
-        clip = self.window.push(frame(K, self.frames / 30))
+        clip = self.window.push(frame(K, self.frames / self.rate_hz))
         assert clip is not None
         begun_s = self.now_s
         perception = self.pipeline.step(clip, tasks)
@@ -133,6 +133,21 @@ def test_at_least_one_person_is_measured_however_small_the_budget() -> None:
             if body.state is TrackState.TRACKED:
                 measured.add(body.id)
     assert len(measured) == 3
+
+
+def test_a_track_whose_turn_comes_late_does_not_end() -> None:
+    """One person per image of a slow machine: each waits for longer than track.lost_for_s."""
+    crowd = Crowd(*GROUP, budget_ms=8)
+    for _ in range(40):
+        crowd.next()
+    ids = {body.id for body in crowd.next().bodies}
+    crowd.frames, crowd.rate_hz = round(crowd.frames / 6), 5.0
+    oldest_s = 0.0
+    for _ in range(30):
+        bodies = crowd.next().bodies
+        oldest_s = max(oldest_s, *(body.measurement_age_s for body in bodies))
+    assert {body.id for body in bodies} == ids and len(ids) == len(GROUP)
+    assert oldest_s > crowd.config.track.lost_for_s
 
 
 def test_near_quick_and_new_people_are_measured_first_and_no_person_waits_for_ever() -> None:

@@ -167,10 +167,12 @@ def test_a_tentative_track_that_was_not_measured_stays_tentative() -> None:
     assert kept.body.measurement_age_s == pytest.approx(STEP_NS * 1e-9)
 
 
-def test_a_track_that_is_not_measured_ends_like_a_lost_one() -> None:
+def test_a_track_that_is_not_measured_waits_longer_than_a_lost_one_and_then_ends() -> None:
     tracker = a_tracker(hits_to_confirm=1, lost_for_s=0.1)
     name = tracker.update(0, {}, [LEFT])[0].body.id
-    assert tracker.update(101_000_000, {}, [], not_measured={name}) == []
+    (output,) = tracker.update(101_000_000, {}, [], not_measured={name})
+    assert output.body.state is TrackState.PREDICTED  # its turn may still come
+    assert tracker.update(3_001_000_000, {}, [], not_measured={name}) == []
 
 
 def test_a_lost_track_that_is_detected_again_keeps_its_id() -> None:

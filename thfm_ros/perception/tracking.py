@@ -33,6 +33,7 @@ from thfm_ros.perception.same_person import same_person, same_pose
 from thfm_ros.perception.size_reference import SizeReference
 
 _BODY_LENGTH_M = 1.7  # speeds are measured in body lengths per second, in space as in the image
+_MAX_UNMEASURED_S = 3.0  # after which a track ends that was not looked for
 
 
 class TrackOutput(NamedTuple):
@@ -216,7 +217,10 @@ class _Track:
         """
         age_s = (stamp_ns - self.detected_ns) * 1e-9
         state = self.body.state
-        if age_s > self.config.lost_for_s or (measured and state is TrackState.TENTATIVE):
+        longest_s = self.config.lost_for_s
+        if not measured:  # their turn may come late: with a small time budget, on a slow machine
+            longest_s = max(longest_s, _MAX_UNMEASURED_S)
+        if age_s > longest_s or (measured and state is TrackState.TENTATIVE):
             return False
         if measured:
             state = TrackState.LOST
