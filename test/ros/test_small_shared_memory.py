@@ -11,6 +11,8 @@ import pytest
 from node_client import SUPPORT
 from ros_process import TIMEOUT_S
 
+from thfm_ros.ros.dds_profile import PROFILE_VARIABLES
+
 pytestmark = pytest.mark.ros
 
 MOUNT = "mount -t tmpfs -o size=1m tmpfs /dev/shm"
@@ -30,9 +32,11 @@ def can_mount() -> bool:
 def test_with_a_small_shared_memory_images_arrive_or_the_diagnostics_have_the_cure(
     tmp_path: Path,
 ) -> None:
+    # An earlier test of this process may have set the profile, as a user would.
+    environment = {k: v for k, v in os.environ.items() if k not in PROFILE_VARIABLES}
     ended = subprocess.run(
         [*UNSHARE, f'{MOUNT} && exec "$0" -m small_shared_memory "$1"', sys.executable, "log"],
-        env={**os.environ, "PYTHONPATH": str(SUPPORT)},
+        env={**environment, "PYTHONPATH": str(SUPPORT)},
         cwd=tmp_path,
         capture_output=True,
         text=True,
