@@ -159,6 +159,24 @@ def test_a_predicted_track_that_is_not_found_when_it_is_measured_is_lost() -> No
     assert still.body.state is TrackState.LOST
 
 
+def test_a_new_detection_of_a_person_who_was_not_measured_is_theirs() -> None:
+    tracker = a_tracker(hits_to_confirm=1)
+    left, right = (each.body.id for each in tracker.update(0, {}, [LEFT, RIGHT]))
+    people = tracker.update(STEP_NS, {}, [LEFT], not_measured={left, right})
+    assert [(each.body.id, each.body.state) for each in people] == [
+        (left, TrackState.TRACKED),
+        (right, TrackState.PREDICTED),
+    ]
+    assert people[0].new_index == 0
+
+
+def test_a_neighbour_of_a_person_who_was_not_measured_gets_a_track() -> None:
+    tracker = a_tracker(hits_to_confirm=1)
+    (left,) = (each.body.id for each in tracker.update(0, {}, [LEFT]))
+    people = tracker.update(STEP_NS, {}, [a_detection(-0.18)], not_measured={left})
+    assert len(people) == 2
+
+
 def test_a_tentative_track_that_was_not_measured_stays_tentative() -> None:
     tracker = a_tracker(hits_to_confirm=3)
     name = tracker.update(0, {}, [LEFT])[0].body.id

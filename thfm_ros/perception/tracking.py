@@ -32,6 +32,7 @@ from thfm_ros.perception.root_filter import MAX_EXTRAPOLATION_S, RootFilter
 from thfm_ros.perception.same_person import same_person, same_pose
 from thfm_ros.perception.size_reference import SizeReference
 
+_SAME_PERSON_IOU = 0.5  # of a detection and the prediction of a track that was not looked for
 _BODY_LENGTH_M = 1.7  # speeds are measured in body lengths per second, in space as in the image
 _MAX_UNMEASURED_S = 3.0  # after which a track ends that was not looked for
 
@@ -117,8 +118,11 @@ class Tracker:
             is_part = any(same_pose(detection.body, body) for body in known)
             if is_part or _is_duplicate(detection, outputs):
                 continue
-            lost_id = self._matching_lost_track(detection, stamp_ns, outputs)
-            track_id = lost_id or self._begin_track()
+            track_id = (
+                self._matching_unmeasured_track(detection, stamp_ns, not_measured - outputs.keys())
+                or self._matching_lost_track(detection, stamp_ns, outputs)
+                or self._begin_track()
+            )
             body = self._tracks[track_id].update(detection, stamp_ns)
             outputs[track_id] = TrackOutput(body, detection, index)
         others: list[TrackOutput] = []
@@ -128,6 +132,18 @@ class Tracker:
             else:
                 del self._tracks[track_id]
         return [outputs[track_id] for track_id in self._tracks if track_id in outputs] + others
+
+    def _matching_unmeasured_track(
+        self, detection: Detection, stamp_ns: int, track_ids: Set[str]
+    ) -> str | None:
+        """The track that was not looked for in this frame and whose person this is, if any."""
+        overlaps = {}
+        for track_id in sorted(track_ids & self._tracks.keys()):
+            track = self._tracks[track_id]
+            overlap = iou(track.predicted_box(stamp_ns), detection.body.box)
+            if overlap > _SAME_PERSON_IOU or same_pose(detection.body, track.body):
+                overlaps[track_id] = overlap
+        return max(overlaps, key=lambda track_id: overlaps[track_id], default=None)
 
     def _matching_lost_track(
         self, detection: Detection, stamp_ns: int, outputs: Mapping[str, TrackOutput]

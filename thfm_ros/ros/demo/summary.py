@@ -19,6 +19,7 @@ OPTIONAL_TOPICS: Mapping[str, str] = {
     "depth/image": "the camera is not calibrated, so only depth_relative/image is published",
     "depth/camera_info": "the camera is not calibrated",
     "points": "the camera is not calibrated",
+    "/target": "no one is followed: see ~/follow",
 }
 _NEEDS_SCALE = ("depth/image", "depth/camera_info", "points")
 
@@ -103,7 +104,7 @@ class DemoSummary:
 
     def topics_without_messages(self) -> list[str]:
         """Topics without messages, except those that may have none."""
-        optional = ("depth_relative/image",) if self.metric else _NEEDS_SCALE
+        optional = ("/target", *(("depth_relative/image",) if self.metric else _NEEDS_SCALE))
         return sorted(t for t, n in self.topics.items() if n == 0 and not t.endswith(optional))
 
     def as_json(self) -> dict[str, Any]:
