@@ -59,7 +59,7 @@ CYCLE: Sequence[Phase] = (
         parameters={
             "track.smoothing": "one_euro",
             "regions.max_people": 8,
-            "decode.min_score": 0.42,
+            "decode.min_score": 0.6,
             "window.length": 4,
         },
         then=("activate",),
