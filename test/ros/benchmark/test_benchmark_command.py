@@ -7,6 +7,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -291,3 +292,7 @@ def test_a_run_measures_latency_losses_and_usage_of_the_node(
     assert result.cpu_ms_per_person == result.cpu_ms
     assert result.cpu_ms > 0 and result.rss_mb > 20
     assert slow_node_runner.engines["thfm"]["runs on"].startswith("waits 40 ms per ")
+
+    slow_node_runner.stop("thfm")
+    again = slow_node_runner.measure(replace(scenario, seconds=1.0, warmup_s=0.5))
+    assert 1 <= again.skeleton.results <= 10, "a node that starts anew is waited for"

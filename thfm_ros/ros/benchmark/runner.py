@@ -69,6 +69,7 @@ class BenchmarkRunner:
         # A random one keeps the benchmark apart from robots on the network.
         self._domain_id = domain_id or random.SystemRandom().randint(1, 100)
         self._nodes: dict[str, LoggedProcess] = {}
+        self._warm: set[str] = set()  # the running nodes that have had a result
         self.engines: dict[str, dict[str, str]] = {}
 
     def __enter__(self) -> "BenchmarkRunner":
@@ -100,7 +101,7 @@ class BenchmarkRunner:
         process = self._node_process(subject)
         topics = {f"/{subject}/{name}": type_ for name, type_ in scenario.subscribed.items()}
         self._wait(lambda: self._request("subscribe", topics=topics)["publishers"], process)
-        if subject not in self.engines:
+        if subject not in self._warm:
             self._warm_up(subject, process)
         before = self._diagnostics(subject)
         self._request("clear")
@@ -116,6 +117,7 @@ class BenchmarkRunner:
     def stop(self, subject: str) -> None:
         """Stop a node that is not needed any more."""
         self._nodes.pop(subject).stop()
+        self._warm.discard(subject)
 
     def _node_process(self, subject: str) -> LoggedProcess:
         """The process of a node, started if it does not run yet."""
@@ -149,6 +151,7 @@ class BenchmarkRunner:
             self._publish(short, process)
             if any(self._request("report")["arrivals"].values()):
                 self.engines[subject] = self._diagnostics(subject)["engine"]
+                self._warm.add(subject)
                 return
         raise BenchmarkError(f"{subject} publishes nothing. {process.log_tail()}")
 
