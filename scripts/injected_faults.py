@@ -19,8 +19,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from thfm_ros.evaluation.markdown_report import write_section
+
 ROOT = Path(__file__).resolve().parents[1]
-BEGIN, END = (f"<!-- faults: {word} -->" for word in ("begin", "end"))
+SECTION = "faults"  # of the page
 KINDS = {
     "process": "processes: signals, hanging, killed, stopped, doubled",
     "engine": "the engine",
@@ -123,9 +125,7 @@ def main() -> int:
     if args.list:
         args.list.write_text(report(found), encoding="utf-8")
     if args.page:
-        before, _, rest = args.page.read_text(encoding="utf-8").partition(BEGIN)
-        page = f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}"
-        args.page.write_text(page, encoding="utf-8")
+        write_section(args.page, SECTION, text)
     return 0
 
 

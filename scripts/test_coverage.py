@@ -19,9 +19,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from thfm_ros.evaluation.markdown_report import write_section
+
 ROOT = Path(__file__).resolve().parents[1]
 REPORT = ROOT / "build" / "coverage.json"
-BEGIN, END = (f"<!-- coverage: {word} -->" for word in ("begin", "end"))
+SECTION = "coverage"  # of the page
 LOW = 80.0  # percent; modules below are named
 _COMPILED = "compiled by numba, in which coverage sees nothing"
 _BAKED = "reads sources of bodies that do not ship: `thfm synth bake`"
@@ -136,9 +138,7 @@ def main() -> int:
     text = section(found)
     sys.stdout.write(text + "\n")
     if args.page:
-        before, _, rest = args.page.read_text(encoding="utf-8").partition(BEGIN)
-        page = f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}"
-        args.page.write_text(page, encoding="utf-8")
+        write_section(args.page, SECTION, text)
     return 0
 
 

@@ -18,14 +18,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from thfm_ros.engine import stream
 from thfm_ros.engine.base import Engine, EngineError
 from thfm_ros.engine.export import export_detection, export_step
-from thfm_ros.engine.graph_engine import PARTS, GraphEngine
+from thfm_ros.engine.graph_engine import GraphEngine
 from thfm_ros.engine.onnx_engine import OnnxDetection, OnnxGraph
 from thfm_ros.engine.stream import StepTables, Stream, cue_of
 from thfm_ros.engine.torch_engine import TorchEngine
 from thfm_ros.engine.verify import (
     TOLERANCES,
-    detection_difference,
-    difference,
     fixed_clip,
     named_arrays,
     part_difference,
@@ -33,7 +31,7 @@ from thfm_ros.engine.verify import (
 from thfm_ros.model import backbone
 from thfm_ros.model.card import ModelCard
 from thfm_ros.model.network import NanoNetwork
-from thfm_ros.model.outputs import DetectionOutputs, RawOutputs
+from thfm_ros.model.outputs import RawOutputs
 
 RgbImages = NDArray[np.uint8]
 CROP, WHOLE = (64, 64), (96, 80)  # of the small network: width, height
@@ -172,14 +170,6 @@ def test_forking_a_stream_or_omitting_dense_outputs_does_not_change_it(
         assert_equal(raw, RawOutputs(expected[i].body, expected[i].dense if dense[i] else None))
 
 
-@pytest.mark.parametrize("part", PARTS)
-def test_the_verification_at_build_time_passes(
-    reference: TorchEngine, exported: GraphEngine, part: str
-) -> None:
-    largest = part_difference(exported, reference, part)
-    assert largest <= TOLERANCES["float32"].largest
-
-
 @pytest.mark.slow
 def test_the_dynamo_exporter_is_used_if_tracing_is_not_available(
     reference: TorchEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -199,109 +189,6 @@ def test_the_dynamo_exporter_is_used_if_tracing_is_not_available(
     engine = GraphEngine(reference.card, "", graphs, OnnxDetection(detection, 1))
     for part in ("dense", "detect"):
         assert part_difference(engine, reference, part) <= TOLERANCES["float32"].largest
-
-
-class ChangedEngine:
-    """The exported engine, to be changed in subclasses."""
-
-    description, concurrent = "", False
-    fallback_reason: str | None = None
-
-    def __init__(self, engine: GraphEngine) -> None:
-        self.card, self.engine = engine.card, engine
-
-    def detect(self, image: RgbImages) -> DetectionOutputs:
-        return self.engine.detect(image)
-
-    def step(
-        self,
-        image: RgbImages,
-        state: object | None,
-        *,
-        dense: bool,
-        target_box: NDArray[np.float32] | None = None,
-    ) -> tuple[RawOutputs, object]:
-        return self.engine.step(image, state, dense=dense, target_box=target_box)
-
-
-@pytest.mark.fault("engine", "a built engine forgets a frame")
-def test_the_verification_detects_a_cache_that_is_one_frame_short(
-    reference: TorchEngine, exported: GraphEngine
-) -> None:
-    class ShortCacheEngine(ChangedEngine):
-        def step(
-            self,
-            image: RgbImages,
-            state: object | None,
-            *,
-            dense: bool,
-            target_box: NDArray[np.float32] | None = None,
-        ) -> tuple[RawOutputs, object]:
-            if isinstance(state, Stream):
-                state = dataclasses.replace(state, frames=min(state.frames, 1))
-            return super().step(image, state, dense=dense, target_box=target_box)
-
-    largest = difference(ShortCacheEngine(exported), reference, dense=False)
-    assert largest > 10 * TOLERANCES["float32"].largest
-
-
-def test_the_verification_detects_that_target_boxes_are_ignored(
-    reference: TorchEngine, exported: GraphEngine
-) -> None:
-    class UncuedEngine(ChangedEngine):
-        def step(
-            self,
-            image: RgbImages,
-            state: object | None,
-            *,
-            dense: bool,
-            target_box: NDArray[np.float32] | None = None,
-        ) -> tuple[RawOutputs, object]:
-            return super().step(image, state, dense=dense)
-
-    largest = difference(UncuedEngine(exported), reference, dense=False)
-    assert largest > 10 * TOLERANCES["float32"].largest
-
-
-def test_the_verification_detects_wrong_detections(
-    reference: TorchEngine, exported: GraphEngine
-) -> None:
-    class MirroredEngine(ChangedEngine):
-        def detect(self, image: RgbImages) -> DetectionOutputs:
-            return super().detect(image[:, ::-1])
-
-    largest = detection_difference(MirroredEngine(exported), reference)
-    assert largest > 10 * TOLERANCES["float32"].largest
-
-
-@pytest.mark.parametrize("quantile", [tolerance.quantile for tolerance in TOLERANCES.values()])
-@pytest.mark.parametrize("share", [1.0, 0.5])
-@pytest.mark.fault("engine", "a built engine gives NaN")
-def test_the_verification_refuses_outputs_that_are_nan(
-    reference: TorchEngine, quantile: float, share: float
-) -> None:
-    class NanEngine:
-        card, description, concurrent = reference.card, "", True
-        fallback_reason: str | None = None
-
-        def step(
-            self,
-            image: RgbImages,
-            state: object | None,
-            *,
-            dense: bool,
-            target_box: np.ndarray | None = None,
-        ) -> tuple[RawOutputs, object]:
-            raw, state = reference.step(image, state, dense=dense, target_box=target_box)
-            heatmaps = raw.body.heatmaps.copy()
-            heatmaps.flat[: int(share * heatmaps.size)] = np.nan
-            return raw._replace(body=raw.body._replace(heatmaps=heatmaps)), state
-
-        def detect(self, image: RgbImages) -> DetectionOutputs:
-            return reference.detect(image)
-
-    found = difference(NanEngine(), reference, dense=False, quantile=quantile)
-    assert found == np.inf
 
 
 def test_after_a_year_a_stream_is_as_exact_as_a_new_one(exported: GraphEngine) -> None:

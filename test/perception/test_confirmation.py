@@ -4,27 +4,14 @@
 
 import numpy as np
 import pytest
-from fake_engine import Person, box_of, camera, image, perfect_outputs
+from a_detection import a_detection
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thfm_ros.config import config_from
-from thfm_ros.contract import PixelMap
 from thfm_ros.perception.confirmation import Evidence, evidence_for, log_odds, person_probability
-from thfm_ros.perception.decoding import Detection, ExpectedPerson, Proposal, decode_person
+from thfm_ros.perception.decoding import Proposal
 
-K = camera(128, 128)
-PERSON = Person(0.0, 0.0, 9.0)
 probabilities = st.floats(0.0, 1.0)
-
-
-def detection(*, dense: bool) -> Detection:
-    region = PixelMap(1.0, 0.0, 0.0, 128, 128)
-    raw = perfect_outputs(region, K, [PERSON], dense)
-    expected = ExpectedPerson(box_of(PERSON, K))
-    found = decode_person(raw, region, image(K).shape[1::-1], K, expected, config_from({}).decode)
-    assert found is not None
-    return found
 
 
 @given(st.builds(Evidence, probabilities, probabilities, probabilities, probabilities))
@@ -46,7 +33,7 @@ def test_no_evidence_alone_is_certain_or_decides() -> None:
 
 
 def test_the_evidence_is_that_of_the_crop_and_the_proposal() -> None:
-    found = detection(dense=True)
+    found = a_detection(dense=True)
     evidence = evidence_for(Proposal(found.body.box, 0.4), found)
     assert evidence.centre == 0.4
     assert evidence.presence == found.presence
@@ -57,6 +44,6 @@ def test_the_evidence_is_that_of_the_crop_and_the_proposal() -> None:
 
 
 def test_without_maps_the_mask_says_nothing() -> None:
-    found = detection(dense=False)
+    found = a_detection(dense=False)
     evidence = evidence_for(Proposal(found.body.box, 0.4), found)
     assert log_odds(evidence)[Evidence._fields.index("mask")] == 0

@@ -6,24 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fake_engine import Person, box_of, camera, perfect_outputs
+from a_detection import a_detection
 
-from thfm_ros.config import DecodeConfig, RegionConfig
-from thfm_ros.perception.crop_region import region_around
-from thfm_ros.perception.decoding import Detection, ExpectedPerson, decode_person
+from thfm_ros.perception.decoding import Detection
 from thfm_ros.perception.same_person import pose_similarity, same_person, same_pose
-
-K = camera()
-
-
-def a_detection(x: float = 0.0, z: float = 3.0) -> Detection:
-    person = Person(x, 0, z)
-    region = region_around(box_of(person, K).astype(np.float32), (128, 128), RegionConfig())
-    raw = perfect_outputs(region, K, [person])
-    expected = ExpectedPerson(box_of(person, K))
-    found = decode_person(raw, region, (K.width, K.height), K, expected, DecodeConfig())
-    assert found is not None
-    return found
 
 
 def upper_half(whole: Detection) -> Detection:

@@ -5,30 +5,17 @@ import dataclasses
 import numpy as np
 import property_tests  # noqa: F401
 import pytest
-from fake_engine import Person, box_of, camera, perfect_outputs
+from a_detection import K, a_detection
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thfm_ros.config import DecodeConfig, RegionConfig, TrackConfig
+from thfm_ros.config import TrackConfig
 from thfm_ros.contract import TrackState
 from thfm_ros.geometry import intersection_over_min_area, iou
-from thfm_ros.perception.crop_region import region_around
-from thfm_ros.perception.decoding import Detection, ExpectedPerson, decode_person
+from thfm_ros.perception.decoding import Detection
 from thfm_ros.perception.tracking import Tracker, TrackOutput
 
-K = camera()
 STEP_NS = 33_000_000
-
-
-def a_detection(x: float = 0.0, z: float = 3.0) -> Detection:
-    person = Person(x, 0, z)
-    region = region_around(box_of(person, K).astype(np.float32), (128, 128), RegionConfig())
-    raw = perfect_outputs(region, K, [person])
-    found = decode_person(
-        raw, region, (K.width, K.height), K, ExpectedPerson(box_of(person, K)), DecodeConfig()
-    )
-    assert found is not None
-    return found
 
 
 LEFT, RIGHT = a_detection(-0.8), a_detection(0.8)

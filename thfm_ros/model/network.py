@@ -7,8 +7,9 @@ causal from frame to frame. One decoder serves all dense tasks, and a task's pro
 its features are read. One pass answers all prompts, because they differ only in the read-out; see
 docs/architecture.md for where this departs from THFM and why.
 
-The encoder is a pretrained EfficientNet. `NanoNetwork.detect` finds all people of a whole image
-after some blocks; a crop then describes one of them, named by a target cue.
+Two encoders, one of them pretrained, are mixed. `NanoNetwork.detect` finds all people of a whole
+image from the pretrained one's features after some blocks; a crop then describes one of them, named
+by a target cue.
 """
 
 import math

@@ -79,35 +79,11 @@ class FusionNode(ProcessNode):
         self._state = "unconfigured"
         return super().on_cleanup(state)
 
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Release everything for the last time."""
-        self._close()
-        self._state = "finalized"
-        return super().on_shutdown(state)
-
-    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Return to unconfigured after a transition raised an exception."""
-        self._close()
-        self._state = "unconfigured"
-        return TransitionCallbackReturn.SUCCESS
-
-    def start(self) -> None:
-        """Configure and activate. A failure is reported; the services allow another attempt."""
-        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
-            self.trigger_activate()
-
-    def end(self) -> bool:
-        """Stop all threads and remove markers; call this before destroying the node."""
-        self._close()
-        if not self._diagnostics.stop():
-            self.get_logger().error("a diagnostics message is left behind")
-            return False
-        return True
-
-    def _close(self) -> None:
+    def _close(self) -> bool:
         session, self._session = self._session, None
         if session is not None:
             session.close()
+        return True
 
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success = self._session is not None

@@ -112,35 +112,6 @@ class PerceptionNode(ProcessNode):
         self._state = "unconfigured"
         return super().on_cleanup(state)
 
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Release everything for the last time."""
-        self._close()
-        self._state = "finalized"
-        return super().on_shutdown(state)
-
-    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Return to unconfigured after a transition raised an exception."""
-        self._close()
-        self._state = "unconfigured"
-        return TransitionCallbackReturn.SUCCESS
-
-    def start(self) -> None:
-        """Configure and activate. A failure is reported; the services allow another attempt."""
-        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
-            self.trigger_activate()
-
-    def end(self) -> bool:
-        """Stop all threads and remove markers; call this before destroying the node.
-
-        Returns:
-            False if a step of the engine does not end; that was logged.
-        """
-        has_ended = self._close()
-        if not self._diagnostics.stop():
-            self.get_logger().error("a diagnostics message is left behind")
-            return False
-        return has_ended
-
     def _close(self) -> bool:
         gc.unfreeze()
         perceiver, self._perceiver = self._perceiver, None

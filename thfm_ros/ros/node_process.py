@@ -24,7 +24,7 @@ from rclpy.exceptions import (
     ParameterUninitializedException,
 )
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.lifecycle import LifecycleNode
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
@@ -32,6 +32,7 @@ from rclpy.task import Future
 from thfm_ros.contract import PerceptionError
 from thfm_ros.perception.background_task import unfinished_tasks
 from thfm_ros.ros.dds_profile import prepare_ros_environment
+from thfm_ros.ros.diagnostics import Diagnostics
 
 JOIN_TIMEOUT_S = 2.0  # for the callback or the transition that runs
 _TASKS_TIMEOUT_S = 1.0  # for a detection pass
@@ -43,16 +44,47 @@ AnyNode = TypeVar("AnyNode", bound=Node)
 
 
 class ProcessNode(LifecycleNode):
-    """A lifecycle node that `run` can run."""
+    """A lifecycle node that `run` can run, with diagnostics.
+
+    A subclass sets ``autostart``, ``_state`` ("unconfigured" and so on, for texts) and
+    ``_diagnostics``, and releases in `_close` what it made when it was configured.
+    """
 
     autostart: bool
+    _state: str
+    _diagnostics: Diagnostics
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Release everything for the last time."""
+        self._close()
+        self._state = "finalized"
+        return super().on_shutdown(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Return to unconfigured after a transition raised an exception."""
+        self._close()
+        self._state = "unconfigured"
+        return TransitionCallbackReturn.SUCCESS
 
     def start(self) -> None:
-        """Configure and activate."""
-        raise NotImplementedError
+        """Configure and activate. A failure is reported; the services allow another attempt."""
+        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+            self.trigger_activate()
 
     def end(self) -> bool:
-        """Stop all threads; False if one is left behind, which was logged."""
+        """Stop all threads and remove markers; call this before destroying the node.
+
+        Returns:
+            False if a thread is left behind; that was logged.
+        """
+        has_ended = self._close()
+        if not self._diagnostics.stop():
+            self.get_logger().error("a diagnostics message is left behind")
+            return False
+        return has_ended
+
+    def _close(self) -> bool:
+        """Release what was configured; False if a step of the engine does not end."""
         raise NotImplementedError
 
 

@@ -41,16 +41,21 @@ def declare_parameters(node: Node) -> Config:
         ConfigError: a value from the command line or a parameter file is invalid.
     """
     for parameter in parameters():
-        default = parameter.default
-        value = list(default) if isinstance(default, tuple) else default
         try:
-            node.declare_parameter(parameter.name, value, descriptor(parameter))
+            declare(node, parameter)
         except (InvalidParameterTypeException, InvalidParameterValueException) as error:
             text = str(error).removesuffix(f": {parameter.name}")
             raise ConfigError(f"{text}. {_accepted_values(parameter)}") from error
     for line in misspelt_parameters(getattr(node, "_parameter_overrides", {})):
         node.get_logger().warning(line)
     return current_config(node)
+
+
+def declare(node: Node, parameter: Parameter) -> None:
+    """Declare one parameter; the exceptions are those of rclpy."""
+    default = parameter.default
+    value = list(default) if isinstance(default, tuple) else default
+    node.declare_parameter(parameter.name, value, descriptor(parameter))
 
 
 def misspelt_parameters(given: Iterable[str]) -> list[str]:
@@ -75,7 +80,7 @@ def current_config(node: Node) -> Config:
 
 def _present_value(node: Node, parameter: Parameter) -> Any:
     try:
-        return _config_value(node.get_parameter(parameter.name).value)
+        return config_value(node.get_parameter(parameter.name).value)
     except ParameterUninitializedException as error:  # ROS takes [] of a parameter file for nothing
         raise ConfigError(
             f"{parameter.name} has no value (or an empty list). {_accepted_values(parameter)}"
@@ -137,7 +142,7 @@ class ParameterGuard:
         if not known:
             return SetParametersResult(successful=True)
         try:
-            values = {change.name: _config_value(change.value) for change in known}
+            values = {change.name: config_value(change.value) for change in known}
             config = config_from(values, current_config(self._node))
             self._refuse_while_configured(known)
             if self._is_configured():
@@ -154,7 +159,7 @@ class ParameterGuard:
             if self._groups[change.name] in LIVE_GROUPS:
                 continue
             present = self._node.get_parameter(change.name).value
-            if _config_value(change.value) == _config_value(present):
+            if config_value(change.value) == config_value(present):
                 continue
             name = self._node.get_fully_qualified_name()
             hint = " Use ~/set_tasks to set the tasks now." if change.name == "tasks" else ""
@@ -164,7 +169,7 @@ class ParameterGuard:
             )
 
 
-def _config_value(value: Any) -> Any:
+def config_value(value: Any) -> Any:
     """A ROS parameter's value in the type that config.py uses."""
     return tuple(value) if isinstance(value, list) else value
 

@@ -20,7 +20,6 @@ from jaxtyping import Float, Int, UInt8
 
 from thfm_ros.media.video_writer import VideoWriter
 from thfm_ros.synth.pack import load_pack
-from thfm_ros.synth.primitives.mesh import Palette
 from thfm_ros.synth.rendering.render import render_frame
 from thfm_ros.synth.rendering.sensor import Sensor, record_frame
 from thfm_ros.synth.scenario_films import (
@@ -32,8 +31,7 @@ from thfm_ros.synth.scenario_films import (
     Film,
     Stage,
     fixed_camera,
-    staged_person,
-    staged_scene,
+    staged_film,
 )
 from thfm_ros.synth.scene.asset_choices import AssetChoices, choose_assets
 from thfm_ros.synth.shading.camera import CameraTrajectory
@@ -103,12 +101,7 @@ def render_scene(
 ) -> tuple[dict[str, CameraView], Float[np.ndarray, "t p 35 3"]]:
     """What every camera of CAMERAS sees, and the joints of the people in the world."""
     rng = np.random.default_rng((film.seed, 1))
-    palette = Palette()
-    people = [
-        staged_person(np.random.default_rng((film.seed, 2, seed)), choices, palette, seed, stages)
-        for seed, stages in film.people.values()
-    ]
-    scene = staged_scene(rng, choices, palette, people, film)
+    people, scene = staged_film(rng, choices, film)
     joints = np.stack([person.joints for person in people], axis=1)
     frames = len(joints)
     views = {}

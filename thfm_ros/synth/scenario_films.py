@@ -107,16 +107,23 @@ FILMS = {
 def render_film(film: Film, choices: AssetChoices) -> tuple[list[np.ndarray], list[FrameRender]]:
     """The recorded images and what is known of them."""
     rng = np.random.default_rng((film.seed, 1))
+    _, scene = staged_film(rng, choices, film)
+    camera = fixed_camera(CAMERA, film.frames)
+    exposure, sensor = np.ones(3), Sensor(blur_px=0.3, noise=0.004)
+    frames = [render_frame(scene, camera, index, 2, exposure) for index in range(film.frames)]
+    return [record_frame(rng, frame.linear, sensor) for frame in frames], frames
+
+
+def staged_film(
+    rng: np.random.Generator, choices: AssetChoices, film: Film
+) -> tuple[list[PosedPerson], Scene]:
+    """The film's people, and the scene in which they stand."""
     palette = Palette()
     people = [
         staged_person(np.random.default_rng((film.seed, 2, seed)), choices, palette, seed, stages)
         for seed, stages in film.people.values()
     ]
-    scene = staged_scene(rng, choices, palette, people, film)
-    camera = fixed_camera(CAMERA, film.frames)
-    exposure, sensor = np.ones(3), Sensor(blur_px=0.3, noise=0.004)
-    frames = [render_frame(scene, camera, index, 2, exposure) for index in range(film.frames)]
-    return [record_frame(rng, frame.linear, sensor) for frame in frames], frames
+    return people, staged_scene(rng, choices, palette, people, film)
 
 
 def staged_person(

@@ -14,7 +14,7 @@ from rclpy.parameter import Parameter as RosParameter
 from thfm_ros.config import Parameter
 from thfm_ros.config_option import ConfigError
 from thfm_ros.fusion.settings import FusionNodeSettings, FusionSettings
-from thfm_ros.ros.params import descriptor
+from thfm_ros.ros import params
 
 
 def fusion_parameters() -> Iterator[Parameter]:
@@ -37,10 +37,8 @@ def declare(node: Node) -> tuple[FusionNodeSettings, FusionSettings]:
         ConfigError: a value from the command line or a parameter file is invalid.
     """
     for parameter in fusion_parameters():
-        default = parameter.default
-        value = list(default) if isinstance(default, tuple) else default
         try:
-            node.declare_parameter(parameter.name, value, descriptor(parameter))
+            params.declare(node, parameter)
         except (InvalidParameterTypeException, InvalidParameterValueException) as error:
             raise ConfigError(f"{error}. {parameter.name}: {parameter.doc}.") from error
     return current(node)
@@ -64,13 +62,9 @@ def settings_from(values: dict[str, Any]) -> tuple[FusionNodeSettings, FusionSet
     """
 
     def part(kind: type) -> Any:
-        return kind(**{each.name: _setting(values[each.name]) for each in fields(kind)})
+        return kind(**{each.name: params.config_value(values[each.name]) for each in fields(kind)})
 
     return part(FusionNodeSettings), part(FusionSettings)
-
-
-def _setting(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def guard(node: Node, is_configured: Callable[[], bool]) -> None:
