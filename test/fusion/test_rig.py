@@ -113,6 +113,23 @@ def test_a_camera_that_was_never_heard_or_falls_silent_is_missed(cameras: Camera
     assert found.level == WARN and "10.0 s" in found.message
 
 
+@pytest.mark.parametrize(("period_s", "waits"), [(0.1, True), (1.5, True), (4.0, False)])
+def test_slow_cameras_are_waited_for_and_silent_ones_are_not(
+    cameras: Cameras, period_s: float, waits: bool
+) -> None:
+    def is_complete(t_s: float) -> bool:
+        return cameras.rig.is_complete(20_000_000, 1 + t_s + 0.05)
+
+    cameras.send("front", 0.0)
+    assert is_complete(0.0)  # the other camera has never been heard
+    cameras.send("right", 0.0)
+    assert is_complete(0.0)
+    cameras.send("front", period_s)
+    assert is_complete(period_s) == (not waits)
+    cameras.send("right", period_s)
+    assert is_complete(period_s)
+
+
 def test_an_uncalibrated_camera_is_named(cameras: Cameras) -> None:
     flat = replace(perception([], SECOND), intrinsics=None)
     cameras.rig.receive("front", "front_optical", flat, PLACES["front"], now_ns=SECOND)

@@ -39,10 +39,6 @@ class State:
     evidence: Mapping[Pair, Evidence] = field(default_factory=dict)
     groups: tuple[frozenset[Member], ...] = ()
 
-    def is_complete(self, tolerance_ns: int) -> bool:
-        """Whether the newest frames of all cameras have about one stamp."""
-        return all(f.stamp_ns >= self.stamp_ns - tolerance_ns for f in self.frames.values())
-
 
 def advanced(state: State, frame: CameraFrame, settings: FusionSettings) -> State:
     """The state after one more frame, whose stamp is not older than the state's."""

@@ -55,6 +55,8 @@ class _Camera:
     upright: Uprightness = field(default_factory=Uprightness)
     frame_id: str = ""
     heard_s: float = 0.0
+    used_s: float = 0.0  # when its newest frame was accepted; 0: none was
+    stamp_ns: int = 0  # of that frame
     people: int = 0
     ahead_s: float = 0.0
     is_metric: bool = True
@@ -125,6 +127,7 @@ class Rig:
             camera.ahead_s = (frame.stamp_ns - now_ns) * 1e-9
             return False
         camera.accepted += 1
+        camera.used_s, camera.stamp_ns = camera.heard_s, frame.stamp_ns
         self._collect(frame)
         return True
 
@@ -133,9 +136,21 @@ class Rig:
         self._cameras[name].problem = problem
         self._cameras[name].heard_s = now_ns * 1e-9
 
+    def is_complete(self, tolerance_ns: int, now_s: float) -> bool:
+        """Whether the newest frames of all cameras have about one stamp.
+
+        Also slow cameras count, whose frames are too old to contribute when the next ones come;
+        those that have been silent for SILENT_S do not.
+        """
+        oldest_ns = self.fuser.state.stamp_ns - tolerance_ns
+        heard = [c for c in self._cameras.values() if c.used_s and now_s - c.used_s <= SILENT_S]
+        return all(camera.stamp_ns >= oldest_ns for camera in heard)
+
     def reset(self) -> None:
         """Forget all people."""
         self.fuser.reset()
+        for camera in self._cameras.values():
+            camera.used_s, camera.stamp_ns = 0.0, 0
 
     def _same_frame(self, name: str) -> str:
         """Another camera with this one's frame_id; empty if there is none."""

@@ -27,8 +27,7 @@ from thfm_ros.ros.fusion_node import FusionNode
 from thfm_ros.ros.to_msg.kinds import ros_message
 from thfm_ros.ros.transform import transformed_perception
 
-# Over DDS in one process a message is at times not received for minutes (not explained): opt-in.
-pytestmark = [pytest.mark.ros, pytest.mark.slow]
+pytestmark = pytest.mark.ros
 
 TIMEOUT_S = 300.0
 RETRY_S = 1.0

@@ -195,7 +195,8 @@ class Session:
             return
         now_s = time.monotonic()
         self._publish_by_s = self._publish_by_s or now_s + self._settings.wait_s
-        if now_s < self._publish_by_s and not state.is_complete(_SIMULTANEOUS_NS):
+        is_complete = self._rig.is_complete(_SIMULTANEOUS_NS, self._now_ns * 1e-9)
+        if now_s < self._publish_by_s and not is_complete:
             self._retry_timer.reset()
             return
         self._publish_by_s, self._published_ns = 0.0, state.stamp_ns
