@@ -2,6 +2,8 @@
 # SPDX-FileCopyrightText: The thfm_ros authors
 """Labels of photographs by the network itself."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from fake_engine import FakeEngine, Person, box_of, camera, encoded_boxes, image, region_of
@@ -9,7 +11,7 @@ from fake_engine import FakeEngine, Person, box_of, camera, encoded_boxes, image
 from thfm_ros.config import config_from
 from thfm_ros.evaluation.pseudo_labels import label_image
 from thfm_ros.geometry import iou
-from thfm_ros.model.outputs import DetectionOutputs
+from thfm_ros.model.outputs import DetectionOutputs, RawOutputs
 from thfm_ros.perception.crop_stream import CropDetector
 
 K = camera()
@@ -17,20 +19,49 @@ PEOPLE = [Person(-0.8, 0.0, 4.0), Person(0.8, 0.0, 4.0)]
 
 
 class WithAnEmptyPlace(FakeEngine):
-    """Proposes the people, and a place where there is none."""
+    """Proposes the people, and a place where there is none. In crops of the mirrored image it sees
+    the mirrored world; ``only_as_it_is``: there it sees nobody."""
+
+    def __init__(self, people: list[Person], *, only_as_it_is: bool = False) -> None:
+        super().__init__(K, lambda: people)
+        mirrored = [] if only_as_it_is else [replace(each, x=-each.x) for each in people]
+        self.mirror = FakeEngine(replace(K, cx=K.width - K.cx), lambda: mirrored)
 
     def detect(self, image: np.ndarray) -> DetectionOutputs:
-        region = region_of(image, self.k)
-        places = [box_of(each, self.k) for each in [*self.scene(), Person(0.0, 0.0, 4.0)]]
+        world, seen = self.world_of(image)
+        region = region_of(seen, world.k)
+        places = [box_of(each, world.k) for each in [*world.scene(), Person(0.0, 0.0, 4.0)]]
         corners = [(p.reshape(2, 2) - [region.offset_x, region.offset_y]) for p in places]
         boxes = [(each / region.scale).reshape(4) for each in corners]
         limits = [region.width, region.height] * 2
         inside = [each for each in boxes if (each >= 0).all() and (each <= limits).all()]
         return encoded_boxes(inside, region.width, region.height)
 
+    def step(
+        self,
+        crop: np.ndarray,
+        state: object | None,
+        *,
+        dense: bool,
+        target_box: np.ndarray | None = None,
+    ) -> tuple[RawOutputs, object]:
+        world, seen = self.world_of(crop)
+        if world is self:
+            return super().step(seen, state, dense=dense, target_box=target_box)
+        return world.step(seen, state, dense=dense, target_box=target_box)
+
+    def world_of(self, crop: np.ndarray) -> tuple[FakeEngine, np.ndarray]:
+        """The engine of the crop's world, and the crop with that world's colours."""
+        rows, columns = np.nonzero(crop[..., 2] == 255)
+        if np.corrcoef(columns, crop[rows, columns, 0])[0, 1] > 0:
+            return self, crop
+        seen = crop.copy()
+        seen[rows, columns, 0] = 255 - seen[rows, columns, 0]
+        return self.mirror, seen
+
 
 def test_each_person_of_an_image_and_its_tiles_is_labelled_once() -> None:
-    engine = WithAnEmptyPlace(K, lambda: PEOPLE)
+    engine = WithAnEmptyPlace(PEOPLE)
     labels = label_image(image(K), engine, CropDetector(engine, config_from({})))
     assert len(labels.people) == 2
     for person in PEOPLE:
@@ -39,6 +70,14 @@ def test_each_person_of_an_image_and_its_tiles_is_labelled_once() -> None:
 
 @pytest.mark.parametrize("people", [[], PEOPLE[:1]])
 def test_a_place_without_a_person_is_not_labelled(people: list[Person]) -> None:
-    engine = WithAnEmptyPlace(K, lambda: people)
+    engine = WithAnEmptyPlace(people)
     labels = label_image(image(K), engine, CropDetector(engine, config_from({})))
     assert len(labels.people) == len(people)
+
+
+def test_a_person_whom_the_mirror_image_denies_is_ignored() -> None:
+    engine = WithAnEmptyPlace(PEOPLE, only_as_it_is=True)
+    labels = label_image(image(K), engine, CropDetector(engine, config_from({})))
+    assert len(labels.people) == 0
+    for person in PEOPLE:
+        assert max(iou(box_of(person, K), box) for box in labels.ignored) > 0.5

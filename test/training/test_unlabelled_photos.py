@@ -15,7 +15,7 @@ from thfm_ros.model.detection import STRIDE
 from thfm_ros.model.network import NanoNetwork
 from thfm_ros.training.collate import collate_photo_crops
 from thfm_ros.training.consistency import consistency_losses
-from thfm_ros.training.unlabelled_photos import LABELS, UnlabelledPhotos
+from thfm_ros.training.unlabelled_photos import LABELS, PhotoCrop, UnlabelledPhotos
 
 PERSON, UNSURE = (60, 40, 120, 180), (200, 50, 250, 150)
 RED, BLUE = (0, 0, 255), (255, 0, 0)  # BGR
@@ -71,14 +71,29 @@ def test_photographs_without_people_are_not_drawn(folder: Path) -> None:
 
 
 def test_a_crop_shows_the_person_where_the_cue_says(folder: Path) -> None:
-    photos = UnlabelledPhotos(folder)
-    for seed in range(10):
-        crop = photos.draw_crop(np.random.default_rng(seed), 128)
+    for crop in drawn_crops(folder, 20):
+        if not crop.presence:
+            continue
         rows, columns = np.nonzero(redness(crop.image) > 100)
         found = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]) / 128
         np.testing.assert_allclose(found, crop.cue[:4], atol=0.03)
         assert crop.cue[4] == 1
         assert not np.array_equal(crop.image, crop.altered)
+
+
+def test_some_crops_are_about_a_place_without_a_labelled_or_unsure_person(folder: Path) -> None:
+    empty = [crop for crop in drawn_crops(folder, 40) if not crop.presence]
+    assert 4 <= len(empty) <= 24
+    for crop in empty:
+        x0, y0, x1, y1 = (np.clip(crop.cue[:4], 0, 1) * 128).round().astype(int)
+        inside = crop.image[y0:y1, x0:x1]
+        colourful = np.abs(inside[..., 0] - inside[..., 2]) > 100  # the red or the blue person
+        assert colourful.mean() < 0.15
+
+
+def drawn_crops(folder: Path, count: int) -> list[PhotoCrop]:
+    photos = UnlabelledPhotos(folder)
+    return [photos.draw_crop(np.random.default_rng(seed), 128) for seed in range(count)]
 
 
 @pytest.mark.parametrize("text", [None, "{", '{"b.png": {"people": [], "ignored": []}}'])
@@ -99,9 +114,11 @@ def test_consistency_is_lowest_for_a_student_that_agrees_with_a_sure_teacher(fol
     sure = teacher._replace(
         **{name: 8 * value for name, value in teacher._asdict().items() if value is not None}
     )
-    agreeing = consistency_losses(sure, sure)
+    present = torch.ones(2)
+    sure = sure._replace(presence=torch.full((2,), 9.0))
+    agreeing = consistency_losses(sure, sure, present)
     other = network(batch.altered.flip(-1), cue=batch.cue)
-    disagreeing = consistency_losses(other, sure)
+    disagreeing = consistency_losses(other, sure, present)
     assert agreeing.keys() == disagreeing.keys()
     for name, value in agreeing.items():
         assert value < disagreeing[name], name
@@ -109,3 +126,20 @@ def test_consistency_is_lowest_for_a_student_that_agrees_with_a_sure_teacher(fol
     total.backward()
     assert network.tokens.grad is not None
     assert network.tokens.grad.isfinite().all()
+
+
+def test_a_place_without_a_person_has_no_target_whatever_the_teacher_says(folder: Path) -> None:
+    torch.manual_seed(0)
+    network = NanoNetwork((8, 8, 8), 32, depth=1, refine=1, detect_depth=1).eval()
+    batch = collate_photo_crops(drawn_crops(folder, 1))
+    with torch.no_grad():
+        teacher = network(batch.image, cue=batch.cue)
+    assert teacher.dense is not None
+    absent = torch.zeros(1)
+    denying = teacher._replace(
+        presence=torch.full((1,), -9.0), dense=teacher.dense - 20 * torch.ones(1)
+    )
+    for name in ("presence", "target_mask"):
+        of_teacher = consistency_losses(teacher, teacher, absent)[name]
+        assert consistency_losses(denying, teacher, absent)[name] < 0.1 * of_teacher
+    assert consistency_losses(teacher, teacher, absent)["heatmap"] == 0

@@ -5,7 +5,8 @@
 Run as ``python -m thfm_ros.evaluation.pseudo_labels --photos DIR --checkpoint FILE``; it writes
 ``pseudo_labels.json`` into the folder (training/unlabelled_photos.py reads it). The teacher is the
 network itself, in two stages: the detection read-out proposes, a crop of each proposal confirms or
-rejects it. What is confirmed with certainty is a person, what is neither confirmed nor rejected is
+rejects it, both in the image and in its mirror image (as in data distillation, Radosavovic et al.,
+CVPR 2018). What is confirmed with certainty is a person, what is neither confirmed nor rejected is
 ignored in training, the rest is background. No other network labels anything.
 """
 
@@ -24,7 +25,7 @@ from thfm_ros.contract import Clip, Frame, PerceptionError
 from thfm_ros.engine.base import Engine
 from thfm_ros.engine.checkpoint import find_checkpoint
 from thfm_ros.engine.select import load_engine
-from thfm_ros.geometry import area, intersection_over_min_area
+from thfm_ros.geometry import area, intersection_over_min_area, iou
 from thfm_ros.media.errors import VideoError
 from thfm_ros.media.images import is_image_name, read_image
 from thfm_ros.perception.confirmation import evidence_for, person_probability
@@ -36,8 +37,11 @@ from thfm_ros.perception.stage_timer import StageTimer
 
 logger = logging.getLogger(__name__)
 
+IGNORED_THRESHOLD = 0.02
+"""Score of the detection read-out below which a place is background."""
+
 CANDIDATE_THRESHOLD = 0.05
-"""Score of the detection read-out above which a place may be a person."""
+"""Score above which a place may be a person; those between the two are ignored."""
 
 MAX_PROPOSALS = 30
 """Of one image; further ones are ignored without a crop."""
@@ -47,6 +51,9 @@ CERTAIN = 0.65
 
 REJECTED = 0.15
 """Probability below which a proposal is background."""
+
+SAME_IOU = 0.5
+"""Of two proposals for one person."""
 
 PART_OVERLAP = 0.7
 """Of the smaller box: of two people who overlap more only the larger one is labelled."""
@@ -59,6 +66,27 @@ class PseudoLabels(NamedTuple):
     ignored: Float32[np.ndarray, "m 4"]
 
 
+class _View(NamedTuple):
+    """The image as it is, or mirrored."""
+
+    frame: Frame
+    mirrored: bool
+
+    def box(self, box: Float32[np.ndarray, "4"]) -> Float32[np.ndarray, "4"]:
+        """A box of the image in this view, or a box of this view in the image."""
+        if not self.mirrored:
+            return box
+        width = self.frame.rgb.shape[1]
+        return np.array([width - box[2], box[1], width - box[0], box[3]], np.float32)
+
+
+class _Verified(NamedTuple):
+    """What the crops of a proposal show."""
+
+    box: Float32[np.ndarray, "4"] | None  # of the person; None: the crop of the image shows none
+    probability: float  # of a person, mean of both views
+
+
 def label_image(
     rgb: UInt8[np.ndarray, "h w 3"], engine: Engine, detector: CropDetector
 ) -> PseudoLabels:
@@ -69,32 +97,60 @@ def label_image(
         engine: runs the network.
         detector: detects single persons in crops with the same engine.
     """
-    frame = Frame(rgb, 0, "", None)
-    inputs = CropInputs(Clip((frame,), 0), True, StageTimer(("crop", "network", "decode")))
+    mirror = np.ascontiguousarray(rgb[:, ::-1])
+    views = [_View(Frame(rgb, 0, "", None), False), _View(Frame(mirror, 0, "", None), True)]
     people: list[Float32[np.ndarray, "4"]] = []
     ignored: list[Float32[np.ndarray, "4"]] = []
-    for number, proposal in enumerate(_proposals(frame, engine)):
-        found = detector.detect_proposal(inputs, proposal) if number < MAX_PROPOSALS else None
-        score = 0.0
-        if found is not None:
-            score = person_probability(evidence_for(proposal, found.detection))
-        if found is not None and score >= CERTAIN:
-            people.append(found.detection.body.box)
-        elif number >= MAX_PROPOSALS or score >= REJECTED:
+    for number, proposal in enumerate(_proposals(views, engine)):
+        if number >= MAX_PROPOSALS or proposal.score < CANDIDATE_THRESHOLD:
+            ignored.append(proposal.box)
+            continue
+        verified = _verify(proposal, views, detector)
+        if verified.box is not None and verified.probability >= CERTAIN:
+            people.append(verified.box)
+        elif verified.probability >= REJECTED:
             ignored.append(proposal.box)
     kept, inside = _distinct(people)
     return PseudoLabels(_stacked(kept), _stacked(ignored + inside))
 
 
-def _proposals(frame: Frame, engine: Engine) -> list[Proposal]:
-    """Of the whole image and its tiles, highest scores first."""
-    height, width = frame.rgb.shape[:2]
+def _proposals(views: list[_View], engine: Engine) -> list[Proposal]:
+    """Of both views, the whole image and its tiles: highest scores first, each place once."""
+    height, width = views[0].frame.rgb.shape[:2]
     size = engine.card.frame_size
-    found = []
-    for region in (whole_frame(width, height, size), *frame_tiles(width, height, size)):
-        outputs = engine.detect(crop_image(frame, region))
-        found += find_proposals(outputs, region, (width, height), CANDIDATE_THRESHOLD)
-    return sorted(found, key=lambda proposal: -proposal.score)
+    regions = (whole_frame(width, height, size), *frame_tiles(width, height, size))
+    found = [
+        Proposal(view.box(each.box), each.score)
+        for view in views
+        for region in regions
+        for each in find_proposals(
+            engine.detect(crop_image(view.frame, region)),
+            region,
+            (width, height),
+            IGNORED_THRESHOLD,
+        )
+    ]
+    distinct: list[Proposal] = []
+    for each in sorted(found, key=lambda proposal: -proposal.score):
+        if all(iou(each.box, other.box) <= SAME_IOU for other in distinct):
+            distinct.append(each)
+    return distinct
+
+
+def _verify(proposal: Proposal, views: list[_View], detector: CropDetector) -> _Verified:
+    """Look at a crop of the proposal in each view."""
+    box, probability = None, 0.0
+    for view in views:
+        inputs = CropInputs(Clip((view.frame,), 0), True, StageTimer(("crop", "network", "decode")))
+        there = Proposal(view.box(proposal.box), proposal.score)
+        found = detector.detect_proposal(inputs, there)
+        if found is None:
+            continue
+        evidence = evidence_for(there, found.detection)
+        probability += person_probability(evidence) / len(views)
+        if not view.mirrored:
+            box = found.detection.body.box
+    return _Verified(box, probability)
 
 
 def _distinct(

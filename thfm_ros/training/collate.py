@@ -55,11 +55,12 @@ class DetectionBatch:
 
 @dataclass(frozen=True, kw_only=True)
 class PhotoBatch:
-    """Stacked `PhotoCrop`s, which have no labels."""
+    """Stacked `PhotoCrop`s, whose only label is whether there is a person."""
 
     image: Float[Tensor, "b 1 3 H W"]  # RGB in 0..255
     altered: Float[Tensor, "b 1 3 H W"]
     cue: Float[Tensor, "b 5"]
+    presence: Float[Tensor, " b"]
 
     def to(self, device: torch.device) -> "PhotoBatch":
         """The batch on a device."""
@@ -71,13 +72,14 @@ Batch = CropBatch | DetectionBatch | PhotoBatch
 
 def collate_photo_crops(samples: list[PhotoCrop]) -> PhotoBatch:
     """Stack samples of one size."""
-    image, altered, cue = (
+    image, altered, cue, presence = (
         torch.from_numpy(np.stack(values)).float() for values in zip(*samples, strict=True)
     )
     return PhotoBatch(
         image=image.permute(0, 3, 1, 2)[:, None],
         altered=altered.permute(0, 3, 1, 2)[:, None],
         cue=cue,
+        presence=presence,
     )
 
 

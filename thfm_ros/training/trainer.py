@@ -221,7 +221,7 @@ class Trainer:
                     teacher = self.average(batch.image, cue=batch.cue)
                 student = self.network(batch.altered, cue=batch.cue)
                 return consistency_losses(
-                    in_single_precision(student), in_single_precision(teacher)
+                    in_single_precision(student), in_single_precision(teacher), batch.presence
                 )
             outputs = self.network(batch.image, cue=batch.cue)
         return crop_losses(in_single_precision(outputs), batch)

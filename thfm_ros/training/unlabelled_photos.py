@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
 from thfm_ros.contract import PADDING_GREY, PerceptionError
-from thfm_ros.geometry import area
+from thfm_ros.geometry import area, intersection_over_min_area
 from thfm_ros.training.augmentation.geometric import similarity
 from thfm_ros.training.augmentation.photometric import apply_photometric, draw_photometric
 from thfm_ros.training.detection_samples import (
@@ -33,7 +33,16 @@ MIN_VISIBLE = 0.6
 
 
 CROP_MARGIN = 1.5
-"""Side of a crop, in longer sides of the person's box."""
+"""Side of a crop, in longer sides of the box that it is about."""
+
+EMPTY_SHARE = 0.3
+"""Share of the crops that are about a place without a person, where one is found."""
+
+ATTEMPTS = 10
+"""Random places per such crop, until one has no person."""
+
+MAX_COVERED = 0.1
+"""Overlap of such a place with a labelled or an ignored box, of the smaller area."""
 
 
 class PhotoCrop(NamedTuple):
@@ -42,6 +51,7 @@ class PhotoCrop(NamedTuple):
     image: Float32[np.ndarray, "h w 3"]  # RGB in 0..255
     altered: Float32[np.ndarray, "h w 3"]  # the same geometry
     cue: Float32[np.ndarray, "5"]
+    presence: float  # 1: the cue is a labelled person; 0: a place without one
 
 
 class UnlabelledPhotos:
@@ -96,21 +106,24 @@ class UnlabelledPhotos:
         return DetectionSample(altered, targets_of_boxes(boxes, ignored, size))
 
     def draw_crop(self, rng: np.random.Generator, size: int) -> PhotoCrop:
-        """A square crop of ``size`` pixels around one person, mirrored or not."""
+        """A square crop of ``size`` pixels, mirrored or not, around a person or an empty place."""
         bgr, labels = self._pick(rng)
-        box = np.array(labels["people"][rng.integers(len(labels["people"]))], np.float64)
+        height, width = bgr.shape[:2]
+        empty = _empty_place(rng, labels, (width, height)) if rng.random() < EMPTY_SHARE else None
+        person = np.array(labels["people"][rng.integers(len(labels["people"]))], np.float64)
+        box = person if empty is None else empty
         side = CROP_MARGIN * float(max(box[2:] - box[:2])) * float(np.exp(rng.normal(0, 0.1)))
         middle = np.full(2, (size - 1) / 2) + rng.normal(0, 0.04, 2) * size
         mirrored = bool(rng.random() < 0.5)
-        matrix = similarity((bgr.shape[1], bgr.shape[0]), middle, size / side, mirrored=mirrored)
-        # ``similarity`` puts the image's centre into the middle: move the person's there instead.
-        centre = (np.array([bgr.shape[1], bgr.shape[0]]) - 1) / 2
+        matrix = similarity((width, height), middle, size / side, mirrored=mirrored)
+        # ``similarity`` puts the image's centre into the middle: move the box's there instead.
+        centre = (np.array([width, height]) - 1) / 2
         matrix[:, 2] -= matrix[:, :2] @ ((box[:2] + box[2:]) / 2 - centre)
         grey = (PADDING_GREY,) * 3
         image = cv2.warpAffine(bgr, matrix, (size, size), flags=cv2.INTER_AREA, borderValue=grey)
         rgb = np.ascontiguousarray(image[..., ::-1], np.float32)
         cue = np.array([*(_moved(box, matrix) / size), 1], np.float32)
-        return PhotoCrop(rgb, _altered(rgb, rng), cue)
+        return PhotoCrop(rgb, _altered(rgb, rng), cue, float(empty is None))
 
     def _pick(
         self, rng: np.random.Generator
@@ -135,6 +148,21 @@ def _altered(
         top, left = (rng.uniform(0, 1, 2) * (size - side)).astype(int)
         altered[top : top + side[0], left : left + side[1]] = rng.uniform(0, 255, 3)
     return altered
+
+
+def _empty_place(
+    rng: np.random.Generator, labels: dict[str, list[list[float]]], size: tuple[int, int]
+) -> Float[np.ndarray, "4"] | None:
+    """A box, upright mostly, that touches hardly any box of a photograph; None: none was found."""
+    boxes = [np.array(box, float) for key in ("people", "ignored") for box in labels[key]]
+    for _ in range(ATTEMPTS):
+        tall = float(np.exp(rng.uniform(np.log(0.15), np.log(0.8)))) * size[1]
+        side = np.array([tall * rng.uniform(0.25, 0.9), tall])
+        low = rng.uniform(-0.1 * side, np.maximum(np.array(size) - 0.9 * side, 1))
+        place = np.concatenate([low, low + side])
+        if all(intersection_over_min_area(place, box) <= MAX_COVERED for box in boxes):
+            return place
+    return None
 
 
 def _moved(box: Float[np.ndarray, "4"], matrix: Float[np.ndarray, "2 3"]) -> Float[np.ndarray, "4"]:
