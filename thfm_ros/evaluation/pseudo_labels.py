@@ -43,7 +43,7 @@ IGNORED_THRESHOLD = 0.02
 CANDIDATE_THRESHOLD = 0.05
 """Score above which a place may be a person; those between the two are ignored."""
 
-MAX_PROPOSALS = 30
+MAX_PROPOSALS = 20
 """Of one image; further ones are ignored without a crop."""
 
 CERTAIN = 0.65
@@ -83,8 +83,8 @@ class _View(NamedTuple):
 class _Verified(NamedTuple):
     """What the crops of a proposal show."""
 
-    box: Float32[np.ndarray, "4"] | None  # of the person; None: the crop of the image shows none
-    probability: float  # of a person, mean of both views
+    box: Float32[np.ndarray, "4"] | None  # of the person; None: no crop shows one
+    probability: float  # of a person, mean of the views that were looked at
 
 
 def label_image(
@@ -138,19 +138,18 @@ def _proposals(views: list[_View], engine: Engine) -> list[Proposal]:
 
 
 def _verify(proposal: Proposal, views: list[_View], detector: CropDetector) -> _Verified:
-    """Look at a crop of the proposal in each view."""
-    box, probability = None, 0.0
-    for view in views:
+    """Look at a crop of the proposal in the image, and if it may be certain, in its mirror image."""
+    box, total = None, 0.0
+    for number, view in enumerate(views, start=1):
         inputs = CropInputs(Clip((view.frame,), 0), True, StageTimer(("crop", "network", "decode")))
         there = Proposal(view.box(proposal.box), proposal.score)
         found = detector.detect_proposal(inputs, there)
-        if found is None:
-            continue
-        evidence = evidence_for(there, found.detection)
-        probability += person_probability(evidence) / len(views)
-        if not view.mirrored:
-            box = found.detection.body.box
-    return _Verified(box, probability)
+        if found is not None:
+            total += person_probability(evidence_for(there, found.detection))
+            box = view.box(found.detection.body.box) if box is None else box
+        if total + len(views) - number < CERTAIN * len(views):
+            return _Verified(box, total / number)
+    return _Verified(box, total / len(views))
 
 
 def _distinct(
