@@ -17,7 +17,7 @@ from thfm_ros.training.collate import collate_photo_crops
 from thfm_ros.training.consistency import consistency_losses
 from thfm_ros.training.unlabelled_photos import LABELS, PhotoCrop, UnlabelledPhotos
 
-PERSON, UNSURE = (60, 40, 120, 180), (200, 50, 250, 150)
+PERSON, UNSURE, FAINT = (60, 40, 120, 180), (200, 50, 250, 150), (130, 190, 190, 230)
 RED, BLUE = (0, 0, 255), (255, 0, 0)  # BGR
 
 
@@ -29,8 +29,8 @@ def folder(tmp_path: Path) -> Path:
         cv2.rectangle(image, box[:2], (box[2] - 1, box[3] - 1), colour, -1)
     cv2.imwrite(str(tmp_path / "a.png"), image)
     labels = {
-        "a.png": {"people": [PERSON], "ignored": [UNSURE]},
-        "b.png": {"people": [], "ignored": []},
+        "a.png": {"people": [PERSON], "ignored": [UNSURE], "faint": [FAINT]},
+        "b.png": {"people": [], "ignored": [], "faint": []},
     }
     (tmp_path / LABELS).write_text(json.dumps(labels))
     return tmp_path
@@ -64,6 +64,17 @@ def test_unsure_people_are_ignored_and_not_background(folder: Path) -> None:
         for seed in range(20)
     ]
     assert np.mean(ignored) > 0.6  # of some samples the unsure person is outside
+
+
+def test_of_a_faint_proposal_only_the_centre_is_ignored(folder: Path) -> None:
+    labels = {"a.png": {"people": [PERSON], "ignored": [], "faint": [FAINT]}}
+    (folder / LABELS).write_text(json.dumps(labels))
+    photos = UnlabelledPhotos(folder)
+    drawn = [photos.draw(np.random.default_rng(seed), (320, 240)).targets for seed in range(30)]
+    whole = [int(each.ignored.sum()) for each in drawn if (each.centres == 1).any()]
+    assert len(whole) >= 10  # in the others the labelled person is cut, and ignored as a whole
+    assert max(whole) <= 16
+    assert np.median(whole) >= 9
 
 
 def test_photographs_without_people_are_not_drawn(folder: Path) -> None:

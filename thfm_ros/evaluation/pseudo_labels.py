@@ -38,13 +38,13 @@ from thfm_ros.perception.stage_timer import StageTimer
 logger = logging.getLogger(__name__)
 
 IGNORED_THRESHOLD = 0.02
-"""Score of the detection read-out below which a place is background."""
+"""Score of the detection read-out below which there is no proposal."""
 
 CANDIDATE_THRESHOLD = 0.05
-"""Score above which a place may be a person; those between the two are ignored."""
+"""Score above which a proposal is looked at; those below it are faint."""
 
 MAX_PROPOSALS = 20
-"""Of one image; further ones are ignored without a crop."""
+"""Of one image; further ones are faint."""
 
 CERTAIN = 0.65
 """Probability of a person (perception/confirmation.py) above which it is labelled."""
@@ -63,7 +63,8 @@ class PseudoLabels(NamedTuple):
     """Boxes of one image, x_min, y_min, x_max, y_max in pixels."""
 
     people: Float32[np.ndarray, "n 4"]
-    ignored: Float32[np.ndarray, "m 4"]
+    ignored: Float32[np.ndarray, "m 4"]  # looked at in a crop, and neither confirmed nor rejected
+    faint: Float32[np.ndarray, "k 4"]  # proposed with too low a score to look at them
 
 
 class _View(NamedTuple):
@@ -101,17 +102,17 @@ def label_image(
     views = [_View(Frame(rgb, 0, "", None), False), _View(Frame(mirror, 0, "", None), True)]
     people: list[Float32[np.ndarray, "4"]] = []
     ignored: list[Float32[np.ndarray, "4"]] = []
-    for number, proposal in enumerate(_proposals(views, engine)):
-        if number >= MAX_PROPOSALS or proposal.score < CANDIDATE_THRESHOLD:
-            ignored.append(proposal.box)
-            continue
+    proposals = _proposals(views, engine)
+    candidates = [each for each in proposals if each.score >= CANDIDATE_THRESHOLD][:MAX_PROPOSALS]
+    for proposal in candidates:
         verified = _verify(proposal, views, detector)
         if verified.box is not None and verified.probability >= CERTAIN:
             people.append(verified.box)
         elif verified.probability >= REJECTED:
             ignored.append(proposal.box)
     kept, inside = _distinct(people)
-    return PseudoLabels(_stacked(kept), _stacked(ignored + inside))
+    faint = [each.box for each in proposals[len(candidates) :]]
+    return PseudoLabels(_stacked(kept), _stacked(ignored + inside), _stacked(faint))
 
 
 def _proposals(views: list[_View], engine: Engine) -> list[Proposal]:
@@ -138,7 +139,7 @@ def _proposals(views: list[_View], engine: Engine) -> list[Proposal]:
 
 
 def _verify(proposal: Proposal, views: list[_View], detector: CropDetector) -> _Verified:
-    """Look at a crop of the proposal in the image, and if it may be certain, in its mirror image."""
+    """Look at a crop of the proposal in the image and, if that can decide, in its mirror image."""
     box, total = None, 0.0
     for number, view in enumerate(views, start=1):
         inputs = CropInputs(Clip((view.frame,), 0), True, StageTimer(("crop", "network", "decode")))

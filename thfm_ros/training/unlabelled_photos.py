@@ -26,7 +26,12 @@ from thfm_ros.training.detection_samples import (
 )
 
 LABELS = "pseudo_labels.json"
-"""In the folder of the photographs: relative path to ``people`` and ``ignored``, lists of boxes."""
+"""In the folder of the photographs: for each relative path ``people``, ``ignored`` and ``faint``,
+lists of boxes; see `thfm_ros.evaluation.pseudo_labels.PseudoLabels`."""
+
+FAINT_PX = 12.0
+"""Half the side of the square around the centre of a faint box in which nothing is learned, in
+pixels of the sample: mostly it is nobody, but a person must not be unlearned."""
 
 MIN_VISIBLE = 0.6
 """Share of a person's box inside the sample; less of it is ignored."""
@@ -100,6 +105,10 @@ class UnlabelledPhotos:
         ignored += [
             part for part, is_complete in zip(shown, complete, strict=True) if not is_complete
         ]
+        for box in labels["faint"]:
+            moved = _moved(np.array(box, float), matrix)
+            centre = (moved[:2] + moved[2:]) / 2
+            ignored.append(np.concatenate([centre - FAINT_PX, centre + FAINT_PX]))
         altered = apply_photometric(
             image[..., ::-1].astype(np.float32), draw_photometric(rng, 0.8), rng
         )
