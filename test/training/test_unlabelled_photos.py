@@ -17,7 +17,7 @@ from thfm_ros.training.collate import collate_photo_crops
 from thfm_ros.training.consistency import consistency_losses
 from thfm_ros.training.unlabelled_photos import LABELS, PhotoCrop, UnlabelledPhotos
 
-PERSON, UNSURE, FAINT = (60, 40, 120, 180), (200, 50, 250, 150), (130, 190, 190, 230)
+PERSON, UNSURE, FAINT = (60, 40, 120, 180), (200, 50, 250, 150), (130, 80, 180, 130)
 RED, BLUE = (0, 0, 255), (255, 0, 0)  # BGR
 
 
