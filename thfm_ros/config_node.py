@@ -33,6 +33,12 @@ class NodeConfig(Validated):
     transform_timeout_s: float = option(
         0.05, "maximum wait for the transform into target_frame", unit="s", min=0.0, max=1.0
     )
+    predict_to: str = option(
+        "frame",
+        "time of bodies, markers, humans and ~/target: that of the image (frame), or that of "
+        "publication by the node's clock, at most 0.5 s later (now)",
+        choices=("frame", "now"),
+    )
     publish_tf: bool = option(True, "broadcast a tf frame for each body")
     body_frame_prefix: str = option(
         "body_", "prefix of the tf frames of bodies; the body id follows it"

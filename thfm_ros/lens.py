@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Float32, Float64
 
-from thfm_ros.contract import Distortion, Intrinsics, LensModel
+from thfm_ros.contract import Distortion, Frame, Intrinsics, LensModel, PerceptionError
 
 MAX_HALF_ANGLE_DEG = 80.0
 """Rays farther from the optical axis are NaN: scaled to z = 1 they grow without limit."""
@@ -42,6 +42,20 @@ def same_projection(a: Intrinsics | None, b: Intrinsics | None) -> bool:
     focal = max(abs(a.fx / b.fx - 1), abs(a.fy / b.fy - 1))
     centre = max(abs(a.cx - b.cx), abs(a.cy - b.cy)) / b.width
     return (a.width, a.height) == (b.width, b.height) and max(focal, centre) < _SAME_SHARE
+
+
+def check_image_size(frame: Frame) -> None:
+    """Check that the frame's calibration, if it has one, is for images of its size.
+
+    Raises:
+        PerceptionError: it is for another size.
+    """
+    k, (height, width) = frame.intrinsics, frame.rgb.shape[:2]
+    if k is not None and (k.width, k.height) != (width, height):
+        raise PerceptionError(
+            f"The calibration is for images of {k.width}x{k.height}, the image has "
+            f"{width}x{height}. Calibrate at this size, or publish a CameraInfo that fits."
+        )
 
 
 def distort(points_m: Float[np.ndarray, "*n 3"], k: Intrinsics) -> Float64[np.ndarray, "*n 2"]:

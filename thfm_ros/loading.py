@@ -49,6 +49,13 @@ class Pipeline(Protocol):
             PerceptionError: the task or the input cannot be used; the text says what to do.
         """
 
+    def predicted(self, perception: Perception, now_ns: int) -> Perception:
+        """The perception of the last `step` with its bodies predicted at a later time.
+
+        Its stamp is the time predicted to: ``now_ns``, but not before the frame's and not more
+        than root_filter.MAX_EXTRAPOLATION_S after it. The maps stay those of the frame.
+        """
+
     def reset(self) -> None:
         """Drop all tracks and begin a new stream."""
 

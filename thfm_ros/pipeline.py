@@ -9,6 +9,7 @@ and one pass over a steady crop of each person in every frame, for everything el
 
 import time
 from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,7 @@ from thfm_ros.config import Config
 from thfm_ros.contract import Clip, Frame, Perception, PerceptionError, Task, TrackState
 from thfm_ros.engine.base import Engine
 from thfm_ros.geometry import area, longer_side
+from thfm_ros.lens import check_image_size
 from thfm_ros.perception.array_pool import ArrayPool
 from thfm_ros.perception.background_task import BackgroundTask
 from thfm_ros.perception.confirmation import evidence_for, person_probability
@@ -26,6 +28,7 @@ from thfm_ros.perception.decoding import Detection, ExpectedPerson, Proposal
 from thfm_ros.perception.dense_maps import DENSE_TASKS, Canvas
 from thfm_ros.perception.person_search import PersonDetector
 from thfm_ros.perception.proposal_selection import select_proposals
+from thfm_ros.perception.root_filter import prediction_stamp
 from thfm_ros.perception.stage_timer import StageTimer
 from thfm_ros.perception.step_budget import Candidate, StepBudget
 from thfm_ros.perception.stream_state import (
@@ -134,6 +137,12 @@ class PerceptionPipeline:
         self.last_timings_ms = timer.finished()
         return _perception(clip.newest, tracks, maps, left_out)
 
+    def predicted(self, perception: Perception, now_ns: int) -> Perception:
+        """The perception of the last `step` with its bodies at `prediction_stamp`; maps stay."""
+        stamp_ns = prediction_stamp(perception.stamp_ns, now_ns)
+        bodies = tuple(self._tracker.body_at(body.id, stamp_ns) for body in perception.bodies)
+        return replace(perception, stamp_ns=stamp_ns, bodies=bodies)
+
     def _check(self, frame: Frame, tasks: frozenset[Task]) -> None:
         """Raise PerceptionError for tasks or intrinsics that cannot be used."""
         card = self.engine.card
@@ -141,12 +150,7 @@ class PerceptionPipeline:
             names = ", ".join(sorted(task.value for task in missing))
             available = ", ".join(task.value for task in card.tasks)
             raise PerceptionError(f"{card.name} cannot estimate {names}; it can: {available}.")
-        k, (height, width) = frame.intrinsics, frame.rgb.shape[:2]
-        if k is not None and (k.width, k.height) != (width, height):
-            raise PerceptionError(
-                f"The calibration is for images of {k.width}x{k.height}, the image has "
-                f"{width}x{height}. Calibrate at this size, or publish a CameraInfo that fits."
-            )
+        check_image_size(frame)
 
     def _find_proposals(
         self, frame: Frame, state: StreamState, timer: StageTimer

@@ -14,6 +14,7 @@ from thfm_ros.contract import Clip, Frame, Perception, PerceptionError, Task
 from thfm_ros.genception.clip_input import ClipWindow, PassInput
 from thfm_ros.genception.runner import GenceptionNetwork, GenceptionRunner
 from thfm_ros.genception.subgraphs import Profile
+from thfm_ros.lens import check_image_size
 
 
 class GenceptionPipeline:
@@ -56,13 +57,7 @@ class GenceptionPipeline:
             PerceptionError: a task that the checkpoint does not have, intrinsics of another image
                 size, or a frame that was perceived already.
         """
-        frame = clip.newest
-        k, (height, width) = frame.intrinsics, frame.rgb.shape[:2]
-        if k is not None and (k.width, k.height) != (width, height):
-            raise PerceptionError(
-                f"The calibration is for images of {k.width}x{k.height}, the image has "
-                f"{width}x{height}. Calibrate at this size, or publish a matching CameraInfo."
-            )
+        check_image_size(clip.newest)
         if clip.epoch != self._epoch:
             self.reset()
             self._epoch = clip.epoch
@@ -70,6 +65,10 @@ class GenceptionPipeline:
         (perception,) = self._runner.perceive(self._window_input(clip), tasks)
         duration_ms = (time.perf_counter() - start) * 1e3
         self.last_timings_ms = {"network": duration_ms, "total": duration_ms}
+        return perception
+
+    def predicted(self, perception: Perception, now_ns: int) -> Perception:
+        """The perception itself: this network estimates no bodies."""
         return perception
 
     def _window_input(self, clip: Clip) -> PassInput[Frame]:

@@ -18,6 +18,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float64
 
+from thfm_ros.contract import Body
+
 _SPEED_SIGMA_M_PER_S = 1.0  # per axis, of a person whose velocity is not known yet
 ACCELERATION_DENSITY = 0.3  # m^2/s^3: spectral density of the acceleration, per axis
 MIN_JITTER_M = 0.005  # standard deviation; no measurement is more precise
@@ -25,6 +27,19 @@ _GATE = 16.0  # squared Mahalanobis distance beyond which a measurement loses we
 _MIN_MEASUREMENTS = 2  # before that the velocity is unknown
 MAX_EXTRAPOLATION_S = 0.5
 """A person who is not measured is moved with constant velocity for at most this time."""
+
+
+def prediction_stamp(frame_ns: int, now_ns: int) -> int:
+    """The time to which a frame's bodies are predicted, nanoseconds.
+
+    It is not before the frame, and not more than ``MAX_EXTRAPOLATION_S`` after it.
+    """
+    return min(max(now_ns, frame_ns), frame_ns + round(MAX_EXTRAPOLATION_S * 1e9))
+
+
+def extrapolation_s(body: Body) -> float:
+    """For how long the body's position was moved with constant velocity since its measurement."""
+    return min(body.measurement_age_s, MAX_EXTRAPOLATION_S)
 
 
 class RootMotion(NamedTuple):

@@ -264,7 +264,7 @@ class Perceiver:
             if session.ending.is_set():
                 return
             result = FrameResult(perception, frame.rgb, header_of(frame), pipeline.config)
-            self.publishers.publish(result)
+            self.publishers.publish(result, pipeline.predicted)
             self.left_out = perception.left_out
             self._measurements = ages_of(perception)
         except Exception as error:

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeAlias
 
 from rclpy.node import Node
 from std_msgs.msg import Header
 
 from thfm_ros.config import Config
-from thfm_ros.contract import Task
+from thfm_ros.contract import Perception, Task
 from thfm_ros.model.card import ModelCard
 from thfm_ros.msg import LabelMap, SkeletonInfo
 from thfm_ros.result_messages.markers import BodyMarkers
@@ -24,10 +24,14 @@ from thfm_ros.ros.qos import LATCHED, LATEST, create_publisher, has_subscribers
 from thfm_ros.ros.rep155.publisher import HumansPublisher, check_namespace
 from thfm_ros.ros.shared_data import publish
 from thfm_ros.ros.target_publisher import TargetPublisher
+from thfm_ros.ros.to_msg.headers import header_at
 from thfm_ros.ros.to_msg.kinds import ros_message
 from thfm_ros.ros.to_msg.labels import label_info, label_map, skeleton_info
 from thfm_ros.ros.topics import NO_TASKS, FrameResult, Topic, result_topics
 from thfm_ros.ros.transform import TargetFrame
+
+Predict: TypeAlias = Callable[[Perception, int], Perception]
+"""See loading.Pipeline.predicted."""
 
 
 class ResultPublishers:
@@ -102,19 +106,23 @@ class ResultPublishers:
         of_bodies |= self.target is not None and self.target.have_subscribers
         return tasks | {Task.BODIES} & active if of_bodies else tasks
 
-    def publish(self, result: FrameResult) -> None:
-        """Publish on the topics for which `update_requested` found subscribers."""
-        in_target_frame = self._transformed(result)
+    def publish(self, result: FrameResult, predict: Predict) -> None:
+        """Publish on the topics for which `update_requested` found subscribers.
+
+        With ``predict_to`` "now", bodies and what is derived from them are predicted by ``predict``
+        and stamped with the time predicted to; all else keeps the image's stamp.
+        """
+        in_target_frame = self._transformed(result, predict)
         for topic, publisher in self._requested:
             content = in_target_frame if topic.in_target_frame else result
             message = topic.make(content) if content else None
             if message is not None:
                 publish(publisher, message)
         if self._humans and self._humans_requested and in_target_frame:
+            in_image = (result.perception, result.header)
             self._humans.publish(
-                in_target_frame.perception, in_target_frame.rgb, in_target_frame.header
+                in_target_frame.perception, result.rgb, in_target_frame.header, in_image
             )
-
         if self.target and self._humans_requested:
             pose = (in_target_frame.perception, in_target_frame.header) if in_target_frame else None
             self.target.publish(result.perception, pose)
@@ -153,12 +161,21 @@ class ResultPublishers:
         if self._target_frame:
             self._target_frame.close()
 
-    def _transformed(self, result: FrameResult) -> FrameResult | None:
-        """The result with bodies in target_frame; None if the transform is not known."""
+    def _transformed(self, result: FrameResult, predict: Predict) -> FrameResult | None:
+        """The result with bodies in target_frame, at the time that predict_to says.
+
+        None if the transform is not known.
+        """
         needed = self._humans_requested or any(t.in_target_frame for t, _ in self._requested)
+        perception, predicted = result.perception, None
+        if needed and result.config.node.predict_to == "now":
+            predicted = predict(perception, self._node.get_clock().now().nanoseconds)
         if self._target_frame is None or not needed:
-            return result
-        transformed = self._target_frame.transform(result.perception, result.header)
+            if predicted is None:
+                return result
+            header = header_at(predicted.stamp_ns, result.header.frame_id)
+            return replace(result, perception=predicted, header=header)
+        transformed = self._target_frame.transform(perception, result.header, predicted)
         if transformed is None:
             return None
         return replace(result, perception=transformed[0], header=transformed[1])

@@ -19,6 +19,7 @@ from thfm_ros.msg import TargetInfo
 from thfm_ros.perception.followed_person import PersonSelector, Target, TargetState, distance_m
 from thfm_ros.posture.joint_angles import solve_posture
 from thfm_ros.ros.qos import LATEST, create_publisher, has_subscribers
+from thfm_ros.ros.to_msg.headers import header_at
 from thfm_ros.srv import Follow
 
 TARGET_FRAME = "target_person"
@@ -82,8 +83,8 @@ class TargetPublisher:
 
         Args:
             perception: of the frame, in the camera's optical frame.
-            in_target_frame: the perception and the header of the pose; None if the transform is
-                not known: then there is no pose.
+            in_target_frame: the perception and the header of the pose, at the time that predict_to
+                says; None if the transform is not known: then there is no pose.
         """
         target = self.selector.update(perception.stamp_ns, perception.bodies)
         body = None
@@ -94,9 +95,7 @@ class TargetPublisher:
             known = self._update_orientation(body)
             self._publish_pose(body, in_target_frame[1])
         if has_subscribers(self._info):
-            seconds, nanoseconds = divmod(perception.stamp_ns, 1_000_000_000)
-            header = Header(frame_id=perception.frame_id)
-            header.stamp.sec, header.stamp.nanosec = seconds, nanoseconds
+            header = header_at(perception.stamp_ns, perception.frame_id)
             self._info.publish(target_info(target, header, orientation_known=known))
 
     def clear(self, header: Header) -> None:

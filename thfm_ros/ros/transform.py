@@ -21,6 +21,8 @@ from std_msgs.msg import Header
 from thfm_ros.camera.calibration import tf_frame
 from thfm_ros.contract import Body, Perception, PerceptionError
 from thfm_ros.geometry import pack_covariance, unpack_covariance
+from thfm_ros.perception.root_filter import extrapolation_s
+from thfm_ros.ros.to_msg.headers import header_at
 
 _FRAME_MOTION_NS = 150_000_000
 """The motion of the camera is measured over this time, about the lag of the bodies' velocities."""
@@ -70,15 +72,26 @@ class TargetFrame:
         if service := getattr(self._buffer, "srv", None):
             self._node.destroy_service(service)
 
-    def transform(self, perception: Perception, header: Header) -> tuple[Perception, Header] | None:
+    def transform(
+        self, perception: Perception, header: Header, predicted: Perception | None = None
+    ) -> tuple[Perception, Header] | None:
         """The perception with bodies in the target frame, and its header.
 
-        None if the transform is not known; then ``problem`` says why.
+        Args:
+            perception: of an image.
+            header: of the image.
+            predicted: its bodies at a later time. They are returned, with that time in the header,
+                unless the motion of the camera, which would have to be predicted, too, is unknown.
+
+        Returns:
+            None if the transform is not known; then ``problem`` says why.
         """
         frame_id = tf_frame(header.frame_id)
         if frame_id == self._frame:
             self.problem, self.centre_m = "", np.full(3, np.nan)
-            return perception, header
+            if predicted is None:
+                return perception, header
+            return predicted, header_at(predicted.stamp_ns, header.frame_id)
         try:
             stamped = self._buffer.lookup_transform(
                 self._frame, frame_id, Time.from_msg(header.stamp), self._timeout
@@ -94,7 +107,15 @@ class TargetFrame:
         self.centre_m = translation
         motion = self._motion(header, frame_id, rotation, translation)
         new_header = Header(stamp=header.stamp, frame_id=self._frame)
-        return transformed_perception(perception, rotation, translation, motion), new_header
+        transformed = transformed_perception(perception, rotation, translation, motion)
+        if predicted is None or motion is None:
+            return transformed, new_header
+        later = transformed_perception(predicted, rotation, translation, motion)
+        bodies = tuple(
+            _moved_with_camera(*each, motion)
+            for each in zip(perception.bodies, transformed.bodies, later.bodies, strict=True)
+        )
+        return replace(later, bodies=bodies), header_at(predicted.stamp_ns, self._frame)
 
     def _motion(
         self,
@@ -169,6 +190,25 @@ def transformed_body(
         root_covariance_m2=_rotated(body.root_covariance_m2, rotation),
         velocity_m_s=velocity.astype(np.float32),
         velocity_covariance=covariance.astype(np.float32),
+    )
+
+
+def _moved_with_camera(body: Body, transformed: Body, predicted: Body, motion: FrameMotion) -> Body:
+    """``predicted``, which the camera's pose at the time of the image took into the target frame,
+    moved by what the camera moves until then: a person's velocity in its frame contains that.
+
+    ``body`` is the person in the image, in the camera's frame, ``transformed`` in the target frame.
+    A person whose velocity is not known stays where they are in the target frame.
+    """
+    seconds = extrapolation_s(predicted) - extrapolation_s(body)
+    moved_m = (motion.rotation @ body.root_m + motion.translation_m) * seconds
+    if not np.isfinite(transformed.velocity_m_s).all():
+        moved_m = np.zeros(3)
+    return replace(
+        predicted,
+        positions_m=(predicted.positions_m + moved_m).astype(np.float32),
+        root_m=(predicted.root_m + moved_m).astype(np.float32),
+        velocity_m_s=transformed.velocity_m_s,
     )
 
 

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The thfm_ros authors
-"""Films of one person who walks, with the true path of the pelvis, to measure velocities.
+"""Films of one person who walks, with the true path of the joints, to measure velocities.
 
 With an asset pack made by `thfm synth bake` (its held-out assets are used):
 
     python -m thfm_ros.synth.walks --pack pack.npz --out DIR
 
-It writes DIR/walk_NN.mp4 and DIR/walk_NN.npz: ``pelvis_m`` [t 3], the pelvis in the camera's
-optical frame, metres; ``focal_px``; ``fps``.
+It writes DIR/walk_NN.mp4 and DIR/walk_NN.npz: ``pelvis_m`` [t 3] and ``joints_m`` [t k 3], in the
+order of `Joint`, in the camera's optical frame, metres; ``focal_px``; ``fps``.
 """
 
 import argparse
@@ -36,8 +36,8 @@ STILL_EVERY = 5
 
 def render_walk(
     number: int, choices: AssetChoices
-) -> tuple[list[UInt8[np.ndarray, "h w 3"]], Float64[np.ndarray, "t 3"], float]:
-    """The images of one walk, the true pelvis in the optical frame, and the focal length.
+) -> tuple[list[UInt8[np.ndarray, "h w 3"]], Float64[np.ndarray, "t k 3"], float]:
+    """The images of one walk, the true joints in the optical frame, and the focal length.
 
     Directions are spread evenly over the circle, the distances over 2.7 to 6.7 m.
     """
@@ -54,10 +54,9 @@ def render_walk(
     camera = fixed_camera(CAMERA, FRAMES)
     sensor, exposure = Sensor(blur_px=0.3, noise=0.004), np.ones(3)
     frames = [render_frame(scene, camera, index, 2, exposure) for index in range(FRAMES)]
-    hips = [Joint.LEFT_HIP, Joint.RIGHT_HIP]
-    pelvis = np.array([frame.keypoints3d[0, hips].mean(axis=0) for frame in frames])
+    joints = np.array([frame.keypoints3d[0] for frame in frames])
     images = [record_frame(rng, frame.linear, sensor) for frame in frames]
-    return images, pelvis, float(camera.intrinsics[0])
+    return images, joints, float(camera.intrinsics[0])
 
 
 def main() -> int:
@@ -71,12 +70,13 @@ def main() -> int:
     choices = choose_assets(load_pack(args.pack), "val")
     args.out.mkdir(parents=True, exist_ok=True)
     for number in range(args.first, args.first + args.walks):
-        images, pelvis_m, focal_px = render_walk(number, choices)
+        images, joints_m, focal_px = render_walk(number, choices)
+        pelvis_m = joints_m[:, [Joint.LEFT_HIP, Joint.RIGHT_HIP]].mean(axis=1)
         with VideoWriter(args.out / f"walk_{number:02d}.mp4", FPS) as video:
             for image in images:
                 video.write(image)
         file = args.out / f"walk_{number:02d}.npz"
-        np.savez(file, pelvis_m=pelvis_m, focal_px=focal_px, fps=FPS)
+        np.savez(file, pelvis_m=pelvis_m, joints_m=joints_m, focal_px=focal_px, fps=FPS)
     return 0
 
 

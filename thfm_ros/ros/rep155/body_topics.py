@@ -106,22 +106,13 @@ class BodyTopics:
         for each in self._publishers:
             self._node.destroy_publisher(each)
 
-    def publish(
-        self,
-        body: Body,
-        perception: Perception,
-        posture: Posture | None,
-        rgb: UInt8[np.ndarray, "h w 3"],
-        header: Header,
-    ) -> None:
-        """Publish on topics with subscribers, and the latched URDF when the size has changed.
+    def publish(self, body: Body, posture: Posture | None, header: Header) -> None:
+        """Publish in 3D on topics with subscribers, and the latched URDF when the size has changed.
 
         Args:
-            body: one of ``perception.bodies``.
-            perception: of the frame; gives the image's size and frame_id.
-            posture: joint angles of the body; None if they are not known.
-            rgb: the frame's image.
-            header: stamp, and the frame of the body's 3D positions.
+            body: the body.
+            posture: its joint angles; None if they are not known.
+            header: time and frame of the body's 3D positions.
         """
         self.size.update(body)
         size = self.size.described
@@ -134,14 +125,20 @@ class BodyTopics:
             position = PointStamped(header=header)
             set_point(position.point, body.root_m.tolist())
             self._position.publish(position)
-        if self._hri and perception.width and body.state is TrackState.TRACKED:
-            # 2D results are in the frame of the image.
-            image_header = Header(stamp=header.stamp, frame_id=perception.frame_id)
-            self._publish_2d(body, perception, rgb, image_header)
 
-    def _publish_2d(
+    def publish_2d(
         self, body: Body, perception: Perception, rgb: UInt8[np.ndarray, "h w 3"], header: Header
     ) -> None:
+        """Publish in 2D on topics with subscribers, if the body was detected in the image.
+
+        Args:
+            body: one of ``perception.bodies``.
+            perception: of the image; gives its size.
+            rgb: the image.
+            header: stamp and frame_id of the image.
+        """
+        if not self._hri or not perception.width or body.state is not TrackState.TRACKED:
+            return
         if self._roi and has_subscribers(self._roi):
             self._roi.publish(region_of_interest(self._hri, body, perception, header))
         if self._skeleton and has_subscribers(self._skeleton):

@@ -90,17 +90,33 @@ class HumansPublisher:
         return shared or any(body.have_subscribers for body in bodies)
 
     def publish(
-        self, perception: Perception, rgb: UInt8[np.ndarray, "h w 3"], header: Header
+        self,
+        perception: Perception,
+        rgb: UInt8[np.ndarray, "h w 3"],
+        header: Header,
+        in_image: tuple[Perception, Header] | None = None,
     ) -> None:
-        """Publish all confirmed tracks; ``header`` has the frame of their 3D positions."""
+        """Publish all confirmed tracks.
+
+        Args:
+            perception: what is published in 3D.
+            rgb: the image.
+            header: time and frame of the 3D positions.
+            in_image: the perception of the image with its header, if ``perception`` is one of a
+                later time: what is published in 2D.
+        """
         bodies = [body for body in perception.bodies if body.state is not TrackState.TENTATIVE]
         self._remove(self._bodies.keys() - {body.id for body in bodies})
+        image_perception, image_header = in_image or (perception, header)
+        flat = {body.id: body for body in image_perception.bodies}
+        image_header = Header(stamp=image_header.stamp, frame_id=perception.frame_id)
         transforms: list[TransformStamped] = []
         with_tf = has_subscribers(self._tf)
         for body in bodies:
             topics = self._bodies.get(body.id) or self._add(body.id)
             posture = solve_posture(body.positions_m) if with_tf or topics.needs_angles else None
-            topics.publish(body, perception, posture, rgb, header)
+            topics.publish(body, posture, header)
+            topics.publish_2d(flat[body.id], image_perception, rgb, image_header)
             if with_tf and posture and topics.size.described:
                 frame = f"{self._frame_prefix}{body.id}"
                 transforms += body_transforms(

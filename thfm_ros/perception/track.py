@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
+"""One track: states, light temporal smoothing, and where the person is between measurements."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from thfm_ros.config import TrackConfig
+from thfm_ros.contract import Body, TrackState
+from thfm_ros.geometry import longer_side, pack_covariance, unpack_covariance
+from thfm_ros.perception.decoding import Detection
+from thfm_ros.perception.one_euro import OneEuroFilter
+from thfm_ros.perception.root_filter import MAX_EXTRAPOLATION_S, RootFilter
+from thfm_ros.perception.size_reference import SizeReference
+
+_BODY_LENGTH_M = 1.7  # speeds are measured in body lengths per second, in space as in the image
+_MAX_UNMEASURED_S = 3.0  # after which a track ends that was not looked for
+
+
+@dataclass
+class Track:
+    """The state of one track; ``body`` is what is reported of the newest frame."""
+
+    track_id: str
+    config: TrackConfig
+    hits: int = 0  # number of detections
+    detected_ns: int = 0  # stamp of the last one
+
+    def __post_init__(self) -> None:
+        self.body: Body  # as it is reported
+        self._detected: Body  # as it was last detected
+        self._raw_box = np.zeros(4)
+        self._box_velocity = np.zeros(2)  # of the centre, pixels per second
+        self._filters = [OneEuroFilter(self.config) for _ in range(3)]
+        self._root_filter, self._size = RootFilter(), SizeReference()
+
+    def update(self, detection: Detection, stamp_ns: int) -> Body:
+        """Continue the track with a detection; returns the body to report."""
+        body, dt = detection.body, (stamp_ns - self.detected_ns) * 1e-9
+        if self.hits:
+            motion = (body.box[:2] + body.box[2:] - self._raw_box[:2] - self._raw_box[2:]) / 2
+            self._box_velocity = 0.5 * self._box_velocity + 0.5 * motion / max(dt, 1e-3)
+        self.hits, self.detected_ns, self._raw_box = self.hits + 1, stamp_ns, body.box
+        covariance = unpack_covariance(body.root_covariance_m2)
+        root_m = body.root_m / self._size.relative_size(body.positions_m)
+        self._root_filter.update(stamp_ns, root_m, covariance)
+        motion = self._root_filter.predict(0.0)
+        if self.config.smoothing == "one_euro":
+            body = self._smoothed(body, dt)
+        confirmed = self.hits >= self.config.hits_to_confirm
+        state = TrackState.TRACKED if confirmed else TrackState.TENTATIVE
+        self.body = self._detected = dataclasses.replace(
+            body,
+            id=self.track_id,
+            state=state,
+            velocity_m_s=motion.velocity_m_s.astype(np.float32),
+            velocity_covariance=pack_covariance(motion.velocity_covariance),
+        )
+        return self.body
+
+    def forget_positions(self) -> None:
+        """Begin position and velocity with the next detection: the scale of space has changed."""
+        self._filters[1:] = [OneEuroFilter(self.config) for _ in self._filters[1:]]
+        self._root_filter = RootFilter()
+
+    def mark_unseen(self, stamp_ns: int, *, measured: bool) -> bool:
+        """Predict the body of a frame without a detection; False if the track has ended.
+
+        A track that was looked for is lost, or ends if it is tentative. One that was not stays
+        tentative, or is predicted; once it is lost it stays lost.
+        """
+        age_s = (stamp_ns - self.detected_ns) * 1e-9
+        state = self.body.state
+        longest_s = self.config.lost_for_s
+        if not measured:  # their turn may come late: with a small time budget, on a slow machine
+            longest_s = max(longest_s, _MAX_UNMEASURED_S)
+        if age_s > longest_s or (measured and state is TrackState.TENTATIVE):
+            return False
+        if measured:
+            state = TrackState.LOST
+        elif state is TrackState.TRACKED:
+            state = TrackState.PREDICTED
+        remaining = 1 - age_s / max(self.config.lost_for_s, 1e-9)
+        score = self._detected.score
+        if state is TrackState.LOST:
+            score *= max(remaining, 0.0)
+        self.body = dataclasses.replace(self._predicted(stamp_ns), state=state, score=score)
+        return True
+
+    def body_at(self, stamp_ns: int) -> Body:
+        """The body at a time that is not before the newest frame's.
+
+        The state says that it is a prediction; a track that is not confirmed stays TENTATIVE.
+        """
+        if stamp_ns <= self.detected_ns:
+            return self.body
+        state = self.body.state
+        if state is TrackState.TRACKED:
+            state = TrackState.PREDICTED
+        return dataclasses.replace(self._predicted(stamp_ns), state=state, score=self.body.score)
+
+    def _predicted(self, stamp_ns: int) -> Body:
+        """The last detected body, moved to a later time."""
+        last, age_s = self._detected, (stamp_ns - self.detected_ns) * 1e-9
+        shift = (self.predicted_box(stamp_ns) - last.box).astype(np.float32)
+        now, then = self._root_filter.predict(age_s), self._root_filter.predict(0.0)
+        moved_m = (now.position_m - then.position_m).astype(np.float32)
+        growth = pack_covariance(now.covariance_m2 - then.covariance_m2)
+        return dataclasses.replace(
+            last,
+            box=last.box + shift,
+            keypoints=last.keypoints + np.array([*shift[:2], 0], np.float32),
+            positions_m=last.positions_m + moved_m,
+            covariances_m2=last.covariances_m2 + growth,
+            root_m=last.root_m + moved_m,
+            root_covariance_m2=last.root_covariance_m2 + growth,
+            velocity_m_s=now.velocity_m_s.astype(np.float32),
+            velocity_covariance=pack_covariance(now.velocity_covariance),
+            measurement_age_s=age_s,
+        )
+
+    def predicted_box(self, stamp_ns: int) -> Float[np.ndarray, "4"]:
+        """The last box, moved with constant velocity for at most MAX_EXTRAPOLATION_S."""
+        ahead_s = min((stamp_ns - self.detected_ns) * 1e-9, MAX_EXTRAPOLATION_S)
+        return np.asarray(self._raw_box + np.tile(self._box_velocity * ahead_s, 2))
+
+    def _smoothed(self, body: Body, dt: float) -> Body:
+        longer = max(longer_side(body.box), 1.0)
+        keypoint_filter, position_filter, root_filter = self._filters
+        keypoints = body.keypoints.copy()
+        keypoints[:, :2] = keypoint_filter.smooth(keypoints[:, :2], dt, longer)
+        return dataclasses.replace(
+            body,
+            keypoints=keypoints,
+            positions_m=position_filter.smooth(body.positions_m, dt, _BODY_LENGTH_M),
+            root_m=root_filter.smooth(body.root_m[None], dt, _BODY_LENGTH_M)[0],
+        )
