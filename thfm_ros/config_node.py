@@ -27,6 +27,26 @@ class NodeConfig(Validated):
         "message type of the images: Image (raw) or CompressedImage (compressed)",
         choices=("raw", "compressed"),
     )
+    detections: str = option(
+        "",
+        "topic (vision_msgs/Detection2DArray) of another detector, whose boxes are proposals of "
+        "people; empty: none",
+    )
+    detections_mode: str = option(
+        "add",
+        "boxes of another detector are used beside the own detection passes (add) or instead of "
+        "them (replace)",
+        choices=("add", "replace"),
+    )
+    detections_class: str = option(
+        "person", "class_id of people in the topic of the parameter detections; empty: all boxes"
+    )
+    detections_max_age_s: float = option(
+        0.5,
+        "boxes of another detector whose stamp is further behind the newest image are not used",
+        unit="s",
+        min=0.0,
+    )
     target_frame: str = option(
         "", "tf frame of bodies, markers and humans; empty: the camera's optical frame"
     )

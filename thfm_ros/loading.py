@@ -5,8 +5,10 @@
 from typing import Protocol
 
 from thfm_ros.config import Config
+from thfm_ros.config_option import ConfigError
 from thfm_ros.contract import Clip, Perception, Task
 from thfm_ros.model.card import ModelCard
+from thfm_ros.perception.external_boxes import ExternalBoxes
 from thfm_ros.perception.malloc_tuning import keep_freed_memory
 
 
@@ -37,6 +39,10 @@ class Pipeline(Protocol):
     @property
     def config(self) -> Config:
         """The configuration in effect."""
+
+    @property
+    def external_boxes(self) -> ExternalBoxes | None:
+        """What receives the boxes of another detector; None: it uses none."""
 
     @property
     def engine(self) -> Runtime:
@@ -79,9 +85,19 @@ def load_pipeline(
     # torch and onnxruntime take seconds to import: only callers that run a network import them.
     from thfm_ros.engine.checkpoint import find_checkpoint
 
+    if config.node.detections and not live:
+        raise ConfigError(
+            f"The parameter detections names the topic {config.node.detections}, which only the "
+            "node can receive. Leave it empty here."
+        )
     keep_freed_memory()
     checkpoint = find_checkpoint(config.engine.checkpoint)
     if checkpoint.card.family == "genception":
+        if config.node.detections:
+            raise ConfigError(
+                f"{checkpoint.card.name} perceives whole images and takes no boxes, so the "
+                "parameter detections must be empty. The checkpoint nano takes them."
+            )
         from thfm_ros.genception.engine_selection import load_genception
         from thfm_ros.genception.pipeline import GenceptionPipeline
 

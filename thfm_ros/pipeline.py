@@ -26,8 +26,9 @@ from thfm_ros.perception.confirmation import evidence_for, person_probability
 from thfm_ros.perception.crop_stream import CropDetection, CropDetector, CropInputs, CropStream
 from thfm_ros.perception.decoding import Detection, ExpectedPerson, Proposal
 from thfm_ros.perception.dense_maps import DENSE_TASKS, Canvas
-from thfm_ros.perception.person_search import PersonDetector
+from thfm_ros.perception.external_boxes import ExternalBoxes
 from thfm_ros.perception.proposal_selection import select_proposals
+from thfm_ros.perception.proposal_sources import ProposalSources, external_boxes_for
 from thfm_ros.perception.root_filter import prediction_stamp
 from thfm_ros.perception.stage_timer import StageTimer
 from thfm_ros.perception.step_budget import Candidate, StepBudget
@@ -56,10 +57,12 @@ class PerceptionPipeline:
         live: bool = False,
         used_ids: set[str] | None = None,
         clock: Callable[[], float] = time.perf_counter,
+        external_boxes: ExternalBoxes | None = None,
     ) -> None:
         """``live``: the frames come from a camera, which does not wait (see `PersonDetector`).
         Results then depend on timing, otherwise on the frames only, unless there is a time budget.
-        ``used_ids``: see `Tracker`. ``clock``: seconds, for the time budget.
+        ``used_ids``: see `Tracker`. ``clock``: seconds, for the time budget. ``external_boxes``:
+        of another detector; None: those of the configuration, if it names a topic.
         """
         self._clock = clock
         self.engine = engine
@@ -68,7 +71,8 @@ class PerceptionPipeline:
         self._budget = StepBudget(config.regions.budget_ms, clock)
         self.last_timings_ms: dict[str, float] = {}
         self._tracker = Tracker(config.track, used_ids)
-        self._person_detector = PersonDetector(engine, config, live=live)
+        self.external_boxes = external_boxes or external_boxes_for(config)
+        self._sources = ProposalSources(engine, config, live=live, external=self.external_boxes)
         self._crop_detector = CropDetector(engine, config)
         self._run_async = live and config.regions.run_async and engine.concurrent
         self._arrays = ArrayPool()
@@ -77,7 +81,10 @@ class PerceptionPipeline:
 
     def with_config(self, config: Config) -> "PerceptionPipeline":
         """A pipeline with the same engine and another configuration; it begins a new stream."""
-        pipeline = PerceptionPipeline(self.engine, config, live=self.live, clock=self._clock)
+        boxes = self.external_boxes
+        pipeline = PerceptionPipeline(
+            self.engine, config, live=self.live, clock=self._clock, external_boxes=boxes
+        )
         pipeline._tracker = self._tracker.restarted(config.track)
         return pipeline
 
@@ -85,7 +92,7 @@ class PerceptionPipeline:
         """Drop all tracks and begin a new stream."""
         self._arrays.clear()
         self._tracker.reset()
-        self._person_detector.reset()
+        self._sources.reset()
         self._state = StreamState()
 
     def step(self, clip: Clip, tasks: frozenset[Task]) -> Perception:
@@ -127,7 +134,7 @@ class PerceptionPipeline:
             self.reset()
             raise
         if len(people) < len(self._state.people):
-            self._person_detector.request_detection()
+            self._sources.request_detection()
         left_out = self._state.left_out if found is None else len(found[vacancies:])
         pending = tuple(proposals[now:])
         self._state = next_state(
@@ -155,19 +162,12 @@ class PerceptionPipeline:
     def _find_proposals(
         self, frame: Frame, state: StreamState, timer: StageTimer
     ) -> list[Proposal] | None:
-        """Proposals of untracked people by a detection pass and by the crops of tracked people, the
-        likeliest first; None unless a pass has finished.
+        """Proposals of untracked people by a detection pass, another detector and the crops of
+        tracked people, the likeliest first; None unless a detector has looked.
         """
-        config = self.config.regions
-        found = self._person_detector.detect(
-            frame,
-            timer,
-            no_tracks=not state.people,
-            at_capacity=len(state.people) >= config.max_people,
-        )
-        if found is None:
-            return None
-        return self._selected((*found, *state.neighbours), frame)
+        at_capacity = len(state.people) >= self.config.regions.max_people
+        found = self._sources.detect(frame, timer, state, at_capacity=at_capacity)
+        return None if found is None else self._selected(found, frame)
 
     def _known_or(self, found: list[Proposal] | None, frame: Frame) -> list[Proposal]:
         """The proposals of a finished pass, else those that the time budget put off."""
@@ -250,7 +250,9 @@ class PerceptionPipeline:
         with_maps = inputs._replace(dense=True)
         for proposal in proposals:
             found = self._crop_detector.detect_proposal(with_maps, proposal)
-            if found and self._is_person(proposal, found.detection):
+            is_person = found is not None and self._is_person(proposal, found.detection)
+            self._sources.examined(proposal, is_person=is_person)
+            if found and is_person:
                 new_detections.append(found)
             else:
                 rejected.append(RejectedProposal(proposal.box, until_ns))

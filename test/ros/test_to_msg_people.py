@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from geometry_msgs.msg import Point, PoseWithCovariance
+from geometry_msgs.msg import Point
 from perceived import a_body, a_perception
 from std_msgs.msg import Header
+from vision_stand_ins import VISION_MSGS, Detection2DArray
 
 from thfm_ros.config import Config
 from thfm_ros.contract import Body, Task, TrackState
@@ -45,57 +46,7 @@ class People:
     people: list[Person] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class Point2D:
-    x: float = 0.0
-    y: float = 0.0
-
-
-@dataclass(slots=True)
-class Pose2D:
-    position: Point2D = field(default_factory=Point2D)
-    theta: float = 0.0
-
-
-@dataclass(slots=True)
-class BoundingBox2D:
-    center: Pose2D = field(default_factory=Pose2D)
-    size_x: float = 0.0
-    size_y: float = 0.0
-
-
-@dataclass(slots=True)
-class ObjectHypothesis:
-    class_id: str = ""
-    score: float = 0.0
-
-
-@dataclass(slots=True)
-class ObjectHypothesisWithPose:
-    hypothesis: ObjectHypothesis = field(default_factory=ObjectHypothesis)
-    pose: PoseWithCovariance = field(default_factory=PoseWithCovariance)
-
-
-@dataclass(slots=True)
-class Detection2D:
-    header: Header = field(default_factory=Header)
-    results: list[ObjectHypothesisWithPose] = field(default_factory=list)
-    bbox: BoundingBox2D = field(default_factory=BoundingBox2D)
-    id: str = ""
-
-
-@dataclass(slots=True)
-class Detection2DArray:
-    header: Header = field(default_factory=Header)
-    detections: list[Detection2D] = field(default_factory=list)
-
-
 PEOPLE_MSGS = SimpleNamespace(Person=Person, People=People)
-VISION_MSGS = SimpleNamespace(
-    Detection2D=Detection2D,
-    Detection2DArray=Detection2DArray,
-    ObjectHypothesisWithPose=ObjectHypothesisWithPose,
-)
 
 
 def moving(**changes: Any) -> Body:

@@ -21,8 +21,11 @@ class GenceptionPipeline:
     """Perception of one camera by the full-size network. Not thread-safe: one worker calls `step`.
 
     ``config`` is the given configuration, with a window at least as long as the network's.
-    ``last_timings_ms`` holds "network" (all passes) and "total".
+    ``last_timings_ms`` holds "network" (all passes) and "total". It takes no boxes of another
+    detector.
     """
+
+    external_boxes = None
 
     def __init__(self, network: GenceptionNetwork, config: Config) -> None:
         card = network.card

@@ -51,6 +51,7 @@ class Proposal:
 
     box: Float32[np.ndarray, "4"]  # source pixels
     score: float
+    external: bool = False  # of another detector
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo
 
 from thfm_ros.contract import Clip
+from thfm_ros.ros.detection_input import DetectionInput
 from thfm_ros.ros.message_receiver import MessageReceiver
 from thfm_ros.ros.subscriptions import CameraInfoSubscription, subscribe_to_images
 from thfm_ros.ros.worker import Worker
@@ -37,10 +38,16 @@ class CameraSession:
         kind: message type of the images.
         topics: resolved names of the image topic and the camera_info topic.
         callbacks: what is called with messages and clips.
+        detections: the boxes of another detector; None: there is none.
     """
 
     def __init__(
-        self, node: Node, kind: type, topics: tuple[str, str], callbacks: CameraCallbacks
+        self,
+        node: Node,
+        kind: type,
+        topics: tuple[str, str],
+        callbacks: CameraCallbacks,
+        detections: DetectionInput | None = None,
     ) -> None:
         self.ending = threading.Event()
         self._node = node
@@ -63,6 +70,7 @@ class CameraSession:
             lambda msg: callbacks.on_image(msg, self),
             callbacks.on_lost,
         )
+        self._boxes = detections.subscribe(self._receiver) if detections else None
         self._receiver.start()
 
     def stop(self) -> bool:
@@ -71,6 +79,8 @@ class CameraSession:
         self._receiver.stop()
         self._camera_info.destroy()
         self._node.destroy_subscription(self._images)
+        if self._boxes is not None:
+            self._node.destroy_subscription(self._boxes)
         has_ended = self.worker.stop()
         if not has_ended:
             self._node.get_logger().error("the engine does not return: its step is left behind")

@@ -46,6 +46,7 @@ class NodeSnapshot:
     engine: Mapping[str, str] = field(default_factory=dict)
     engine_description: str = ""
     engine_fallback: str = ""  # why this engine runs instead of the configured one
+    detections: ComponentStatus | None = None  # of another detector, if the configuration names one
     bodies: Mapping[str, str] = field(default_factory=dict)
     bodies_problem: str = ""
     left_out: int = 0  # people who are detected but not tracked, because max_people are

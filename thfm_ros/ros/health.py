@@ -41,7 +41,7 @@ class Health:
         clock: Callable[[], float] = time.monotonic,
         node_clock: Callable[[], float] | None = None,
     ) -> None:
-        self._clock, self._node_clock = clock, node_clock or clock
+        self._clock, self.node_clock = clock, node_clock or clock
         self.image_timeout_s = image_timeout_s
         self._lock = threading.Lock()
         self.configuration_error = ""
@@ -50,7 +50,7 @@ class Health:
     def reset(self) -> None:
         """Discard all events: the node was activated."""
         with self._lock:
-            self._input = InputHealth(self._clock, self._node_clock)
+            self._input = InputHealth(self._clock, self.node_clock)
             self._results, self._steps = RecentValues(), RecentValues()
             self._restarts = RecentValues()
             self._waiting_since: float | None = None
@@ -133,6 +133,7 @@ class Health:
             timeout_s = max(self.image_timeout_s, node.max_gap_s)
             return [
                 self._input.evaluate(node, timeout_s) if active else _inactive("input", node),
+                *([node.detections] if active and node.detections else ()),
                 self._latency(now, node) if active else _inactive("latency", node),
                 self._engine(node),
                 _calibration(node) if has_images else _inactive("calibration", node),

@@ -14,12 +14,7 @@ from functools import partial
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
-from thfm_ros.camera import (
-    BadInputError,
-    rgb_from_compressed,
-    rgb_from_image,
-    stamp_ns,
-)
+from thfm_ros.camera import BadInputError, rgb_from_compressed, rgb_from_image, stamp_ns
 from thfm_ros.camera.calibration import Calibration, tf_frame
 from thfm_ros.config import Config
 from thfm_ros.contract import Clip, Frame, PerceptionError, Task
@@ -29,6 +24,7 @@ from thfm_ros.perception.frame_window import FrameWindow
 from thfm_ros.ros.camera_session import CameraCallbacks, CameraSession
 from thfm_ros.ros.component_status import Level, NodeSnapshot
 from thfm_ros.ros.dds_profile import transport_advice
+from thfm_ros.ros.detection_input import detection_input
 from thfm_ros.ros.diagnostics import StateLogger
 from thfm_ros.ros.engine_values import engine_values
 from thfm_ros.ros.health import Health
@@ -66,6 +62,7 @@ class Perceiver:
         self._node, self._health, self._state_logger = node, health, state_logger
         self._pipeline = pipeline
         config = pipeline.config
+        self._detections = detection_input(node, pipeline, health.node_clock)
         self.publishers = ResultPublishers(node, pipeline.engine.card, config)
         self.available_tasks = frozenset(pipeline.engine.card.tasks)
         self.active_tasks = frozenset(Task(t) for t in config.node.tasks) & self.available_tasks
@@ -99,6 +96,8 @@ class Perceiver:
         """Subscribe to the camera and start the worker."""
         if self._session is None:
             self._health.reset()
+            if self._detections:
+                self._detections.reset()
             self.window.reset("activated")
             self._session = self._new_session()
 
@@ -112,7 +111,7 @@ class Perceiver:
             is_idle=self.is_idle,
         )
         topics = (self.image_topic, self.info_topic)
-        return CameraSession(self._node, self._image_type, topics, callbacks)
+        return CameraSession(self._node, self._image_type, topics, callbacks, self._detections)
 
     def stop(self) -> bool:
         """Finish the current frame, unsubscribe, and remove published people from viewers.
@@ -171,6 +170,7 @@ class Perceiver:
             engine=engine_values(self._pipeline),
             engine_description=engine.description,
             engine_fallback=engine.fallback_reason or "",
+            detections=self._detections.status() if self._detections else None,
             bodies=self.publishers.rep155_values,
             bodies_problem=self.publishers.bodies_problem,
             left_out=self.left_out,
