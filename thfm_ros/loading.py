@@ -101,7 +101,7 @@ def load_pipeline(
         from thfm_ros.genception.engine_selection import load_genception
         from thfm_ros.genception.pipeline import GenceptionPipeline
 
-        return GenceptionPipeline(load_genception(checkpoint, config.engine), config)
+        return GenceptionPipeline(load_genception(checkpoint, config.engine), config, used_ids)
     from thfm_ros.engine.select import load_engine
     from thfm_ros.pipeline import PerceptionPipeline
 

@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("diffusers", reason="the full-size family needs thfm_ros[full]")
 
-from thfm_ros.commands import engine, perceive
+from thfm_ros.commands import calibrate_tokens, engine, perceive
 from thfm_ros.genception import flops, import_weights, prompt_encoder
 from thfm_ros.genception.import_weights import import_release
 from thfm_ros.genception.release_folder import find_release
@@ -22,6 +22,7 @@ COMMANDS = {
     "import": import_weights,
     "prompt": prompt_encoder,
     "engine": engine,
+    "calibrate-tokens": calibrate_tokens,
     "perceive": perceive,
 }
 

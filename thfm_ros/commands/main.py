@@ -37,6 +37,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "convert public checkpoints of the large sizes",
     ),
     "prompt": ("thfm_ros.genception.prompt_encoder", "embed new prompts for the large sizes"),
+    "calibrate-tokens": (
+        "thfm_ros.commands.calibrate_tokens",
+        "find the joints in the token tables of an imported checkpoint",
+    ),
     "synth": ("thfm_ros.commands.synth", "render annotated synthetic humans"),
     "train": ("thfm_ros.commands.train", "train the embedded network"),
     "evaluate": (
@@ -86,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _explain(arguments: Sequence[str]) -> int:
     """Print help, the version, or what is wrong with the command line."""
-    lines = "\n".join(f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items())
+    lines = "\n".join(f"  {name:<16} {text}" for name, (_, text) in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="thfm",
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -27,7 +27,9 @@ class GenceptionPipeline:
 
     external_boxes = None
 
-    def __init__(self, network: GenceptionNetwork, config: Config) -> None:
+    def __init__(
+        self, network: GenceptionNetwork, config: Config, used_ids: set[str] | None = None
+    ) -> None:
         card = network.card
         length = max(config.window.length, card.window)
         self.engine = network
@@ -37,7 +39,7 @@ class GenceptionPipeline:
         self.last_timings_ms: dict[str, float] = {}
         # A node publishes the newest frame only: one frame per pass.
         profile = Profile(card.window, *card.frame_size)
-        self._runner = GenceptionRunner(network, profile, stride=1)
+        self._runner = GenceptionRunner(network, profile, stride=1, used_ids=used_ids)
         self._epoch: int | None = None
         self.reset()
 
@@ -49,7 +51,7 @@ class GenceptionPipeline:
 
     def with_config(self, config: Config) -> "GenceptionPipeline":
         """The same network with another configuration and a new stream."""
-        return GenceptionPipeline(self.engine, config)
+        return GenceptionPipeline(self.engine, config, self._runner.used_ids)
 
     def step(self, clip: Clip, tasks: frozenset[Task]) -> Perception:
         """Perceive the newest frame of ``clip``; one pass per task.

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from thfm_ros.contract import Frame, Perception, PerceptionError, Task
+from thfm_ros.contract import Body, Frame, Perception, PerceptionError, PixelMap, Task
 from thfm_ros.genception.clip_input import (
     ClipWindow,
     PassInput,
@@ -19,6 +19,8 @@ from thfm_ros.genception.clip_input import (
 )
 from thfm_ros.genception.subgraphs import Profile
 from thfm_ros.genception.tasks import ASSUMED_NORMALS, NormalConvention, decode
+from thfm_ros.genception.token_bodies import body_of, new_id
+from thfm_ros.genception.token_map import maps_of_card
 from thfm_ros.genception.transformer import GenceptionOutputs
 from thfm_ros.model.card import ModelCard
 
@@ -62,6 +64,7 @@ class GenceptionRunner:
         profile: Profile,
         stride: int,
         normals: NormalConvention = ASSUMED_NORMALS,
+        used_ids: set[str] | None = None,
     ) -> None:
         """Start with an empty stream.
 
@@ -70,8 +73,14 @@ class GenceptionRunner:
             profile: window length and image size that it computes on.
             stride: frames that are published per pass; see `ClipWindow`.
             normals: signs of the normal encoding.
+            used_ids: ids of bodies that are not used again; those of this runner are added.
+
+        Raises:
+            CardError: the card has a token map that no release writes.
         """
         self.profile = profile
+        self.used_ids = set() if used_ids is None else used_ids
+        self._token_maps = maps_of_card(network.card)
         self._network = network
         self._normals = normals
         self._stride = stride
@@ -81,6 +90,7 @@ class GenceptionRunner:
         """Start a new stream."""
         self._window = ClipWindow[Frame](self.profile.frames, self._stride)
         self._previous_depth: dict[int, Tensor] = {}  # of the previous pass, by time stamp
+        self._body_id = ""  # of the one person that the token tables describe
 
     def push(self, frame: Frame, tasks: frozenset[Task]) -> list[Perception]:
         """Add a frame; return the perceptions of a pass if it made one ready, oldest first.
@@ -122,17 +132,53 @@ class GenceptionRunner:
         network = self._network
         latents = network.encode(frames_to_network(images, box, network.device).to(network.dtype))
         maps: dict[Task, Any] = {}
-        for task in sorted(tasks):
-            video = network.decode(network.predict(latents, task).video_latents)
+        outputs: dict[Task, GenceptionOutputs] = {}
+        # Whether a person is there at all is known from the mask only.
+        masks = {Task.SEGMENTATION} if Task.BODIES in tasks else set()
+        for task in sorted((tasks - {Task.BODIES}) | masks):
+            outputs[task] = network.predict(latents, task)
+            video = network.decode(outputs[task].video_latents)
             decoded = self._decode_task(task, (video[0].transpose(0, 1) + 1) / 2)
             if task is Task.DEPTH:
                 decoded = self._match_previous_unit(decoded, clip)
             new = decoded[clip.new.start : clip.new.stop]
             maps[task] = maps_to_source(new, box, width, height).float().cpu().numpy()
+        bodies: list[tuple[Body, ...]] = [()] * len(clip.new)
+        if Task.BODIES in tasks:
+            bodies = self._bodies(clip, box, latents, outputs, maps[Task.SEGMENTATION])
         return [
-            self._perception(clip.items[index], {t: m[i] for t, m in maps.items()})
+            self._perception(
+                clip.items[index], {t: maps[t][i] for t in maps if t in tasks}, bodies[i]
+            )
             for i, index in enumerate(clip.new)
         ]
+
+    def _bodies(
+        self,
+        clip: PassInput[Frame],
+        box: PixelMap,
+        latents: Tensor,
+        outputs: dict[Task, GenceptionOutputs],
+        masks: np.ndarray[Any, Any],
+    ) -> list[tuple[Body, ...]]:
+        """The person of each new frame, if there is one, by the calibrated token tables."""
+        points: dict[str, np.ndarray[Any, Any]] = {}
+        for each in self._token_maps:
+            task = Task(each.prompt)
+            if task not in outputs:
+                outputs[task] = self._network.predict(latents, task)
+            table: Tensor = getattr(outputs[task], each.table)
+            points[each.space] = each.points(table[0].float().cpu().numpy())
+        found: list[tuple[Body, ...]] = []
+        for i, index in enumerate(clip.new):
+            self._body_id = self._body_id or new_id(self.used_ids)
+            of_frame = {space: values[index] for space, values in points.items()}
+            frame, mask = clip.items[index], masks[i][0]
+            body = body_of(of_frame, self._token_maps, frame, box, mask, self._body_id)
+            if body is None:
+                self._body_id = ""  # whoever comes next may be another person
+            found.append(() if body is None else (body,))
+        return found
 
     def _decode_task(self, task: Task, rgb: Float[Tensor, "t 3 h w"]) -> Float[Tensor, "t c h w"]:
         scale = float(self._network.card.network["depth_scale"])
@@ -159,7 +205,9 @@ class GenceptionRunner:
         return depth
 
     @staticmethod
-    def _perception(frame: Frame, maps: dict[Task, np.ndarray[Any, Any]]) -> Perception:
+    def _perception(
+        frame: Frame, maps: dict[Task, np.ndarray[Any, Any]], bodies: tuple[Body, ...]
+    ) -> Perception:
         height, width = frame.rgb.shape[:2]
         fields = {
             _FIELDS[task]: np.moveaxis(m, 0, -1) if task is Task.NORMALS else m[0]
@@ -171,7 +219,7 @@ class GenceptionRunner:
             width=width,
             height=height,
             intrinsics=frame.intrinsics,
-            bodies=(),
-            left_out=0,  # this network has no bodies
+            bodies=bodies,
+            left_out=0,  # the token tables describe one person at most
             **fields,
         )
