@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 
 from thfm_ros.config import config_from
+from thfm_ros.evaluation.walk_prediction import predicted_walks, prediction_error_table
 from thfm_ros.evaluation.walk_velocity import (
     coverage,
     measured_walks,
@@ -28,13 +29,15 @@ def main() -> int:
     parser.add_argument("--checkpoint", default="nano", help="name or path of the weights")
     args = parser.parse_args()
     settings = {"engine.checkpoint": args.checkpoint, "track.seed": 1}
-    walks = list(measured_walks(load_pipeline(config_from(settings)), args.walks))
+    pipeline = load_pipeline(config_from(settings))
+    walks = list(measured_walks(pipeline, args.walks))
     print(f"{len(walks)} walks, {sum(len(walk.seconds) for walk in walks)} frames\n")
     print(f"{velocity_table(walks)}\n\n{prediction_table(walks)}\n")
     print(
         f"{coverage(walks):.2f} of the errors of `velocity` lie within the 95 % of its covariance"
     )
     print(f"{share_along_the_view(walks):.2f} of its squared error lies along the line of sight")
+    print(f"\n{prediction_error_table(list(predicted_walks(pipeline, args.walks)))}")
     return 0
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
-from thfm_ros.contract import Body, Frame, Intrinsics, PerceptionError, Task
+from thfm_ros.contract import Body, Frame, Intrinsics, Perception, PerceptionError, Task
 from thfm_ros.geometry import unpack_covariance
 from thfm_ros.loading import Pipeline
 from thfm_ros.media.video import Video
@@ -27,7 +27,7 @@ LAGS_S = (0.0, 0.075, 0.15)
 HORIZONS_S = (0.033, 0.1, 0.25, 0.5)
 SETTLED_S = 0.5  # the first part of a film does not count
 _HALF_WINDOW_S = 1 / 30  # a true velocity is the central difference over twice this time
-_COVERED = 7.815  # 95 % of the chi-squared distribution with three degrees of freedom
+COVERED = 7.815  # 95 % of the chi-squared distribution with three degrees of freedom
 _RENDER = "python -m thfm_ros.synth.walks --pack PACK --out DIR"
 
 
@@ -75,14 +75,23 @@ def measured_walks(pipeline: Pipeline, folder: Path) -> Iterator[Walk]:
     Raises:
         PerceptionError: there is no film.
     """
-    files = sorted(folder.glob("walk_*.npz"))
-    if not files:
-        raise PerceptionError(f"There is no walk_NN.npz in {folder}. Render some: {_RENDER}")
-    for file in files:
+    for file in walk_files(folder):
         with np.load(file) as arrays:
             true_m, fps, focal = arrays["pelvis_m"], float(arrays["fps"]), float(arrays["focal_px"])
         bodies = _perceived(pipeline, file.with_suffix(".mp4"), focal, fps)
         yield walk_of(bodies, true_m[: len(bodies)], fps)
+
+
+def walk_files(folder: Path) -> list[Path]:
+    """The files with the truth about each film of the folder, whose films have the suffix .mp4.
+
+    Raises:
+        PerceptionError: there is none.
+    """
+    files = sorted(folder.glob("walk_*.npz"))
+    if not files:
+        raise PerceptionError(f"There is no walk_NN.npz in {folder}. Render some: {_RENDER}")
+    return files
 
 
 def walk_of(bodies: Sequence[Body | None], true_m: Float64[np.ndarray, "t 3"], fps: float) -> Walk:
@@ -97,18 +106,27 @@ def walk_of(bodies: Sequence[Body | None], true_m: Float64[np.ndarray, "t 3"], f
 
 def _perceived(pipeline: Pipeline, film: Path, focal_px: float, fps: float) -> list[Body | None]:
     """The highest detected person of each frame."""
+    return [tallest(each) for each in perceptions(pipeline, film, focal_px, fps)]
+
+
+def perceptions(
+    pipeline: Pipeline, film: Path, focal_px: float, fps: float
+) -> Iterator[Perception]:
+    """The bodies in each frame of a film; the next frame is perceived when it is asked for."""
     pipeline.reset()
     window = FrameWindow(config_for_rate(pipeline.config.window, fps))
-    found: list[Body | None] = []
     for frame in Video(film):
         height, width = frame.rgb.shape[:2]
         k = Intrinsics(focal_px, focal_px, width / 2, height / 2, width, height)
         clip = window.push(Frame(frame.rgb, frame.stamp_ns, "camera", k))
         assert clip is not None
-        bodies = pipeline.step(clip, frozenset({Task.BODIES})).bodies
-        people = [body for body in bodies if body.measurement_age_s == 0]
-        found.append(max(people, key=lambda b: float(b.box[3] - b.box[1]), default=None))
-    return found
+        yield pipeline.step(clip, frozenset({Task.BODIES}))
+
+
+def tallest(perception: Perception) -> Body | None:
+    """The highest person detected in the frame."""
+    people = [body for body in perception.bodies if body.measurement_age_s == 0]
+    return max(people, key=lambda b: float(b.box[3] - b.box[1]), default=None)
 
 
 def velocity_table(walks: Sequence[Walk]) -> str:
@@ -153,7 +171,7 @@ def coverage(walks: Sequence[Walk]) -> float:
         error = walk.velocity - walk.true_velocity(0.0)
         known = np.isfinite(error).all(axis=1) & (walk.seconds >= SETTLED_S)
         solved = np.linalg.solve(walk.velocity_covariance[known], error[known][..., None])[..., 0]
-        inside += ((error[known] * solved).sum(axis=1) < _COVERED).tolist()
+        inside += ((error[known] * solved).sum(axis=1) < COVERED).tolist()
     return float(np.mean(inside)) if inside else float("nan")
 
 
