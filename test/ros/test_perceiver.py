@@ -5,10 +5,12 @@
 import array
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 from fake_engine import FakeEngine, Person, camera, image
+from rclpy.publisher import Publisher
 from ros_process import TIMEOUT_S, Listener, stamp_ns
 from sensor_msgs.msg import Image
 
@@ -17,6 +19,7 @@ from thfm_ros.contract import Clip, Perception, Task
 from thfm_ros.engine.base import EngineError
 from thfm_ros.msg import BodyArray
 from thfm_ros.pipeline import PerceptionPipeline
+from thfm_ros.ros import result_publishers, shared_data
 from thfm_ros.ros.diagnostics import StateLogger
 from thfm_ros.ros.health import Health
 from thfm_ros.ros.perceiver import Perceiver
@@ -175,6 +178,75 @@ def test_published_people_are_removed_once_when_the_engine_fails(
         send(perceiver, 100 + 0.1 * failures)
         wait(listener, lambda: perceiver._health.drops.get("engine failure") == failures)  # noqa: B023
     assert len(cleared) == 1
+
+
+class MapControl:
+    """Lets a test block the publication of maps or make it fail."""
+
+    def __init__(self) -> None:
+        self.may_finish, self.started = threading.Event(), threading.Event()
+        self.may_finish.set()
+        self.fails = False
+        self.published: list[int] = []  # stamps of masks, seconds
+
+    def publish(self, publisher: Publisher, message: Any) -> None:
+        if isinstance(message, Image):
+            self.started.set()
+            self.may_finish.wait(TIMEOUT_S)
+            if self.fails:
+                raise RuntimeError("no memory for this message")
+            self.published.append(message.header.stamp.sec)
+        shared_data.publish(publisher, message)
+
+
+@pytest.fixture
+def maps(
+    listener: Listener, perceiver: Perceiver, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[MapControl]:
+    control = MapControl()
+    monkeypatch.setattr(result_publishers, "publish", control.publish)
+    listener.listen(Image, "/listener/segmentation/image")
+    active = perceiver.active_tasks
+    wait(listener, lambda: Task.SEGMENTATION in perceiver.publishers.update_requested(active))
+    yield control
+    control.may_finish.set()
+
+
+def test_bodies_do_not_wait_for_maps_that_are_still_being_published(
+    listener: Listener, perceiver: Perceiver, bodies: list[BodyArray], maps: MapControl
+) -> None:
+    maps.may_finish.clear()
+    send(perceiver, 100)
+    assert maps.started.wait(TIMEOUT_S)
+    send(perceiver, 101)
+    wait(listener, lambda: stamps(bodies) == [100, 101])
+    assert maps.published == []
+    maps.may_finish.set()
+    wait(listener, lambda: maps.published == [100, 101])
+
+
+def test_an_error_of_publishing_maps_is_reported_and_bodies_go_on(
+    listener: Listener, perceiver: Perceiver, bodies: list[BodyArray], maps: MapControl
+) -> None:
+    maps.fails = True
+    for number in (100, 101):
+        send(perceiver, number)
+        wait(listener, lambda: len(bodies) == number - 99)  # noqa: B023
+    wait(listener, lambda: perceiver._health.drops.get("engine failure") == 2)
+    maps.fails = False
+    send(perceiver, 102)
+    wait(listener, lambda: maps.published == [102])
+
+
+def test_stopping_waits_for_maps_that_are_being_published(
+    listener: Listener, perceiver: Perceiver, bodies: list[BodyArray], maps: MapControl
+) -> None:
+    maps.may_finish.clear()
+    send(perceiver, 100)
+    assert maps.started.wait(TIMEOUT_S)
+    threading.Timer(0.1, maps.may_finish.set).start()
+    perceiver.stop()
+    assert maps.published == [100], "the publisher may be destroyed now"
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,9 @@ class Setup:
                 publishers.update_requested(tasks)
                 header = header_of(clip.newest)
                 result = FrameResult(perception, clip.newest.rgb, header, config)
-                publishers.publish(result, self.pipeline.predicted)
+                publish_maps = publishers.publish(result, self.pipeline.predicted)
+                assert publish_maps
+                publish_maps()
         return {topic: messages[-1] for topic, messages in self.sent.items() if messages}
 
 

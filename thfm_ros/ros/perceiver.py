@@ -4,11 +4,10 @@
 
 The thread that receives images converts each one, adds it to the window and queues the clip for
 the worker, nothing else. The worker's thread takes the newest clip, estimates the tasks that have
-subscribers, and publishes the results.
+subscribers, and publishes bodies; a third one publishes the maps while the next step runs.
 """
 
 import threading
-import traceback
 from functools import partial
 
 from rclpy.node import Node
@@ -17,7 +16,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from thfm_ros.camera import BadInputError, rgb_from_compressed, rgb_from_image, stamp_ns
 from thfm_ros.camera.calibration import Calibration, tf_frame
 from thfm_ros.config import Config
-from thfm_ros.contract import Clip, Frame, PerceptionError, Task
+from thfm_ros.contract import Clip, Frame, Task
 from thfm_ros.loading import Pipeline
 from thfm_ros.model.card import ModelCard
 from thfm_ros.perception.frame_window import FrameWindow
@@ -29,8 +28,10 @@ from thfm_ros.ros.diagnostics import StateLogger
 from thfm_ros.ros.engine_values import engine_values
 from thfm_ros.ros.health import Health
 from thfm_ros.ros.input_health import LOST
+from thfm_ros.ros.map_publication import MapPublication
 from thfm_ros.ros.measurement_ages import MeasurementAges, ages_of
 from thfm_ros.ros.result_publishers import ResultPublishers
+from thfm_ros.ros.step_errors import StepErrors
 from thfm_ros.ros.subscriptions import (
     describe_image_source,
     describe_missing_camera_info,
@@ -39,7 +40,6 @@ from thfm_ros.ros.subscriptions import (
 from thfm_ros.ros.to_msg.headers import header_of
 from thfm_ros.ros.topics import FrameResult
 
-_RETRY_DELAY_S, _MAX_RETRY_DELAY_S = 0.1, 2.0  # after failed steps
 _CLEAR_AFTER_S = 1.0  # without an image, published people are removed; not before max_gap_s
 
 
@@ -67,6 +67,8 @@ class Perceiver:
         self.available_tasks = frozenset(pipeline.engine.card.tasks)
         self.active_tasks = frozenset(Task(t) for t in config.node.tasks) & self.available_tasks
         self._measurements = MeasurementAges()
+        self._errors = StepErrors(node, health, state_logger)
+        self._maps = MapPublication(self._errors.report)
         self.left_out = 0  # people that the newest result lacks because of regions.max_people
         compressed = config.node.image_transport == "compressed"
         self._image_type: type = CompressedImage if compressed else Image
@@ -75,7 +77,6 @@ class Perceiver:
         self.calibration = Calibration(self.image_topic, describe_missing)
         self.window = FrameWindow(config.window)
         self._session: CameraSession | None = None
-        self._consecutive_failures = 0
         self._newest_ns = 0  # stamp of the newest image
         self._unrequested_ns: int | None = None  # stamp of the first clip without subscribers
         self._window_lock = threading.Lock()  # services change the window between two images
@@ -123,6 +124,7 @@ class Perceiver:
             return True
         has_ended = self._session.stop()
         self._session = None
+        self._maps.wait()
         self._health.clip_skipped()
         self._clear()
         return has_ended
@@ -213,9 +215,8 @@ class Perceiver:
             key = f"rejected {error.cause}"
             self._state_logger.update("input", Level.ERROR, key, str(error))
             return None
-        height, width = rgb.shape[:2]
         frame_id = tf_frame(msg.header.frame_id)
-        intrinsics = self.calibration.intrinsics_for(frame_id, width, height)
+        intrinsics = self.calibration.intrinsics_for(frame_id, rgb.shape[1], rgb.shape[0])
         epoch = self.window.epoch
         clip = self.window.push(Frame(rgb, stamp, frame_id, intrinsics))
         if clip is None:
@@ -264,28 +265,23 @@ class Perceiver:
             if session.ending.is_set():
                 return
             result = FrameResult(perception, frame.rgb, header_of(frame), pipeline.config)
-            self.publishers.publish(result, pipeline.predicted)
+            maps = self.publishers.publish(result, pipeline.predicted)
+            published = partial(self._published, frame, pipeline.last_timings_ms["total"])
+            self._maps.begin(maps, published)
             self.left_out = perception.left_out
             self._measurements = ages_of(perception)
         except Exception as error:
-            self._on_failure(error)
+            self._errors.consecutive += 1
+            if self._errors.consecutive == 1:
+                self._clear()
+            self._errors.report(error)
             # Images keep arriving meanwhile; the next step takes the newest.
-            delay_s = _RETRY_DELAY_S * self._consecutive_failures
-            session.ending.wait(min(delay_s, _MAX_RETRY_DELAY_S))
+            session.ending.wait(self._errors.delay_s)
             return
-        self._consecutive_failures = 0
-        age_s = self._age_s(frame.stamp_ns)
-        self._health.results_published(age_s, pipeline.last_timings_ms["total"])
+        self._errors.consecutive = 0
 
-    def _on_failure(self, error: Exception) -> None:
-        self._consecutive_failures += 1
-        if self._consecutive_failures == 1:
-            self._clear()
-        text = str(error) if isinstance(error, PerceptionError) else f"unexpected: {error!r}"
-        self._health.step_failed(text)
-        self._state_logger.update("engine", Level.ERROR, f"failing: {text}", text)
-        if not isinstance(error, PerceptionError):
-            self._node.get_logger().debug(traceback.format_exc())
+    def _published(self, frame: Frame, step_ms: float) -> None:
+        self._health.results_published(self._age_s(frame.stamp_ns), step_ms)
 
     def _age_s(self, stamp: int) -> float:
         return float(self._node.get_clock().now().nanoseconds - stamp) * 1e-9

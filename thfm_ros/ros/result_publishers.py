@@ -36,7 +36,7 @@ Predict: TypeAlias = Callable[[Perception, int], Perception]
 
 class ResultPublishers:
     """Publishes the results of each frame. Made when the node is configured; then used by the
-    worker's thread only.
+    worker's thread only, but for the maps; see `publish`.
 
     Raises:
         PerceptionError: target_frame is set and tf2_ros is not installed, or humans_namespace is
@@ -75,6 +75,11 @@ class ResultPublishers:
         """What is published of REP-155, for diagnostics."""
         return dict(self._humans.diagnostic_values) if self._humans else {}
 
+    @property
+    def requested(self) -> tuple[tuple[Topic, Any], ...]:
+        """The topics for which `update_requested` found subscribers, with their publishers."""
+        return tuple(self._requested)
+
     def requested_tasks(self, active: frozenset[Task]) -> frozenset[Task]:
         """The tasks of ``active`` that the topics with subscribers need. Any thread may call it."""
         return self._tasks_of(self._topics_with_subscribers(active), active)
@@ -106,18 +111,21 @@ class ResultPublishers:
         of_bodies |= self.target is not None and self.target.have_subscribers
         return tasks | {Task.BODIES} & active if of_bodies else tasks
 
-    def publish(self, result: FrameResult, predict: Predict) -> None:
-        """Publish on the topics for which `update_requested` found subscribers.
+    def publish(self, result: FrameResult, predict: Predict) -> Callable[[], None] | None:
+        """Publish bodies and what is derived from them, for the subscribers that `update_requested`
+        found.
 
-        With ``predict_to`` "now", bodies and what is derived from them are predicted by ``predict``
-        and stamped with the time predicted to; all else keeps the image's stamp.
+        With ``predict_to`` "now" they are predicted by ``predict`` and stamped with the time
+        predicted to; all else keeps the image's stamp.
+
+        Returns:
+            Publishes the maps; for any thread, one call at a time. None: nobody wants them.
         """
         in_target_frame = self._transformed(result, predict)
         for topic, publisher in self._requested:
             content = in_target_frame if topic.in_target_frame else result
-            message = topic.make(content) if content else None
-            if message is not None:
-                publish(publisher, message)
+            if content and not topic.is_map:
+                _publish(topic, publisher, content)
         if self._humans and self._humans_requested and in_target_frame:
             in_image = (result.perception, result.header)
             self._humans.publish(
@@ -126,6 +134,8 @@ class ResultPublishers:
         if self.target and self._humans_requested:
             pose = (in_target_frame.perception, in_target_frame.header) if in_target_frame else None
             self.target.publish(result.perception, pose)
+        maps = [each for each in self._requested if each[0].is_map]
+        return partial(_publish_all, maps, result) if maps else None
 
     def publish_latched(self, config: Config) -> None:
         """Publish the descriptions of skeleton and labels under this configuration."""
@@ -211,3 +221,14 @@ class ResultPublishers:
 
     def _header_now(self) -> Header:
         return Header(stamp=self._node.get_clock().now().to_msg())
+
+
+def _publish_all(topics: list[tuple[Topic, Any]], result: FrameResult) -> None:
+    for topic, publisher in topics:
+        _publish(topic, publisher, result)
+
+
+def _publish(topic: Topic, publisher: Any, result: FrameResult) -> None:
+    message = topic.make(result)
+    if message is not None:
+        publish(publisher, message)

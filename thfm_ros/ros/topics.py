@@ -3,7 +3,7 @@
 """The table of result topics: name, message type, the tasks it needs, and how to make a message."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -51,6 +51,8 @@ class Topic:
         make: the message for a frame; None if the frame has no such result.
         optional: tasks that add to the message if they are estimated.
         in_target_frame: whether 3D coordinates are transformed to the parameter ``target_frame``.
+        is_map: large, and published after all others by a thread of its own, while the next frame
+            is processed.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Topic:
     make: Callable[[FrameResult], Any]
     optional: frozenset[Task] = NO_TASKS
     in_target_frame: bool = False
+    is_map: bool = False
 
     def is_available(self, tasks: frozenset[Task]) -> bool:
         """Whether it has content when ``tasks`` can be estimated."""
@@ -67,11 +70,11 @@ class Topic:
 
 def result_topics(config: Config, markers: BodyMarkers) -> list[Topic]:
     """All topics; ``markers`` keeps the bodies that viewers display."""
-    topics = [*_depth_topics(config), *_map_topics(), *_body_topics(markers)]
+    maps = [*_depth_topics(config), *_map_topics()]
     if config.node.publish_camera_images:
         drawn = frozenset({Task.SEGMENTATION, Task.INSTANCES, Task.BODIES})
-        topics.append(Topic("overlay", Image, NO_TASKS, _overlay, optional=drawn))
-    return topics
+        maps.append(Topic("overlay", Image, NO_TASKS, _overlay, optional=drawn))
+    return [*_body_topics(markers), *(replace(topic, is_map=True) for topic in maps)]
 
 
 def _depth_topics(config: Config) -> list[Topic]:
