@@ -33,7 +33,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"camera", "media", "metrics", "model"}),
     frozenset({"engine", "bags"}),
     frozenset({"perception", "fusion", "posture", "result_messages"}),
-    frozenset({"pipeline", "genception"}),
+    frozenset({"pipeline", "genception", "scene_pair"}),
     frozenset({"loading"}),
     frozenset({"offline"}),
     frozenset({"ros", "synth", "training", "evaluation", "gpu_report", "archive"}),

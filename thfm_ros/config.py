@@ -172,6 +172,11 @@ class EngineConfig(Validated):
     """The checkpoint, and the runtime that executes it."""
 
     checkpoint: str = option("nano", "name of a shipped checkpoint, or path of a checkpoint file")
+    scene_checkpoint: str = option(
+        "",
+        "full-size checkpoint that estimates depth, normals and masks of the whole scene, while "
+        "engine.checkpoint estimates bodies; empty: none",
+    )
     kind: str = option(
         "auto", "runtime that executes the network", choices=("auto", "onnx", "torch", "tensorrt")
     )

@@ -2,14 +2,18 @@
 # SPDX-FileCopyrightText: The thfm_ros authors
 """Loading the pipeline of a checkpoint, whichever family it is of."""
 
-from typing import Protocol
+import dataclasses
+from typing import TYPE_CHECKING, Protocol
 
 from thfm_ros.config import Config
 from thfm_ros.config_option import ConfigError
-from thfm_ros.contract import Clip, Perception, Task
+from thfm_ros.contract import Clip, Perception, PerceptionError, Task
 from thfm_ros.model.card import ModelCard
 from thfm_ros.perception.external_boxes import ExternalBoxes
 from thfm_ros.perception.malloc_tuning import keep_freed_memory
+
+if TYPE_CHECKING:
+    from thfm_ros.pipeline import PerceptionPipeline
 
 
 class Runtime(Protocol):
@@ -93,6 +97,11 @@ def load_pipeline(
     keep_freed_memory()
     checkpoint = find_checkpoint(config.engine.checkpoint)
     if checkpoint.card.family == "genception":
+        if config.engine.scene_checkpoint:
+            raise ConfigError(
+                f"{checkpoint.card.name} covers the scene itself. With engine.scene_checkpoint, "
+                "engine.checkpoint must estimate bodies: use nano."
+            )
         if config.node.detections:
             raise ConfigError(
                 f"{checkpoint.card.name} perceives whole images and takes no boxes, so the "
@@ -106,4 +115,31 @@ def load_pipeline(
     from thfm_ros.pipeline import PerceptionPipeline
 
     engine = load_engine(checkpoint, config.engine)
-    return PerceptionPipeline(engine, config, live=live, used_ids=used_ids)
+    bodies = PerceptionPipeline(engine, config, live=live, used_ids=used_ids)
+    return _with_scene(bodies, config, live=live) if config.engine.scene_checkpoint else bodies
+
+
+def _with_scene(bodies: "PerceptionPipeline", config: Config, *, live: bool) -> Pipeline:
+    """The pair of both networks; live without the scene's if that cannot be loaded for lack of
+    memory, for example: the diagnostics say so, and bodies go on."""
+    from thfm_ros.engine.checkpoint import find_checkpoint
+    from thfm_ros.genception.engine_selection import load_genception
+    from thfm_ros.genception.pipeline import GenceptionPipeline
+    from thfm_ros.scene_pair import ScenePair
+
+    checkpoint = find_checkpoint(config.engine.scene_checkpoint)
+    if checkpoint.card.family != "genception":
+        raise ConfigError(
+            f"engine.scene_checkpoint is {checkpoint.path}, of the {checkpoint.card.family} "
+            "family; give a full-size checkpoint that `thfm import` wrote, or leave it empty."
+        )
+    # ONNX Runtime runs nano only.
+    kind = "auto" if config.engine.kind == "onnx" else config.engine.kind
+    try:
+        network = load_genception(checkpoint, dataclasses.replace(config.engine, kind=kind))
+    except (MemoryError, RuntimeError) as error:
+        if not live or isinstance(error, PerceptionError):
+            raise
+        problem = f"it cannot be loaded ({str(error).partition(chr(10))[0]})"
+        return ScenePair(bodies, None, live=live, problem=problem)
+    return ScenePair(bodies, GenceptionPipeline(network, config), live=live)

@@ -26,7 +26,7 @@ from thfm_ros.genception.pipeline import GenceptionPipeline
 from thfm_ros.genception.token_calibration import calibrate
 from thfm_ros.genception.transformer import GenceptionOutputs
 from thfm_ros.loading import load_pipeline
-from thfm_ros.model.card import ModelCard
+from thfm_ros.model.card import CardError, ModelCard
 from thfm_ros.model.weights import read_card
 from thfm_ros.skeleton import Joint
 from thfm_ros.synth.baking.capsules import capsule_pack
@@ -40,7 +40,8 @@ STEP = 3  # grey levels between the images of two poses
 class StandIn:
     """A network whose token table shows the pose whose number the image has as its grey level."""
 
-    description, fallback_reason = "stand-in", None
+    description = "stand-in"
+    fallback_reason: str | None = None
     device, dtype = torch.device("cpu"), torch.float32
 
     def __init__(self, card: ModelCard, tables: dict[str, np.ndarray], mask: float = 1.0) -> None:
@@ -173,6 +174,13 @@ def test_relative_positions_alone_give_no_task(imported: Path) -> None:
     placed = replace(found, space="camera")
     card = calibrate_tokens.card_with_maps(read_card(imported), (placed,))
     assert card.tasks[-1] is Task.BODIES
+
+
+def test_a_card_with_bodies_but_without_their_tables_is_refused(imported: Path) -> None:
+    card = read_card(imported)
+    network = StandIn(replace(card, tasks=(*card.tasks, Task.BODIES)), TABLES["camera"])
+    with pytest.raises(CardError, match="calibrate-tokens"):
+        GenceptionPipeline(network, Config())
 
 
 def test_the_weights_are_copied_unchanged(imported: Path, tmp_path: Path) -> None:

@@ -19,10 +19,10 @@ from thfm_ros.genception.clip_input import (
 )
 from thfm_ros.genception.subgraphs import Profile
 from thfm_ros.genception.tasks import ASSUMED_NORMALS, NormalConvention, decode
-from thfm_ros.genception.token_bodies import body_of, new_id
+from thfm_ros.genception.token_bodies import body_of, can_have_bodies, new_id
 from thfm_ros.genception.token_map import maps_of_card
 from thfm_ros.genception.transformer import GenceptionOutputs
-from thfm_ros.model.card import ModelCard
+from thfm_ros.model.card import CardError, ModelCard
 
 _FIELDS = {Task.DEPTH: "depth_relative", Task.NORMALS: "normals", Task.SEGMENTATION: "mask"}
 
@@ -76,11 +76,17 @@ class GenceptionRunner:
             used_ids: ids of bodies that are not used again; those of this runner are added.
 
         Raises:
-            CardError: the card has a token map that no release writes.
+            CardError: the card has a token map, or the task bodies, that no release writes.
         """
         self.profile = profile
         self.used_ids = set() if used_ids is None else used_ids
         self._token_maps = maps_of_card(network.card)
+        tasks = frozenset(network.card.tasks)
+        if Task.BODIES in tasks and not can_have_bodies(self._token_maps, tasks):
+            raise CardError(
+                f"The card of {network.card.name} has the task bodies, but not what it needs. Run "
+                "`thfm calibrate-tokens` again on the imported checkpoint."
+            )
         self._network = network
         self._normals = normals
         self._stride = stride

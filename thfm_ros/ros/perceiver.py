@@ -32,6 +32,7 @@ from thfm_ros.ros.map_publication import MapPublication
 from thfm_ros.ros.measurement_ages import MeasurementAges, ages_of
 from thfm_ros.ros.result_publishers import ResultPublishers
 from thfm_ros.ros.step_errors import StepErrors
+from thfm_ros.ros.scene_results import publish_scenes
 from thfm_ros.ros.subscriptions import (
     describe_image_source,
     describe_missing_camera_info,
@@ -82,6 +83,7 @@ class Perceiver:
         self._window_lock = threading.Lock()  # services change the window between two images
         self._step_lock = threading.Lock()  # the worker of an ended session may still be running
         self.publishers.publish_latched(config)
+        publish_scenes(pipeline, self.publishers, lambda: self.config if self._session else None)
 
     @property
     def config(self) -> Config:
