@@ -29,6 +29,9 @@ MOCKED = (
 )
 
 
+LAUNCH_FILES = ("thfm.launch.py", "demo.launch.py", "fusion.launch.py", "cameras.launch.py")
+
+
 @pytest.fixture
 def mocks(monkeypatch: pytest.MonkeyPatch, root: Path) -> dict[str, Any]:
     """Mocks of all modules that the launch files import; the share folder is the source tree."""
@@ -53,7 +56,7 @@ def replay_parameters(root: Path) -> set[str]:
     raise AssertionError("PARAMETERS is not in ros/replay/node.py")
 
 
-@pytest.mark.parametrize("name", ["thfm.launch.py", "demo.launch.py", "fusion.launch.py"])
+@pytest.mark.parametrize("name", LAUNCH_FILES)
 def test_every_argument_is_declared_with_a_description(
     mocks: dict[str, Any], root: Path, name: str
 ) -> None:
@@ -129,7 +132,7 @@ def test_a_topic_is_remapped_only_if_its_argument_is_given(
     assert mocks["launch_ros.actions"].Node.call_args.kwargs["remappings"] == expected
 
 
-@pytest.mark.parametrize("name", ["thfm.launch.py", "demo.launch.py", "fusion.launch.py"])
+@pytest.mark.parametrize("name", LAUNCH_FILES)
 def test_executables_and_files_in_launch_files_exist(
     root: Path, mocks: dict[str, Any], name: str
 ) -> None:
@@ -169,6 +172,36 @@ def test_the_fusion_launch_file_starts_a_node_per_camera_and_fuses_their_bodies(
     assert config == str(root / "config" / "fusion.yaml") and Path(config).is_file()
     assert given["inputs"] == ["/door/thfm/bodies", "/stairs/thfm/bodies"]
     assert given["target_frame"] == "odom"
+
+
+def started_per_camera(root: Path, mocks: dict[str, Any], **given: str) -> list[dict[str, Any]]:
+    launched = launch_file(root, "cameras.launch.py")
+    values = {name: default for name, (default, _) in launched["ARGUMENTS"].items()} | given
+    mocks["launch.substitutions"].LaunchConfiguration.side_effect = lambda name: MagicMock(
+        perform=lambda context: values[name]
+    )
+    launched["start_nodes"](None)
+    return [call.kwargs for call in mocks["launch_ros.actions"].Node.call_args_list]
+
+
+def test_the_cameras_launch_file_starts_a_node_per_camera(
+    root: Path, mocks: dict[str, Any]
+) -> None:
+    nodes = started_per_camera(root, mocks, cameras="front,left rear", threads="1")
+    assert [each["namespace"] for each in nodes] == ["front", "left", "rear"]
+    assert nodes[1]["remappings"][0] == ("image", "/left/image_raw")
+    for each in nodes:
+        assert Path(each["parameters"][0]).is_file()
+        assert each["parameters"][1] == {"use_sim_time": False, "engine.threads": 1}
+    assert {parameter.name for parameter in parameters()} >= {"engine.threads"}
+
+
+@pytest.mark.parametrize("cameras", ["", ",", "front,front"])
+def test_cameras_without_a_name_or_with_the_same_are_refused(
+    root: Path, mocks: dict[str, Any], cameras: str
+) -> None:
+    with pytest.raises(ValueError, match="must be different names"):
+        started_per_camera(root, mocks, cameras=cameras)
 
 
 def topics_of(text: str) -> set[str]:

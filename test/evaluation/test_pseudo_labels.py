@@ -20,7 +20,7 @@ PEOPLE = [Person(-0.8, 0.0, 4.0), Person(0.8, 0.0, 4.0)]
 
 class WithAnEmptyPlace(FakeEngine):
     """Proposes the people, and a place where there is none. In crops of the mirrored image it sees
-    the mirrored world; ``only_as_it_is``: there it sees nobody."""
+    the mirrored world; ``only_as_it_is``: there it sees no one."""
 
     def __init__(self, people: list[Person], *, only_as_it_is: bool = False) -> None:
         super().__init__(K, lambda: people)

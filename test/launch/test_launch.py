@@ -103,4 +103,5 @@ def test_the_share_folder_contains_the_launch_files() -> None:
         "thfm.launch.py",
         "demo.launch.py",
         "fusion.launch.py",
+        "cameras.launch.py",
     }

@@ -31,7 +31,7 @@ lists of boxes; see `thfm_ros.evaluation.pseudo_labels.PseudoLabels`."""
 
 FAINT_PX = 12.0
 """Half the side of the square around the centre of a faint box in which nothing is learned, in
-pixels of the sample: mostly it is nobody, but a person must not be unlearned."""
+pixels of the sample: mostly no person is there, but one must not be unlearned."""
 
 MIN_VISIBLE = 0.6
 """Share of a person's box inside the sample; less of it is ignored."""
