@@ -181,6 +181,13 @@ class EngineConfig(Validated):
         "auto", "runtime that executes the network", choices=("auto", "onnx", "torch", "tensorrt")
     )
     threads: int = option(1, "number of CPU threads of the network", min=1, max=256)
+    precision: str = option(
+        "fp32",
+        "CPU: numbers of most convolutions of a crop's step: 32-bit floats (fp32), 8-bit integers "
+        "(int8; fp32 with a reason where that is not faster or differs), or int8 on processors "
+        "made for it (auto)",
+        choices=("auto", "fp32", "int8"),
+    )
     tiny_codec: str = option(
         "", "full-size checkpoints: file of a tiny VAE that replaces the VAE; empty: the VAE"
     )

@@ -29,7 +29,7 @@ class Runtime(Protocol):
 
     @property
     def fallback_reason(self) -> str | None:
-        """Why PyTorch replaces the requested runtime; None if it does not."""
+        """Why another runtime or precision replaces the requested one; None if none does."""
 
 
 class Pipeline(Protocol):

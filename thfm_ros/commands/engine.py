@@ -140,7 +140,8 @@ def _verify(checkpoint: Checkpoint, config: EngineConfig, repeats: int) -> int:
     if repeats:
         rows[0] += ["CPU ms", "wall ms", "CPU ms PyTorch", "ratio"]
     passed = engine.fallback_reason is None
-    tolerance = TOLERANCES["float16" if "float16" in engine.description else "float32"]
+    precision = next((p for p in ("float16", "int8") if f", {p}" in engine.description), "float32")
+    tolerance = TOLERANCES[precision]
     for part in PARTS:
         largest = part_difference(engine, reference, part, quantile=tolerance.quantile)
         passed &= largest <= tolerance.largest

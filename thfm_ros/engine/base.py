@@ -27,7 +27,8 @@ class Engine(Protocol):
         card: of the checkpoint.
         description: of the runtime and its device, for logs and diagnostics: "PyTorch 2.13.0,
             CPU, 1 thread", with the fallback reason if there is one.
-        fallback_reason: why PyTorch replaces the requested runtime; None if it does not.
+        fallback_reason: why another runtime or precision replaces the requested one; None if none
+            does.
         concurrent: whether two threads may call `step` and `detect` at the same time.
     """
 

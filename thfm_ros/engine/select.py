@@ -27,7 +27,8 @@ _GPU_DEVICES = ("/dev/nvidiactl", "/dev/nvmap", "/dev/dxg")  # a PC, a Jetson, W
 
 
 def load_engine(checkpoint: Checkpoint, config: EngineConfig) -> Engine:
-    """The engine that ``config`` requests, or PyTorch with a ``fallback_reason``.
+    """The engine that ``config`` requests, or PyTorch with a ``fallback_reason``; or fp32 with one
+    in the place of int8.
 
     The first load of a checkpoint builds its engines, in seconds for ONNX and in minutes for
     TensorRT. They are cached; so load once before the robot needs the results.
@@ -44,7 +45,7 @@ def load_engine(checkpoint: Checkpoint, config: EngineConfig) -> Engine:
     kind = choose_kind(config.kind)
     try:
         if kind == "onnx":
-            return _onnx(checkpoint, _cache(config), config.threads)
+            return _onnx(checkpoint, _cache(config), config)
         if kind == "tensorrt":
             return _tensorrt(checkpoint, _cache(config))
     except Exception as error:
@@ -88,11 +89,30 @@ def _cache(config: EngineConfig) -> EngineCache:
     return EngineCache(default_folder(config.cache_dir))
 
 
-def _onnx(checkpoint: Checkpoint, cache: EngineCache, threads: int) -> Engine:
+def _onnx(checkpoint: Checkpoint, cache: EngineCache, config: EngineConfig) -> Engine:
     from thfm_ros.engine.onnx_engine import load_onnx_engine
 
+    threads, precision = config.threads, config.precision
     load_reference = _torch_loader(checkpoint, "cpu", threads)
-    return load_onnx_engine(checkpoint, cache, threads, load_reference)
+    if precision == "auto":
+        from thfm_ros.engine.int8 import INT8, int8_precision
+
+        precision = "int8" if int8_precision() == INT8 else "fp32"
+    reason = None
+    if precision == "int8":
+        from thfm_ros.engine.int8_engine import load_int8_engine
+
+        try:
+            return load_int8_engine(checkpoint, cache, threads, load_reference)
+        except Exception as error:
+            reason = first_line(error)
+            is_expected = isinstance(error, PerceptionError)  # otherwise log the traceback, too
+            log.warning("int8 is not used: %s", reason, exc_info=None if is_expected else error)
+    engine = load_onnx_engine(checkpoint, cache, threads, load_reference)
+    if reason is not None and config.precision == "int8":
+        engine.fallback_reason = reason
+        engine.description += f" (fp32 instead of int8: {reason})"
+    return engine
 
 
 def _tensorrt(checkpoint: Checkpoint, cache: EngineCache) -> Engine:

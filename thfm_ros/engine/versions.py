@@ -27,6 +27,7 @@ _SOURCES = {
         "genception/wan_vae.py",
     ),
 }
+_SOURCES["int8"] = (*_SOURCES["nano"], "engine/int8.py", "engine/int8_engine.py")
 """The source files that determine the graphs of a family."""
 
 

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
+"""engine.precision: int8 steps of a small network, and what makes fp32 replace them."""
+
+import platform
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from thfm_ros.config import EngineConfig
+from thfm_ros.engine import int8, int8_engine
+from thfm_ros.engine.base import Engine
+from thfm_ros.engine.cache import EngineCache
+from thfm_ros.engine.checkpoint import find_checkpoint
+from thfm_ros.engine.int8 import (
+    INT8,
+    INT8_7_BITS,
+    calibration_crops,
+    int8_precision,
+    is_quantised,
+)
+from thfm_ros.engine.int8_engine import Int8Export
+from thfm_ros.engine.onnx_engine import OnnxExport
+from thfm_ros.engine.select import load_engine
+from thfm_ros.engine.torch_engine import TorchEngine
+from thfm_ros.engine.verify import TOLERANCES, Tolerance, part_difference
+from thfm_ros.model.card import ModelCard
+from thfm_ros.model.network import NanoNetwork
+
+NANO_TOLERANCE = TOLERANCES["int8"]
+
+
+@pytest.fixture
+def config(checkpoint: Path, cache: EngineCache, exported: object) -> EngineConfig:
+    """int8 steps of the small checkpoint, and the cache that contains its float32 graphs."""
+    folder = str(cache.folder.parent)
+    return EngineConfig(checkpoint=str(checkpoint), kind="onnx", cache_dir=folder, precision="int8")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which is faster depends on how busy the machine is; few crops are enough for a test. A small
+    network that was not trained differs more than nano."""
+    monkeypatch.setattr(int8_engine, "time_ratio", lambda *_, **__: 0.6)
+    monkeypatch.setattr(int8_engine, "calibration_crops", lambda size: calibration_crops(size)[:3])
+    monkeypatch.setitem(TOLERANCES, "int8", Tolerance(3.0, 0.9))
+
+
+def load(config: EngineConfig, precision: str = "int8") -> Engine:
+    return load_engine(find_checkpoint(config.checkpoint), replace(config, precision=precision))
+
+
+def without_a_cached_graph(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """As on another processor, whose graphs the cache does not have; quick: nothing is changed."""
+
+    def copy(source: Path, target: Path, *_: Any) -> int:
+        shutil.copy(source, target)
+        return 0
+
+    monkeypatch.setattr(int8_engine, "quantise", copy)
+    monkeypatch.setattr(int8_engine, "int8_precision", lambda: f"int8 {name}")
+
+
+def cpu_with(flags: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda _: f"flags : fpu {flags} sse2")
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+
+
+def test_int8_steps_agree_with_float32_within_the_tolerance_and_detections_are_those_of_float32(
+    config: EngineConfig,
+) -> None:
+    own, reference = load(config), load(config, "fp32")
+    assert "int8" in own.description and own.fallback_reason is None
+    assert "int8" not in reference.description
+    for part in ("dense", "body"):
+        found = part_difference(own, reference, part, quantile=0.9)
+        assert 0 < found < 3, part  # not the same numbers
+    assert part_difference(own, reference, "detect") == 0
+
+
+def test_an_int8_graph_of_the_cache_is_not_made_again(
+    config: EngineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(config)
+
+    def fail(*_: Any) -> None:
+        raise AssertionError("quantised again")
+
+    monkeypatch.setattr(int8_engine, "quantise", fail)
+    assert "int8" in load(config).description
+
+
+@pytest.mark.fault("engine", "an int8 graph differs from fp32")
+def test_a_graph_that_differs_too_much_is_replaced_by_fp32_with_a_reason(
+    config: EngineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_a_cached_graph(monkeypatch, "that differs")
+    monkeypatch.setattr(int8_engine, "int8_difference", lambda *_, **__: 5.0)
+    engine = load(config)
+    assert "int8 differs from fp32" in (engine.fallback_reason or "")
+    assert "fp32 instead of int8" in engine.description
+    black = np.zeros((64, 64, 3), np.uint8)
+    assert engine.step(black, None, dense=True)[0].dense is not None
+
+
+@pytest.mark.fault("engine", "an int8 graph is not faster than fp32")
+def test_a_graph_that_is_not_faster_is_replaced_by_fp32_with_a_reason(
+    config: EngineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_a_cached_graph(monkeypatch, "that is slow")
+    monkeypatch.setattr(int8_engine, "time_ratio", lambda *_, **__: 1.2)
+    engine = load(config)
+    assert "int8 is not faster here: 1.20" in (engine.fallback_reason or "")
+
+
+def test_auto_is_int8_where_the_processor_is_made_for_it_and_fp32_without_a_warning_elsewhere(
+    config: EngineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(int8, "int8_precision", lambda: INT8_7_BITS)
+    engine = load(config, "auto")
+    assert "int8" not in engine.description and engine.fallback_reason is None
+    monkeypatch.setattr(int8, "int8_precision", lambda: INT8)
+    assert "int8" in load(config, "auto").description
+    without_a_cached_graph(monkeypatch, "that is slow")
+    monkeypatch.setattr(int8_engine, "time_ratio", lambda *_, **__: 1.2)
+    engine = load(config, "auto")
+    assert "int8" not in engine.description and engine.fallback_reason is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "precision"),
+    [("avx512_vnni", INT8), ("avx2 avx_vnni", INT8), ("avx2", INT8_7_BITS), ("", INT8_7_BITS)],
+)
+def test_without_vnni_weights_have_seven_bits(
+    flags: str, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cpu_with(flags, monkeypatch)
+    assert int8_precision() == precision
+
+
+def test_the_cache_keeps_float32_int8_and_seven_bits_apart(
+    small: tuple[NanoNetwork, ModelCard], reference: TorchEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export = OnnxExport(small[1], "0" * 64, "body", 1, lambda: reference)
+    stems = {export.key().stem}
+    for precision in (INT8, INT8_7_BITS):
+        monkeypatch.setattr(int8_engine, "int8_precision", lambda p=precision: p)
+        stems.add(Int8Export(export).key().stem)
+    assert len(stems) == 3
+
+
+@pytest.mark.slow
+def test_int8_steps_of_nano_agree_with_float32(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(int8_engine, "calibration_crops", calibration_crops)
+    monkeypatch.setitem(TOLERANCES, "int8", NANO_TOLERANCE)
+    config = EngineConfig(kind="onnx", cache_dir=str(tmp_path), precision="int8")
+    engine = load(config)
+    assert engine.fallback_reason is None and "int8" in engine.description
+    assert part_difference(engine, load(config, "fp32"), "dense", quantile=0.95) < 0.25
+
+
+@pytest.mark.parametrize(
+    ("name", "quantised"),
+    [
+        ("/encoder/stem/stem.0/Conv", False),
+        ("/encoder/blocks.5/depthwise/depthwise.0/Conv", False),
+        ("/encoder/blocks.6/expand/expand.0/Conv", True),
+        ("/encoder/blocks.15/project/project.0/Conv", True),
+        ("/encoder/scratch/at_half/at_half.0/Conv", True),
+        ("/to_half/merge/merge.0/Conv", True),
+    ],
+)
+def test_the_first_blocks_of_the_pretrained_encoder_stay_in_float32(
+    name: str, quantised: bool
+) -> None:
+    assert is_quantised(name) == quantised
+
+
+def test_calibration_crops_are_the_same_every_time_and_have_the_size_of_a_crop() -> None:
+    crops = calibration_crops((64, 48))
+    assert len(crops) == 48 and {crop.shape for crop in crops} == {(48, 64, 3)}
+    np.testing.assert_array_equal(crops, calibration_crops((64, 48)))
+    assert np.std(crops) > 20

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The thfm_ros authors
+"""int8 step graphs: most convolutions with 8-bit weights and activations, all else in float32.
+
+The first blocks of the pretrained encoder stay in float32: in int8 they cost half a point of the
+masks' IoU (docs/experiments/runtime.md). Ranges of activations are those of crops of the clip that
+ships with the package, so that any checkpoint can be quantised where it runs.
+"""
+
+import platform
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from thfm_ros.media.video import Video
+
+_CLIP = Path(__file__).resolve().parents[1] / "clips" / "street.mp4"
+_CALIBRATION_SEED = 20261130
+_CROPS_PER_FRAME, _FRAMES, _FRAME_STEP = 8, 6, 6
+_SIDES = (0.4, 1.0)  # of the calibration crops, in heights of the image
+
+_SENSITIVE = re.compile(r"/encoder/(stem|blocks\.[0-5])/")
+"""Convolutions that cost accuracy in int8: the first ones of the pretrained encoder."""
+
+INT8 = "int8"
+INT8_7_BITS = "int8 with 7-bit weights"
+
+
+def int8_precision() -> str:
+    """How this processor runs int8: without VNNI the products of x86 overflow 16 bits, so weights
+    have 7 bits there."""
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return INT8
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        flags = ""
+    return INT8 if "avx512_vnni" in flags or "avx_vnni" in flags else INT8_7_BITS
+
+
+def calibration_crops(size: tuple[int, int]) -> list[UInt8[np.ndarray, "h w 3"]]:
+    """Crops of width and height ``size`` of the shipped clip; the same on every machine."""
+    rng = np.random.default_rng(_CALIBRATION_SEED)
+    crops = []
+    for index, frame in enumerate(Video(_CLIP)):
+        if index % _FRAME_STEP:
+            continue
+        height, width = frame.rgb.shape[:2]
+        for _ in range(_CROPS_PER_FRAME):
+            h = round(height * rng.uniform(*_SIDES))
+            w = min(round(h * size[0] / size[1]), width)
+            y, x = rng.integers(0, height - h + 1), rng.integers(0, width - w + 1)
+            crop = np.ascontiguousarray(frame.rgb[y : y + h, x : x + w])
+            crops.append(np.asarray(cv2.resize(crop, size, interpolation=cv2.INTER_AREA)))
+        if len(crops) >= _FRAMES * _CROPS_PER_FRAME:
+            break
+    return crops
+
+
+def quantise(
+    source: Path, target: Path, inputs: Sequence[Mapping[str, np.ndarray]], precision: str
+) -> int:
+    """Write the int8 form of a step graph.
+
+    Args:
+        source: the graph in float32.
+        target: file to write.
+        inputs: of the graph, for the ranges of activations.
+        precision: `INT8` or `INT8_7_BITS`.
+
+    Returns:
+        how many convolutions are in int8.
+    """
+    # They need onnx, which a graph from the cache does not.
+    from onnxruntime import quantization
+
+    nodes = _quantised_nodes(source)
+
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self._inputs: Iterator[Mapping[str, np.ndarray]] = iter(inputs)
+
+        def get_next(self) -> Any:
+            return next(self._inputs, None)
+
+    quantization.quantize_static(
+        str(source),
+        str(target),
+        Reader(),
+        quant_format=quantization.QuantFormat.QDQ,
+        per_channel=True,
+        activation_type=quantization.QuantType.QUInt8,
+        weight_type=quantization.QuantType.QInt8,
+        nodes_to_quantize=nodes,
+        reduce_range=precision == INT8_7_BITS,
+    )
+    return len(nodes)
+
+
+def _quantised_nodes(path: Path) -> list[str]:
+    import onnx
+
+    convolutions = [each.name for each in onnx.load(path).graph.node if each.op_type == "Conv"]
+    return [name for name in convolutions if is_quantised(name)]
+
+
+def is_quantised(convolution: str) -> bool:
+    """Whether a convolution of that name is run in int8."""
+    return _SENSITIVE.match(convolution) is None
