@@ -9,7 +9,7 @@ import pytest
 from fake_engine import FakeEngine, Person, box_of, camera, encoded_boxes, image, region_of
 
 from thfm_ros.config import config_from
-from thfm_ros.evaluation.pseudo_labels import label_image
+from thfm_ros.evaluation.pseudo_labels import label_empty_image, label_image
 from thfm_ros.geometry import iou
 from thfm_ros.model.outputs import DetectionOutputs, RawOutputs
 from thfm_ros.perception.crop_stream import CropDetector
@@ -81,3 +81,11 @@ def test_a_person_whom_the_mirror_image_denies_is_ignored() -> None:
     assert len(labels.people) == 0
     for person in PEOPLE:
         assert max(iou(box_of(person, K), box) for box in labels.ignored) > 0.5
+
+
+def test_in_an_image_without_people_each_detection_is_a_hard_negative() -> None:
+    engine = WithAnEmptyPlace(PEOPLE[:1])
+    labels = label_empty_image(image(K), engine, CropDetector(engine, config_from({})))
+    assert len(labels.people) == len(labels.ignored) == 0
+    assert len(labels.false_positives) == 1
+    assert iou(box_of(PEOPLE[0], K), labels.false_positives[0]) > 0.9

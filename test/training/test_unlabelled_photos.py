@@ -4,6 +4,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,7 +16,13 @@ from thfm_ros.model.detection import STRIDE
 from thfm_ros.model.network import NanoNetwork
 from thfm_ros.training.collate import collate_photo_crops
 from thfm_ros.training.consistency import consistency_losses
-from thfm_ros.training.unlabelled_photos import LABELS, PhotoCrop, UnlabelledPhotos
+from thfm_ros.training.unlabelled_photos import (
+    EMPTY_LABELS,
+    EMPTY_PHOTO_SHARE,
+    LABELS,
+    PhotoCrop,
+    UnlabelledPhotos,
+)
 
 PERSON, UNSURE, FAINT = (60, 40, 120, 180), (200, 50, 250, 150), (130, 80, 180, 130)
 RED, BLUE = (0, 0, 255), (255, 0, 0)  # BGR
@@ -100,6 +107,31 @@ def test_some_crops_are_about_a_place_without_a_labelled_or_unsure_person(folder
         inside = crop.image[y0:y1, x0:x1]
         colourful = np.abs(inside[..., 0] - inside[..., 2]) > 100  # the red or the blue person
         assert colourful.mean() < 0.15
+
+
+def test_hard_negatives_of_photographs_without_people_are_drawn_as_such(folder: Path) -> None:
+    (folder / "empty").mkdir()
+    place = (40, 30, 100, 200)
+    image = np.full((240, 320, 3), 90, np.uint8)
+    cv2.rectangle(image, place[:2], (place[2] - 1, place[3] - 1), RED, -1)
+    cv2.imwrite(str(folder / "empty" / "pole.png"), image)
+    none: dict[str, list[Any]] = dict.fromkeys(
+        ("people", "ignored", "faint", "false_positives"), []
+    )
+    labels = {"pole.png": none | {"false_positives": [place]}, "wall.png": none}
+    (folder / EMPTY_LABELS).write_text(json.dumps(labels))
+    photos, empty = UnlabelledPhotos(folder), 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        sample = photos.draw(rng, (320, 240))
+        has_people = sample.targets.positive.any() or sample.targets.ignored.any()
+        empty += not has_people
+        crop = photos.draw_crop(np.random.default_rng(seed), 128)
+        if np.random.default_rng(seed).random() < EMPTY_PHOTO_SHARE:
+            assert crop.presence == 0
+            x0, y0, x1, y1 = (np.clip(crop.cue[:4], 0, 1) * 128).round().astype(int)
+            assert (redness(crop.image[y0:y1, x0:x1]) > 100).mean() > 0.9
+    assert 10 <= empty <= 45
 
 
 def drawn_crops(folder: Path, count: int) -> list[PhotoCrop]:

@@ -7,7 +7,8 @@ Run as ``python -m thfm_ros.evaluation.pseudo_labels --photos DIR --checkpoint F
 network itself, in two stages: the detection read-out proposes, a crop of each proposal confirms or
 rejects it, both in the image and in its mirror image (as in data distillation, Radosavovic et al.,
 CVPR 2018). What is confirmed with certainty is a person, what is neither confirmed nor rejected is
-ignored in training, the rest is background. No other network labels anything.
+ignored in training, the rest is background. No other network labels anything. In photographs that
+are known to show no person (``--empty``), whatever the network takes for one is a hard negative.
 """
 
 import argparse
@@ -43,6 +44,9 @@ IGNORED_THRESHOLD = 0.02
 CANDIDATE_THRESHOLD = 0.05
 """Score above which a proposal is looked at; those below it are faint."""
 
+HARD_SCORE = 0.1
+"""Score above which a proposal in an image without people is looked at."""
+
 MAX_PROPOSALS = 20
 """Of one image; further ones are faint."""
 
@@ -65,6 +69,7 @@ class PseudoLabels(NamedTuple):
     people: Float32[np.ndarray, "n 4"]
     ignored: Float32[np.ndarray, "m 4"]  # looked at in a crop, and neither confirmed nor rejected
     faint: Float32[np.ndarray, "k 4"]  # proposed with too low a score to look at them
+    false_positives: Float32[np.ndarray, "f 4"]  # people where there are none
 
 
 class _View(NamedTuple):
@@ -112,7 +117,20 @@ def label_image(
             ignored.append(proposal.box)
     kept, inside = _distinct(people)
     faint = [each.box for each in proposals[len(candidates) :]]
-    return PseudoLabels(_stacked(kept), _stacked(ignored + inside), _stacked(faint))
+    none = _stacked([])
+    return PseudoLabels(_stacked(kept), _stacked(ignored + inside), _stacked(faint), none)
+
+
+def label_empty_image(
+    rgb: UInt8[np.ndarray, "h w 3"], engine: Engine, detector: CropDetector
+) -> PseudoLabels:
+    """What the network takes for people in an image without any; arguments as of `label_image`."""
+    views = [_View(Frame(rgb, 0, "", None), False)]
+    proposals = [each for each in _proposals(views, engine) if each.score >= HARD_SCORE]
+    verified = [_verify(each, views, detector) for each in proposals[:MAX_PROPOSALS]]
+    false = [each.box for each in verified if each.box is not None and each.probability >= REJECTED]
+    none = _stacked([])
+    return PseudoLabels(none, none, none, _stacked(false))
 
 
 def _proposals(views: list[_View], engine: Engine) -> list[Proposal]:
@@ -176,9 +194,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--photos", type=Path, required=True, help="folder of images")
     parser.add_argument("--checkpoint", default="nano", help="'nano' (shipped) or a file")
+    parser.add_argument("--empty", action="store_true", help="the images show no people")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     config = config_from({"engine.checkpoint": args.checkpoint})
+    label = label_empty_image if args.empty else label_image
     labels: dict[str, dict[str, list[list[float]]]] = {}
     try:
         engine = load_engine(find_checkpoint(args.checkpoint), config.engine)
@@ -189,7 +209,7 @@ def main() -> int:
             except VideoError as error:
                 logger.warning("%s is left out: %s", path, error)
                 continue
-            of_image = label_image(rgb, engine, detector)
+            of_image = label(rgb, engine, detector)
             name = path.relative_to(args.photos).as_posix()
             labels[name] = {key: boxes.tolist() for key, boxes in of_image._asdict().items()}
     except PerceptionError as error:

@@ -26,8 +26,14 @@ from thfm_ros.training.detection_samples import (
 )
 
 LABELS = "pseudo_labels.json"
-"""In the folder of the photographs: for each relative path ``people``, ``ignored`` and ``faint``,
-lists of boxes; see `thfm_ros.evaluation.pseudo_labels.PseudoLabels`."""
+"""In the folder of the photographs: for each relative path the lists of boxes of
+`thfm_ros.evaluation.pseudo_labels.PseudoLabels`."""
+
+EMPTY_LABELS = "empty/pseudo_labels.json"
+"""The same for photographs without people, in a folder below; optional."""
+
+EMPTY_PHOTO_SHARE = 0.4
+"""Share of photographs without people, of those in which the network saw some."""
 
 FAINT_PX = 12.0
 """Half the side of the square around the centre of a faint box in which nothing is learned, in
@@ -78,6 +84,7 @@ class UnlabelledPhotos:
         self._labels = [(name, each) for name, each in sorted(labels.items()) if each["people"]]
         if not self._labels:
             raise PerceptionError(f"{folder / LABELS} names no image with people.")
+        self._empty = _hard_negatives(folder / EMPTY_LABELS)
 
     def __len__(self) -> int:
         return len(self._labels)
@@ -119,8 +126,11 @@ class UnlabelledPhotos:
         bgr, labels = self._pick(rng)
         height, width = bgr.shape[:2]
         empty = _empty_place(rng, labels, (width, height)) if rng.random() < EMPTY_SHARE else None
-        person = np.array(labels["people"][rng.integers(len(labels["people"]))], np.float64)
-        box = person if empty is None else empty
+        shown = labels["people"] or labels["false_positives"]
+        if not labels["people"] or empty is None:
+            box = np.array(shown[rng.integers(len(shown))], np.float64)
+        else:
+            box = empty
         side = CROP_MARGIN * float(max(box[2:] - box[:2])) * float(np.exp(rng.normal(0, 0.1)))
         middle = np.full(2, (size - 1) / 2) + rng.normal(0, 0.04, 2) * size
         mirrored = bool(rng.random() < 0.5)
@@ -132,17 +142,33 @@ class UnlabelledPhotos:
         image = cv2.warpAffine(bgr, matrix, (size, size), flags=cv2.INTER_AREA, borderValue=grey)
         rgb = np.ascontiguousarray(image[..., ::-1], np.float32)
         cue = np.array([*(_moved(box, matrix) / size), 1], np.float32)
-        return PhotoCrop(rgb, _altered(rgb, rng), cue, float(empty is None))
+        present = bool(labels["people"]) and empty is None
+        return PhotoCrop(rgb, _altered(rgb, rng), cue, float(present))
 
     def _pick(
         self, rng: np.random.Generator
     ) -> tuple[UInt8[np.ndarray, "h w 3"], dict[str, list[list[float]]]]:
         """A random photograph as BGR, and its labels."""
-        name, labels = self._labels[rng.integers(len(self._labels))]
+        is_empty = bool(self._empty) and rng.random() < EMPTY_PHOTO_SHARE
+        entries = self._empty if is_empty else self._labels
+        name, labels = entries[rng.integers(len(entries))]
         bgr = cv2.imread(str(self._folder / name), cv2.IMREAD_COLOR)
         if bgr is None:
             raise PerceptionError(f"{self._folder / name} cannot be read as an image any more.")
         return np.asarray(bgr, np.uint8), labels
+
+
+def _hard_negatives(labels: Path) -> list[tuple[str, dict[str, list[list[float]]]]]:
+    """The photographs without people in which the network saw some; none if there is no file."""
+    if not labels.exists():
+        return []
+    entries = json.loads(labels.read_text())
+    folder = labels.parent.name
+    return [
+        (f"{folder}/{name}", each)
+        for name, each in sorted(entries.items())
+        if each["false_positives"]
+    ]
 
 
 def _altered(
