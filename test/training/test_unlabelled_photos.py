@@ -115,9 +115,8 @@ def test_hard_negatives_of_photographs_without_people_are_drawn_as_such(folder: 
     image = np.full((240, 320, 3), 90, np.uint8)
     cv2.rectangle(image, place[:2], (place[2] - 1, place[3] - 1), RED, -1)
     cv2.imwrite(str(folder / "empty" / "pole.png"), image)
-    none: dict[str, list[Any]] = dict.fromkeys(
-        ("people", "ignored", "faint", "false_positives"), []
-    )
+    keys = ("people", "ignored", "faint", "false_positives")
+    none: dict[str, list[Any]] = {key: [] for key in keys}
     labels = {"pole.png": none | {"false_positives": [place]}, "wall.png": none}
     (folder / EMPTY_LABELS).write_text(json.dumps(labels))
     photos, empty = UnlabelledPhotos(folder), 0
