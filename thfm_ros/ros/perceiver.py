@@ -31,8 +31,8 @@ from thfm_ros.ros.input_health import LOST
 from thfm_ros.ros.map_publication import MapPublication
 from thfm_ros.ros.measurement_ages import MeasurementAges, ages_of
 from thfm_ros.ros.result_publishers import ResultPublishers
-from thfm_ros.ros.step_errors import StepErrors
 from thfm_ros.ros.scene_results import publish_scenes
+from thfm_ros.ros.step_errors import StepErrors
 from thfm_ros.ros.subscriptions import (
     describe_image_source,
     describe_missing_camera_info,

@@ -119,7 +119,7 @@ class ResultPublishers:
         predicted to; all else keeps the image's stamp.
 
         Returns:
-            Publishes the maps; for any thread, one call at a time. None: nobody wants them.
+            Publishes the maps; for any thread, one call at a time. None: they have no subscriber.
         """
         in_target_frame = self._transformed(result, predict)
         for topic, publisher in self._requested:
