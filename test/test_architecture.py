@@ -56,6 +56,7 @@ SYNTH_LAYERS: tuple[frozenset[str], ...] = (
             "generate",
             "scenario_films",
             "sheet",
+            "visits",
             "walks",
         }
     ),

@@ -164,6 +164,13 @@ class TrackConfig(Validated):
         unit="Hz per body length/s",
         min=0.0,
     )
+    remember_for_s: float = option(
+        30.0,
+        "time for which the clothes of people who have left are remembered, in memory only, so "
+        "that they get their id back when they return; 0: never",
+        unit="s",
+        min=0.0,
+    )
     seed: int = option(-1, "seed of the random body ids; -1: different ids in every run", min=-1)
 
 

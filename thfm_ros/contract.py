@@ -122,7 +122,7 @@ def _unknown(size: int) -> Float32[np.ndarray, " n"]:
 class Body:
     """One person in one frame. The values of an unknown joint are NaN."""
 
-    id: str  # five lower-case letters, never reused within a run
+    id: str  # five lower-case letters; used again only when a person is known again
     state: TrackState
     score: float  # 0..1, confidence that this is a person
     box: Float32[np.ndarray, "4"]  # x_min, y_min, x_max, y_max in source pixels

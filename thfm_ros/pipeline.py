@@ -20,6 +20,7 @@ from thfm_ros.contract import Clip, Frame, Perception, PerceptionError, Task, Tr
 from thfm_ros.engine.base import Engine
 from thfm_ros.geometry import area, longer_side
 from thfm_ros.lens import check_image_size
+from thfm_ros.perception.appearance import appearance_of
 from thfm_ros.perception.array_pool import ArrayPool
 from thfm_ros.perception.background_task import BackgroundTask
 from thfm_ros.perception.confirmation import evidence_for, person_probability
@@ -99,8 +100,7 @@ class PerceptionPipeline:
         """Perceive the newest frame of ``clip``; only what ``tasks`` request is computed.
 
         Raises:
-            PerceptionError: a task that the checkpoint does not have, or intrinsics of another
-                image size.
+            PerceptionError: the checkpoint lacks a task, or intrinsics are of another image size.
             EngineError: the engine failed; the next step begins a new stream.
         """
         self._check(clip.newest, tasks)
@@ -126,6 +126,7 @@ class PerceptionPipeline:
                     {track_id: each.detection for track_id, each in detections.items()},
                     [each.detection for each in new_detections],
                     not_measured=self._state.people.keys() - measured,
+                    describe=partial(appearance_of, clip.newest),
                 )
                 people = tracked_people(self._state, tracks, detections, new_detections)
             with timer("paint"):
@@ -136,9 +137,8 @@ class PerceptionPipeline:
         if len(people) < len(self._state.people):
             self._sources.request_detection()
         left_out = self._state.left_out if found is None else len(found[vacancies:])
-        pending = tuple(proposals[now:])
         self._state = next_state(
-            self._state, clip.newest, tracks, people, rejected, left_out, pending
+            self._state, clip.newest, tracks, people, rejected, left_out, tuple(proposals[now:])
         )
         self._budget.end()
         self.last_timings_ms = timer.finished()
@@ -162,9 +162,7 @@ class PerceptionPipeline:
     def _find_proposals(
         self, frame: Frame, state: StreamState, timer: StageTimer
     ) -> list[Proposal] | None:
-        """Proposals of untracked people by a detection pass, another detector and the crops of
-        tracked people, the likeliest first; None unless a detector has looked.
-        """
+        """Proposals of untracked people, the likeliest first; None: no detector has looked."""
         at_capacity = len(state.people) >= self.config.regions.max_people
         found = self._sources.detect(frame, timer, state, at_capacity=at_capacity)
         return None if found is None else self._selected(found, frame)

@@ -3,24 +3,28 @@
 """The tracks of the people of one stream: which detection continues which track, and ids.
 
 A person whose own crop shows them again needs no matching. Only new detections are matched, to
-tracks that were lost a moment ago.
+tracks that were lost a moment ago, then to the appearance of people who left longer ago.
 """
 
 import random
 import string
-from collections.abc import Mapping, Sequence, Set
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence, Set
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 
 from thfm_ros.config import TrackConfig
 from thfm_ros.contract import Body, Intrinsics, TrackState
 from thfm_ros.geometry import iou, normalized_center_distance
 from thfm_ros.lens import same_projection
 from thfm_ros.perception.decoding import Detection
+from thfm_ros.perception.known_people import KnownPeople
 from thfm_ros.perception.same_person import same_person, same_pose
 from thfm_ros.perception.track import Track
+
+Describe: TypeAlias = Callable[[Detection], Float32[np.ndarray, "d"] | None]
+"""The appearance of a detection in the newest frame; see `appearance.appearance_of`."""
 
 _SAME_PERSON_IOU = 0.5  # of a detection and the prediction of a track that was not looked for
 
@@ -51,6 +55,7 @@ class Tracker:
         self._used_ids: set[str] = set() if used_ids is None else used_ids
         self._tracks: dict[str, Track] = {}
         self._camera: Intrinsics | None = None
+        self._known = KnownPeople(config.remember_for_s) if config.remember_for_s else None
 
     @property
     def active(self) -> dict[str, Body]:
@@ -67,8 +72,10 @@ class Tracker:
         return self._tracks[track_id].body_at(stamp_ns)
 
     def reset(self) -> None:
-        """Drop all tracks; their ids are not used again."""
+        """Drop all tracks and forget all people; their ids are not used again."""
         self._tracks.clear()
+        if self._known is not None:
+            self._known.clear()
 
     def set_camera(self, camera: Intrinsics | None) -> None:
         """Set the camera of the next frame; with another one positions begin anew, not tracks."""
@@ -87,6 +94,7 @@ class Tracker:
         tracked: Mapping[str, Detection],
         new_detections: Sequence[Detection],
         not_measured: Set[str] = frozenset(),
+        describe: Describe | None = None,
     ) -> list[TrackOutput]:
         """Process one frame.
 
@@ -95,6 +103,7 @@ class Tracker:
             tracked: detections in the crops of active tracks, by track id.
             new_detections: all others. Of two detections of the same person the first is used.
             not_measured: ids of active tracks that were not looked for in this frame, on purpose.
+            describe: gives the appearance by which people are known again; None: no one is.
 
         Returns:
             All tracks: first those that are detected, then the others; within both in the order
@@ -113,10 +122,11 @@ class Tracker:
             track_id = (
                 self._matching_unmeasured_track(detection, stamp_ns, not_measured - outputs.keys())
                 or self._matching_lost_track(detection, stamp_ns, outputs)
-                or self._begin_track()
+                or self._begin_track(self._known_again(detection, stamp_ns, outputs, describe))
             )
             body = self._tracks[track_id].update(detection, stamp_ns)
             outputs[track_id] = TrackOutput(body, detection, index)
+        self._remember(outputs, stamp_ns, describe)
         others: list[TrackOutput] = []
         for track_id in [each for each in self._tracks if each not in outputs]:
             if self._tracks[track_id].mark_unseen(stamp_ns, measured=track_id not in not_measured):
@@ -152,12 +162,40 @@ class Tracker:
                 fits[track_id] = overlap - distance
         return max(fits, key=lambda track_id: fits[track_id], default=None)
 
-    def _begin_track(self) -> str:
-        """Add a track with an unused id; returns the id."""
-        while True:
+    def _known_again(
+        self,
+        detection: Detection,
+        stamp_ns: int,
+        outputs: Mapping[str, TrackOutput],
+        describe: Describe | None,
+    ) -> str | None:
+        """The id of the person whom a new detection shows, if they left and are remembered."""
+        if self._known is None or describe is None:
+            return None
+        self._known.forget_old(stamp_ns)
+        appearance = describe(detection) if len(self._known) else None
+        if appearance is None:
+            return None
+        # Tracks that go on may get their detection later in this frame.
+        return self._known.recognise(appearance, outputs.keys() | self.active.keys())
+
+    def _remember(
+        self, outputs: Mapping[str, TrackOutput], stamp_ns: int, describe: Describe | None
+    ) -> None:
+        """Remember what the people detected in this frame look like."""
+        if self._known is None or describe is None:
+            return
+        for track_id, output in outputs.items():
+            if output.detection is not None and self._known.is_due(track_id, stamp_ns):
+                appearance = describe(output.detection)
+                if appearance is not None:
+                    self._known.add(track_id, appearance, stamp_ns)
+
+    def _begin_track(self, known_id: str | None) -> str:
+        """Add a track with the id of a known person, or an unused one; returns the id."""
+        track_id = known_id
+        while track_id is None or (track_id in self._used_ids and track_id != known_id):
             track_id = "".join(self._random.choices(string.ascii_lowercase, k=5))
-            if track_id not in self._used_ids:
-                break
         self._used_ids.add(track_id)
         self._tracks[track_id] = Track(track_id, self._config)
         return track_id
