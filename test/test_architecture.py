@@ -27,6 +27,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "config_text",
             "geometry",
             "lens",
+            "size_error",
             "user_folders",
         }
     ),

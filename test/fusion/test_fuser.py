@@ -14,11 +14,24 @@ from thfm_ros.contract import Perception, TrackState
 from thfm_ros.fusion.detections import CameraFrame
 from thfm_ros.fusion.fuser import Fuser
 from thfm_ros.fusion.history import MAX_FRAMES, Arrival
+from thfm_ros.size_error import SIZE_SIGMA
 
 TWO = [
     Person("ann", (-0.8, 0.5), (0.6, 0.0), 1.57),
     Person("bob", (0.9, -0.4), (-0.5, 0.1), -1.4, swing=0.6),
 ]
+
+
+@pytest.mark.parametrize("size_sigma", [0.0, 0.08])
+def test_the_error_of_the_size_that_a_camera_adds_is_taken_out_again(size_sigma: float) -> None:
+    detection = frame("front", TWO[:1], 0.2, size_sigma=size_sigma).detections[0]
+    offset = detection.offset_m
+    ray = offset / np.linalg.norm(offset)
+    along, across = ray @ detection.root_covariance @ ray, np.trace(detection.root_covariance)
+    published = SIZE_SIGMA * np.linalg.norm(offset)
+    assert along > 0 and across > along
+    if size_sigma == 0:
+        assert along < 0.3 * (SETTINGS.sigma_factor * published) ** 2
 
 
 def fuser() -> Fuser:

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from thfm_ros.config import TrackConfig
 from thfm_ros.contract import TrackState
-from thfm_ros.geometry import intersection_over_min_area, iou
+from thfm_ros.geometry import intersection_over_min_area, iou, unpack_covariance
 from thfm_ros.perception.decoding import Detection
 from thfm_ros.perception.tracking import Tracker, TrackOutput
+from thfm_ros.size_error import SIZE_SIGMA
 
 STEP_NS = 33_000_000
 
@@ -87,6 +88,20 @@ def test_a_body_has_the_velocity_of_its_root_from_the_second_frame_on() -> None:
     body = tracker.active[name]
     np.testing.assert_allclose(body.velocity_m_s, [1.5, 0, 0], atol=0.15)
     assert np.isfinite(body.velocity_covariance).all() and body.measurement_age_s == 0
+
+
+def test_positions_are_reported_with_the_error_of_the_size_and_motion_without_it() -> None:
+    tracker = a_tracker(hits_to_confirm=1)
+    name = walked(tracker)
+    body, detected = tracker.active[name], a_detection(-0.9 + 0.15 * 11).body
+    expected = SIZE_SIGMA**2 * np.outer(body.root_m, body.root_m)
+    for reported, measured in (
+        (body.root_covariance_m2, detected.root_covariance_m2),
+        (body.covariances_m2[7], detected.covariances_m2[7]),
+    ):
+        added = unpack_covariance(reported) - unpack_covariance(measured)
+        np.testing.assert_allclose(added, expected, atol=1e-5)
+    assert unpack_covariance(body.velocity_covariance)[2, 2] < 0.5 * expected[2, 2] / 0.1**2
 
 
 def test_a_lost_person_moves_on_with_their_velocity() -> None:

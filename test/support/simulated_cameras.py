@@ -16,6 +16,7 @@ from thfm_ros.contract import Body, TrackState
 from thfm_ros.fusion.detections import CameraFrame, camera_frame
 from thfm_ros.fusion.settings import FusionSettings
 from thfm_ros.geometry import pack_covariance
+from thfm_ros.size_error import size_covariance
 from thfm_ros.skeleton import Joint
 
 PLACES = {
@@ -76,13 +77,14 @@ def seen(
     across = (np.eye(3) - along) * (2 * across_m) ** 2
     covariance = across + along * (size_sigma * distance + across_m) ** 2
     of_joints = covariance + along * 0.05**2
+    of_the_size = size_covariance(root - centre)
     body = a_body(f"{camera[:2]}{person.name:>3.3}".replace(" ", "x"), state=state)
     return replace(
         body,
         positions_m=joints.astype(np.float32),
-        covariances_m2=np.tile(pack_covariance(of_joints), (35, 1)),
+        covariances_m2=np.tile(pack_covariance(of_joints + of_the_size), (35, 1)),
         root_m=root.astype(np.float32),
-        root_covariance_m2=pack_covariance(covariance),
+        root_covariance_m2=pack_covariance(covariance + of_the_size),
     )
 
 

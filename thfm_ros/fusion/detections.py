@@ -13,10 +13,14 @@ from jaxtyping import Float64
 from thfm_ros.contract import Body, TrackState
 from thfm_ros.fusion.settings import FusionSettings
 from thfm_ros.geometry import unpack_covariance
+from thfm_ros.size_error import size_covariance
 from thfm_ros.skeleton import JOINT_NAMES
 
 MEASURED = (TrackState.TENTATIVE, TrackState.TRACKED)
 """States of bodies that were detected in the image; the values of all others are predicted."""
+
+MIN_VARIANCE_M2 = 1e-6
+"""Of a position in any direction, after the error of the size was taken out."""
 
 
 class Member(NamedTuple):
@@ -101,6 +105,9 @@ def _detection(
     offset = root - centre_m
     if not np.isfinite(offset).all():
         offset = np.zeros(3)
+    of_the_size = size_covariance(
+        offset
+    )  # the camera's node added it; `with_common_size` has its own
     of_the_view = settings.view_size_sigma**2 * np.outer(offset, offset)
     turned_m = math.radians(settings.direction_sigma_deg) * np.linalg.norm(offset)
     of_the_view += (settings.position_sigma_m**2 + turned_m**2) * np.eye(3)
@@ -111,13 +118,24 @@ def _detection(
         score=float(body.score),
         joint_scores=body.keypoints[:, 2].astype(np.float64),
         root_m=root,
-        root_covariance=_unpacked(body.root_covariance_m2) * factor + of_the_view,
+        root_covariance=_less(body.root_covariance_m2, of_the_size) * factor + of_the_view,
         joints_m=body.positions_m.astype(np.float64),
-        joint_covariances=_unpacked(body.covariances_m2) * factor + of_the_view,
+        joint_covariances=_less(body.covariances_m2, of_the_size) * factor + of_the_view,
         velocity_m_s=body.velocity_m_s.astype(np.float64),
         velocity_covariance=_unpacked(body.velocity_covariance) * factor,
         offset_m=offset,
     )
+
+
+def _less(packed: np.ndarray, part: Float64[np.ndarray, "3 3"]) -> Float64[np.ndarray, "*n 3 3"]:
+    """Covariances without a part of them; NaN stays NaN. The rest has no negative variance."""
+    rest = np.asarray(_unpacked(packed) - part)
+    known = np.isfinite(rest).all(axis=(-2, -1))
+    values, vectors = np.linalg.eigh(rest[known])
+    rest[known] = (vectors * np.maximum(values, MIN_VARIANCE_M2)[..., None, :]) @ np.swapaxes(
+        vectors, -1, -2
+    )
+    return rest
 
 
 def _unpacked(packed: np.ndarray) -> Float64[np.ndarray, "*n 3 3"]:

@@ -15,6 +15,7 @@ from thfm_ros.perception.decoding import Detection
 from thfm_ros.perception.one_euro import OneEuroFilter
 from thfm_ros.perception.root_filter import MAX_EXTRAPOLATION_S, RootFilter
 from thfm_ros.perception.size_reference import SizeReference
+from thfm_ros.size_error import size_covariance
 
 _BODY_LENGTH_M = 1.7  # speeds are measured in body lengths per second, in space as in the image
 _MAX_UNMEASURED_S = 3.0  # after which a track ends that was not looked for
@@ -52,10 +53,13 @@ class Track:
             body = self._smoothed(body, dt)
         confirmed = self.hits >= self.config.hits_to_confirm
         state = TrackState.TRACKED if confirmed else TrackState.TENTATIVE
+        of_the_size = pack_covariance(size_covariance(body.root_m))
         self.body = self._detected = dataclasses.replace(
             body,
             id=self.track_id,
             state=state,
+            covariances_m2=body.covariances_m2 + of_the_size,
+            root_covariance_m2=body.root_covariance_m2 + of_the_size,
             velocity_m_s=motion.velocity_m_s.astype(np.float32),
             velocity_covariance=pack_covariance(motion.velocity_covariance),
         )
