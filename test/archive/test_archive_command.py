@@ -220,7 +220,7 @@ def test_bags_are_named_by_folders_globs_and_lists(tmp_path: Path, bags: Path) -
     for name in ("/none", "@/none", "nope://bucket/bag"):
         with pytest.raises(PerceptionError, match=r"names no rosbag|cannot be read|not known"):
             bags_of([name])
-    assert bags_of([str(tmp_path)], out=bags / "bag1") == [bags / "bag0", bags / "bag2"]
+    assert bags_of([str(tmp_path)], out=str(bags / "bag1")) == [bags / "bag0", bags / "bag2"]
 
 
 def test_remote_bags_are_the_same_units_and_large_ones_are_error_rows(

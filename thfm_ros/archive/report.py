@@ -51,9 +51,7 @@ def write_report(path: Path, units: Path, outcomes: Sequence[Outcome]) -> None:
         units: folder of the units' results.
         outcomes: of all units of the run.
     """
-    done = sorted(
-        (each for each in outcomes if each.state == DONE), key=lambda o: (o.source, o.topic)
-    )
+    done = _done(outcomes)
     failed = [each for each in outcomes if each.state == ERROR]
     left_out = f"{len(done) - _MAX_SHOWN} more are in the manifest." if done[_MAX_SHOWN:] else ""
     page = _PAGE.format(
@@ -69,6 +67,18 @@ def write_report(path: Path, units: Path, outcomes: Sequence[Outcome]) -> None:
         file.complete()
     finally:
         file.abandon()
+
+
+def files_shown(outcomes: Sequence[Outcome]) -> list[str]:
+    """Names of the files below the folder of units that the report shows."""
+    shown = _done(outcomes)[:_MAX_SHOWN]
+    return [f"{each.unit}/{name}" for each in shown for name in (SUMMARY, THUMBNAIL)]
+
+
+def _done(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    return sorted(
+        (each for each in outcomes if each.state == DONE), key=lambda o: (o.source, o.topic)
+    )
 
 
 def _totals(done: Sequence[Outcome], failed: Sequence[Outcome]) -> str:

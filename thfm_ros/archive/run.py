@@ -2,27 +2,24 @@
 # SPDX-FileCopyrightText: The thfm_ros authors
 """An archive run: plan, skip what is done, work, manifest, report."""
 
-import fcntl
 import importlib.util
 import logging
-import shutil
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
+from thfm_ros.archive.destination import OUTCOME, UNITS, Destination
 from thfm_ros.archive.job import Job
 from thfm_ros.archive.outcome import ERROR, Outcome, read_manifest, write_manifest
-from thfm_ros.archive.report import write_report
+from thfm_ros.archive.report import files_shown, write_report
 from thfm_ros.archive.units import Unit
-from thfm_ros.archive.work import TEMPORARY, UNITS, finished_outcome
+from thfm_ros.archive.work import finished_outcome
 from thfm_ros.contract import PerceptionError
-from thfm_ros.media.errors import shown
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +45,7 @@ class Result:
         return sum(each.state == ERROR for each in self.outcomes)
 
 
-def run_archive(units: Sequence[Unit], job: Job, out: Path, pool: Pool) -> Result:
+def run_archive(units: Sequence[Unit], job: Job, out: Destination, pool: Pool) -> Result:
     """Do what is missing of the units, and write the manifest and the report.
 
     Units that failed before are tried again.
@@ -56,7 +53,7 @@ def run_archive(units: Sequence[Unit], job: Job, out: Path, pool: Pool) -> Resul
     Args:
         units: all units of the run.
         job: the settings, for a check of packages.
-        out: folder of the results; made if it is missing.
+        out: where the results go; made if it is missing.
         pool: works on those that are not done.
 
     Raises:
@@ -65,10 +62,10 @@ def run_archive(units: Sequence[Unit], job: Job, out: Path, pool: Pool) -> Resul
         OSError: the folder cannot be written to.
     """
     check_packages(job)
-    (out / UNITS).mkdir(parents=True, exist_ok=True)
-    with _only_run_in(out):
-        _remove_unfinished(out)
-        book = _Book(out, units)
+    with out.opened() as folder:
+        names = [f"{UNITS}/{unit.key}/{OUTCOME}" for unit in units if not unit.error]
+        out.fetch(folder, [MANIFEST, *names])
+        book = _Book(folder, units, out)
         missing = [unit for unit in units if not unit.error and unit.key not in book.rows]
         text = "%d units: %d are done, %d cannot be opened, %d to do"
         errors = sum(bool(unit.error) for unit in units)
@@ -82,7 +79,9 @@ def run_archive(units: Sequence[Unit], job: Job, out: Path, pool: Pool) -> Resul
             progress.close()
             book.write()
         result = Result(tuple(book.rows.values()), len(units) - len(missing) - errors)
-        write_report(out / REPORT, out / UNITS, result.outcomes)
+        out.fetch(folder, [f"{UNITS}/{name}" for name in files_shown(result.outcomes)])
+        write_report(folder / REPORT, folder / UNITS, result.outcomes)
+        out.publish(folder, REPORT)
     return result
 
 
@@ -102,8 +101,8 @@ def check_packages(job: Job) -> None:
 class _Book:
     """The outcomes of this run's units, and those of other runs in the manifest."""
 
-    def __init__(self, out: Path, units: Sequence[Unit]) -> None:
-        self._path = out / MANIFEST
+    def __init__(self, folder: Path, units: Sequence[Unit], out: Destination) -> None:
+        self._folder, self._path, self._out = folder, folder / MANIFEST, out
         self._others = read_manifest(self._path)
         self.rows: dict[str, Outcome] = {}
         self._written_s = time.monotonic()
@@ -111,7 +110,7 @@ class _Book:
             self._others.pop(unit.key, None)
             if unit.error:
                 self.enter(Outcome(unit.key, unit.source, unit.topic, ERROR, error=unit.error))
-            elif done := finished_outcome(out, unit):
+            elif done := finished_outcome(folder, unit):
                 self.rows[unit.key] = done
         self.write()
 
@@ -124,6 +123,7 @@ class _Book:
 
     def write(self) -> None:
         write_manifest(self._path, [*self._others.values(), *self.rows.values()])
+        self._out.publish(self._folder, MANIFEST)
         self._written_s = time.monotonic()
 
 
@@ -166,22 +166,3 @@ class _Progress:
         remaining = f", {left / rate:.0f} s remain" if left and rate else ""
         frames = f"{self._frames} frames, {self._frames / passed_s:.1f} frames/s"
         return f"{self._done} of {self._total} units, {frames}{remaining}"
-
-
-@contextmanager
-def _only_run_in(out: Path) -> Iterator[None]:
-    """Refuse a second run in the same folder; the lock ends with the process, however it ends."""
-    with (out / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise PerceptionError(
-                f"Another thfm archive works in {shown(out)}: wait for it, or give another --out."
-            ) from error
-        yield
-
-
-def _remove_unfinished(out: Path) -> None:
-    """Remove what a run that was killed had begun."""
-    for folder in (out / UNITS).glob(f"{TEMPORARY}*"):
-        shutil.rmtree(folder, ignore_errors=True)

@@ -34,10 +34,11 @@ def remote_bags(text: str) -> list[RemoteBag]:
     Raises:
         PerceptionError: the storage is not known, or cannot be read.
     """
-    fs, path = _file_system(text)
+    fs, path = file_system(text)
+    fs.invalidate_cache()  # of listings
     try:
         roots = fs.glob(path) if any(each in path for each in "*?[") else [path]
-        files = {str(each) for root in roots for each in fs.find(root)}
+        files = {str(each) for root in roots for each in _files(fs, root)}
     except Exception as error:  # any: each storage has errors of its own
         raise PerceptionError(f"{text} cannot be read: {error}") from error
     folders = {str(PurePosixPath(each).parent) for each in files if _is_metadata(each)}
@@ -58,15 +59,16 @@ def identity_of(bag: Path | RemoteBag) -> str:
         BagError: it cannot be read.
     """
     uri = bag.uri if isinstance(bag, RemoteBag) else f"file://{bag.absolute()}"
-    fs, root = _file_system(uri)
+    fs, root = file_system(uri)
     digest = hashlib.sha256()
     try:
-        for file in sorted(fs.find(root)):
+        for file in sorted(_files(fs, root)):
             size = int(fs.size(file))
             name = PurePosixPath(file).name if file == root else file[len(root) :].lstrip("/")
             digest.update(f"{name} {size}\n".encode(errors="surrogateescape"))
-            digest.update(fs.cat_file(file, start=0, end=min(size, _CHUNK_BYTES)))
-            digest.update(fs.cat_file(file, start=max(0, size - _CHUNK_BYTES), end=size))
+            if size:  # S3 has no range of nothing
+                digest.update(fs.cat_file(file, start=0, end=min(size, _CHUNK_BYTES)))
+                digest.update(fs.cat_file(file, start=max(0, size - _CHUNK_BYTES), end=size))
     except Exception as error:  # any: each storage has errors of its own
         raise BagError(f"{uri} cannot be read: {error or type(error).__name__}") from error
     return digest.hexdigest()
@@ -82,13 +84,14 @@ def local_copy(bag: Path | RemoteBag, limit_bytes: int) -> Iterator[Path]:
     if isinstance(bag, Path):
         yield bag
         return
-    fs, root = _file_system(bag.uri)
+    fs, root = file_system(bag.uri)
     with tempfile.TemporaryDirectory(prefix="thfm-archive-") as folder:
         target = Path(folder) / PurePosixPath(root).name
         try:
-            size = sum(int(fs.size(file)) for file in fs.find(root))
+            files = _files(fs, root)
+            size = sum(int(fs.size(file)) for file in files)
             if size <= limit_bytes:
-                for file in fs.find(root):
+                for file in files:
                     local = target if file == root else target / file[len(root) :].lstrip("/")
                     local.parent.mkdir(parents=True, exist_ok=True)
                     fs.get_file(file, str(local))
@@ -101,15 +104,42 @@ def local_copy(bag: Path | RemoteBag, limit_bytes: int) -> Iterator[Path]:
                 f"{bag.uri} has {size / 2**30:.1f} GiB, and copies have at most "
                 f"{limit_bytes / 2**30:.1f}: raise --scratch-gib, or split it."
             )
-        yield target
+        try:
+            yield target
+        except BagError as error:  # say the address that was given, not where the copy was
+            raise BagError(str(error).replace(str(target), bag.uri)) from error
+
+
+def _files(fs: Any, root: str) -> list[str]:
+    """All files below a path, without the empty objects by which consoles mark folders."""
+    return [str(each) for each in fs.find(root) if not str(each).endswith("/")]
 
 
 def _is_metadata(path: str) -> bool:
     return PurePosixPath(path).name == "metadata.yaml"
 
 
-def _file_system(uri: str) -> tuple[Any, str]:
-    """fsspec's file system for an address, and the path in it."""
+def address_of(text: str) -> tuple[str, str]:
+    """An address in the one form in which addresses are compared, and its path if it is local.
+
+    Raises:
+        PerceptionError: the storage is not known.
+    """
+    fs, path = file_system(text)
+    local = path if "file" in _protocols(fs) else ""
+    return str(fs.unstrip_protocol(path)).rstrip("/"), local
+
+
+def _protocols(fs: Any) -> tuple[str, ...]:
+    return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
+
+
+def file_system(uri: str) -> tuple[Any, str]:
+    """fsspec's file system for an address, and the path in it.
+
+    Raises:
+        PerceptionError: the storage is not known, or its package is missing.
+    """
     try:
         import fsspec
 
@@ -118,7 +148,7 @@ def _file_system(uri: str) -> tuple[Any, str]:
     except ImportError as error:
         raise PerceptionError(
             f"{uri} needs a package that is missing ({error}): pip install 'thfm_ros[archive]', "
-            "and s3fs for s3://."
+            "which has that for s3://."
         ) from error
     except ValueError as error:  # an unknown protocol
         raise PerceptionError(f"{uri}: {error}") from error

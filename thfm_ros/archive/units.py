@@ -9,7 +9,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from thfm_ros.archive.storage import RemoteBag, identity_of, is_remote, local_copy, remote_bags
+from thfm_ros.archive.storage import (
+    RemoteBag,
+    address_of,
+    identity_of,
+    is_remote,
+    local_copy,
+    remote_bags,
+)
 from thfm_ros.bags.bag import Bag
 from thfm_ros.bags.opening import BagError, is_bag
 from thfm_ros.contract import PerceptionError
@@ -41,14 +48,14 @@ class Unit:
     error: str = ""
 
 
-def bags_of(inputs: Sequence[str], out: Path | None = None) -> list[Path | RemoteBag]:
+def bags_of(inputs: Sequence[str], out: str = "") -> list[Path | RemoteBag]:
     """The bags that are named: paths, globs, folders of bags, and @FILE with one of these a line.
 
     All but @FILE may be addresses such as s3://bucket/folder.
 
     Args:
         inputs: as they were named.
-        out: folder of results, which are no input though they are bags, too.
+        out: folder or address of results, which are no input though they are bags, too.
 
     Raises:
         PerceptionError: one of them names nothing.
@@ -65,8 +72,11 @@ def bags_of(inputs: Sequence[str], out: Path | None = None) -> list[Path | Remot
     return list(found)
 
 
-def _is_in(path: Path | RemoteBag, folder: Path) -> bool:
-    return isinstance(path, Path) and path.absolute().is_relative_to(folder.absolute())
+def _is_in(bag: Path | RemoteBag, folder: str) -> bool:
+    if isinstance(bag, RemoteBag):
+        return is_remote(folder) and f"{bag.uri}/".startswith(f"{address_of(folder)[0]}/")
+    path = address_of(folder)[1] if is_remote(folder) else folder
+    return bool(path) and bag.absolute().is_relative_to(Path(path).absolute())
 
 
 def _bags_named(text: str) -> Iterator[Path | RemoteBag]:
@@ -79,8 +89,11 @@ def _bags_named(text: str) -> Iterator[Path | RemoteBag]:
         yield from bags_of(named)
         return
     if is_remote(text):
-        yield from remote_bags(text)
-        return
+        uri, local = address_of(text)
+        if not local:
+            yield from remote_bags(uri)
+            return
+        text = local
     if Path(text).exists():
         paths = [Path(text)]
     else:

@@ -4,7 +4,6 @@
 
 import json
 import logging
-import os
 import shutil
 import time
 from dataclasses import asdict, replace
@@ -13,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from thfm_ros.archive.destination import OUTCOME, UNITS, Destination
 from thfm_ros.archive.job import Job
 from thfm_ros.archive.outcome import DONE, ERROR, Outcome
 from thfm_ros.archive.storage import local_copy
@@ -31,8 +31,6 @@ from thfm_ros.pipeline import PerceptionPipeline
 
 log = logging.getLogger(__name__)
 
-UNITS = "units"
-TEMPORARY = ".unit-"
 SUMMARY, THUMBNAIL = "summary.json", "thumbnail.jpg"
 _THUMBNAIL_WIDTH = 320
 _BINS = 120  # of people over time
@@ -43,11 +41,11 @@ class Worker:
 
     Args:
         job: the settings.
-        out: folder of the archive's results.
+        out: where the archive's results go.
         scratch_bytes: largest copy of a remote bag.
     """
 
-    def __init__(self, job: Job, out: Path, scratch_bytes: int) -> None:
+    def __init__(self, job: Job, out: Destination, scratch_bytes: int) -> None:
         self._job, self._out = job, out
         self._scratch_bytes = scratch_bytes
         self._config = config_from(dict(job.settings))
@@ -57,7 +55,7 @@ class Worker:
         """Perceive a unit. What goes wrong with it is said in its outcome, never raised."""
         outcome = Outcome(unit.key, unit.source, unit.topic, DONE)
         start_s = time.monotonic()
-        folder = self._out / UNITS / f"{TEMPORARY}{unit.key}-{os.getpid()}"
+        folder = self._out.unit_folder(unit.key)
         try:
             summary = self._perceive(unit, folder)
             seconds = round(time.monotonic() - start_s, 3)
@@ -112,20 +110,14 @@ class Worker:
 
     def _published(self, folder: Path, outcome: Outcome) -> Outcome:
         """Give the unit's folder its name."""
-        (folder / "outcome.json").write_text(json.dumps(asdict(outcome)), encoding="utf-8")
-        final = self._out / UNITS / outcome.unit
-        try:
-            folder.replace(final)
-        except OSError:
-            shutil.rmtree(folder, ignore_errors=True)
-            if not final.is_dir():  # otherwise another worker was first, with the same results
-                raise
+        (folder / OUTCOME).write_text(json.dumps(asdict(outcome)), encoding="utf-8")
+        self._out.publish_unit(folder, outcome.unit)
         return outcome
 
 
 def finished_outcome(out: Path, unit: Unit) -> Outcome | None:
     """The outcome of a unit that is done; None if it is not."""
-    path = out / UNITS / unit.key / "outcome.json"
+    path = out / UNITS / unit.key / OUTCOME
     try:
         return Outcome(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):

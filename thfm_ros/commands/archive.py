@@ -10,8 +10,8 @@ import argparse
 import logging
 import os
 from functools import partial
-from pathlib import Path
 
+from thfm_ros.archive.destination import Destination, destination_of
 from thfm_ros.archive.job import Job
 from thfm_ros.archive.process_pool import run_in_processes
 from thfm_ros.archive.ray_pool import run_on_ray
@@ -22,7 +22,6 @@ from thfm_ros.commands.perceive import tasks_from
 from thfm_ros.config import config_from
 from thfm_ros.config_text import add_set_option, settings_from
 from thfm_ros.contract import PerceptionError
-from thfm_ros.media.errors import shown
 from thfm_ros.offline.outputs import FORMATS, formats_from
 from thfm_ros.offline.sources import FocalLength
 
@@ -37,7 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="BAGS",
         help="rosbags, folders of bags, globs in quotes, s3://..., or @FILE with one a line",
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder for all results")
+    parser.add_argument(
+        "--out", required=True, help="folder for all results, or an address such as s3://..."
+    )
     parser.add_argument(
         "--format",
         default="parquet",
@@ -118,10 +119,11 @@ def run(args: argparse.Namespace) -> int:
         keep=tuple(args.keep),
         max_frames=args.max_frames,
     )
+    out = destination_of(args.out)
     bags = bags_of(args.inputs, args.out)
     units = units_of(bags, args.topic, job.digest(), _scratch_bytes(args))
-    result = run_archive(units, job, args.out, _pool(args, job))
-    log.info("%s, %s", shown(args.out / MANIFEST), shown(args.out / REPORT))
+    result = run_archive(units, job, out, _pool(args, job, out))
+    log.info("%s/%s, %s/%s", out, MANIFEST, out, REPORT)
     if result.failed:
         log.error("%d of %d units have no results", result.failed, len(result.outcomes))
     return 1 if result.failed else 0
@@ -133,11 +135,11 @@ def _scratch_bytes(args: argparse.Namespace) -> int:
     return int(args.scratch_gib * 2**30)
 
 
-def _pool(args: argparse.Namespace, job: Job) -> Pool:
+def _pool(args: argparse.Namespace, job: Job, out: Destination) -> Pool:
     if args.workers < 0 or not 0 <= args.gpus_per_worker <= 1:
         raise PerceptionError("--workers must not be negative, --gpus-per-worker is 0 to 1.")
     workers = args.workers or os.cpu_count() or 1
-    make_worker = partial(Worker, job, args.out.absolute(), _scratch_bytes(args))
+    make_worker = partial(Worker, job, out, _scratch_bytes(args))
     if args.ray:
         share = args.gpus_per_worker
         return partial(
