@@ -113,11 +113,11 @@ def test_broken_bags_in_s3_are_error_rows(tmp_path: Path, bag: Path, thfm: Thfm,
 def test_a_bucket_that_is_missing_ends_the_run_before_any_work(
     bag: Path, thfm: Thfm, s3: Any, worked: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert thfm(bag, "--out", "s3://nobody/people") == 2
-    assert "s3://nobody/people" in caplog.text and "cannot be" in caplog.text and worked == []
+    assert thfm(bag, "--out", "s3://missing/people") == 2
+    assert "s3://missing/people" in caplog.text and "cannot be" in caplog.text and worked == []
     caplog.clear()
-    assert thfm("s3://nobody/bags", "--out", "s3://robot/people") == 2
-    assert "s3://nobody/bags" in caplog.text
+    assert thfm("s3://missing/bags", "--out", "s3://robot/people") == 2
+    assert "s3://missing/bags" in caplog.text
 
 
 @needs_s3
