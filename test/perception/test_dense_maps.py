@@ -13,7 +13,7 @@ from perfect_detection import SIZE, K, perfect_detection
 from thfm_ros.contract import Task
 from thfm_ros.perception.array_pool import ArrayPool
 from thfm_ros.perception.decoding import Detection
-from thfm_ros.perception.dense_maps import BACKGROUND_ID, Canvas
+from thfm_ros.perception.dense_maps import BACKGROUND_ID, Canvas, vector_lengths
 
 
 def paint(
@@ -85,6 +85,27 @@ def test_normals_are_unit_vectors_of_the_optical_frame(person: Person) -> None:
     np.testing.assert_allclose(np.linalg.norm(normals[known], axis=1), 1, atol=1e-5)
     expected = np.broadcast_to([0, 0, -1], normals[known].shape)
     np.testing.assert_allclose(normals[known], expected, atol=0.01)
+
+
+def test_normals_do_not_depend_on_where_their_arrays_lie_in_memory() -> None:
+    """Otherwise two runs over the same images give different bytes."""
+    values = np.random.default_rng(0).normal(size=(3, 144, 192)).astype(np.float32)
+
+    def at(offset: int, array: np.ndarray) -> np.ndarray:
+        room = np.empty(array.nbytes + 128, np.uint8)
+        start = -room.ctypes.data % 64 + offset
+        moved = room[start : start + array.nbytes].view(np.float32).reshape(array.shape)
+        moved[:] = array
+        return moved
+
+    offsets = range(0, 64, 4)
+    lengths = {
+        vector_lengths(at(first, values[0]), at(second, values[1]), values[2]).tobytes()
+        for first in offsets
+        for second in offsets
+    }
+    assert len(lengths) == 1
+    np.testing.assert_allclose(vector_lengths(*values), np.linalg.norm(values, axis=0), rtol=1e-6)
 
 
 def test_parts_and_dense_pose_follow_the_person() -> None:

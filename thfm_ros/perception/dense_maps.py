@@ -191,7 +191,7 @@ class _PatchValues:
         normals /= np.maximum(np.linalg.norm(normals, axis=2, keepdims=True), 1e-6)
         rotation = self._detection.view.rotation.astype(np.float32)
         x, y, z = self._enlarged_channels(cv2.transform(normals, rotation))
-        length = np.maximum(cv2.magnitude(cv2.magnitude(x, y), z), 1e-6)
+        length = np.maximum(vector_lengths(x, y, z), 1e-6)
         return np.asarray(cv2.merge([x / length, y / length, z / length]))
 
     def _parts(self) -> UInt8[np.ndarray, "h w"]:
@@ -235,3 +235,17 @@ class _PatchValues:
         sums = cv2.blur(cells * weight, (3, 3))
         mean = sums / np.maximum(cv2.blur(inside, (3, 3)), 1e-6).reshape(weight.shape)
         return np.asarray(np.where(weight > 0, cells, mean))
+
+
+def vector_lengths(
+    x: Float32[np.ndarray, "h w"], y: Float32[np.ndarray, "h w"], z: Float32[np.ndarray, "h w"]
+) -> Float32[np.ndarray, "h w"]:
+    """Lengths of vectors by their coordinates.
+
+    Not by cv2.magnitude, whose last bit depends on where the arrays lie in memory: two runs over
+    the same images would give different files.
+    """
+    squares = x * x
+    squares += y * y
+    squares += z * z
+    return np.asarray(np.sqrt(squares, out=squares))
