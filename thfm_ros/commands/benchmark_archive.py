@@ -26,6 +26,7 @@ import simplejpeg
 
 import thfm_ros
 from thfm_ros.contract import PerceptionError
+from thfm_ros.evaluation.markdown_report import group_table
 from thfm_ros.media.video import Video
 from thfm_ros.offline.results.message_store import message_store, stored_message
 from thfm_ros.offline.results.messages import header_at
@@ -34,6 +35,9 @@ CLIP = Path(thfm_ros.__file__).resolve().parent / "clips" / "street.mp4"
 _TOPIC, _KIND = "/camera/image_raw/compressed", "sensor_msgs/msg/CompressedImage"
 _START_NS = 1_700_000_000_000_000_000
 _SAMPLE_S = 0.5
+_DAY_FRAMES = 24 * 3600 * 30  # 2,592,000
+_IDLE_LOAD = 0.5
+"""Processes that use or wait for a CPU, in the mean of a minute, before the run."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,38 +49,77 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, and write the figures; 0.
+    """Measure, write the figures, and print them as a table; 0.
 
     Raises:
-        PerceptionError: a command failed, or there are fewer bags than workers.
+        PerceptionError: a command failed, or the numbers of bags and workers do not fit.
     """
-    if not 1 <= args.workers <= args.bags or args.frames < 1:
-        raise PerceptionError("Give at least as many --bags as --workers, and a frame per bag.")
+    if not 2 <= args.workers <= args.bags or args.frames < 1:
+        raise PerceptionError(
+            f"--workers {args.workers} --bags {args.bags} --frames {args.frames}: give at least 2 "
+            "workers (one is measured anyway), as many bags, and a frame per bag."
+        )
+    many, plain = f"{args.workers} workers", f"{args.workers} processes of thfm perceive"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         bags = [folder / "bags" / f"bag{number:03}" for number in range(args.bags)]
+        load = os.getloadavg()[0]
         frames = _write_bags(bags, args.frames)
         _perceive_plainly(bags[:1], folder / "warm", 1)  # builds and caches the engine
-        values = {
-            "machine": f"{os.cpu_count()} CPUs",
-            "load_before": os.getloadavg()[0],
-            "bags": args.bags,
-            "frames": frames,
-            "one_worker": _archive(folder, 1, frames),
-            f"{args.workers}_workers": _archive(folder, args.workers, frames),
-            f"{args.workers}_plain": _perceive_plainly(bags, folder / "plain", args.workers),
+        measured = {
+            "1 worker": _archive(folder, 1),
+            many: _archive(folder, args.workers),
+            plain: _perceive_plainly(bags, folder / "plain", args.workers),
         }
-    many, one, plain = (
-        values[f"{args.workers}_workers"],
-        values["one_worker"],
-        values[f"{args.workers}_plain"],
-    )
-    plain["frames_per_s"] = frames / plain["seconds"]
-    values["speed_up"] = many["frames_per_s"] / one["frames_per_s"]
-    values["overhead"] = 1 - many["frames_per_s"] / plain["frames_per_s"]
-    args.out.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(values, indent=1))
+    for values in measured.values():
+        rate = frames / values["seconds"]
+        values.update(frames_per_s=rate, hours_for_a_day=_DAY_FRAMES / rate / 3600)
+    rates = {name: values["frames_per_s"] for name, values in measured.items()}
+    report = {
+        "cpus": os.cpu_count(),
+        "load_before": load,
+        "bags": args.bags,
+        "frames": frames,
+        "measured": measured,
+        "speed_up": rates[many] / rates["1 worker"],
+        "overhead": 1 - rates[many] / rates[plain],
+    }
+    args.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    print(table_of(report))
     return 0
+
+
+def table_of(report: dict[str, Any]) -> str:
+    """The figures in Markdown, with what they are worth."""
+    columns = (
+        "thfm archive; last row: the baseline",
+        "seconds",
+        "frames/s",
+        "memory of a worker, first and last quarter, MiB",
+        "hours for a day of 30 Hz video",
+    )
+    rows = [
+        (
+            name,
+            f"{values['seconds']:.1f}",
+            f"{values['frames_per_s']:.1f}",
+            f"{values['worker_mib']['first_quarter']:.0f}, "
+            f"{values['worker_mib']['last_quarter']:.0f}",
+            f"{values['hours_for_a_day']:.0f}",
+        )
+        for name, values in report["measured"].items()
+    ]
+    lines = [
+        f"{report['bags']} bags, {report['frames']} frames of the shipped clip, {report['cpus']} "
+        f"CPUs. Start of all processes included. Load before: {report['load_before']:.1f}"
+        + (": **the machine was not idle**." if report["load_before"] > _IDLE_LOAD else "."),
+        "",
+        group_table(columns, rows),
+        "",
+        f"All workers have {report['speed_up']:.2f} times the frames/s of one. The archive's own "
+        f"overhead, beside the same number of plain processes: {report['overhead']:.1%}.",
+    ]
+    return "\n".join(lines)
 
 
 def _write_bags(bags: Sequence[Path], count: int) -> int:
@@ -105,12 +148,11 @@ def _write_bags(bags: Sequence[Path], count: int) -> int:
     return len(bags) * len(images)
 
 
-def _archive(folder: Path, workers: int, frames: int) -> dict[str, Any]:
+def _archive(folder: Path, workers: int) -> dict[str, Any]:
     out = folder / f"out{workers}"
     command = ["archive", str(folder / "bags"), "--out", str(out), "--workers", str(workers)]
     command += ["--format", "npz"]
-    measured = _timed([command])
-    return {**measured, "frames_per_s": frames / measured["seconds"]}
+    return _timed([command])
 
 
 def _perceive_plainly(bags: Sequence[Path], out: Path, processes: int) -> dict[str, Any]:
