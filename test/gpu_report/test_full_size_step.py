@@ -89,7 +89,7 @@ def test_only_profiles_that_are_too_large_are_left_out(
 
 
 def test_counted_costs_are_those_of_the_page(root: Path) -> None:
-    page = (root / "docs" / "full_size.md").read_text("utf-8")
+    page = (root / "docs" / "full_size_cost.md").read_text("utf-8")
     for profile, cost in full_size.PROFILES.items():
         row = re.search(rf"^\| 1\.3b, {profile.name} \| (.+) \|$", page, re.MULTILINE)
         assert row, profile

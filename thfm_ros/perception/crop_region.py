@@ -15,7 +15,7 @@ from jaxtyping import Float, UInt8
 from thfm_ros.config import RegionConfig
 from thfm_ros.contract import PADDING_GREY, Frame, PixelMap
 
-_TILE_SIZE = 0.6  # of the image's length, so that 2 x 2 tiles with an overlap cover it
+_TILE_SIZE = 0.45  # of the image's length, so that 3 x 3 tiles with an overlap cover it
 _TILE_OVERLAP = 0.3  # of a tile: a smaller person is whole in one of them
 _MIN_DOWNSCALING = 1.5  # of the whole image, below which a tile adds no resolution
 
