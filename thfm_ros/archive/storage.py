@@ -147,7 +147,7 @@ def file_system(uri: str) -> tuple[Any, str]:
         return fs, str(path)
     except ImportError as error:
         raise PerceptionError(
-            f"{uri} needs a package that is missing ({error}): pip install 'thfm_ros[archive]', "
+            f"{uri} needs a package that is missing ({error}): pip install 'thfm_ros[s3]', "
             "which has that for s3://."
         ) from error
     except ValueError as error:  # an unknown protocol
