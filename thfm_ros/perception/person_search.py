@@ -31,7 +31,7 @@ _CAPACITY_PERIOD_S = 2.0
 are left out, and all crops run meanwhile."""
 
 _TILE_PERIOD = 2
-"""One pass in this many covers a tile. Nine tiles take their turn: distant people are found late."""
+"""One pass in this many covers a tile. Nine tiles take turns: distant people are found late."""
 
 _MIN_HEIGHT, _MAX_HEIGHT = 0.18, 0.5
 """Longer side of a proposal in a tile, of the tile's height. Larger people are detected well, and
