@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from thfm_ros.config import RegionConfig
 from thfm_ros.contract import PADDING_GREY, Frame, PixelMap
 from thfm_ros.perception.crop_region import (
+    LARGE_TILES,
+    SMALL_TILES,
     crop_image,
     follow_box,
     frame_tiles,
@@ -47,9 +49,9 @@ def test_the_whole_frame_contains_every_pixel_and_pads_at_most_one_axis(
     assert min((x1 - x0) - size[0], (y1 - y0) - size[1]) < 4  # one step of the 4:3 grid
 
 
-@given(sizes)
-def test_tiles_cover_a_large_image_and_overlap(size: tuple[int, int]) -> None:
-    tiles = [corners(tile) for tile in frame_tiles(*size, FRAME)]
+@given(sizes, st.sampled_from([LARGE_TILES, SMALL_TILES]))
+def test_tiles_cover_a_large_image_and_overlap(size: tuple[int, int], share: float) -> None:
+    tiles = [corners(tile) for tile in frame_tiles(*size, FRAME, share)]
     if max(size[0] / 192, size[1] / 144) < 1.5:
         assert tiles == []
         return
@@ -58,7 +60,7 @@ def test_tiles_cover_a_large_image_and_overlap(size: tuple[int, int]) -> None:
         assert spans[0][0] <= 0.5 and spans[-1][1] >= size[axis] - 0.5
         for (_, end), (begin, later) in pairwise(spans):
             assert end - begin >= 0.3 * (later - begin) - 2  # whole pixels
-    assert len(tiles) <= 9
+    assert len(tiles) <= (6 if share == LARGE_TILES else 9)
     assert len({tile[2] - tile[0] for tile in tiles}) == 1
     whole = corners(whole_frame(*size, FRAME))
     assert tiles[0][2] - tiles[0][0] <= 0.75 * (whole[2] - whole[0])

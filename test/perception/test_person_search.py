@@ -138,23 +138,29 @@ def test_small_people_are_detected_in_tiles(live: bool, tiles: bool) -> None:
     )
 
 
-def test_for_a_live_camera_every_second_pass_covers_a_tile() -> None:
+def test_for_a_live_camera_every_third_pass_covers_a_tile() -> None:
     stream = low_resolution_stream([], live=True)
-    for _ in range(6):
+    for _ in range(9):
         stream.step()
-    assert stream.engine.scales == [2.0, 0.9] * 3  # type: ignore[attr-defined]
+    assert stream.engine.scales == [2.0, 2.0, 1.2] * 3  # type: ignore[attr-defined]
+
+
+def test_for_a_recording_the_first_pass_covers_small_tiles_and_later_ones_large_tiles() -> None:
+    stream = low_resolution_stream([], live=False)
+    for _ in range(3):
+        stream.step()
+    assert stream.engine.scales == [2.0, *[0.9] * 9, 2.0, 1.2]  # type: ignore[attr-defined]
 
 
 def test_a_lost_track_requests_a_pass_over_the_whole_image() -> None:
     near, other = Person(-0.4, 0, 3), Person(0.8, 0, 4)
     people = [near, other]
     stream = low_resolution_stream(people, live=True)
-    for _ in range(2):
-        stream.step()
+    stream.step()
     people.remove(other)
     stream.step()  # the other track is lost now; otherwise a tile would be next
     stream.step()
-    assert stream.engine.scales == [2.0, 0.9, 2.0, 2.0]  # type: ignore[attr-defined]
+    assert stream.engine.scales == [2.0, 2.0, 2.0]  # type: ignore[attr-defined]
 
 
 def test_for_a_recording_passes_depend_on_the_number_of_frames_only() -> None:

@@ -15,7 +15,8 @@ from jaxtyping import Float, UInt8
 from thfm_ros.config import RegionConfig
 from thfm_ros.contract import PADDING_GREY, Frame, PixelMap
 
-_TILE_SIZE = 0.45  # of the image's length, so that 3 x 3 tiles with an overlap cover it
+LARGE_TILES = 0.6  # of the image's length, so that 2 x 2 tiles with an overlap cover it
+SMALL_TILES = 0.45  # 3 x 3 tiles
 _TILE_OVERLAP = 0.3  # of a tile: a smaller person is whole in one of them
 _MIN_DOWNSCALING = 1.5  # of the whole image, below which a tile adds no resolution
 
@@ -27,8 +28,16 @@ def whole_frame(width: int, height: int, size: tuple[int, int]) -> PixelMap:
     return _snapped(width / 2, height / 2, units, size)
 
 
-def frame_tiles(width: int, height: int, size: tuple[int, int]) -> list[PixelMap]:
+def frame_tiles(
+    width: int, height: int, size: tuple[int, int], share: float = LARGE_TILES
+) -> list[PixelMap]:
     """Overlapping tiles that cover the image, row by row, letterboxed to ``size``.
+
+    Args:
+        width: of the image.
+        height: of the image.
+        size: of the network's image, width and height.
+        share: length of a tile, of the image's.
 
     Returns:
         no tiles if the image is hardly larger than ``size``.
@@ -37,7 +46,7 @@ def frame_tiles(width: int, height: int, size: tuple[int, int]) -> list[PixelMap
     if downscaling < _MIN_DOWNSCALING:
         return []
     step = math.gcd(*size)
-    units = max(1, round(_TILE_SIZE * step * downscaling))
+    units = max(1, round(share * step * downscaling))
     side = size[0] // step * units, size[1] // step * units
     columns, rows = (_tile_centres(*each) for each in zip((width, height), side, strict=True))
     return [_snapped(x, y, units, size) for y in rows for x in columns]

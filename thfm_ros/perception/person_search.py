@@ -8,7 +8,8 @@ later. For a recording, and while there is no track, it runs synchronously.
 
 Small people are lost when the whole image is downscaled for the network. So some passes cover one
 tile of it at a higher resolution. The first pass over a recording covers the whole image and all
-tiles, since nothing waits for it.
+tiles, smaller ones, since nothing waits for it: a photograph has no other pass. Later four large
+tiles take turns, since nine would each be visited too rarely.
 """
 
 from dataclasses import dataclass
@@ -21,7 +22,13 @@ from thfm_ros.engine.base import Engine
 from thfm_ros.engine.finite_outputs import require_finite
 from thfm_ros.geometry import longer_side
 from thfm_ros.perception.background_task import BackgroundTask
-from thfm_ros.perception.crop_region import contains_box, crop_image, frame_tiles, whole_frame
+from thfm_ros.perception.crop_region import (
+    SMALL_TILES,
+    contains_box,
+    crop_image,
+    frame_tiles,
+    whole_frame,
+)
 from thfm_ros.perception.decoding import Proposal
 from thfm_ros.perception.detection_decoding import DETECTION_CELL_PX, find_proposals
 from thfm_ros.perception.stage_timer import StageTimer
@@ -30,15 +37,15 @@ _CAPACITY_PERIOD_S = 2.0
 """Minimum time between two passes while no further track may begin. They only count the people who
 are left out, and all crops run meanwhile."""
 
-_TILE_PERIOD = 2
-"""One pass in this many covers a tile. Nine tiles take turns: distant people are found late."""
+_TILE_PERIOD = 3
+"""One pass in this many covers a tile: people who approach are more urgent than distant ones."""
 
 _MIN_HEIGHT, _MAX_HEIGHT = 0.18, 0.5
 """Longer side of a proposal in a tile, of the tile's height. Larger people are detected well, and
 whole, in the whole image; most smaller proposals are false positives."""
 
 _TILE_SCORE = 0.25
-"""Score of a proposal in a tile; with less, most are false positives."""
+"""Score of a proposal in a small tile; with less, most are false positives."""
 
 _EDGE_MARGIN_CELLS = 0.4
 """Between a proposal and an edge of its tile inside the image, so that the edge does not cut it."""
@@ -50,6 +57,7 @@ class _SearchRegion:
 
     region: PixelMap
     is_whole: bool
+    min_score: float = 0.0
 
 
 class PersonDetector:
@@ -127,7 +135,7 @@ class PersonDetector:
             return [_SearchRegion(self._regions[0].region, is_whole=True)]
         number, self._passes = self._passes, self._passes + 1
         if number == 0 and not self._live:
-            return self._regions
+            return [self._regions[0], *self._small_tiles(frame)]
         whole, *tiles = self._regions
         if tiles and self._is_tile_pass(number):
             return [tiles[number // _TILE_PERIOD % len(tiles)]]
@@ -146,6 +154,13 @@ class PersonDetector:
             tiles = frame_tiles(width, height, size)
             regions += [_SearchRegion(tile, is_whole=False) for tile in tiles]
         return regions
+
+    def _small_tiles(self, frame: Frame) -> list[_SearchRegion]:
+        if not self._config.regions.tiles:
+            return []
+        height, width = frame.rgb.shape[:2]
+        tiles = frame_tiles(width, height, self._engine.card.frame_size, SMALL_TILES)
+        return [_SearchRegion(tile, is_whole=False, min_score=_TILE_SCORE) for tile in tiles]
 
     def _proposals(
         self, frame: Frame, regions: list[_SearchRegion], timer: StageTimer
@@ -167,16 +182,16 @@ class PersonDetector:
             )
         if search.is_whole:
             return proposals
-        return [each for each in proposals if _is_valid_in_tile(each, search.region, frame)]
+        certain = [each for each in proposals if each.score >= search.min_score]
+        return [each for each in certain if _is_valid_in_tile(each, search.region, frame)]
 
 
 def _is_valid_in_tile(proposal: Proposal, tile: PixelMap, frame: Frame) -> bool:
-    """Whether a proposal is small and certain enough, and not cut by an edge of the tile inside the
-    image."""
+    """Whether a proposal is small, and not cut by an edge of the tile inside the image."""
     height, width = frame.rgb.shape[:2]
     margin = _EDGE_MARGIN_CELLS * DETECTION_CELL_PX * tile.scale
     with_margin = proposal.box + np.array([-margin, -margin, margin, margin])
     inside = np.clip(with_margin, 0, [width, height, width, height])
     tile_height = tile.scale * tile.height
     has_size = _MIN_HEIGHT <= longer_side(proposal.box) / tile_height <= _MAX_HEIGHT
-    return proposal.score >= _TILE_SCORE and has_size and contains_box(tile, inside)
+    return has_size and contains_box(tile, inside)
