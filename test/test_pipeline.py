@@ -73,8 +73,8 @@ def test_a_person_is_detected_confirmed_and_tracked() -> None:
 def test_a_tracked_person_costs_one_crop_per_frame_and_occasional_detection_passes() -> None:
     scene = Scene(Person(0, 0, 3), **{"regions.frame_pass_every": 5})
     costs = scene.run(12)
-    assert costs[0][:5] == [WHOLE] * 5  # in the first frame: four tiles, too
-    assert set(costs[0][5:]) == {CROP}
+    assert costs[0][:10] == [WHOLE] * 10  # in the first frame: nine tiles, too
+    assert set(costs[0][10:]) == {CROP}
     whole = [number for number, cost in enumerate(costs) if WHOLE in cost]
     assert whole == [0, 5, 10]
     assert all(cost.count(CROP) == 1 for cost in costs[2:])
@@ -82,7 +82,7 @@ def test_a_tracked_person_costs_one_crop_per_frame_and_occasional_detection_pass
 
 def test_without_people_there_is_a_detection_pass_in_every_frame() -> None:
     scene = Scene()
-    assert scene.run(4) == [[WHOLE] * 5, [WHOLE], [WHOLE], [WHOLE]]
+    assert scene.run(4) == [[WHOLE] * 10, [WHOLE], [WHOLE], [WHOLE]]
     perception = scene.step()
     assert perception.bodies == () and perception.mask is not None and not perception.mask.any()
 
