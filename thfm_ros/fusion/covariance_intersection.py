@@ -115,3 +115,15 @@ def _smallest_determinant(
             break
         weights = weights * factors
     return weights
+
+
+def with_least_sigma(
+    covariances: Float64[np.ndarray, "*n 3 3"], sigma: float
+) -> Float64[np.ndarray, "*n 3 3"]:
+    """The nearest matrices without a standard deviation below ``sigma``; NaN stays NaN."""
+    known = np.isfinite(covariances).all(axis=(-2, -1))
+    result = np.full_like(covariances, np.nan)
+    values, vectors = np.linalg.eigh(covariances[known])
+    values = np.maximum(values, sigma**2)
+    result[known] = np.einsum("kij,kj,klj->kil", vectors, values, vectors)
+    return result

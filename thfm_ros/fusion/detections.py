@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from thfm_ros.contract import Body, TrackState
+from thfm_ros.fusion.covariance_intersection import with_least_sigma
 from thfm_ros.fusion.settings import FusionSettings
 from thfm_ros.geometry import unpack_covariance
 from thfm_ros.size_error import size_covariance
@@ -19,7 +20,7 @@ from thfm_ros.skeleton import JOINT_NAMES
 MEASURED = (TrackState.TENTATIVE, TrackState.TRACKED)
 """States of bodies that were detected in the image; the values of all others are predicted."""
 
-MIN_VARIANCE_M2 = 1e-6
+MIN_SIGMA_M = 1e-3
 """Of a position in any direction, after the error of the size was taken out."""
 
 
@@ -105,9 +106,8 @@ def _detection(
     offset = root - centre_m
     if not np.isfinite(offset).all():
         offset = np.zeros(3)
-    of_the_size = size_covariance(
-        offset
-    )  # the camera's node added it; `with_common_size` has its own
+    # The camera's node added the error of the size; `with_common_size` has its own.
+    of_the_size = size_covariance(offset)
     of_the_view = settings.view_size_sigma**2 * np.outer(offset, offset)
     turned_m = math.radians(settings.direction_sigma_deg) * np.linalg.norm(offset)
     of_the_view += (settings.position_sigma_m**2 + turned_m**2) * np.eye(3)
@@ -128,14 +128,8 @@ def _detection(
 
 
 def _less(packed: np.ndarray, part: Float64[np.ndarray, "3 3"]) -> Float64[np.ndarray, "*n 3 3"]:
-    """Covariances without a part of them; NaN stays NaN. The rest has no negative variance."""
-    rest = np.asarray(_unpacked(packed) - part)
-    known = np.isfinite(rest).all(axis=(-2, -1))
-    values, vectors = np.linalg.eigh(rest[known])
-    rest[known] = (vectors * np.maximum(values, MIN_VARIANCE_M2)[..., None, :]) @ np.swapaxes(
-        vectors, -1, -2
-    )
-    return rest
+    """Covariances without a part of them; NaN stays NaN."""
+    return with_least_sigma(_unpacked(packed) - part, MIN_SIGMA_M)
 
 
 def _unpacked(packed: np.ndarray) -> Float64[np.ndarray, "*n 3 3"]:

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from thfm_ros.contract import Body, TrackState
-from thfm_ros.fusion.covariance_intersection import intersect
+from thfm_ros.fusion.covariance_intersection import intersect, with_least_sigma
 from thfm_ros.fusion.detections import Detection
 from thfm_ros.geometry import pack_covariance
 
@@ -108,7 +108,10 @@ def _joints(
     for each in detections:
         scale = _scale(each, root_m)
         relative.append((each.joints_m - each.root_m) * scale)
-        covariances.append(_positive(each.joint_covariances - each.root_covariance) * scale**2)
+        covariances.append(
+            with_least_sigma(each.joint_covariances - each.root_covariance, MIN_JOINT_SIGMA_M)
+            * scale**2
+        )
     joints, joint_covariances = intersect(np.stack(relative), np.stack(covariances))
     return joints + root_m, joint_covariances + root_covariance
 
@@ -120,13 +123,3 @@ def _scale(detection: Detection, root_m: Float64[np.ndarray, "3"]) -> float:
         return 1.0
     scale = float(np.linalg.norm(root_m - (detection.root_m - detection.offset_m))) / seemed
     return float(np.clip(scale, 1 / MAX_RESCALING, MAX_RESCALING))
-
-
-def _positive(covariances: Float64[np.ndarray, "k 3 3"]) -> Float64[np.ndarray, "k 3 3"]:
-    """The nearest matrices without a variance below that of MIN_JOINT_SIGMA_M; NaN stays NaN."""
-    known = np.isfinite(covariances).all(axis=(1, 2))
-    result = np.full_like(covariances, np.nan)
-    values, vectors = np.linalg.eigh(covariances[known])
-    values = np.maximum(values, MIN_JOINT_SIGMA_M**2)
-    result[known] = np.einsum("kij,kj,klj->kil", vectors, values, vectors)
-    return result

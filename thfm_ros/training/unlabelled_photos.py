@@ -125,12 +125,13 @@ class UnlabelledPhotos:
         """A square crop of ``size`` pixels, mirrored or not, around a person or an empty place."""
         bgr, labels = self._pick(rng)
         height, width = bgr.shape[:2]
-        empty = _empty_place(rng, labels, (width, height)) if rng.random() < EMPTY_SHARE else None
-        shown = labels["people"] or labels["false_positives"]
-        if not labels["people"] or empty is None:
+        people = labels["people"]
+        wants_none = bool(people) and rng.random() < EMPTY_SHARE
+        box = _empty_place(rng, labels, (width, height)) if wants_none else None
+        present = bool(people) and box is None
+        if box is None:
+            shown = people or labels["false_positives"]
             box = np.array(shown[rng.integers(len(shown))], np.float64)
-        else:
-            box = empty
         side = CROP_MARGIN * float(max(box[2:] - box[:2])) * float(np.exp(rng.normal(0, 0.1)))
         middle = np.full(2, (size - 1) / 2) + rng.normal(0, 0.04, 2) * size
         mirrored = bool(rng.random() < 0.5)
@@ -142,7 +143,6 @@ class UnlabelledPhotos:
         image = cv2.warpAffine(bgr, matrix, (size, size), flags=cv2.INTER_AREA, borderValue=grey)
         rgb = np.ascontiguousarray(image[..., ::-1], np.float32)
         cue = np.array([*(_moved(box, matrix) / size), 1], np.float32)
-        present = bool(labels["people"]) and empty is None
         return PhotoCrop(rgb, _altered(rgb, rng), cue, float(present))
 
     def _pick(
