@@ -119,7 +119,7 @@ def measure(data: Sequence[Path]) -> Mapping[str, Any]:
         command = [*python, "coverage", "json", "-q", combined, f"-o{REPORT}"]
         subprocess.run(command, cwd=ROOT, check=True)
     else:
-        command = [*python, "pytest", "-q", "--cov", f"--cov-report=json:{REPORT}"]
+        command = [*python, "pytest", "-q", "-n", "2", "--cov", f"--cov-report=json:{REPORT}"]
         subprocess.run(command, cwd=ROOT, check=False)  # a failed test is reported, and counts
     report: Mapping[str, Any] = json.loads(REPORT.read_text(encoding="utf-8"))
     return report

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The thfm_ros authors
-# Shows that no test depends on how busy the machine is: runs the tests several times beside busy
-# processes, then once in random order in two processes. Needs an environment from ./test.sh.
+# Shows that no test depends on how busy the machine is, or on another test: runs the tests several
+# times in two processes beside busy processes, the first time in the order of the files, then in
+# random order. Needs an environment from ./test.sh (THFM_VENV: where, if not .venv).
 #
 #   scripts/test_under_load.sh [--busy N] [--runs K] [--log FILE] [PYTEST ARGUMENTS...]
 #
 # By default four busy processes, three runs, and build/test_under_load.log. The exit code is 0 if
-# every run passed.
+# every run passed. Further arguments go to pytest and win: -n 0 runs the tests in one process.
 set -Eeuo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 busy=4 runs=3 log=build/test_under_load.log
@@ -43,17 +44,19 @@ run() { # TITLE PYTEST ARGUMENTS...
   local title=$1 began=$SECONDS code=0
   shift
   note "== $title"
-  # Without the header and with relative paths, so that the log can be kept.
-  timeout --foreground -k 30 "$limit" "$venv/bin/pytest" -q --no-header -rfE \
+  # Without the header and with relative paths, so that the log can be kept. The tests of a file
+  # stay in one process (test/conftest.py).
+  timeout --foreground -k 30 "$limit" "$venv/bin/pytest" -q --no-header -rfE -n 2 \
     -W ignore::DeprecationWarning "$@" 2>&1 | sed "s|$PWD/||g" | tee -a "$log" || code=$?
   note "== $title: exit code $code after $((SECONDS - began)) s," \
     "load average $(cut -d' ' -f1-3 /proc/loadavg)"
   [ $code -eq 0 ] || failed=$((failed + 1))
 }
-for number in $(seq "$runs"); do
-  run "run $number of $runs" "$@"
+run "run 1 of $runs, order of the files" "$@"
+for number in $(seq 2 "$runs"); do
+  seed=$RANDOM
+  run "run $number of $runs, random order, seed $seed" --random-order --random-order-seed="$seed" \
+    "$@"
 done
-seed=$RANDOM
-run "in two processes, random order, seed $seed" -n 2 --random-order --random-order-seed "$seed" "$@"
-note "$failed of $((runs + 1)) runs failed"
+note "$failed of $runs runs failed"
 [ "$failed" -eq 0 ]
