@@ -3,12 +3,14 @@
 """Augmentation: transforms, and what is drawn into backgrounds."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from thfm_ros.training.augmentation.backgrounds import Backgrounds
 from thfm_ros.training.augmentation.busy_surfaces import MOTIFS, Motif, draw_busy_surfaces
 from thfm_ros.training.augmentation.geometric import (
     CropStyle,
@@ -16,6 +18,8 @@ from thfm_ros.training.augmentation.geometric import (
     similarity,
     with_camera_shake,
 )
+from thfm_ros.training.augmentation.occluders import draw_counter, draw_window
+from thfm_ros.training.augmentation.photometric import apply_photometric, draw_photometric
 from thfm_ros.training.augmentation.thin_objects import THIN_OBJECTS, draw_thin_objects
 
 
@@ -101,3 +105,42 @@ def test_busy_surfaces_have_many_edges() -> None:
     steps = (np.abs(np.diff(image[..., 0], axis=1)) for image in drawn(draw_busy_surfaces, 20))
     edges = [float((step > 8).mean()) for step in steps]
     assert np.median(edges) > 0.02
+
+
+def test_a_counter_covers_what_is_below_its_edge(backgrounds: Backgrounds) -> None:
+    for seed in range(20):
+        counter, *things = draw_counter(np.random.default_rng(seed), 128, 70.0, backgrounds)
+        covered = counter.mask(128, 0)
+        assert covered[:45].sum() == 0 and covered[70:].any()
+        for thing in things:
+            rows = np.flatnonzero(thing.mask(128, 0).any(1))
+            assert not len(rows) or rows[-1] >= 69  # it stands on the counter
+
+
+def test_the_window_of_a_close_up_contains_its_middle() -> None:
+    borders = [draw_window(np.random.default_rng(seed), 96) for seed in range(40)]
+    assert not any(border[24:72, 24:72].any() for border in borders)
+    sides = [
+        sum((border[0].all(), border[-1].all(), border[:, 0].all(), border[:, -1].all()))
+        for border in borders
+    ]
+    assert max(sides) >= 3 and np.mean(sides) > 1
+
+
+def test_fog_and_darkness_reduce_the_contrast() -> None:
+    rng = np.random.default_rng(0)
+    image = rng.uniform(0, 255, (32, 32, 3)).astype(np.float32)
+    clear = replace(draw_photometric(np.random.default_rng(0), 0.0), veil=None)
+    plain = apply_photometric(image, clear, rng).astype(float)
+    fog = apply_photometric(image, replace(clear, veil=(0.6, 0.9)), rng).astype(float)
+    dark = apply_photometric(image, replace(clear, veil=(0.6, 0.02)), rng).astype(float)
+    assert fog.std() < 0.5 * plain.std() and fog.mean() > plain.mean() + 30
+    assert dark.std() < 0.5 * plain.std() and dark.mean() < plain.mean() - 30
+
+
+def test_some_crops_show_a_close_up() -> None:
+    scales = [
+        draw_transform(np.random.default_rng(seed), 128, CropStyle(size=128)).scale
+        for seed in range(400)
+    ]
+    assert 0.02 < np.mean(np.array(scales) > 1.75) < 0.1

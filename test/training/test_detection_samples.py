@@ -8,20 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thfm_ros.model.detection import STRIDE
-from thfm_ros.skeleton import Joint
 from thfm_ros.training import detection_samples
 from thfm_ros.training.augmentation.backgrounds import Backgrounds
-from thfm_ros.training.cutouts import Cutout
 from thfm_ros.training.detection_samples import (
     MIN_SIDE,
     DetectionSample,
     DetectionTargets,
     composed_detection,
     detection_targets,
-    draw_people,
     finished,
     rendered_detection,
 )
+from thfm_ros.training.people_sources import PeopleSource
 from thfm_ros.training.shard_store import Store
 
 SIZE = (160, 96)
@@ -115,6 +113,11 @@ def check(sample: DetectionSample) -> None:
     assert (sample.targets.centres[sample.targets.positive] > 0.5).all()
 
 
+@pytest.fixture(scope="module")
+def people(store: Store) -> PeopleSource:
+    return PeopleSource(store)
+
+
 def test_a_rendered_image_has_the_box_of_its_person(store: Store) -> None:
     for seed in range(12):
         sample = rendered_detection(store, np.random.default_rng(seed), SIZE)
@@ -123,7 +126,7 @@ def test_a_rendered_image_has_the_box_of_its_person(store: Store) -> None:
 
 
 def test_composed_images_have_as_many_boxes_as_visible_people(
-    store: Store, backgrounds: Backgrounds, monkeypatch: pytest.MonkeyPatch
+    people: PeopleSource, backgrounds: Backgrounds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[np.ndarray] = []
 
@@ -136,50 +139,60 @@ def test_composed_images_have_as_many_boxes_as_visible_people(
     monkeypatch.setattr(detection_samples, "finished", watched)
     counts = []
     for seed in range(40):
-        sample = composed_detection(store, backgrounds, np.random.default_rng(seed), SIZE)
+        sample = composed_detection(people, backgrounds, np.random.default_rng(seed), SIZE)
         check(sample)
-        people = np.unique(seen[-1][seen[-1] > 0])
-        counts.append(len(people))
-        assert len(read_back(sample.targets)) <= len(people)
-        if not len(people):
+        visible = np.unique(seen[-1][seen[-1] > 0])
+        counts.append(len(visible))
+        assert len(read_back(sample.targets)) <= len(visible)
+        if not len(visible):
             assert not sample.targets.centres.any()
     assert max(counts) >= 3 and min(counts) == 0
 
 
-def test_groups_stand_on_one_ground(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(detection_samples, "LYING_SHARE", 0.0)
-    monkeypatch.setattr(detection_samples, "GROUP_SHARE", 1.0)
-    monkeypatch.setattr(detection_samples, "CROWD", (0, 0, 0, 0, 1.0))
+def test_a_plain_image_is_a_place_with_people_and_nothing_else(
+    people: PeopleSource, backgrounds: Backgrounds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise AssertionError("something else was drawn")
+
+    monkeypatch.setattr(detection_samples, "PLAIN_SHARE", 1.0)
+    monkeypatch.setattr(detection_samples, "COUNTER_SHARE", 0.0)
+    monkeypatch.setattr(detection_samples, "with_pasted_objects", refused)
+    monkeypatch.setattr(backgrounds, "draw", refused)
+    boxes = 0
     for seed in range(10):
-        people = draw_people(store, np.random.default_rng(seed), SIZE)
-        heights = np.array([each.height for each in people])
-        feet = np.array([each.top + each.height for each in people])
-        assert len(people) == 4 and (np.diff(heights) >= 0).all()  # farthest first
-        assert np.ptp(feet) < 0.25 * heights.max()
-        assert np.ptp(heights) < 0.5 * heights.max()
+        sample = composed_detection(people, backgrounds, np.random.default_rng(seed), SIZE)
+        boxes += len(read_back(sample.targets))
+    assert boxes
 
 
-def test_a_person_much_wider_than_the_image_is_placed_across_it(
+def test_a_counter_shortens_the_boxes_of_those_behind_it(
+    people: PeopleSource, backgrounds: Backgrounds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(detection_samples, "PLAIN_SHARE", 1.0)
+    monkeypatch.setattr(detection_samples, "CLOSE_UP_SHARE", 0.0)
+
+    def areas(share: float) -> list[float]:
+        monkeypatch.setattr(detection_samples, "COUNTER_SHARE", share)
+        images = [
+            composed_detection(people, backgrounds, np.random.default_rng(seed), SIZE)
+            for seed in range(20)
+        ]
+        return [float(image.targets.positive.sum()) for image in images]
+
+    behind, free = areas(1.0), areas(0.0)
+    assert sum(behind) < 0.9 * sum(free)
+
+
+def test_a_close_up_of_a_rendered_person_has_a_box_that_the_image_cuts(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Lying people of more than five image widths once ended training in the middle of a run."""
-    height, width = 20, 400
-    wide = Cutout(
-        rgb=np.zeros((height, width, 3), np.uint8),
-        mask=np.ones((height, width), np.uint8),
-        parts=np.ones((height, width), np.uint8),
-        normals=np.zeros((height, width, 3), np.float32),
-        dense_pose=np.zeros((height, width, 3), np.float32),
-        joints=np.zeros((len(Joint), 2), np.float32),
-        visibility=np.zeros(len(Joint), np.uint8),
-        whole=True,
-    )
-    monkeypatch.setattr(detection_samples, "read_cutout", lambda *_: wide)
-    monkeypatch.setattr(detection_samples, "LYING_SHARE", 0.0)
-    monkeypatch.setattr(detection_samples, "GROUP_SHARE", 0.0)
-    spans = []
-    for seed in range(60):
-        for person in draw_people(store, np.random.default_rng(seed), SIZE):
-            spans.append((person.left, person.left + person.height * width / height))
-    assert any(right - left > 5 * SIZE[0] for left, right in spans)
-    assert all(left < SIZE[0] and right > 0 for left, right in spans)
+    monkeypatch.setattr(detection_samples, "CLOSE_UP_SHARE", 1.0)
+    tall = 0
+    for seed in range(12):
+        sample = rendered_detection(store, np.random.default_rng(seed), SIZE)
+        check(sample)
+        for box in read_back(sample.targets):
+            assert min(box) >= -0.01 and box[2] <= SIZE[0] + 0.01 and box[3] <= SIZE[1] + 0.01
+            tall += box[3] - box[1] >= 0.7 * SIZE[1]
+    assert tall >= 6

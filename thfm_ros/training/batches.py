@@ -29,12 +29,16 @@ from thfm_ros.training.detection_samples import (
 from thfm_ros.training.distributed import rank
 from thfm_ros.training.frame_samples import frame_sample, rendered_sample
 from thfm_ros.training.negative_crops import NegativeCrops
+from thfm_ros.training.people_sources import PHOTO_CUTOUTS, PeopleSource
 from thfm_ros.training.recipe import TrainingRecipe, TrainingStage
 from thfm_ros.training.shard_store import FrameRef, Store
 from thfm_ros.training.unlabelled_photos import UnlabelledPhotos
 
 RENDERED_SHARE = 0.5
 """Share of whole frames, and of images for detection, that were rendered; others are composed."""
+
+PHOTO_PERSON_SHARE = 0.35
+"""Share of the people in composed images who were cut out of photographs, if there are any."""
 
 NEGATIVE_SHARE = 0.15
 """Share of the single-frame crops without a person, if there are rendered whole frames."""
@@ -57,6 +61,7 @@ class TrainingData:
     negatives: NegativeCrops | None  # of ``frames``, and hard_negatives.npy
     backgrounds: Backgrounds  # backgrounds.npy
     photos: UnlabelledPhotos | None  # unlabelled/: photographs with pseudo-labels
+    people: PeopleSource  # of ``crops``, and unlabelled/people/: cut out of photographs
 
     @classmethod
     def open(cls, folder: Path) -> "TrainingData":
@@ -68,13 +73,16 @@ class TrainingData:
         negatives = None
         if frames is not None:
             negatives = NegativeCrops(frames, backgrounds, mined if mined.exists() else None)
+        crops, cutouts = Store(folder / "train"), unlabelled / PHOTO_CUTOUTS
+        has_cutouts = cutouts.exists()
         return cls(
-            crops=Store(folder / "train"),
+            crops=crops,
             frames=frames,
             large_frames=_open_if_there(folder / "frames320") or frames,
             negatives=negatives,
             backgrounds=backgrounds,
             photos=UnlabelledPhotos(unlabelled) if unlabelled.exists() else None,
+            people=PeopleSource(crops, cutouts if has_cutouts else None, PHOTO_PERSON_SHARE),
         )
 
     def refresh(self) -> None:
@@ -95,7 +103,7 @@ class TrainingData:
             return self.photos.draw(rng, stage.detect_size)
         if self.large_frames is not None and rng.random() < RENDERED_SHARE:
             return rendered_detection(self.large_frames, rng, stage.detect_size)
-        return composed_detection(self.crops, self.backgrounds, rng, stage.detect_size)
+        return composed_detection(self.people, self.backgrounds, rng, stage.detect_size)
 
     def draw_crops(self, rng: np.random.Generator, stage: TrainingStage) -> list[CropSample]:
         """The samples of one other step: whole frames, single-frame crops, or crops of clips."""

@@ -16,12 +16,18 @@ from thfm_ros.contract import PADDING_GREY
 from thfm_ros.geometry import mask_bounds
 from thfm_ros.training.augmentation.backgrounds import Backgrounds
 from thfm_ros.training.augmentation.geometric import (
+    CLOSE_UP_ZOOM,
     CropStyle,
     CropTransform,
     draw_transform,
     with_camera_shake,
 )
-from thfm_ros.training.augmentation.occluders import draw_border, draw_occluders
+from thfm_ros.training.augmentation.occluders import (
+    draw_border,
+    draw_counter,
+    draw_occluders,
+    draw_window,
+)
 from thfm_ros.training.augmentation.photometric import apply_photometric, draw_photometric
 from thfm_ros.training.cutouts import paste, read_cutout
 from thfm_ros.training.label_downsampling import covers_most, downsampled, representatives
@@ -37,6 +43,9 @@ NEIGHBOUR_SHARE = 0.35
 
 EMPTY_SHARE = 0.06
 """Share of the samples, clean ones apart, that show only a background."""
+
+COUNTER_SHARE = 0.06
+"""Share of the samples, clean ones apart, with a table or a counter in front of the people."""
 
 OTHER = 99
 """Instance number of the person in the middle if the cue does not point there."""
@@ -119,7 +128,11 @@ def crop_sample(
     occluders = draw_occluders(
         rng, size, backgrounds, 0.0 if clean else 0.4 * (1 - 0.8 * style.augmentation_ramp)
     )
-    border = draw_border(rng, size)
+    rendered = store.read("rgb", refs[0]).shape[0]
+    close_up = transforms[0].scale * rendered / size >= CLOSE_UP_ZOOM
+    border = draw_window(rng, size) if close_up else draw_border(rng, size)
+    if not clean and rng.random() < COUNTER_SHARE:
+        occluders += draw_counter(rng, size, rng.uniform(0.4, 0.8) * size, backgrounds)
     frames = []
     for t, crop in enumerate(crops):
         image = background.copy() if empty else crop.over(background, swap_background)

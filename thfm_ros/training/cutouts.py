@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The thfm_ros authors
-"""One person cut out of a render, to be pasted into another image with exact labels."""
+"""One person cut out of a render, to be pasted into another image with exact labels.
+
+People are cut out of photographs, too, where the mask is all that is needed.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -67,6 +70,24 @@ def read_cutout(store: Store, ref: FrameRef, mirrored: bool) -> Cutout | None:
         whole=x > 0 and y > 0 and x + w < size and y + h < size,
     )
     return flipped(cutout) if mirrored else cutout
+
+
+def cutout_of_photograph(
+    rgb: UInt8[np.ndarray, "h w 3"], mask: UInt8[np.ndarray, "h w"], *, whole: bool
+) -> Cutout:
+    """A person without labels other than the mask: all joints are unknown."""
+    height, width = mask.shape
+    nothing = np.zeros((height, width, 3), np.float32)
+    return Cutout(
+        rgb=rgb,
+        mask=mask,
+        parts=np.zeros((height, width), np.uint8),
+        normals=nothing,
+        dense_pose=nothing,
+        joints=np.full((len(FLIP), 2), np.nan),
+        visibility=np.zeros(len(FLIP), np.uint8),
+        whole=whole,
+    )
 
 
 def flipped(person: Cutout) -> Cutout:

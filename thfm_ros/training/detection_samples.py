@@ -18,22 +18,25 @@ from thfm_ros.model.detection import STRIDE
 from thfm_ros.training.augmentation.backgrounds import Backgrounds
 from thfm_ros.training.augmentation.busy_surfaces import draw_busy_surfaces
 from thfm_ros.training.augmentation.geometric import similarity
-from thfm_ros.training.augmentation.occluders import draw_occluders
+from thfm_ros.training.augmentation.occluders import draw_counter, draw_occluders
 from thfm_ros.training.augmentation.photometric import apply_photometric, draw_photometric
-from thfm_ros.training.cutouts import Cutout, paste, read_cutout, rotated
+from thfm_ros.training.cutouts import paste
+from thfm_ros.training.people_sources import PeopleSource
+from thfm_ros.training.placements import CLOSE_UP_SHARE, draw_close_ups, draw_people
 from thfm_ros.training.shard_store import Store
-
-CROWD = (0.12, 0.26, 0.2, 0.14, 0.1, 0.08, 0.06, 0.04)
-"""Probabilities of 0, 1, 2 ... people in a composed image."""
-
-GROUP_SHARE = 0.5
-"""Share of the composed images whose people stand in a row or a cluster, about equally tall."""
 
 PASTED_OBJECT_SHARE = 0.5
 """Share of the composed images with pieces of other images, pasted in the way people are."""
 
-LYING_SHARE = 0.1
-"""Share of pasted people who are rotated by quarters."""
+PLAIN_SHARE = 0.4
+"""Share of the composed images with nothing but people, and perhaps a counter, on a photograph or
+a rendered place: everyday images are less busy than the others."""
+
+OCCLUDER_SHARE = 0.3
+"""Share of the other composed images with flat shapes in front of everything."""
+
+COUNTER_SHARE = 0.15
+"""Share of the composed images in which a table or a counter hides the lower part of people."""
 
 MIN_SIDE, MIN_PIXELS = 9, 30
 """People with a shorter box (longer side) or fewer visible pixels become ignore regions."""
@@ -58,29 +61,23 @@ class DetectionSample(NamedTuple):
     targets: DetectionTargets
 
 
-class Placement(NamedTuple):
-    """Where a person is pasted; pixels of the image."""
-
-    person: Cutout
-    height: float
-    left: float
-    top: float
-
-
 def rendered_detection(
     frames: Store, rng: np.random.Generator, size: tuple[int, int]
 ) -> DetectionSample:
     """One rendered whole frame of ``size`` (width, height), zoomed, shifted and mirrored."""
     ref = frames.frames[rng.integers(len(frames))]
     rgb = np.ascontiguousarray(frames.read("rgb", ref))
+    instances = np.ascontiguousarray(frames.read("instances", ref))
     zoom = size[1] / rgb.shape[0] * float(np.exp(rng.uniform(-0.3, 0.6)))
     middle = (np.array(size) - 1) / 2 + rng.normal(0, 0.1, 2) * size
     mirrored = bool(rng.random() < 0.5)
-    matrix = similarity((rgb.shape[1], rgb.shape[0]), middle, zoom, mirrored=mirrored)
+    if instances.any() and rng.random() < CLOSE_UP_SHARE:
+        matrix = _close_up(instances, rng, size, mirrored=mirrored)
+    else:
+        matrix = similarity((rgb.shape[1], rgb.shape[0]), middle, zoom, mirrored=mirrored)
     grey = (PADDING_GREY,) * 3
     image = cv2.warpAffine(rgb, matrix, size, flags=cv2.INTER_AREA, borderValue=grey)
     image = image.astype(np.float32)
-    instances = np.ascontiguousarray(frames.read("instances", ref))
     instances = cv2.warpAffine(instances, matrix, size, flags=cv2.INTER_NEAREST)
     if rng.random() < 0.15:
         background = image.copy()
@@ -89,27 +86,62 @@ def rendered_detection(
     return finished(image, instances, rng)
 
 
+def _close_up(
+    instances: UInt8[np.ndarray, "h w"],
+    rng: np.random.Generator,
+    size: tuple[int, int],
+    *,
+    mirrored: bool,
+) -> Float[np.ndarray, "2 3"]:
+    """A transform in which one person is about as tall as the image, or taller."""
+    bounds = mask_bounds(instances == rng.choice(np.unique(instances[instances > 0])))
+    assert bounds is not None
+    low, high = np.array(bounds[:2], float), np.array(bounds[2:], float)
+    zoom = min(size[1] * float(np.exp(rng.uniform(-0.1, 0.8))) / (high[1] - low[1]), 5.0)
+    height, width = instances.shape
+    shown = low + rng.uniform(0.2, 0.8, 2) * (high - low) - (np.array([width, height]) - 1) / 2
+    middle = (np.array(size) - 1) / 2 - shown * [-zoom if mirrored else zoom, zoom]
+    return similarity((width, height), middle, zoom, mirrored=mirrored)
+
+
 def composed_detection(
-    store: Store, backgrounds: Backgrounds, rng: np.random.Generator, size: tuple[int, int]
+    source: PeopleSource, backgrounds: Backgrounds, rng: np.random.Generator, size: tuple[int, int]
 ) -> DetectionSample:
-    """People of several renders, and objects that are pasted alike, on one background."""
+    """People of several images, and objects that are pasted alike, on one background."""
     width, height = size
-    image = backgrounds.draw(rng, width, height)
+    plain = rng.random() < PLAIN_SHARE
+    image = (backgrounds.draw_plain if plain else backgrounds.draw)(rng, width, height)
     instances = np.zeros((height, width), np.uint8)
-    if rng.random() < PASTED_OBJECT_SHARE:
+    if not plain and rng.random() < PASTED_OBJECT_SHARE:
         image = with_pasted_objects(image, backgrounds, rng)
-    for number, place in enumerate(draw_people(store, rng, size), start=1):
+    close_up = rng.random() < CLOSE_UP_SHARE
+    if close_up and rng.random() < 0.6:  # a lens that is focused on the person
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 3))
+    draw = draw_close_ups if close_up else draw_people
+    for number, place in enumerate(draw(source, rng, size), start=1):
         pasted = paste(place.person, place.height, place.left, place.top, size)
         alpha = pasted.alpha[..., None]
         image = image * (1 - alpha) + pasted.rgb * alpha
         instances[pasted.mask] = number
-    if rng.random() < 0.3:
-        for occluder in draw_occluders(rng, width, backgrounds, 1.0):
-            mask = occluder.mask(width, 0)[:height]
-            fill = occluder.fill if occluder.fill.ndim == 1 else occluder.fill[:height]
-            image = np.where(mask[..., None] > 0, fill, image)
-            instances[mask > 0] = 0
+    occluders = draw_occluders(rng, width, backgrounds, 0.0 if plain else OCCLUDER_SHARE)
+    if rng.random() < COUNTER_SHARE:
+        occluders += draw_counter(rng, width, _counter_top(instances, rng), backgrounds)
+    for occluder in occluders:
+        mask = occluder.mask(width, 0)[:height]
+        fill = occluder.fill if occluder.fill.ndim == 1 else occluder.fill[:height]
+        image = np.where(mask[..., None] > 0, fill, image)
+        instances[mask > 0] = 0
     return finished(image, instances, rng)
+
+
+def _counter_top(instances: UInt8[np.ndarray, "H W"], rng: np.random.Generator) -> float:
+    """The y of a counter's edge, pixels: below the shoulders of one of the people, if there are."""
+    numbers = np.unique(instances[instances > 0])
+    if not len(numbers):
+        return float(rng.uniform(0.3, 0.9) * len(instances))
+    bounds = mask_bounds(instances == rng.choice(numbers))
+    assert bounds is not None
+    return float(bounds[1] + rng.uniform(0.3, 0.75) * (bounds[3] - bounds[1]))
 
 
 def with_pasted_objects(
@@ -129,42 +161,6 @@ def with_pasted_objects(
         mask = cv2.GaussianBlur(mask, (0, 0), 0.6)[..., None]
         image = image * (1 - mask) + backgrounds.draw(rng, width, height) * mask
     return image
-
-
-def draw_people(store: Store, rng: np.random.Generator, size: tuple[int, int]) -> list[Placement]:
-    """The people of a composed image of ``size`` (width, height), farthest first."""
-    width, height = size
-    count = int(rng.choice(len(CROWD), p=CROWD))
-    typical = float(np.exp(rng.uniform(np.log(0.06), np.log(1.2)))) * height
-    group = bool(rng.random() < GROUP_SHARE)
-    deviation = 0.08 if group else 0.35
-    ground = rng.uniform(0.35, 1.15) * height
-    x = rng.uniform(0.1, 0.6) * width
-    people = []
-    for pixels in np.sort(typical * np.exp(rng.normal(0, deviation, count))):
-        person = read_cutout(store, store.pick(rng), bool(rng.random() < 0.5))
-        if person is None:
-            continue
-        if person.whole and rng.random() < LYING_SHARE:
-            person = rotated(person, int(rng.integers(1, 4)))
-        rows, columns = person.mask.shape
-        if not person.whole:  # cut off at waist or knees: only the image's lower edge explains it
-            if pixels < 0.3 * height:
-                continue
-            top = height - pixels * rng.uniform(0.85, 0.99)
-        elif group:
-            top = ground - pixels + rng.normal(0, 0.03) * pixels
-        else:
-            top = rng.uniform(-0.1, 1.05) * height - 0.5 * pixels
-        wide = pixels * columns / rows
-        if group:
-            x += rng.uniform(0.25, 1.1) * wide * (1 if x < 0.9 * width else -2)
-            left = x - wide / 2
-        else:
-            # Sorted: of a person wider than five images the right limit lies left of the other.
-            left = rng.uniform(*sorted((-0.4 * wide, width - 0.6 * wide)))
-        people.append(Placement(person, float(pixels), float(left), float(top)))
-    return people
 
 
 def finished(

@@ -50,6 +50,12 @@ class Backgrounds:
             draw_thin_objects(rng, tinted)
         return tinted
 
+    def draw_plain(
+        self, rng: np.random.Generator, width: int, height: int
+    ) -> Float32[np.ndarray, "h w 3"]:
+        """A random part of a random image, 0..255, into which nothing is drawn."""
+        return self._part(rng, width, height).astype(np.float32)
+
     def _patchwork(self, rng: np.random.Generator, width: int, height: int) -> np.ndarray:
         image = np.empty((height, width, 3), np.uint8)
         rows = _cuts(rng, height)

@@ -21,6 +21,9 @@ MIRRORED_NORMAL = np.array([-1, 1, 1], np.float32)
 MIRRORED_DENSE_POSE = np.array([1, -1, 1], np.float32)
 """Factors of cos(2 pi u), sin(2 pi u) and v in a mirrored image: u runs the other way round."""
 
+CLOSE_UP_ZOOM = 1.5
+"""From this factor on, a crop is that of a person who is larger than the image."""
+
 
 @dataclass(frozen=True, slots=True)
 class CropStyle:
@@ -89,6 +92,9 @@ def draw_transform(rng: np.random.Generator, rendered: int, style: CropStyle) ->
         zoom, shift = rng.uniform(0.45, 0.75), rng.uniform(-0.15, 0.15, 2)
     elif chance < 0.2 * strength:
         zoom, shift = rng.uniform(1.2, 1.7), rng.uniform(-0.2, 0.2, 2)
+    elif chance < 0.26 * strength:  # a close-up, of whom the image shows a trunk, legs, a face
+        zoom = float(np.exp(rng.uniform(np.log(CLOSE_UP_ZOOM), np.log(2.6))))
+        shift = rng.uniform(-0.4, 0.4, 2) * (zoom - 1)
     mirrored = bool(rng.random() < 0.5)
     scale = style.size / rendered * zoom
     middle = np.full(2, (style.size - 1) / 2) + shift * style.size

@@ -28,6 +28,7 @@ class Photometric:
     motion: np.ndarray | None  # kernel of the motion blur
     noise: float  # standard deviation, of 0..1
     jpeg: int  # quality; 0: not compressed
+    veil: tuple[float, float] | None  # share and level (of 0..1) of fog, glare, or darkness
 
 
 def draw_photometric(rng: np.random.Generator, strength: float = 1.0) -> Photometric:
@@ -46,7 +47,15 @@ def draw_photometric(rng: np.random.Generator, strength: float = 1.0) -> Photome
         motion=_motion(rng) if rng.random() < 0.12 * strength else None,
         noise=rng.uniform(0.005, 0.05) if rng.random() < 0.4 * strength else 0.0,
         jpeg=int(rng.uniform(25, 95)) if rng.random() < 0.5 * strength else 0,
+        veil=_veil(rng) if rng.random() < 0.1 * strength else None,
     )
+
+
+def _veil(rng: np.random.Generator) -> tuple[float, float]:
+    """Fog or glare for one half, darkness for the other."""
+    is_fog = rng.random() < 0.5
+    level = rng.uniform(0.5, 0.95) if is_fog else rng.uniform(0.0, 0.08)
+    return float(rng.uniform(0.2, 0.7)), float(level)
 
 
 def _hue(angle: float) -> np.ndarray:
@@ -80,6 +89,9 @@ def apply_photometric(
         x = grey + (x - grey) * p.saturation
     if p.hue is not None:
         x = x @ p.hue
+    if p.veil is not None:
+        share, level = p.veil
+        x = x + share * (level - x)
     x = x.astype(np.float32)
     if p.shrink < 1:
         h, w = x.shape[:2]
