@@ -12,9 +12,16 @@ import pytest
 from fake_engine import camera, image
 from small_bags import START_NS, a_camera_info, images_of, write_bag
 
-from thfm_ros.archive.destination import LocalDestination, destination_of
+from thfm_ros.archive.destination import (
+    MANIFEST,
+    LocalDestination,
+    RemoteDestination,
+    destination_of,
+)
+from thfm_ros.archive.job import Job
 from thfm_ros.archive.outcome import read_manifest
-from thfm_ros.archive.units import bags_of
+from thfm_ros.archive.units import Unit, bags_of
+from thfm_ros.archive.work import Worker
 from thfm_ros.contract import PerceptionError
 
 pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install '.[archive]'")
@@ -152,15 +159,58 @@ def test_a_unit_whose_upload_failed_is_an_error_row_and_is_tried_again(
     assert list((tmp_path / "scratch").iterdir()) == []  # nothing is left of either
 
 
+@needs_s3
 def test_a_destination_is_a_path_or_an_address(tmp_path: Path) -> None:
-    pytest.importorskip("fsspec")
     local = LocalDestination(tmp_path)
     assert destination_of(str(tmp_path)) == local == destination_of(f"file://{tmp_path}")
-    remote = destination_of("memory://robot/people/")
-    assert str(remote) == "memory:///robot/people"
+    remote = destination_of("s3://robot/people/")
+    assert str(remote) == "s3://robot/people"
     assert pickle.loads(pickle.dumps(remote)) == remote  # each worker gets one
     with pytest.raises(PerceptionError, match="nope"):
         destination_of("nope://robot/people")
+
+
+@pytest.mark.parametrize("out", ["memory://robot/people", "simplecache::memory://robot/people"])
+def test_results_in_the_memory_of_this_process_are_refused(
+    out: str, bag: Path, thfm: Thfm, worked: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("fsspec")
+    assert thfm(bag, "--out", out) == 2
+    (line,) = [record.message for record in caplog.records if record.levelname == "ERROR"]
+    assert out in line and "would be lost" in line and "--out s3://BUCKET/people" in line
+    assert worked == []
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_a_worker_that_does_not_see_the_drivers_manifest_does_no_unit(
+    remote: bool, tmp_path: Path, bag: Path
+) -> None:
+    """Such as a machine of a Ray cluster where OUT is another folder of the same name."""
+    memory = pytest.importorskip("fsspec").filesystem("memory")
+    folder = tmp_path / "people"
+    out = RemoteDestination("memory:///elsewhere") if remote else LocalDestination(folder)
+    job = Job((("engine.checkpoint", "nano"),))
+    unit = Unit("key", str(bag), "bag", "/camera/image_raw", 3)
+    outcome = Worker(job, out, 1 << 30).run(unit)
+    assert outcome.state == "error" and not outcome.frames and not folder.exists()
+    assert "does not see" in outcome.error and "manifest.parquet" in outcome.error
+    (tmp_path / MANIFEST).write_bytes(b"of the driver")
+    if remote:
+        out.publish(tmp_path, MANIFEST)
+    else:
+        folder.mkdir()
+        (folder / MANIFEST).touch()
+    try:
+        out.check_shared()
+    finally:
+        if remote:
+            memory.rm("/elsewhere", recursive=True)
+
+
+def test_a_storage_that_cannot_be_opened_is_an_error(tmp_path: Path) -> None:
+    pytest.importorskip("fsspec")
+    with pytest.raises(PerceptionError, match=f"zip://a::file://{tmp_path}/none"):
+        destination_of(f"zip://a::file://{tmp_path}/none.zip")
 
 
 def test_bags_at_file_addresses_are_local_and_results_among_them_are_left_out(bag: Path) -> None:

@@ -10,6 +10,7 @@ uploaded last.
 import contextlib
 import fcntl
 import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -18,11 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from thfm_ros.archive.storage import address_of, file_system, is_remote
+from thfm_ros.archive.storage import address_of, file_system, is_in_memory, is_remote
 from thfm_ros.contract import PerceptionError
 from thfm_ros.media.errors import shown
 
-UNITS, OUTCOME = "units", "outcome.json"
+UNITS, OUTCOME, MANIFEST = "units", "outcome.json", "manifest.parquet"
 TEMPORARY = ".unit-"
 _REQUESTS_AT_ONCE = 16
 
@@ -52,6 +53,13 @@ class Destination(Protocol):
             PerceptionError: the storage cannot be written to.
         """
 
+    def check_shared(self) -> None:
+        """Refuse work whose results the driver would never see; called by a worker.
+
+        Raises:
+            PerceptionError: the manifest, which the driver writes first, is not there.
+        """
+
     def unit_folder(self, key: str) -> Path:
         """A path at which a worker may make the folder of a unit."""
 
@@ -67,10 +75,16 @@ def destination_of(text: str) -> "LocalDestination | RemoteDestination":
     """The destination that a path or an address names.
 
     Raises:
-        PerceptionError: the storage is not known.
+        PerceptionError: the storage is not known, or other processes cannot see it.
     """
     if not is_remote(text):
         return LocalDestination(Path(text).absolute())
+    if is_in_memory(text):
+        raise PerceptionError(
+            f"--out {text} is in the memory of this process, and workers are processes of their "
+            "own, so all results would be lost. Give a folder, or the address of a storage that "
+            "all workers reach: --out people, or --out s3://BUCKET/people."
+        )
     uri, local = address_of(text)
     return LocalDestination(Path(local)) if local else RemoteDestination(uri)
 
@@ -104,6 +118,11 @@ class LocalDestination:
 
     def publish(self, folder: Path, name: str) -> None:
         """Nothing to do."""
+
+    def check_shared(self) -> None:
+        """Look for the manifest."""
+        if not (self.folder / MANIFEST).exists():
+            raise _not_shared(self)
 
     def unit_folder(self, key: str) -> Path:
         """Beside the final one, so that it can be renamed."""
@@ -162,6 +181,16 @@ class RemoteDestination:
                 f"{self.uri}/{name} cannot be written: {_reason(error)}"
             ) from error
 
+    def check_shared(self) -> None:
+        """Look for the manifest."""
+        fs, root = file_system(self.uri)
+        try:
+            shared = bool(fs.exists(f"{root}/{MANIFEST}"))
+        except Exception as error:  # any: each storage has errors of its own
+            raise PerceptionError(f"{self.uri} cannot be read: {_reason(error)}") from error
+        if not shared:
+            raise _not_shared(self)
+
     def unit_folder(self, key: str) -> Path:
         """In the temporary folder of the worker's machine."""
         return Path(tempfile.gettempdir()) / f"thfm-archive{TEMPORARY}{key}-{os.getpid()}"
@@ -175,6 +204,14 @@ class RemoteDestination:
             files = [each for each in staged.rglob("*") if each.is_file()]
             for file in sorted(files, key=lambda each: (each == staged / OUTCOME, each)):
                 self.publish(Path(name), str(file.relative_to(name)))
+
+
+def _not_shared(out: Destination) -> PerceptionError:
+    return PerceptionError(
+        f"The worker on {platform.node()} does not see {out}/{MANIFEST}, which the driver has "
+        "written, so its results would be lost: give an --out that the machines of all workers "
+        "share, a folder on a shared file system or an address such as s3://BUCKET/people."
+    )
 
 
 def _reason(error: Exception) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from thfm_ros.archive.destination import OUTCOME, UNITS, Destination
+from thfm_ros.archive.destination import MANIFEST, OUTCOME, UNITS, Destination
 from thfm_ros.archive.job import Job
 from thfm_ros.archive.outcome import ERROR, Outcome, read_manifest, write_manifest
 from thfm_ros.archive.report import files_shown, write_report
@@ -23,7 +23,7 @@ from thfm_ros.contract import PerceptionError
 
 log = logging.getLogger(__name__)
 
-MANIFEST, REPORT = "manifest.parquet", "report.html"
+REPORT = "report.html"
 _PACKAGES = {"mcap": "mcap", "parquet": "pyarrow", "rrd": "rerun"}
 _LINE_EVERY_S = 30.0
 _MANIFEST_EVERY_S = 5.0

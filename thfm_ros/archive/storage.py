@@ -130,6 +130,20 @@ def address_of(text: str) -> tuple[str, str]:
     return str(fs.unstrip_protocol(path)).rstrip("/"), local
 
 
+def is_in_memory(text: str) -> bool:
+    """Whether an address is in this process's memory, itself or behind a cache (a::memory://).
+
+    Raises:
+        PerceptionError: the storage is not known.
+    """
+    fs: Any = file_system(text)[0]
+    while fs is not None:
+        if "memory" in _protocols(fs):
+            return True
+        fs = getattr(fs, "fs", None)
+    return False
+
+
 def _protocols(fs: Any) -> tuple[str, ...]:
     return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
 
@@ -138,7 +152,7 @@ def file_system(uri: str) -> tuple[Any, str]:
     """fsspec's file system for an address, and the path in it.
 
     Raises:
-        PerceptionError: the storage is not known, or its package is missing.
+        PerceptionError: the storage is not known, cannot be opened, or its package is missing.
     """
     try:
         import fsspec
@@ -150,5 +164,5 @@ def file_system(uri: str) -> tuple[Any, str]:
             f"{uri} needs a package that is missing ({error}): pip install 'thfm_ros[s3]', "
             "which has that for s3://."
         ) from error
-    except ValueError as error:  # an unknown protocol
-        raise PerceptionError(f"{uri}: {error}") from error
+    except Exception as error:  # an unknown protocol, or any of a storage's own
+        raise PerceptionError(f"{uri}: {error or type(error).__name__}") from error

@@ -50,6 +50,7 @@ class Worker:
         self._scratch_bytes = scratch_bytes
         self._config = config_from(dict(job.settings))
         self._loaded: Pipeline | None = None
+        self._checked = False
 
     def run(self, unit: Unit) -> Outcome:
         """Perceive a unit. What goes wrong with it is said in its outcome, never raised."""
@@ -57,6 +58,9 @@ class Worker:
         start_s = time.monotonic()
         folder = self._out.unit_folder(unit.key)
         try:
+            if not self._checked:
+                self._out.check_shared()
+                self._checked = True
             summary = self._perceive(unit, folder)
             seconds = round(time.monotonic() - start_s, 3)
             found = replace(outcome, frames=summary.frames, people=summary.people, seconds=seconds)

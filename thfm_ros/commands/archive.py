@@ -11,11 +11,11 @@ import logging
 import os
 from functools import partial
 
-from thfm_ros.archive.destination import Destination, destination_of
+from thfm_ros.archive.destination import MANIFEST, Destination, destination_of
 from thfm_ros.archive.job import Job
 from thfm_ros.archive.process_pool import run_in_processes
 from thfm_ros.archive.ray_pool import run_on_ray
-from thfm_ros.archive.run import MANIFEST, REPORT, Pool, run_archive
+from thfm_ros.archive.run import REPORT, Pool, run_archive
 from thfm_ros.archive.units import bags_of, units_of
 from thfm_ros.archive.work import Worker
 from thfm_ros.commands.perceive import tasks_from
