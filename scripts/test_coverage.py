@@ -23,6 +23,7 @@ from thfm_ros.evaluation.markdown_report import write_section
 
 ROOT = Path(__file__).resolve().parents[1]
 REPORT = ROOT / "build" / "coverage.json"
+COMMAND = ("pytest", "-q", "-n", "2", "--cov", f"--cov-report=json:{REPORT}")
 SECTION = "coverage"  # of the page
 LOW = 80.0  # percent; modules below are named
 _COMPILED = "compiled by numba, in which coverage sees nothing"
@@ -119,8 +120,7 @@ def measure(data: Sequence[Path]) -> Mapping[str, Any]:
         command = [*python, "coverage", "json", "-q", combined, f"-o{REPORT}"]
         subprocess.run(command, cwd=ROOT, check=True)
     else:
-        command = [*python, "pytest", "-q", "-n", "2", "--cov", f"--cov-report=json:{REPORT}"]
-        subprocess.run(command, cwd=ROOT, check=False)  # a failed test is reported, and counts
+        subprocess.run([*python, *COMMAND], cwd=ROOT, check=False)  # a failed test counts, too
     report: Mapping[str, Any] = json.loads(REPORT.read_text(encoding="utf-8"))
     return report
 
