@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The thfm_ros authors
 # Shows that no test depends on how busy the machine is, or on another test: runs the tests several
-# times in two processes beside busy processes, the first time in the order of the files, then in
+# times in two processes, beside busy processes, the first time in the order of the files, then in
 # random order. Needs an environment from ./test.sh (THFM_VENV: where, if not .venv).
 #
 #   scripts/test_under_load.sh [--busy N] [--runs K] [--log FILE] [PYTEST ARGUMENTS...]
 #
 # By default four busy processes, three runs, and build/test_under_load.log. The exit code is 0 if
-# every run passed. Further arguments go to pytest and win: -n 0 runs the tests in one process.
+# every run passed. Further arguments go to pytest and win: -n 0 runs the tests in one process; with
+# -n 4 more processes compete, and the runs end sooner.
 set -Eeuo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 busy=4 runs=3 log=build/test_under_load.log
@@ -21,7 +22,7 @@ while [ $# -gt 0 ]; do
   esac
 done
 venv=${THFM_VENV:-.venv}
-limit=3600 # seconds of one run, which takes three to four times as long as on an idle machine
+limit=10800 # seconds of one run; three to four times as long as on an idle machine is usual
 export THFM_TESTS_NEED_ROS=1
 
 pids=()
@@ -37,7 +38,7 @@ mkdir -p "$(dirname "$log")"
 note() { printf '%s\n' "$*" | tee -a "$log"; }
 : >"$log"
 note "commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown), $(date -u +%Y-%m-%d)," \
-  "$(nproc) cores, $busy busy processes"
+  "$(nproc) cores, $busy busy processes, arguments: ${*:-none}"
 
 failed=0
 run() { # TITLE PYTEST ARGUMENTS...
@@ -47,7 +48,7 @@ run() { # TITLE PYTEST ARGUMENTS...
   # Without the header and with relative paths, so that the log can be kept. The tests of a file
   # stay in one process (test/conftest.py).
   timeout --foreground -k 30 "$limit" "$venv/bin/pytest" -q --no-header -rfE -n 2 \
-    -W ignore::DeprecationWarning "$@" 2>&1 | sed "s|$PWD/||g" | tee -a "$log" || code=$?
+    -W ignore::DeprecationWarning "$@" 2>&1 | sed -u "s|$PWD/||g" | tee -a "$log" || code=$?
   note "== $title: exit code $code after $((SECONDS - began)) s," \
     "load average $(cut -d' ' -f1-3 /proc/loadavg)"
   [ $code -eq 0 ] || failed=$((failed + 1))
