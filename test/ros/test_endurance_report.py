@@ -56,10 +56,6 @@ def with_samples(**columns: int) -> list[Sample]:
         ({"samples": with_samples(files=2)}, "no file descriptor is left"),
         ({"samples": []}, "memory, threads and files stay the same"),
         (
-            {"results": [Result(n, frozenset(i), 0) for n, i in ((1, "a"), (2, "b"), (3, "a"))]},
-            "ids are never repeated",
-        ),
-        (
             {"results": [Result(n, frozenset(), 0) for n in (1, 3, 2)]},
             "stamps increase, and are those of images",
         ),
@@ -79,6 +75,36 @@ def with_samples(**columns: int) -> list[Sample]:
 def test_each_fault_breaks_its_promise(change: dict[str, object], promise: str) -> None:
     record = dataclasses.replace(a_good_record(), **change)  # type: ignore[arg-type]
     assert broken(record) == [promise]
+
+
+SECOND = 1_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("seconds_away", "remember_for_s", "configured_at_s", "kept"),
+    [
+        (30, 30.0, [], True),
+        (31, 30.0, [], False),
+        (2, 0.0, [], False),  # no one is remembered
+        (8, 30.0, [5], False),  # a configured node has forgotten everyone
+        (8, 30.0, [1, 20], True),
+    ],
+)
+def test_an_id_may_come_back_only_while_its_person_is_remembered(
+    seconds_away: int, remember_for_s: float, configured_at_s: list[int], kept: bool
+) -> None:
+    seen = ((2, "a"), (3, "b"), (2 + seconds_away, "ab"), (60, "b"))
+    record = dataclasses.replace(
+        a_good_record(),
+        results=[Result(at * SECOND, frozenset(ids), 0) for at, ids in seen],
+        published_ns={at * SECOND for at, _ in seen},
+        remember_for_s=remember_for_s,
+        configured_ns=[at * SECOND for at in configured_at_s],
+    )
+    promise = f"ids come back within {remember_for_s:g} s and one configuration, or never"
+    assert broken(record) == ([] if kept else [promise])
+    (verdict,) = (each for each in verdicts(record) if each.promise == promise)
+    assert f"2 ids, 1 returns after up to {seconds_away}.0 s" in verdict.measured
 
 
 def test_the_report_names_no_path_and_has_every_verdict(root: Path) -> None:

@@ -54,6 +54,8 @@ class Record:
     samples: list[Sample] = field(default_factory=list)
     silent_phases: list[str] = field(default_factory=list)  # with a camera, but without results
     refused: list[str] = field(default_factory=list)  # changes that the node refused
+    configured_ns: list[int] = field(default_factory=list)  # when it was configured anew
+    remember_for_s: float = 0.0  # the node's parameter track.remember_for_s
     cycles: int = 0
     seconds: float = 0.0
     cpu_s: float = 0.0  # of the node
@@ -73,7 +75,7 @@ def verdicts(record: Record) -> list[Verdict]:
     """Every promise of the endurance test."""
     return [
         *_resources(record.samples),
-        _ids(record.results),
+        _ids(record),
         *_order(record),
         _log_verdict(record.log),
         Verdict(
@@ -114,17 +116,27 @@ def _resources(samples: Sequence[Sample]) -> list[Verdict]:
     return rows
 
 
-def _ids(results: Sequence[Result]) -> Verdict:
-    """An id that a result no longer has must not come back."""
-    ended: set[str] = set()
-    repeated: set[str] = set()
+def _ids(record: Record) -> Verdict:
+    """An id comes back to a person who is remembered; not later, nor after a new configuration."""
+    last_ns: dict[str, int] = {}  # id -> stamp of the newest result that has it
+    gaps: list[float] = []  # seconds, of ids that came back
+    wrong: set[str] = set()
     present: frozenset[str] = frozenset()
-    for result in results:
-        ended |= present - result.ids
-        repeated |= result.ids & ended
+    for result in record.results:
+        for each in (result.ids - present) & last_ns.keys():
+            before_ns, now_ns = last_ns[each], result.stamp_ns
+            gaps.append((now_ns - before_ns) / 1e9)
+            forgotten = any(before_ns < begin_ns <= now_ns for begin_ns in record.configured_ns)
+            if forgotten or gaps[-1] > record.remember_for_s:
+                wrong.add(each)
+        last_ns |= dict.fromkeys(result.ids, result.stamp_ns)
         present = result.ids
-    text = f"{len(ended | present)} ids, {len(repeated)} of them came back"
-    return Verdict("ids are never repeated", text, not repeated)
+    returns = f"{len(gaps)} returns after up to {max(gaps, default=0):.1f} s"
+    return Verdict(
+        f"ids come back within {record.remember_for_s:g} s and one configuration, or never",
+        f"{len(last_ns)} ids, {returns}, {len(wrong)} ids came back later",
+        not wrong,
+    )
 
 
 def _order(record: Record) -> list[Verdict]:

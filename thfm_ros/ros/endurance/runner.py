@@ -21,6 +21,7 @@ from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 
+from thfm_ros.config import TrackConfig
 from thfm_ros.msg import BodyArray
 from thfm_ros.ros.benchmark.subprocesses import BenchmarkError, LoggedProcess
 from thfm_ros.ros.benchmark.subscriber import nanoseconds
@@ -65,6 +66,8 @@ class EnduranceRunner:
         self._folder, self._domain_id = folder, domain_id
         # With a seed, ids would be repeated for certain if the node forgot those of before.
         self._parameters = {"track.seed": 1, **(parameters or {})}
+        remember_for_s = self._parameters.get("track.remember_for_s", TrackConfig().remember_for_s)
+        self.record.remember_for_s = float(str(remember_for_s))
         self._command = list(node or [sys.executable, "-m", "thfm_ros.ros.node"])
 
     def __enter__(self) -> "EnduranceRunner":
@@ -184,6 +187,8 @@ class EnduranceRunner:
     def _transition(self, label: str) -> None:
         request = ChangeState.Request()
         request.transition.label = label
+        if label == "configure":
+            self.record.configured_ns.append(time.time_ns())
 
         def made() -> ChangeState.Response | None:
             # A transition that was made, but whose response was lost, cannot be made again.
