@@ -24,7 +24,7 @@ GROUP = [Person(x, 0, 6) for x in (-3.0, -2.1, -1.2, -0.3, 0.6, 1.5, 2.4)]
 class Crowd(FakeEngine):
     """A perfect network whose crops take `CROP_S` of a fake clock, and a camera at 30 Hz."""
 
-    def __init__(self, *people: Person, budget_ms: float, live: bool = False) -> None:
+    def __init__(self, *people: Person, budget_ms: float, live: bool = True) -> None:
         self.people, self.now_s = list(people), 0.0
         super().__init__(K, lambda: self.people)
         settings = {"regions.budget_ms": budget_ms, "track.seed": 1, "regions.run_async": False}
@@ -106,11 +106,8 @@ def test_people_who_walk_stay_in_their_crops_while_others_are_measured() -> None
     np.testing.assert_allclose(found, [person.x for person in crowd.people], atol=0.15)
 
 
-@pytest.mark.parametrize("live", [False, True])
-def test_a_person_who_appears_while_the_budget_is_used_up_is_found_within_half_a_second(
-    live: bool,
-) -> None:
-    crowd = Crowd(*GROUP[:-1], budget_ms=8, live=live)
+def test_a_person_who_appears_while_the_budget_is_used_up_is_found_within_half_a_second() -> None:
+    crowd = Crowd(*GROUP[:-1], budget_ms=8)
     for _ in range(40):
         crowd.next()
     crowd.people = list(GROUP)
@@ -118,8 +115,11 @@ def test_a_person_who_appears_while_the_budget_is_used_up_is_found_within_half_a
     assert frames <= 15
 
 
-def test_without_a_budget_all_people_are_measured_in_every_frame() -> None:
-    crowd = Crowd(*GROUP, budget_ms=0)
+@pytest.mark.parametrize(("budget_ms", "live"), [(0, True), (8, False)])
+def test_without_a_budget_and_in_recordings_all_people_are_measured_in_every_frame(
+    budget_ms: float, live: bool
+) -> None:
+    crowd = Crowd(*GROUP, budget_ms=budget_ms, live=live)
     for _ in range(20):
         bodies = crowd.next().bodies
     assert [body.state for body in bodies] == [TrackState.TRACKED] * len(GROUP)

@@ -109,6 +109,7 @@ def test_boxes_that_the_time_budget_put_off_are_not_lost_with_the_next_message()
         config_from(
             {"detections": "/boxes", "detections_mode": "replace", "regions.budget_ms": 0.001}
         ),
+        live=True,
     )
     scene.detect(*(as_box(box_of(person, K)) for person in scene.people))
     for _ in range(12):

@@ -51,9 +51,9 @@ class RegionConfig(Validated):
         min=0.0,
     )
     budget_ms: float = option(
-        0.0,
-        "time of a step, beyond which tracked people are measured in turn and the others are "
-        "predicted; 0: all people in every frame",
+        25.0,
+        "live cameras: time of a step, beyond which tracked people are measured in turn and the "
+        "others are predicted; 0: all people in every frame, as in recordings",
         unit="ms",
         min=0.0,
     )
@@ -189,10 +189,10 @@ class EngineConfig(Validated):
     )
     threads: int = option(1, "number of CPU threads of the network", min=1, max=256)
     precision: str = option(
-        "fp32",
-        "CPU: numbers of most convolutions of a crop's step: 32-bit floats (fp32), 8-bit integers "
-        "(int8; fp32 with a reason where that is not faster or differs), or int8 on processors "
-        "made for it (auto)",
+        "auto",
+        "CPU: numbers of most convolutions of a tracked person's step: 32-bit floats (fp32), 8-bit "
+        "integers (int8; fp32 with a reason where that is not faster or differs), or int8 for live "
+        "cameras on processors made for it (auto)",
         choices=("auto", "fp32", "int8"),
     )
     tiny_codec: str = option(

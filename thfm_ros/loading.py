@@ -5,7 +5,7 @@
 import dataclasses
 from typing import TYPE_CHECKING, Protocol
 
-from thfm_ros.config import Config
+from thfm_ros.config import Config, EngineConfig
 from thfm_ros.config_option import ConfigError
 from thfm_ros.contract import Clip, Perception, PerceptionError, Task
 from thfm_ros.model.card import ModelCard
@@ -114,9 +114,16 @@ def load_pipeline(
     from thfm_ros.engine.select import load_engine
     from thfm_ros.pipeline import PerceptionPipeline
 
-    engine = load_engine(checkpoint, config.engine)
+    engine = load_engine(checkpoint, _engine_config(config.engine, live=live))
     bodies = PerceptionPipeline(engine, config, live=live, used_ids=used_ids)
     return _with_scene(bodies, config, live=live) if config.engine.scene_checkpoint else bodies
+
+
+def _engine_config(config: EngineConfig, *, live: bool) -> EngineConfig:
+    """Recordings are perceived alike on every processor, unless int8 is asked for."""
+    if config.precision == "auto" and not live:
+        return dataclasses.replace(config, precision="fp32")
+    return config
 
 
 def _with_scene(bodies: "PerceptionPipeline", config: Config, *, live: bool) -> Pipeline:

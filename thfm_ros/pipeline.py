@@ -69,7 +69,7 @@ class PerceptionPipeline:
         self.engine = engine
         self.config = config
         self.live = live
-        self._budget = StepBudget(config.regions.budget_ms, clock)
+        self._budget = StepBudget(config.regions.budget_ms if live else 0.0, clock)
         self.last_timings_ms: dict[str, float] = {}
         self._tracker = Tracker(config.track, used_ids)
         self.external_boxes = external_boxes or external_boxes_for(config)

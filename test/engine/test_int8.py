@@ -187,3 +187,18 @@ def test_calibration_crops_are_the_same_every_time_and_have_the_size_of_a_crop()
     assert len(crops) == 48 and {crop.shape for crop in crops} == {(48, 64, 3)}
     np.testing.assert_array_equal(crops, calibration_crops((64, 48)))
     assert np.std(crops) > 20
+
+
+def test_the_first_step_of_a_stream_has_the_numbers_of_float32_and_later_ones_do_not(
+    config: EngineConfig,
+) -> None:
+    """It decides, with a limit, whether there is a person."""
+    own, reference = load(config), load(config, "fp32")
+    image = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    for dense in (True, False):
+        first, state = own.step(image, None, dense=dense)
+        expected, expected_state = reference.step(image, None, dense=dense)
+        np.testing.assert_array_equal(first.body.heatmaps, expected.body.heatmaps)
+        later, _ = own.step(image, state, dense=dense)
+        in_float32, _ = reference.step(image, expected_state, dense=dense)
+        assert not np.array_equal(later.body.heatmaps, in_float32.body.heatmaps)

@@ -72,20 +72,32 @@ class GraphEngine:
         graphs: Mapping[bool, Graph],
         detection: DetectionRunner | None,
         *,
+        first_graphs: Mapping[bool, Graph] | None = None,
         concurrent: bool = False,
     ) -> None:
-        """``graphs``: by whether they have dense outputs. Each graph runs once here, since its
-        first run is slow. Without ``detection`` the engine has no `detect` (verification)."""
+        """Each graph runs once here, since its first run is slow.
+
+        Args:
+            card: of the checkpoint.
+            description: for diagnostics.
+            graphs: by whether they have dense outputs.
+            detection: None: the engine has no `detect` (verification).
+            first_graphs: for the first step of a stream; by default ``graphs``.
+            concurrent: see base.Engine.
+        """
         self.card = card
         self.description = description
         self.fallback_reason: str | None = None
         self.concurrent = concurrent
         self._graphs, self._detection = dict(graphs), detection
+        self._first_graphs = self._graphs if first_graphs is None else dict(first_graphs)
         self._tables = StepTables(token_count(card.crop_size, card), card.window)
         if self._graphs:
             self._empty = _empty_stream(card, next(iter(self._graphs.values())))
         for dense in self._graphs:
-            self.step(_black(card.crop_size), None, dense=dense)
+            _, state = self.step(_black(card.crop_size), None, dense=dense)
+            if first_graphs is not None:
+                self.step(_black(card.crop_size), state, dense=dense)
         if detection is not None:
             self.detect(_black(card.frame_size))
 
@@ -106,7 +118,8 @@ class GraphEngine:
         """See base.Engine."""
         check_image(image, self.card.crop_size)
         stream = stream_from(state, self._empty)
-        outputs, present = self._graphs[dense](
+        graphs = self._first_graphs if state is None else self._graphs
+        outputs, present = graphs[dense](
             np.ascontiguousarray(image),
             cue_of(target_box),
             self._tables.time_rotation(stream.frames),

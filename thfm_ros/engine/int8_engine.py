@@ -2,6 +2,9 @@
 # SPDX-FileCopyrightText: The thfm_ros authors
 """The engine for CPUs with int8 steps, made from the float32 graphs that ONNX Runtime runs.
 
+The first step of a stream stays in float32: it decides whether a proposal is a person, with a
+limit, and near a limit the small differences of int8 change decisions. Later steps follow a person
+who is known. So single images have exactly the results of float32.
 An int8 graph enters the cache only after its outputs agreed with those of the float32 graph on the
 calibration crops, and after it was faster. Detection passes stay in float32.
 """
@@ -65,9 +68,19 @@ def load_int8_engine(
     )  # fmt: skip
     paths = {part: Int8Export(export(part=part)).path(cache) for part in STEP_PARTS}
     graphs = {part == "dense": OnnxGraph(paths[part], threads) for part in STEP_PARTS}
+    in_float32 = {
+        part == "dense": OnnxGraph(export(part=part).path(cache), threads) for part in STEP_PARTS
+    }
     detection = OnnxDetection(export(part="detect").path(cache), threads)
     description = f"{runtime_description(threads)}, {int8_precision()}"
-    return GraphEngine(checkpoint.card, description, graphs, detection, concurrent=True)
+    return GraphEngine(
+        checkpoint.card,
+        description,
+        graphs,
+        detection,
+        first_graphs=in_float32,
+        concurrent=True,
+    )
 
 
 @dataclass(frozen=True)

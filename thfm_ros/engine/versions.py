@@ -14,7 +14,7 @@ _SOURCES = {
             f"model/{name}.py"
             for name in (
                 *("attention", "backbone", "codec", "detection", "efficientnet", "heads"),
-                *("network", "prompts", "target_cue"),
+                *("mixed_encoder", "network", "prompts", "target_cue"),
             )
         ),
         *(f"engine/{name}.py" for name in ("export", "step_graph", "stream")),
