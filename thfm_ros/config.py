@@ -102,10 +102,10 @@ class DecodeConfig(Validated):
         0.75, "minimum probability of a person at which a new track begins", min=0.0, max=1.0
     )
     keep_score: float = option(
-        0.3, "minimum score of a crop at which an existing track continues", min=0.0, max=1.0
+        0.55, "minimum score of a crop at which an existing track continues", min=0.0, max=1.0
     )
     min_keypoint_confidence: float = option(
-        0.1, "keypoints of lower confidence are unknown (NaN)", min=0.0, max=1.0
+        0.32, "keypoints of lower confidence are unknown (NaN)", min=0.0, max=1.0
     )
     temporal_prior_weight: float = option(
         5.0,

@@ -40,7 +40,8 @@ def test_the_evidence_is_that_of_the_crop_and_the_proposal() -> None:
     assert evidence.keypoints == found.keypoint_confidence
     assert found.mask is not None and found.target is not None
     assert evidence.mask == pytest.approx(found.mask[found.target].mean())
-    assert found.body.score == pytest.approx(found.presence * found.keypoint_confidence)
+    product = found.presence * found.keypoint_confidence
+    assert found.body.score == pytest.approx(product**0.5)
 
 
 def test_without_maps_the_mask_says_nothing() -> None:

@@ -11,6 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from thfm_ros.evaluation.confidence_metrics import (
+    ConfidenceScores,
+    body_confidences,
+    keypoint_confidences,
+)
 from thfm_ros.evaluation.keypoint_metrics import KeypointScores, keypoint_scores
 from thfm_ros.evaluation.matching import ImageMatches, match_boxes
 from thfm_ros.evaluation.tracking_metrics import TrackingScores, tracking_scores
@@ -51,6 +56,7 @@ class FrameScores:
     keypoints: KeypointScores
     depth: DepthScores
     tracking: TrackingScores
+    confidences: dict[str, ConfidenceScores]  # of bodies, and of keypoints
 
 
 def frame_scores(images: Sequence[ImageMatches]) -> FrameScores:
@@ -63,6 +69,10 @@ def frame_scores(images: Sequence[ImageMatches]) -> FrameScores:
         keypoints=keypoint_scores(images),
         depth=_depth(images),
         tracking=tracking_scores(images),
+        confidences={
+            "bodies": body_confidences(images),
+            "keypoints": keypoint_confidences(images),
+        },
     )
 
 

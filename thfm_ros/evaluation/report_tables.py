@@ -4,6 +4,7 @@
 
 from typing import NamedTuple
 
+from thfm_ros.evaluation.confidence_metrics import confidence_table
 from thfm_ros.evaluation.crop_metrics import GroupScores
 from thfm_ros.evaluation.frame_metrics import DepthScores, FrameScores
 from thfm_ros.evaluation.handheld_jitter import HandheldScores
@@ -172,13 +173,15 @@ def rendered_frame_tables(scores: FrameScores, handheld: HandheldScores) -> str:
         *_depth_rows(scores.depth),
         *_tracking_rows(scores.tracking, handheld),
     ]
-    return "\n\n".join([metric_table(rows), _keypoint_tables(scores.keypoints)])
+    tables = _keypoint_tables(scores.keypoints), confidence_table(scores.confidences)
+    return "\n\n".join([metric_table(rows), *tables])
 
 
 def real_image_tables(scores: FrameScores) -> str:
     """All tables of annotated real images."""
     rows = _image_rows(scores, _REAL_IMAGES)
-    return "\n\n".join([metric_table(rows), _keypoint_tables(scores.keypoints)])
+    tables = _keypoint_tables(scores.keypoints), confidence_table(scores.confidences)
+    return "\n\n".join([metric_table(rows), *tables])
 
 
 def _image_rows(scores: FrameScores, acceptance: _Acceptance) -> list[Row]:

@@ -144,7 +144,7 @@ class FusionNodeSettings(Validated):
         30.0, "people are published at most so often, by their stamps", unit="Hz", min=0.1, max=1000
     )
     min_keypoint_confidence: float = option(
-        0.1, "markers leave out keypoints of lower confidence", min=0.0, max=1.0
+        0.32, "markers leave out keypoints of lower confidence", min=0.0, max=1.0
     )
     publish_tf: bool = option(True, "broadcast a tf frame for each body")
     body_frame_prefix: str = option(

@@ -6,6 +6,7 @@ Cells of a heatmap are 4 network pixels, cells of a dense map 2; the centre of c
 (i + 0.5) cells. Dense maps of the whole image are painted from detections by dense_maps.py.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +36,7 @@ HEATMAP_CELL_PX = 4.0
 """Network pixels per cell of a heatmap."""
 DENSE_CELL_PX = 2.0
 """Network pixels per cell of a dense map."""
-_MIN_EXTENT_CONFIDENCE = 0.3
+_MIN_EXTENT_CONFIDENCE = 0.55
 """Confidence above which a keypoint must lie inside the crop of the next frame."""
 _MAX_DISTANCE = 0.5
 """Of the longer side: a cluster farther from the expected box is another person."""
@@ -116,7 +117,7 @@ def decode_person(
         raw.body.heatmaps, _log_prior(raw, region, expected, config.temporal_prior_weight)
     )
     inside, visible = sigmoid(raw.body.visibility).T
-    known = inside * peaks.mass >= config.min_keypoint_confidence
+    known = np.sqrt(inside * peaks.mass) >= config.min_keypoint_confidence
     mask, target, others = _segment(raw.dense, config)
     pixels = to_source(peaks.positions * HEATMAP_CELL_PX, region)
     pixels[~known] = np.nan
@@ -135,9 +136,12 @@ def decode_person(
         joints = joints.unknown()
     presence = float(sigmoid(np.asarray(raw.body.presence)))
     confidence = mean_keypoint_confidence(inside * visible, peaks.mass)
-    keypoints = np.column_stack([pixels, visible * peaks.mass * known]).astype(np.float32)
+    # Geometric means: products are right far more often than they say (docs/results).
+    certainty = np.sqrt(visible * peaks.mass) * known
+    keypoints = np.column_stack([pixels, certainty]).astype(np.float32)
+    score = math.sqrt(presence * confidence)
     return Detection(
-        body=Body("", TrackState.TENTATIVE, presence * confidence, box, keypoints, *joints),
+        body=Body("", TrackState.TENTATIVE, score, box, keypoints, *joints),
         region=region,
         camera=camera,
         view=view,

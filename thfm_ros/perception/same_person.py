@@ -19,7 +19,7 @@ _MIN_POSE_SIMILARITY = 0.7
 """Object keypoint similarity; that of neighbours who stand shoulder to shoulder is below 0.1."""
 
 _MIN_KEYPOINTS = 5
-_MIN_CONFIDENCE = 0.3
+_MIN_CONFIDENCE = 0.55
 """Fewer keypoints that both detections have, and less certain ones, say nothing."""
 
 
