@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fake_engine import camera, image
+from full_disk import full_disk
 from small_bags import START_NS, a_camera_info, images_of, write_bag
 
 from thfm_ros.archive import work
 from thfm_ros.archive.outcome import read_manifest
 from thfm_ros.archive.units import bags_of
 from thfm_ros.contract import PerceptionError
-from thfm_ros.media.npz_writer import NpzWriter
 
 pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install '.[archive]'")
 
@@ -139,20 +139,18 @@ def test_broken_bags_are_error_rows_and_the_others_are_done(
     assert len(folders) == 3 and not any(path.name.startswith(".") for path in folders)
 
 
-def test_a_failed_unit_is_tried_again(
-    tmp_path: Path, bags: Path, thfm: Thfm, monkeypatch: pytest.MonkeyPatch, worked: list[str]
+@pytest.mark.parametrize("name", ["npz", "mcap", "parquet"])
+def test_units_that_do_not_fit_on_the_disk_are_error_rows_and_tried_again(
+    name: str, tmp_path: Path, bags: Path, thfm: Thfm, worked: list[str]
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(NpzWriter, "append", full)
-        assert thfm(bags, "--out", tmp_path / "out", "--format", "npz") == 1
-    rows = read_manifest(tmp_path / "out" / "manifest.parquet").values()
-    assert {row.error for row in rows} == {"[Errno 28] No space left on device"}
-    assert list((tmp_path / "out" / "units").iterdir()) == []
+    out = tmp_path / "out"
+    with full_disk(after_bytes=8000):  # the manifest fits, no unit does
+        assert thfm(bags, "--out", out, "--format", name) == 1
+    rows = read_manifest(out / "manifest.parquet").values()
+    assert len(rows) == 3 and all("File too large" in row.error for row in rows)
+    assert list((out / "units").iterdir()) == []
     worked.clear()
-    assert thfm(bags, "--out", tmp_path / "out", "--format", "npz") == 0
+    assert thfm(bags, "--out", out, "--format", name) == 0
     assert len(worked) == 3
 
 
@@ -202,6 +200,19 @@ def test_every_camera_is_a_unit(tmp_path: Path, thfm: Thfm) -> None:
     rows = read_manifest(tmp_path / "out" / "manifest.parquet").values()
     done = {row.topic: row.frames for row in rows if row.state == "done"}
     assert done == {"/camera/image_raw": 3, "/rear/image_raw": 2}
+
+
+def test_a_bag_without_the_named_topic_is_an_error_row(
+    tmp_path: Path, bags: Path, thfm: Thfm, worked: list[str]
+) -> None:
+    out = tmp_path / "out"
+    assert (
+        thfm(bags / "bag0", "--out", out, "--topic", "/none", "--topic", "/camera/image_raw") == 1
+    )
+    rows = read_manifest(out / "manifest.parquet").values()
+    errors = {row.topic: row.error for row in rows}
+    assert "no topic /none" in errors["/none"] and errors["/camera/image_raw"] == ""
+    assert worked == ["bag0"]
 
 
 def test_bags_are_named_by_folders_globs_and_lists(tmp_path: Path, bags: Path) -> None:

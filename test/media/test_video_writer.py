@@ -2,16 +2,13 @@
 # SPDX-FileCopyrightText: The thfm_ros authors
 """Writing videos: true times, one size, and no half file."""
 
-import resource
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from full_disk import full_disk
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,19 +43,6 @@ def test_frames_without_times_are_evenly_spaced(tmp_path: Path) -> None:
         for _ in range(4):
             writer.write(np.full((48, 64, 3), 90, np.uint8))
     assert [round(f.stamp_ns * 1e-6) for f in Video(tmp_path / "v.mp4")] == [0, 80, 160, 240]
-
-
-@contextmanager
-def full_disk(after_bytes: int) -> Iterator[None]:
-    """No file of this process may become larger; a write then fails as on a full disk."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (after_bytes, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, before)
 
 
 @pytest.mark.parametrize("after_bytes", [10, 1000, 60_000])

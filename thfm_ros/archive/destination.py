@@ -125,8 +125,11 @@ class LocalDestination:
             raise _not_shared(self)
 
     def unit_folder(self, key: str) -> Path:
-        """Beside the final one, so that it can be renamed."""
-        return self.folder / UNITS / f"{TEMPORARY}{key}-{os.getpid()}"
+        """Beside the final one, so that it can be renamed.
+
+        Containers of a cluster may have the same ids of processes, but not the same names.
+        """
+        return self.folder / UNITS / f"{TEMPORARY}{key}-{platform.node()}-{os.getpid()}"
 
     def publish_unit(self, folder: Path, key: str) -> None:
         """Rename the folder."""

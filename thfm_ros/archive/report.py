@@ -27,7 +27,8 @@ table {{ border-collapse: collapse; width: 100% }}
 th, td {{ text-align: left; padding: .3em .8em .3em 0; border-bottom: 1px solid #ddd;
   vertical-align: top; overflow-wrap: anywhere }}
 table.totals {{ width: auto }}
-td.number, th.number {{ text-align: right }}
+table.failed td:first-child {{ width: 22em }}
+td.number, th.number {{ text-align: right; white-space: nowrap; overflow-wrap: normal }}
 img {{ width: 160px; display: block }}
 svg {{ background: #f4f6f8 }}
 .error {{ color: #b00020 }}
@@ -106,7 +107,7 @@ def _failed(failed: Sequence[Outcome]) -> str:
         for each in failed[:_MAX_SHOWN]
     )
     head = "<tr><th>bag, topic</th><th>reason</th></tr>"
-    return f"<h2>Failed</h2><table>{head}{rows}</table>"
+    return f"<h2>Failed</h2><table class='failed'>{head}{rows}</table>"
 
 
 def _slowest(done: Sequence[Outcome]) -> str:
