@@ -37,7 +37,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"pipeline", "genception", "scene_pair"}),
     frozenset({"loading"}),
     frozenset({"offline"}),
-    frozenset({"ros", "synth", "training", "evaluation", "gpu_report", "archive"}),
+    frozenset({"ros", "synth", "training", "finetuning", "evaluation", "gpu_report", "archive"}),
     frozenset({"commands"}),
 )
 """From the bottom up; a module imports only from its own layer and those below."""
@@ -64,14 +64,14 @@ SYNTH_LAYERS: tuple[frozenset[str], ...] = (
 )
 """The same within thfm_ros/synth."""
 
-TRAINING_SIDE = frozenset({"synth", "training", "evaluation", "gpu_report"})
+TRAINING_SIDE = frozenset({"synth", "training", "finetuning", "evaluation", "gpu_report"})
 ROS = frozenset(
     {"rclpy", "rcl_interfaces", "builtin_interfaces", "std_msgs", "std_srvs", "sensor_msgs"}
     | {"geometry_msgs", "diagnostic_msgs", "visualization_msgs", "lifecycle_msgs", "tf2_ros"}
     | {"tf2_msgs", "hri_msgs", "people_msgs", "vision_msgs", "cv_bridge", "sensor_msgs_py"}
     | {"ament_index_python", "launch", "launch_ros"}
 )
-HEAVY = frozenset({"torch", "onnx", "onnxruntime", "diffusers", "transformers"})
+HEAVY = frozenset({"torch", "onnx", "onnxruntime", "diffusers", "transformers", "peft"})
 NETWORKS = frozenset({"model", "engine", "genception", "ros", "commands"}) | TRAINING_SIDE
 """Parts that may import HEAVY libraries; the rest needs only numpy and OpenCV."""
 VAGUE = frozenset({"utils", "util", "helpers", "common", "misc", "registry", "factory"})

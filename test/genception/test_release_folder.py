@@ -4,6 +4,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,6 +36,22 @@ def test_damaged_or_mismatched_vae_is_rejected(folder: Path) -> None:
     config.write_text(json.dumps(settings_))
     file.write_bytes(file.read_bytes()[:-4])
     with pytest.raises(GenceptionError, match="damaged"):
+        find_release(folder)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "text"),
+    [
+        ({"z_dim": 8}, "8 channels per 8x8 pixels and 4 frames; the transformer takes 16"),
+        ({"temperal_downsample": [False, False, True]}, "16 channels per 8x8 pixels and 2 frames"),
+    ],
+)
+def test_another_vae_is_rejected_by_what_it_makes(
+    folder: Path, sizes: dict[str, Any], text: str
+) -> None:
+    config = folder / "vae" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), **sizes}))
+    with pytest.raises(GenceptionError, match=f"another VAE.*{text}.*--vae"):
         find_release(folder)
 
 

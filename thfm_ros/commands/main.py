@@ -41,6 +41,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "thfm_ros.commands.calibrate_tokens",
         "find the joints in the token tables of an imported checkpoint",
     ),
+    "finetune": (
+        "thfm_ros.commands.finetune",
+        "adapt an imported checkpoint to rendered people, on one or many GPUs",
+    ),
     "synth": ("thfm_ros.commands.synth", "render annotated synthetic humans"),
     "train": ("thfm_ros.commands.train", "train the embedded network"),
     "evaluate": (

@@ -21,7 +21,7 @@ from thfm_ros.genception.transformer import (
     GenceptionTransformer,
     empty_transformer,
 )
-from thfm_ros.genception.wan_vae import VaeVariant, WanVae, empty_vae
+from thfm_ros.genception.wan_vae import VaeVariant, WanVae, check_latents, empty_vae
 from thfm_ros.model.card import ModelCard
 from thfm_ros.model.weights import read_card
 
@@ -101,6 +101,7 @@ def load_checkpoint(
             vae = load_tiny_vae(tiny_vae, normalize_latents=normalize_latents, dtype=dtype)
         else:
             diffusers_vae = empty_vae(card.network["vae"])
+            check_latents(diffusers_vae, transformer.config.in_channels)
             _load_weights(diffusers_vae, "vae.", read, dtype, device)
             variant = vae_variant or VaeVariant(card.network["codec"])
             vae = WanVae(diffusers_vae, variant, normalize_latents=normalize_latents).eval()

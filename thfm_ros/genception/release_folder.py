@@ -96,7 +96,9 @@ def find_release(folder: Path, vae: Path | None = None, prompts: Path | None = N
         else:
             config = config_from_mapping({**_sizes_from_shapes(reader.shapes), **settings})
         check_shapes(build_weight_map(config), reader.shapes, transformer.name)
-    vae_file, vae_config = _find_vae(vae or home / "vae", required=vae is not None)
+    vae_file, vae_config = _find_vae(
+        vae or home / "vae", config.in_channels, required=vae is not None
+    )
     embeddings, length = _find_prompts(prompts or home, config)
     return Release(
         transformer=transformer,
@@ -141,7 +143,9 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     return values
 
 
-def _find_vae(folder: Path, required: bool) -> tuple[SafetensorsFile | None, dict[str, Any] | None]:
+def _find_vae(
+    folder: Path, channels: int, required: bool
+) -> tuple[SafetensorsFile | None, dict[str, Any] | None]:
     config, file = folder / "config.json", folder / "diffusion_pytorch_model.safetensors"
     if not required and not folder.exists():
         _log.warning(
@@ -160,14 +164,16 @@ def _find_vae(folder: Path, required: bool) -> tuple[SafetensorsFile | None, dic
         vae = SafetensorsFile(file)
     except (OSError, ValueError, KeyError) as error:
         raise GenceptionError(f"{file} is damaged ({error}). Download it again.") from error
-    _check_vae(vae, settings)
+    _check_vae(vae, settings, channels)
     return vae, settings
 
 
-def _check_vae(vae: SafetensorsFile, settings: dict[str, Any]) -> None:
-    from thfm_ros.genception.wan_vae import empty_vae
+def _check_vae(vae: SafetensorsFile, settings: dict[str, Any], channels: int) -> None:
+    from thfm_ros.genception.wan_vae import check_latents, empty_vae
 
-    expected = {name: tuple(each.shape) for name, each in empty_vae(settings).state_dict().items()}
+    empty = empty_vae(settings)
+    check_latents(empty, channels)
+    expected = {name: tuple(each.shape) for name, each in empty.state_dict().items()}
     shapes = {name: entry.shape for name, entry in vae.entries.items()}
     if shapes != expected:
         names = sorted(

@@ -54,13 +54,8 @@ class TokenMap:
         Raises:
             CardError: the table has another size.
         """
-        size, count = values[0].size, len(self.joints)
-        if size % count or max(self.columns) >= size // count:
-            raise CardError(
-                f"The map of {self.table} is of {count} rows and columns {self.columns}; the table "
-                f"has {size} values per frame. Run `thfm calibrate-tokens` on this checkpoint."
-            )
-        rows = rows_of(values, count, self.layout)[..., self.columns]
+        self.check_size(values[0].size)
+        rows = rows_of(values, len(self.joints), self.layout)[..., self.columns]
         inverse = np.linalg.inv(np.array(self.matrix))
         points = (rows - np.array(self.offset)) @ inverse.T
         out = np.full((len(rows), len(JOINT_NAMES), points.shape[-1]), np.nan)
@@ -68,6 +63,19 @@ class TokenMap:
             if name:
                 out[:, JOINT_NAMES.index(name)] = points[:, row]
         return out
+
+    def check_size(self, size: int) -> None:
+        """Whether a table of ``size`` values per frame can be the one that was understood.
+
+        Raises:
+            CardError: it has another size.
+        """
+        count = len(self.joints)
+        if size % count or max(self.columns) >= size // count:
+            raise CardError(
+                f"The map of {self.table} is of {count} rows and columns {self.columns}; the table "
+                f"has {size} values per frame. Run `thfm calibrate-tokens` on this checkpoint."
+            )
 
     def sigma(self) -> Float[np.ndarray, "k"]:
         """RMS error of each joint in metres or image widths; NaN for missing joints."""

@@ -198,6 +198,28 @@ def empty_vae(config: dict[str, Any]) -> Any:
         return AutoencoderKLWan(**sizes).eval().requires_grad_(False)
 
 
+def check_latents(vae: Any, channels: int) -> None:
+    """Whether a VAE makes the latents that a transformer takes.
+
+    Args:
+        vae: diffusers' AutoencoderKLWan, with or without weights.
+        channels: of the transformer's latents.
+
+    Raises:
+        GenceptionError: it makes others.
+    """
+    config = vae.config
+    frames = 2 ** sum(map(bool, config.temperal_downsample))
+    made = (config.z_dim, 2 ** (len(config.dim_mult) - 1), frames)
+    if made != (channels, VAE_SPATIAL, VAE_TEMPORAL):
+        raise GenceptionError(
+            f"This is another VAE: it makes latents of {made[0]} channels per {made[1]}x{made[1]} "
+            f"pixels and {made[2]} frames; the transformer takes {channels} per {VAE_SPATIAL}x"
+            f"{VAE_SPATIAL} and {VAE_TEMPORAL}. Import again with the folder of the Wan 2.1 VAE: "
+            "thfm import ... --vae FOLDER."
+        )
+
+
 def _has_sizes_of_a_vae(value: Any) -> bool:
     """Whether no number of a config is so large that making the network would never end."""
     if isinstance(value, dict):
