@@ -58,7 +58,7 @@ def tracked(offsets: np.ndarray, track_ids: tuple[int, ...] = (1,) * 7) -> list[
     for track_id, offset in zip(track_ids, offsets, strict=True):
         body = a_flat_body("a", box, keypoints + offset)
         person = GroundTruthPerson(track_id, np.array(box), 5e3, keypoints, labelled, ignore=False)
-        frames.append(ImageMatches(0, 200, (person,), (body,), pairs, (), Score(np.nan)))
+        frames.append(ImageMatches(0, 300, 200, (person,), (body,), pairs, (), Score(np.nan)))
     return frames
 
 

@@ -27,7 +27,7 @@ def tracked(ids: list[str], noise: float = 0.0, move: float = 0.0) -> list[Image
         person = GroundTruthPerson(7, box, 5e3, truth, labelled, ignore=False)
         body = a_flat_body(body_id, [0, 0, 100, 100], predicted)
         pairs = (Match(0, 0),)
-        found.append(ImageMatches(0, 200, (person,), (body,), pairs, (), Score(np.nan)))
+        found.append(ImageMatches(0, 300, 200, (person,), (body,), pairs, (), Score(np.nan)))
     return found
 
 

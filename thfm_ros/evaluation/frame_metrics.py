@@ -18,6 +18,11 @@ from thfm_ros.evaluation.confidence_metrics import (
 )
 from thfm_ros.evaluation.keypoint_metrics import KeypointScores, keypoint_scores
 from thfm_ros.evaluation.matching import ImageMatches, match_boxes
+from thfm_ros.evaluation.situations import (
+    SituationScores,
+    detection_intervals,
+    situation_scores,
+)
 from thfm_ros.evaluation.tracking_metrics import TrackingScores, tracking_scores
 from thfm_ros.metrics.score import Score, mean_known, ratio
 
@@ -57,6 +62,8 @@ class FrameScores:
     depth: DepthScores
     tracking: TrackingScores
     confidences: dict[str, ConfidenceScores]  # of bodies, and of keypoints
+    situations: dict[str, SituationScores]
+    intervals: dict[str, tuple[float, float]]  # of 95 %, by metric
 
 
 def frame_scores(images: Sequence[ImageMatches]) -> FrameScores:
@@ -73,6 +80,8 @@ def frame_scores(images: Sequence[ImageMatches]) -> FrameScores:
             "bodies": body_confidences(images),
             "keypoints": keypoint_confidences(images),
         },
+        situations=situation_scores(images),
+        intervals=detection_intervals(images),
     )
 
 

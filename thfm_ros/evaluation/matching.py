@@ -79,7 +79,8 @@ class ImageMatches:
     """All detections of one image and what they are matched to."""
 
     clip: int  # images of one clip have the same number, and people keep their track_id
-    height: int  # of the image, pixels
+    width: int  # of the image, pixels
+    height: int
     people: tuple[GroundTruthPerson, ...]
     detections: tuple[Body, ...]
     pairs: tuple[Match, ...]  # with ignored people, too
@@ -205,6 +206,7 @@ def match_detections(
         )
     return ImageMatches(
         clip,
+        perception.width,
         perception.height,
         tuple(people),
         detections,

@@ -10,6 +10,7 @@ from thfm_ros.evaluation.frame_metrics import DepthScores, FrameScores
 from thfm_ros.evaluation.handheld_jitter import HandheldScores
 from thfm_ros.evaluation.keypoint_metrics import KeypointScores
 from thfm_ros.evaluation.markdown_report import Row, cell, group_table, metric_table, number
+from thfm_ros.evaluation.situations import situation_table
 from thfm_ros.evaluation.temporal_stability import ClipScores
 from thfm_ros.evaluation.tracking_metrics import TrackingScores
 from thfm_ros.metrics.crops import CropScores, DensePoseScores
@@ -173,15 +174,21 @@ def rendered_frame_tables(scores: FrameScores, handheld: HandheldScores) -> str:
         *_depth_rows(scores.depth),
         *_tracking_rows(scores.tracking, handheld),
     ]
-    tables = _keypoint_tables(scores.keypoints), confidence_table(scores.confidences)
-    return "\n\n".join([metric_table(rows), *tables])
+    return "\n\n".join([metric_table(rows), *_group_tables(scores)])
 
 
 def real_image_tables(scores: FrameScores) -> str:
     """All tables of annotated real images."""
     rows = _image_rows(scores, _REAL_IMAGES)
-    tables = _keypoint_tables(scores.keypoints), confidence_table(scores.confidences)
-    return "\n\n".join([metric_table(rows), *tables])
+    return "\n\n".join([metric_table(rows), *_group_tables(scores)])
+
+
+def _group_tables(scores: FrameScores) -> list[str]:
+    return [
+        _keypoint_tables(scores.keypoints),
+        situation_table(scores.situations, scores.intervals),
+        confidence_table(scores.confidences),
+    ]
 
 
 def _image_rows(scores: FrameScores, acceptance: _Acceptance) -> list[Row]:
