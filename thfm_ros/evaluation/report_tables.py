@@ -184,11 +184,10 @@ def real_image_tables(scores: FrameScores) -> str:
 
 
 def _group_tables(scores: FrameScores) -> list[str]:
-    return [
-        _keypoint_tables(scores.keypoints),
-        situation_table(scores.situations, scores.intervals),
-        confidence_table(scores.confidences),
-    ]
+    tables = [_keypoint_tables(scores.keypoints)]
+    if scores.situations["alone in the image"].number < scores.people:  # else there is one only
+        tables.append(situation_table(scores.situations, scores.intervals))
+    return [*tables, confidence_table(scores.confidences)]
 
 
 def _image_rows(scores: FrameScores, acceptance: _Acceptance) -> list[Row]:
