@@ -21,7 +21,8 @@ MIB = {"first_quarter": 300.0, "last_quarter": 310.0}
 def commands(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[Sequence[str]]]:
     """What was to be run; nothing is, and its seconds are those of the list."""
     run: list[Sequence[Sequence[str]]] = []
-    seconds = iter((99.0, 2.0, 1.25, 1.0))  # warm-up, one worker, two, two plain processes
+    # Warm-up, one worker, two, two plain processes, two workers with short bags.
+    seconds = iter((99.0, 2.0, 1.25, 1.0, 4.0))
 
     def timed(commands: Sequence[Sequence[str]], *, raw: bool = False) -> dict[str, Any]:
         run.append(commands)
@@ -38,10 +39,10 @@ def test_rates_speed_up_overhead_and_the_day_follow_from_the_seconds(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "archive.json"
-    assert main(f"benchmark archive --bags 3 --frames 2 --out {out}".split()) == 0
+    assert main(f"benchmark archive --bags 3 --frames 2 --short-bags 2 --out {out}".split()) == 0
     report = json.loads(out.read_text())
     rates = [values["frames_per_s"] for values in report["measured"].values()]
-    assert report["frames"] == 6 and rates == [3.0, 4.8, 6.0]
+    assert report["frames"] == 6 and rates == [3.0, 4.8, 6.0, 2.0]
     assert report["speed_up"] == pytest.approx(1.6)
     assert report["overhead"] == pytest.approx(0.2)
     text = capsys.readouterr().out
@@ -49,13 +50,16 @@ def test_rates_speed_up_overhead_and_the_day_follow_from_the_seconds(
     assert "| 2 processes of thfm perceive | 1.0 | 6.0 |" in text
     assert "the machine was not idle" in text
     # Two runs of the archive in folders of their own, and two shells that share the three bags.
+    assert "| 2 workers, 2 bags of 4 frames | 4.0 | 2.0 | 300, 310 |" in text
     (one,), (two,) = commands[1:3]
     assert one[one.index("--out") + 1] != two[two.index("--out") + 1]
     shells = [command[-1].count(" perceive ") for command in commands[3]]
     assert shells == [2, 1]
 
 
-@pytest.mark.parametrize("options", ["--workers 1", "--workers 3 --bags 2", "--frames 0"])
+@pytest.mark.parametrize(
+    "options", ["--workers 1", "--workers 3 --bags 2", "--frames 0", "--short-bags -1"]
+)
 def test_numbers_that_do_not_fit_are_refused(
     tmp_path: Path, options: str, caplog: pytest.LogCaptureFixture
 ) -> None:

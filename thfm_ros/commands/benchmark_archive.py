@@ -3,8 +3,9 @@
 """`thfm benchmark archive`: frames per second of `thfm archive`, beside plain `thfm perceive`.
 
 Bags are made from the shipped clip. In one run are measured: one worker, several workers, and the
-same number of plain `thfm perceive` processes side by side, each on a share of the same bags. All
-networks use one thread. The machine should be idle.
+same number of plain `thfm perceive` processes side by side, each on a share of the same bags. Many
+short bags then show whether the memory of workers grows. All networks use one thread. The machine
+should be idle.
 """
 
 import argparse
@@ -35,6 +36,7 @@ CLIP = Path(thfm_ros.__file__).resolve().parent / "clips" / "street.mp4"
 _TOPIC, _KIND = "/camera/image_raw/compressed", "sensor_msgs/msg/CompressedImage"
 _START_NS = 1_700_000_000_000_000_000
 _SAMPLE_S = 0.5
+_SHORT_FRAMES = 4
 _DAY_FRAMES = 24 * 3600 * 30  # 2,592,000
 _IDLE_LOAD = 0.5
 """Processes that use or wait for a CPU, in the mean of a minute, before the run."""
@@ -45,6 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bags", type=int, default=8, help="number of bags (default: 8)")
     parser.add_argument("--frames", type=int, default=150, help="frames per bag (default: 150)")
     parser.add_argument("--workers", type=int, default=2, help="number of workers (default: 2)")
+    parser.add_argument(
+        "--short-bags",
+        type=int,
+        default=100,
+        metavar="N",
+        help=f"bags of {_SHORT_FRAMES} frames, for the memory of workers (default: 100; 0: none)",
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="JSON", help="the figures")
 
 
@@ -54,45 +63,59 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         PerceptionError: a command failed, or the numbers of bags and workers do not fit.
     """
-    if not 2 <= args.workers <= args.bags or args.frames < 1:
+    if not 2 <= args.workers <= args.bags or args.frames < 1 or args.short_bags < 0:
         raise PerceptionError(
-            f"--workers {args.workers} --bags {args.bags} --frames {args.frames}: give at least 2 "
-            "workers (one is measured anyway), as many bags, and a frame per bag."
+            f"--workers {args.workers} --bags {args.bags} --frames {args.frames} --short-bags "
+            f"{args.short_bags}: give at least 2 workers (one is measured anyway), as many bags, "
+            "a frame per bag, and no negative number."
         )
-    many, plain = f"{args.workers} workers", f"{args.workers} processes of thfm perceive"
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        bags = [folder / "bags" / f"bag{number:03}" for number in range(args.bags)]
-        load = os.getloadavg()[0]
-        frames = _write_bags(bags, args.frames)
-        _perceive_plainly(bags[:1], folder / "warm", 1)  # builds and caches the engine
-        measured = {
-            "1 worker": _archive(folder, 1),
-            many: _archive(folder, args.workers),
-            plain: _perceive_plainly(bags, folder / "plain", args.workers),
-        }
+        measured = _measured(Path(name), args)
     for values in measured.values():
-        rate = frames / values["seconds"]
+        rate = values["frames"] / values["seconds"]
         values.update(frames_per_s=rate, hours_for_a_day=_DAY_FRAMES / rate / 3600)
-    rates = {name: values["frames_per_s"] for name, values in measured.items()}
+    one, many, plain = (values["frames_per_s"] for values in list(measured.values())[:3])
     report = {
         "cpus": os.cpu_count(),
         "load_before": load,
         "bags": args.bags,
-        "frames": frames,
+        "frames": measured["1 worker"]["frames"],
         "measured": measured,
-        "speed_up": rates[many] / rates["1 worker"],
-        "overhead": 1 - rates[many] / rates[plain],
+        "speed_up": many / one,
+        "overhead": 1 - many / plain,
     }
     args.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     print(table_of(report))
     return 0
 
 
+def _measured(folder: Path, args: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """One worker, several, plain processes; then several on many short bags."""
+    many, plain = f"{args.workers} workers", f"{args.workers} processes of thfm perceive"
+    long, short = folder / "bags", folder / "short"
+    frames = _write_bags(long, args.bags, args.frames)
+    bags = sorted(long.iterdir())
+    _perceive_plainly(bags[:1], folder / "warm", 1)  # builds and caches the engine
+    measured = {
+        "1 worker": _archive(long, folder / "out 1", 1),
+        many: _archive(long, folder / "out many", args.workers),
+        plain: _perceive_plainly(bags, folder / "out plain", args.workers),
+    }
+    for values in measured.values():
+        values["frames"] = frames
+    if args.short_bags:
+        frames = _write_bags(short, args.short_bags, _SHORT_FRAMES)
+        values = _archive(short, folder / "out short", args.workers)
+        name = f"{many}, {args.short_bags} bags of {_SHORT_FRAMES} frames"
+        measured[name] = {**values, "frames": frames}
+    return measured
+
+
 def table_of(report: dict[str, Any]) -> str:
     """The figures in Markdown, with what they are worth."""
     columns = (
-        "thfm archive; last row: the baseline",
+        "thfm archive; perceive is the baseline",
         "seconds",
         "frames/s",
         "memory of a worker, first and last quarter, MiB",
@@ -122,8 +145,8 @@ def table_of(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _write_bags(bags: Sequence[Path], count: int) -> int:
-    """Write all bags, each from the clip; the number of frames of all."""
+def _write_bags(folder: Path, bags: int, count: int) -> int:
+    """Write bags of at most ``count`` frames of the clip; the number of frames of all."""
     from rosbags.rosbag2 import StoragePlugin, Writer
 
     images = []
@@ -131,8 +154,9 @@ def _write_bags(bags: Sequence[Path], count: int) -> int:
         images.append((frame.stamp_ns, simplejpeg.encode_jpeg(frame.rgb, quality=90)))
         if len(images) == count:
             break
-    bags[0].parent.mkdir(parents=True)
-    for number, path in enumerate(bags):
+    folder.mkdir()
+    for number in range(bags):
+        path = folder / f"bag{number:03}"
         with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
             connection = writer.add_connection(_TOPIC, _KIND, typestore=message_store())
             for stamp_ns, data in images:
@@ -145,12 +169,11 @@ def _write_bags(bags: Sequence[Path], count: int) -> int:
                 )
                 raw = message_store().serialize_cdr(message, _KIND)
                 writer.write(connection, stamp, raw)
-    return len(bags) * len(images)
+    return bags * len(images)
 
 
-def _archive(folder: Path, workers: int) -> dict[str, Any]:
-    out = folder / f"out{workers}"
-    command = ["archive", str(folder / "bags"), "--out", str(out), "--workers", str(workers)]
+def _archive(bags: Path, out: Path, workers: int) -> dict[str, Any]:
+    command = ["archive", str(bags), "--out", str(out), "--workers", str(workers)]
     command += ["--format", "npz"]
     return _timed([command])
 
