@@ -131,6 +131,7 @@ def _with_scene(bodies: "PerceptionPipeline", config: Config, *, live: bool) -> 
     memory, for example: the diagnostics say so, and bodies go on."""
     from thfm_ros.engine.checkpoint import find_checkpoint
     from thfm_ros.genception.engine_selection import load_genception
+    from thfm_ros.genception.out_of_memory import OutOfMemoryError
     from thfm_ros.genception.pipeline import GenceptionPipeline
     from thfm_ros.scene_pair import ScenePair
 
@@ -145,7 +146,8 @@ def _with_scene(bodies: "PerceptionPipeline", config: Config, *, live: bool) -> 
     try:
         network = load_genception(checkpoint, dataclasses.replace(config.engine, kind=kind))
     except (MemoryError, RuntimeError) as error:
-        if not live or isinstance(error, PerceptionError):
+        is_for_the_user = isinstance(error, PerceptionError)
+        if not live or (is_for_the_user and not isinstance(error, OutOfMemoryError)):
             raise
         problem = f"it cannot be loaded ({str(error).partition(chr(10))[0]})"
         return ScenePair(bodies, None, live=live, problem=problem)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from thfm_ros.contract import Task
 from thfm_ros.genception.config import GenceptionError, config_from_mapping
+from thfm_ros.genception.out_of_memory import is_out_of_memory
 from thfm_ros.genception.tiny_vae import TinyVae, load_tiny_vae
 from thfm_ros.genception.transformer import (
     GenceptionOutputs,
@@ -129,6 +130,8 @@ def _open_weights(path: Path) -> Iterator[Callable[[str], Tensor]]:
         *(SafetensorError, RuntimeError, KeyError, TypeError, ValueError, AttributeError),
         OSError,
     ) as error:
+        if is_out_of_memory(error):
+            raise
         raise GenceptionError(
             f"The weights in {path} do not match its model card ({error}). Import it again."
         ) from error

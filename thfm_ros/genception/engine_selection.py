@@ -15,6 +15,7 @@ from thfm_ros.engine.cache import EngineCache, default_folder
 from thfm_ros.engine.checkpoint import Checkpoint
 from thfm_ros.engine.select import choose_kind, first_line, has_gpu, require_gpu
 from thfm_ros.genception.checkpoint import GenceptionCheckpoint, load_checkpoint
+from thfm_ros.genception.out_of_memory import OutOfMemoryError, is_out_of_memory
 from thfm_ros.genception.runner import GenceptionNetwork
 from thfm_ros.genception.subgraphs import Profile
 from thfm_ros.user_folders import expanded
@@ -33,6 +34,7 @@ def load_genception(checkpoint: Checkpoint, config: EngineConfig) -> GenceptionN
     Raises:
         GenceptionError: no VAE in the file, or diffusers is not installed.
         EngineError, CheckpointError, CardError: the file is incomplete.
+        OutOfMemoryError: the weights do not fit into memory.
     """
     # "auto" without a GPU is PyTorch: ONNX Runtime does not run this family.
     kind = "torch" if config.kind == "auto" and not has_gpu() else choose_kind(config.kind)
@@ -80,9 +82,18 @@ def _load_in_pytorch(checkpoint: Checkpoint, config: EngineConfig) -> Genception
     device, dtype = ("cuda", torch.bfloat16) if gpu else ("cpu", torch.float32)
     if not gpu:
         torch.set_num_threads(config.threads)
-    loaded = load_checkpoint(
-        checkpoint.path, dtype=dtype, device=device, tiny_vae=_tiny_vae(config)
-    )
+    try:
+        loaded = load_checkpoint(
+            checkpoint.path, dtype=dtype, device=device, tiny_vae=_tiny_vae(config)
+        )
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemoryError(
+            f"The weights of {checkpoint.card.name} do not fit into the memory of the "
+            f"{'GPU' if gpu else 'computer'} ({first_line(error)}). Free memory, use a smaller "
+            "checkpoint of the family, or nano."
+        ) from error
     card = loaded.card
     loaded.description += f", {Profile(card.window, *card.frame_size).name}"
     return loaded
