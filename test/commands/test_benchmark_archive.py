@@ -26,7 +26,8 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[Sequence[str]]]:
 
     def timed(commands: Sequence[Sequence[str]], *, raw: bool = False) -> dict[str, Any]:
         run.append(commands)
-        return {"seconds": next(seconds), "worker_mib": dict(MIB)}
+        wall_s = next(seconds)
+        return {"seconds": wall_s, "cpu_seconds": 2 * wall_s, "worker_mib": dict(MIB)}
 
     monkeypatch.setattr(benchmark_archive, "_timed", timed)
     monkeypatch.setattr("os.getloadavg", lambda: (3.0, 0.0, 0.0))
@@ -45,12 +46,13 @@ def test_rates_speed_up_overhead_and_the_day_follow_from_the_seconds(
     assert report["frames"] == 6 and rates == [3.0, 4.8, 6.0, 2.0]
     assert report["speed_up"] == pytest.approx(1.6)
     assert report["overhead"] == pytest.approx(0.2)
+    assert report["cpu_overhead"] == pytest.approx(0.25)
     text = capsys.readouterr().out
-    assert "| 2 workers | 1.2 | 4.8 | 300, 310 | 150 |" in text  # 2,592,000 / 4.8 / 3600
-    assert "| 2 processes of thfm perceive | 1.0 | 6.0 |" in text
+    assert "| 2 workers | 1.2 | 2.5 | 4.8 | 300, 310 | 150 |" in text  # 2,592,000 / 4.8 / 3600
+    assert "| 2 processes of thfm perceive | 1.0 | 2.0 | 6.0 |" in text
     assert "the machine was not idle" in text
     # Two runs of the archive in folders of their own, and two shells that share the three bags.
-    assert "| 2 workers, 2 bags of 4 frames | 4.0 | 2.0 | 300, 310 |" in text
+    assert "| 2 workers, 2 bags of 4 frames | 4.0 | 8.0 | 2.0 | 300, 310 |" in text
     (one,), (two,) = commands[1:3]
     assert one[one.index("--out") + 1] != two[two.index("--out") + 1]
     shells = [command[-1].count(" perceive ") for command in commands[3]]
