@@ -67,7 +67,7 @@ def test_people_at_an_edge_are_cut_and_those_without_legs_are_upper_bodies() -> 
     assert found["none of these"] == (1, 0.0)
 
 
-def test_without_keypoints_nobody_is_an_upper_body_and_a_crowd_is_company() -> None:
+def test_without_keypoints_no_person_is_an_upper_body_and_a_crowd_is_company() -> None:
     image = an_image([a_person(MIDDLE, range(0)), a_person(FAR, ignore=True)], [MIDDLE])
     found = recalls([image])
     assert found["only the upper body annotated"][0] == 0

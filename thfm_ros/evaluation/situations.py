@@ -44,7 +44,7 @@ class SituationScores(NamedTuple):
     interval: tuple[float, float]  # 95 % of the resampled recalls
 
 
-class _Counts(NamedTuple):
+class _Tally(NamedTuple):
     """Of one image: people, how many of them are found, false positives."""
 
     people: int
@@ -90,49 +90,49 @@ SITUATIONS: Mapping[str, Situation] = {
 
 
 def situation_scores(images: Sequence[ImageMatches]) -> dict[str, SituationScores]:
-    """Recall in each of SITUATIONS; NaN where nobody is in it."""
+    """Recall in each of SITUATIONS; NaN where no person is in it."""
     found = {}
     for name, applies in SITUATIONS.items():
-        counts = [_counts(image, applies) for image in images]
-        people = sum(each.people for each in counts)
-        recall = ratio(sum(each.found for each in counts), people)
-        found[name] = SituationScores(people, recall, _interval(counts, _recall))
+        tallies = [_tallies(image, applies) for image in images]
+        people = sum(each.people for each in tallies)
+        recall = ratio(sum(each.found for each in tallies), people)
+        found[name] = SituationScores(people, recall, _interval(tallies, _recall))
     return found
 
 
 def detection_intervals(images: Sequence[ImageMatches]) -> dict[str, tuple[float, float]]:
     """95 % intervals of recall, precision, and people per image without people."""
-    counts = [_counts(image, lambda *_: True) for image in images]
-    empty = [each for image, each in zip(images, counts, strict=True) if not image.people]
+    tallies = [_tallies(image, lambda *_: True) for image in images]
+    empty = [each for image, each in zip(images, tallies, strict=True) if not image.people]
     return {
-        "recall of people": _interval(counts, _recall),
-        "precision of people": _interval(counts, _precision),
+        "recall of people": _interval(tallies, _recall),
+        "precision of people": _interval(tallies, _precision),
         "false positives per negative image": _interval(empty, lambda c: float(c[:, 2].mean())),
     }
 
 
-def _counts(image: ImageMatches, applies: Situation) -> _Counts:
+def _tallies(image: ImageMatches, applies: Situation) -> _Tally:
     chosen = {index for index in image.targets if applies(image, image.people[index])}
     found = sum(pair.person in chosen for pair in image.true_positives)
-    return _Counts(len(chosen), found, len(image.false_positives))
+    return _Tally(len(chosen), found, len(image.false_positives))
 
 
-def _recall(counts: np.ndarray) -> float:
-    return ratio(float(counts[:, 1].sum()), float(counts[:, 0].sum()))
+def _recall(tallies: np.ndarray) -> float:
+    return ratio(float(tallies[:, 1].sum()), float(tallies[:, 0].sum()))
 
 
-def _precision(counts: np.ndarray) -> float:
-    found = float(counts[:, 1].sum())
-    return ratio(found, found + float(counts[:, 2].sum()))
+def _precision(tallies: np.ndarray) -> float:
+    found = float(tallies[:, 1].sum())
+    return ratio(found, found + float(tallies[:, 2].sum()))
 
 
 def _interval(
-    counts: Sequence[_Counts], measure: Callable[[np.ndarray], float]
+    tallies: Sequence[_Tally], measure: Callable[[np.ndarray], float]
 ) -> tuple[float, float]:
     """Of a measure of images that are drawn with replacement, as many as there are."""
-    if not counts:
+    if not tallies:
         return float("nan"), float("nan")
-    array, rng = np.array(counts, float), np.random.default_rng(0)
+    array, rng = np.array(tallies, float), np.random.default_rng(0)
     drawn = rng.integers(0, len(array), (RESAMPLES, len(array)))
     values = np.array([measure(array[each]) for each in drawn])
     known = values[~np.isnan(values)]
