@@ -96,7 +96,17 @@ def test_tables_and_code_of_the_readme_are_rendered(site: Path) -> None:
 
 
 def test_files_that_documents_name_exist(root: Path) -> None:
-    folders = ("thfm_ros", "test", "docs", "config", "launch", "scripts", "examples", ".github")
+    folders = (
+        "thfm_ros",
+        "test",
+        "docs",
+        "config",
+        "launch",
+        "scripts",
+        "examples",
+        "runs",
+        ".github",
+    )
     files = [file for folder in folders for file in (root / folder).rglob("*") if file.is_file()]
     # A page may leave out the first folders, as in "below thfm_ros/synth: `motion/strides.py`".
     ends = [f"/{file.relative_to(root).as_posix()}" for file in files]
