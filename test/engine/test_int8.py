@@ -202,3 +202,14 @@ def test_the_first_step_of_a_stream_has_the_numbers_of_float32_and_later_ones_do
         later, _ = own.step(image, state, dense=dense)
         in_float32, _ = reference.step(image, expected_state, dense=dense)
         assert not np.array_equal(later.body.heatmaps, in_float32.body.heatmaps)
+
+
+def test_the_advice_of_the_quantiser_is_not_logged(
+    config: EngineConfig, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    folder = tmp_path / "cache"
+    shutil.copytree(config.cache_dir, folder, ignore=shutil.ignore_patterns("*int8*"))
+    with caplog.at_level("INFO"):
+        assert "int8" in load(replace(config, cache_dir=str(folder))).description
+    assert any("Quantising" in record.message for record in caplog.records)
+    assert not [record.message for record in caplog.records if record.name == "root"]

@@ -7,9 +7,11 @@ masks' IoU (docs/experiments/runtime.md). Ranges of activations are those of cro
 ships with the package, so that any checkpoint can be quantised where it runs.
 """
 
+import logging
 import platform
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -88,18 +90,35 @@ def quantise(
         def get_next(self) -> Any:
             return next(self._inputs, None)
 
-    quantization.quantize_static(
-        str(source),
-        str(target),
-        Reader(),
-        quant_format=quantization.QuantFormat.QDQ,
-        per_channel=True,
-        activation_type=quantization.QuantType.QUInt8,
-        weight_type=quantization.QuantType.QInt8,
-        nodes_to_quantize=nodes,
-        reduce_range=precision == INT8_7_BITS,
-    )
+    with _without_advice():
+        quantization.quantize_static(
+            str(source),
+            str(target),
+            Reader(),
+            quant_format=quantization.QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+            nodes_to_quantize=nodes,
+            reduce_range=precision == INT8_7_BITS,
+        )
     return len(nodes)
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """ONNX Runtime advises how to quantise, on the root logger, which no one who starts a node can
+    follow. Other loggers are not affected."""
+
+    def is_not_of_the_root(record: logging.LogRecord) -> bool:
+        return False
+
+    root = logging.getLogger()
+    root.addFilter(is_not_of_the_root)
+    try:
+        yield
+    finally:
+        root.removeFilter(is_not_of_the_root)
 
 
 def _quantised_nodes(path: Path) -> list[str]:
