@@ -10,6 +10,7 @@ import pytest
 from small_checkpoint import write_small_checkpoint
 
 from thfm_ros.commands.main import main
+from thfm_ros.engine.int8 import INT8_7_BITS
 
 Thfm = Callable[..., tuple[int, str]]
 
@@ -17,6 +18,12 @@ Thfm = Callable[..., tuple[int, str]]
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_small_checkpoint(tmp_path_factory.mktemp("checkpoint"))
+
+
+@pytest.fixture(autouse=True)
+def no_vnni(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether int8 is faster, and so used by default, depends on how busy the machine is."""
+    monkeypatch.setattr("thfm_ros.engine.int8.int8_precision", lambda: INT8_7_BITS)
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from thfm_ros.engine import export, select, verify
 from thfm_ros.engine.base import Engine, EngineError
 from thfm_ros.engine.cache import EngineCache
 from thfm_ros.engine.checkpoint import find_checkpoint
+from thfm_ros.engine.int8 import INT8_7_BITS
 from thfm_ros.engine.select import choose_kind, load_engine
 from thfm_ros.model.card import CardError, ModelCard
 from thfm_ros.model.weights import CheckpointError
@@ -40,6 +41,12 @@ def works(engine: Engine) -> bool:
     raw, _ = engine.step(np.zeros((64, 64, 3), np.uint8), None, dense=True)
     found = engine.detect(np.zeros((80, 96, 3), np.uint8))
     return raw.dense is not None and found.centres.shape == (10, 12)
+
+
+@pytest.fixture(autouse=True)
+def no_vnni(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether int8 is faster, and so used by default, depends on how busy the machine is."""
+    monkeypatch.setattr("thfm_ros.engine.int8.int8_precision", lambda: INT8_7_BITS)
 
 
 def test_without_a_gpu_auto_selects_onnx(config: EngineConfig) -> None:
