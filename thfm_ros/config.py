@@ -51,7 +51,7 @@ class RegionConfig(Validated):
         min=0.0,
     )
     budget_ms: float = option(
-        25.0,
+        0.0,
         "live cameras: time of a step, beyond which tracked people are measured in turn and the "
         "others are predicted; 0: all people in every frame, as in recordings",
         unit="ms",
