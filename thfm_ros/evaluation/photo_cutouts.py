@@ -11,7 +11,6 @@ they were found.
 """
 
 import argparse
-import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +32,7 @@ from thfm_ros.perception.crop_stream import CropDetector, CropInputs
 from thfm_ros.perception.decoding import Detection, Proposal
 from thfm_ros.perception.stage_timer import StageTimer
 from thfm_ros.training.people_sources import CUT_OFF_SUFFIX, PHOTO_CUTOUTS
-from thfm_ros.training.unlabelled_photos import LABELS
+from thfm_ros.training.unlabelled_photos import photos_with_people
 
 logger = logging.getLogger(__name__)
 
@@ -161,21 +160,13 @@ def write_cutouts(photos: Path, checkpoint: str) -> int:
     Raises:
         PerceptionError: no pseudo-labels are there, or the checkpoint cannot be used.
     """
-    try:
-        labels = json.loads((photos / LABELS).read_text())
-    except (OSError, ValueError) as error:
-        raise PerceptionError(
-            f"{photos / LABELS} cannot be read ({error}). Write it with: "
-            f"python -m thfm_ros.evaluation.pseudo_labels --photos {photos} --checkpoint FILE"
-        ) from error
+    labelled = photos_with_people(photos)
     config = config_from({"engine.checkpoint": checkpoint})
     detector = CropDetector(load_engine(find_checkpoint(checkpoint), config.engine), config)
     folder = photos / PHOTO_CUTOUTS
     folder.mkdir(exist_ok=True)
     count = 0
-    for name, of_image in tqdm(sorted(labels.items()), unit="image"):
-        if not of_image["people"]:
-            continue
+    for name, of_image in tqdm(labelled, unit="image"):
         try:
             rgb = read_image(photos / name)
         except VideoError as error:

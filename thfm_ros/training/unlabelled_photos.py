@@ -65,6 +65,22 @@ class PhotoCrop(NamedTuple):
     presence: float  # 1: the cue is a labelled person; 0: a place without one
 
 
+def photos_with_people(folder: Path) -> list[tuple[str, dict[str, list[list[float]]]]]:
+    """Relative path and pseudo-labels of each photograph below ``folder`` with people, sorted.
+
+    Raises:
+        PerceptionError: no pseudo-labels are there.
+    """
+    try:
+        labels = json.loads((folder / LABELS).read_text())
+    except (OSError, ValueError) as error:
+        raise PerceptionError(
+            f"{folder / LABELS} cannot be read ({error}). Write it with: "
+            f"python -m thfm_ros.evaluation.pseudo_labels --photos {folder} --checkpoint FILE"
+        ) from error
+    return [(name, each) for name, each in sorted(labels.items()) if each["people"]]
+
+
 class UnlabelledPhotos:
     """The photographs below a folder in which people were found.
 
@@ -73,15 +89,8 @@ class UnlabelledPhotos:
     """
 
     def __init__(self, folder: Path) -> None:
-        try:
-            labels = json.loads((folder / LABELS).read_text())
-        except (OSError, ValueError) as error:
-            raise PerceptionError(
-                f"{folder / LABELS} cannot be read ({error}). Write it with: "
-                f"python -m thfm_ros.evaluation.pseudo_labels --photos {folder} --checkpoint FILE"
-            ) from error
         self._folder = folder
-        self._labels = [(name, each) for name, each in sorted(labels.items()) if each["people"]]
+        self._labels = photos_with_people(folder)
         if not self._labels:
             raise PerceptionError(f"{folder / LABELS} names no image with people.")
         self._empty = _hard_negatives(folder / EMPTY_LABELS)
