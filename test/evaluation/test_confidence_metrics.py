@@ -6,27 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_engine import FakeEngine, Person
 from hypothesis import given
 from hypothesis import strategies as st
-from still_frames import LEFT, RIGHT, K, write_frames
+from still_frames import LEFT, RIGHT, matched
 
-from thfm_ros.config import Config
 from thfm_ros.evaluation.confidence_metrics import (
     body_confidences,
     confidence_scores,
     confidence_table,
     keypoint_confidences,
 )
-from thfm_ros.evaluation.matching import ImageMatches
-from thfm_ros.evaluation.synthetic_frames import frame_clips, matched_clips
-from thfm_ros.pipeline import PerceptionPipeline
-
-
-def matched(folder: Path, present: list[Person], detected: list[Person]) -> list[ImageMatches]:
-    write_frames(folder, present)
-    engine = FakeEngine(K, lambda: detected)
-    return matched_clips(PerceptionPipeline(engine, Config()), frame_clips(folder), 9)
 
 
 def test_precision_counts_what_is_at_least_so_confident() -> None:

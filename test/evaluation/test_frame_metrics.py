@@ -6,28 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_engine import FakeEngine, Person
-from still_frames import LEFT, RIGHT, K, write_frames
+from still_frames import LEFT, RIGHT, matched
 
-from thfm_ros.config import Config
 from thfm_ros.evaluation.frame_metrics import frame_scores
 from thfm_ros.evaluation.handheld_jitter import jitter_scores
 from thfm_ros.evaluation.matching import (
     GroundTruthPerson,
-    ImageMatches,
     depth_errors,
     match_boxes,
 )
 from thfm_ros.evaluation.report_tables import rendered_frame_tables
-from thfm_ros.evaluation.synthetic_frames import frame_clips, matched_clips
-from thfm_ros.pipeline import PerceptionPipeline
 from thfm_ros.skeleton import Joint
-
-
-def matched(folder: Path, present: list[Person], detected: list[Person]) -> list[ImageMatches]:
-    write_frames(folder, present)
-    engine = FakeEngine(K, lambda: detected)
-    return matched_clips(PerceptionPipeline(engine, Config()), frame_clips(folder), 9)
 
 
 def test_a_perfect_engine_has_perfect_scores(tmp_path: Path) -> None:

@@ -5,8 +5,12 @@
 from pathlib import Path
 
 import numpy as np
-from fake_engine import Person, box_of, camera, image, pixels_of
+from fake_engine import FakeEngine, Person, box_of, camera, image, pixels_of
 
+from thfm_ros.config import Config
+from thfm_ros.evaluation.matching import ImageMatches
+from thfm_ros.evaluation.synthetic_frames import frame_clips, matched_clips
+from thfm_ros.pipeline import PerceptionPipeline
 from thfm_ros.skeleton import Joint
 from thfm_ros.synth.dataset import write_shard
 
@@ -39,3 +43,10 @@ def write_frames(folder: Path, people: list[Person], frames: int = 3) -> None:
     arrays = {name: np.stack([value] * frames) for name, value in one.items()}
     arrays["frame_index"] = np.arange(frames, dtype=np.int16)
     write_shard(folder / "shard.npz", arrays, {}, store="plain")
+
+
+def matched(folder: Path, present: list[Person], detected: list[Person]) -> list[ImageMatches]:
+    """What the pipeline makes of a still scene of ``present`` if it sees ``detected``."""
+    write_frames(folder, present)
+    engine = FakeEngine(K, lambda: detected)
+    return matched_clips(PerceptionPipeline(engine, Config()), frame_clips(folder), 9)
