@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from external_box import as_box
 from fake_engine import FakeEngine, Person, box_of, camera, frame
-from time_budget import unlimited
 
 import thfm_ros
 from thfm_ros.config import config_from
@@ -44,7 +43,7 @@ class Scene:
         self.people = list(people)
         self.engine = BlindEngine(K, lambda: self.people)
         settings = {"track.seed": 1, "detections": "/boxes", "detections_mode": mode}
-        config = unlimited(config_from(settings))
+        config = config_from(settings)
         self.pipeline = PerceptionPipeline(self.engine, config, live=live)
         self.window = FrameWindow(config.window)
         self.time_s = 1.0

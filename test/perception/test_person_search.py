@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_engine import FakeEngine, Person, box_of, camera, frame, perfect_detections, region_of
-from time_budget import unlimited
 
-from thfm_ros.config import config_from
+from thfm_ros.config import Config, config_from
 from thfm_ros.contract import Perception, Task
 from thfm_ros.model.outputs import DetectionOutputs
 from thfm_ros.perception.frame_window import FrameWindow
@@ -67,7 +66,7 @@ class CameraStream:
     def __init__(self, *, live: bool, period_s: float = 1 / 30, **settings: object) -> None:
         self.people = [Person(-0.8, 0.1, 3)]
         self.engine = GatedEngine(self.people)
-        config = unlimited(config_from({"track.seed": 1, **settings}))
+        config: Config = config_from({"track.seed": 1, **settings})
         self.pipeline = PerceptionPipeline(self.engine, config, live=live)
         self.window = FrameWindow(config.window)
         self._period_s, self._frames = period_s, 0

@@ -8,7 +8,6 @@ processor time of the node is its own, without the network.
 
 import numpy as np
 from fake_engine import FakeEngine, Person, camera
-from time_budget import unlimited
 
 from thfm_ros.config import Config
 from thfm_ros.model.outputs import DetectionOutputs, RawOutputs
@@ -56,7 +55,7 @@ def corners_of(image: np.ndarray) -> tuple[int, ...]:
 def load(config: Config, *, live: bool, used_ids: set[str]) -> PerceptionPipeline:
     """Replaces load_pipeline, which changes the allocator in the same way."""
     keep_freed_memory()
-    return PerceptionPipeline(CannedEngine(), unlimited(config), live=live, used_ids=used_ids)
+    return PerceptionPipeline(CannedEngine(), config, live=live, used_ids=used_ids)
 
 
 if __name__ == "__main__":

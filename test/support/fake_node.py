@@ -9,7 +9,6 @@ was lost does.
 
 import numpy as np
 from fake_engine import FakeEngine, Person, camera
-from time_budget import unlimited
 
 from thfm_ros.config import Config
 from thfm_ros.engine.base import EngineError
@@ -50,7 +49,7 @@ def refuse_black(image: np.ndarray) -> None:
 def load(config: Config, *, live: bool, used_ids: set[str]) -> PerceptionPipeline:
     """Replaces load_pipeline."""
     return PerceptionPipeline(
-        BreakableEngine(CAMERA, lambda: PEOPLE), unlimited(config), live=live, used_ids=used_ids
+        BreakableEngine(CAMERA, lambda: PEOPLE), config, live=live, used_ids=used_ids
     )
 
 

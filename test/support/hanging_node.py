@@ -16,7 +16,6 @@ import numpy as np
 from fake_engine import FakeEngine, Person, camera, image
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from sensor_msgs.msg import Image
-from time_budget import unlimited
 
 from thfm_ros.config import Config
 from thfm_ros.contract import Task
@@ -53,7 +52,7 @@ def hang() -> None:
 def load(config: Config, *, live: bool, used_ids: set[str]) -> PerceptionPipeline:
     """Replaces load_pipeline."""
     engine = HangingEngine(CAMERA, lambda: [Person(0.0, 0.0, 3.0)])
-    return PerceptionPipeline(engine, unlimited(config), live=live, used_ids=used_ids)
+    return PerceptionPipeline(engine, config, live=live, used_ids=used_ids)
 
 
 class NodeWithAnImage(node.PerceptionNode):

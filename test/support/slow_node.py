@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from fake_engine import CARD, Person, camera, perfect_detections, perfect_outputs
-from time_budget import unlimited
 
 from thfm_ros.config import Config
 from thfm_ros.contract import Intrinsics, PixelMap
@@ -54,7 +53,7 @@ def whole_image(width: int, height: int) -> tuple[PixelMap, Intrinsics]:
 
 
 def load_slow_pipeline(config: Config, *, live: bool, used_ids: set[str]) -> PerceptionPipeline:
-    return PerceptionPipeline(SlowEngine(), unlimited(config), live=live, used_ids=used_ids)
+    return PerceptionPipeline(SlowEngine(), config, live=live, used_ids=used_ids)
 
 
 if __name__ == "__main__":
