@@ -110,15 +110,15 @@ def _without_advice() -> Iterator[None]:
     """ONNX Runtime advises how to quantise, on the root logger, which no one who starts a node can
     follow. Other loggers are not affected."""
 
-    def is_not_of_the_root(record: logging.LogRecord) -> bool:
+    def refuse_all(record: logging.LogRecord) -> bool:
         return False
 
     root = logging.getLogger()
-    root.addFilter(is_not_of_the_root)
+    root.addFilter(refuse_all)
     try:
         yield
     finally:
-        root.removeFilter(is_not_of_the_root)
+        root.removeFilter(refuse_all)
 
 
 def _quantised_nodes(path: Path) -> list[str]:

@@ -112,7 +112,8 @@ def crop_sample(
     If all ``refs`` are the same frame, the camera shakes: a person at rest, seen by a robot.
     """
     size = style.size
-    transforms = _draw_transforms(store, refs, rng, style)
+    rendered = store.read("rgb", refs[0]).shape[0]
+    transforms = _draw_transforms(rendered, refs, rng, style)
     clean = rng.random() < style.clean_share
     photometric = draw_photometric(rng, CLEAN_STRENGTH if clean else 1.0)
     background = backgrounds.draw(rng, size, size)
@@ -128,7 +129,6 @@ def crop_sample(
     occluders = draw_occluders(
         rng, size, backgrounds, 0.0 if clean else 0.4 * (1 - 0.8 * style.augmentation_ramp)
     )
-    rendered = store.read("rgb", refs[0]).shape[0]
     close_up = transforms[0].scale * rendered / size >= CLOSE_UP_ZOOM
     border = draw_window(rng, size) if close_up else draw_border(rng, size)
     if not clean and rng.random() < COUNTER_SHARE:
@@ -150,10 +150,13 @@ def crop_sample(
 
 
 def _draw_transforms(
-    store: Store, refs: list[FrameRef], rng: np.random.Generator, style: CropStyle
+    rendered: int, refs: list[FrameRef], rng: np.random.Generator, style: CropStyle
 ) -> list[CropTransform]:
-    """One transform for all frames of a clip, or one each if the camera shakes."""
-    transform = draw_transform(rng, store.read("rgb", refs[0]).shape[0], style)
+    """One transform for all frames of a clip, or one each if the camera shakes.
+
+    ``rendered`` is the side of the rendered crops in pixels.
+    """
+    transform = draw_transform(rng, rendered, style)
     if len(refs) > 1 and len(set(refs)) == 1:
         return with_camera_shake(rng, transform, style.size, len(refs))
     return [transform] * len(refs)
