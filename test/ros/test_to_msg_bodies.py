@@ -112,7 +112,8 @@ def test_successive_messages_contain_the_present_bodies_only() -> None:
     none = sent(maker.array(a_perception(), HEADER))
     assert [body.id for body in first.bodies] == ["abcde"]
     assert [body.id for body in both.bodies] == ["fghij", "abcde"]
-    assert serialize_message(both.bodies[1]) == serialize_message(first.bodies[0])
+    # As text, since unknown values are NaN, which equals nothing.
+    assert repr(both.bodies[1]) == repr(first.bodies[0])
     assert list(none.bodies) == []
 
 

@@ -30,6 +30,11 @@ from thfm_ros.ros.topics import FrameResult, result_topics
 pytestmark = pytest.mark.ros
 
 
+def sent(message: Image) -> Image:
+    """The message as a subscriber gets it."""
+    return deserialize_message(serialize_message(message), Image)
+
+
 def a_header() -> Header:
     header = Header(frame_id="camera")
     header.stamp.sec, header.stamp.nanosec = 12, 34
@@ -55,7 +60,8 @@ def test_an_image_message_equals_one_made_through_the_setter(
     expected = Image(header=a_header(), height=5, width=7, encoding=encoding, step=7 * pixel_bytes)
     expected.is_bigendian = int(sys.byteorder == "big")
     expected.data = array.array("B", pixels.tobytes())
-    assert serialize_message(message) == serialize_message(expected)
+    # Not the serialized bytes: those between two aligned fields are whatever was in memory.
+    assert sent(message) == expected
 
 
 def test_an_image_message_shares_the_memory_of_its_array() -> None:
@@ -66,8 +72,8 @@ def test_an_image_message_shares_the_memory_of_its_array() -> None:
 
 def test_an_array_with_other_strides_is_made_contiguous() -> None:
     pixels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)[:, :, ::-1]
-    sent = deserialize_message(serialize_message(image_message(pixels, a_header())), Image)
-    np.testing.assert_array_equal(np.frombuffer(sent.data, np.uint8).reshape(2, 4, 3), pixels)
+    received = sent(image_message(pixels, a_header()))
+    np.testing.assert_array_equal(np.frombuffer(received.data, np.uint8).reshape(2, 4, 3), pixels)
 
 
 @given(st.lists(st.floats(width=32, allow_infinity=True, allow_nan=True), min_size=1, max_size=20))
