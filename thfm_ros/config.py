@@ -65,7 +65,7 @@ class RegionConfig(Validated):
         True, "every third detection pass covers one tile of a large image, to find small people"
     )
     margin: float = option(
-        1.25, "side of a crop divided by the longer side of the bounding box", min=1.0, max=3.0
+        1.18, "side of a crop divided by the longer side of the bounding box", min=1.0, max=3.0
     )
     max_shift: float = option(
         0.08,

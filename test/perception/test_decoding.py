@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from perfect_detection import CONFIG, SIZE, K, crop_of, perfect_detection
 
 from thfm_ros.contract import PixelMap
-from thfm_ros.geometry import crop_view
+from thfm_ros.geometry import crop_view, to_network
 from thfm_ros.perception.decoding import (
     ExpectedPerson,
     decode_person,
@@ -195,6 +195,33 @@ def test_few_target_cells_are_no_detection() -> None:
         few = raw._replace(dense=raw.dense._replace(target=target))
         expected = ExpectedPerson(box_of(person, K))
         assert (decode_person(few, region, SIZE, K, expected, CONFIG) is not None) == found
+
+
+def box_of_cells(target: np.ndarray) -> np.ndarray:
+    """The box in cells of a detection whose target logits are ``target``."""
+    person = Person(0, 0, 3)
+    region, expected = crop_of(person), ExpectedPerson(box_of(person, K))
+    raw = perfect_outputs(region, K, [person])
+    assert raw.dense is not None
+    shown = raw._replace(dense=raw.dense._replace(target=target.astype(np.float32)))
+    found = decode_person(shown, region, SIZE, K, expected, CONFIG)
+    assert found is not None
+    return to_network(found.body.box.reshape(2, 2), region).reshape(4) / 2
+
+
+def test_the_box_contains_narrow_ends_and_doubtful_cells() -> None:
+    target = np.full((64, 64), -8.0)
+    target[14:60, 20:40] = 8  # a trunk of 920 cells
+    target[12:14, 28:32] = 8  # a narrow head, less than one percent of the cells
+    target[20:58, 40:43] = -0.6  # an arm with a probability of 0.35
+    np.testing.assert_allclose(box_of_cells(target), [20, 12, 43, 60], atol=1e-3)
+
+
+def test_scattered_cells_do_not_widen_the_box() -> None:
+    target = np.full((64, 64), -8.0)
+    target[14:60, 20:40] = 8
+    target[[8, 62], [30, 50]] = 8
+    np.testing.assert_allclose(box_of_cells(target), [20, 14, 40, 60], atol=1e-3)
 
 
 @pytest.mark.parametrize("direction", [(0.0, 0.0), (0.6, 0.0), (-0.5, 0.3)])

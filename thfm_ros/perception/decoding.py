@@ -44,6 +44,10 @@ _MIN_SIZE = 0.4
 """Of the longer side: a smaller cluster is a rest of an occluded person, or a false positive."""
 _MIN_TARGET_CELLS = 4
 """Fewer target cells are no detection."""
+_BOX_PROBABILITY = 0.3
+"""Of the target, in the cells that its box contains: at 0.5 hair, hands, feet are often missing."""
+_BOX_OUTLIERS = 0.003
+"""Share of these cells that may lie beyond each side of the box; at 0.01 it cuts off heads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +122,13 @@ def decode_person(
     )
     inside, visible = sigmoid(raw.body.visibility).T
     known = np.sqrt(inside * peaks.mass) >= config.min_keypoint_confidence
-    mask, target, others = _segment(raw.dense, config)
+    mask, share, others = _segment(raw.dense, config)
+    target = None if share is None else share > config.mask_threshold
     pixels = to_source(peaks.positions * HEATMAP_CELL_PX, region)
     pixels[~known] = np.nan
     if target is not None and target.sum() < _MIN_TARGET_CELLS:
         return None
-    box = _bounding_box(target, pixels, region, image_size)
+    box = _bounding_box(share, pixels, region, image_size)
     if box is None or not _is_plausible(box, expected.box):
         return None
     camera = intrinsics or assumed_camera(*image_size)
@@ -189,9 +194,9 @@ def _proposal(cluster: Cluster, region: PixelMap, image_size: tuple[int, int]) -
 
 def _segment(
     dense: DenseOutputs | None, config: DecodeConfig
-) -> tuple[Float32[np.ndarray, "h w"] | None, Bool[np.ndarray, "h w"] | None, list[Cluster]]:
-    """Probability of any person, the target's cells, and the clusters of all other people,
-    largest first; nothing without maps.
+) -> tuple[Float32[np.ndarray, "h w"] | None, Float32[np.ndarray, "h w"] | None, list[Cluster]]:
+    """Probability of any person and of the target, and the clusters of all other people, largest
+    first; nothing without maps.
     """
     if dense is None:
         return None, None, []
@@ -203,7 +208,7 @@ def _segment(
         radius=config.vote_radius,
         min_side=2,
     )
-    return mask, np.asarray(share > config.mask_threshold), others
+    return mask, share, others
 
 
 def _is_plausible(box: Float[np.ndarray, "4"], expected: Float[np.ndarray, "4"]) -> bool:
@@ -224,14 +229,17 @@ def sigmoid(logits: Float32[np.ndarray, "*n"]) -> Float32[np.ndarray, "*n"]:
 
 
 def _bounding_box(
-    target: Bool[np.ndarray, "h w"] | None,
+    share: Float32[np.ndarray, "h w"] | None,
     keypoints: Float[np.ndarray, "k 2"],
     region: PixelMap,
     image_size: tuple[int, int],
 ) -> Float32[np.ndarray, "4"] | None:
-    """The box of the target's cells or, without maps, of the keypoints with a margin."""
-    if target is not None:
-        x, y = _extent(target.sum(axis=0)), _extent(target.sum(axis=1))
+    """The box of the cells of the target, by their probability ``share``; without maps, of the
+    keypoints with a margin.
+    """
+    if share is not None:
+        cells = share > _BOX_PROBABILITY
+        x, y = _extent(cells.sum(axis=0)), _extent(cells.sum(axis=1))
         corners = np.array([x, y]).T * DENSE_CELL_PX
         return _clipped(corners, region, image_size)
     known = keypoints[np.isfinite(keypoints).all(axis=1)]
@@ -246,9 +254,9 @@ def _bounding_box(
 
 
 def _extent(counts: Int[np.ndarray, " n"]) -> tuple[float, float]:
-    """First and last edge, with one percent of the cells beyond each: outliers are ignored."""
+    """First and last edge, with `_BOX_OUTLIERS` of the cells beyond each."""
     total = np.cumsum(counts)
-    first, last = np.searchsorted(total, [0.01 * total[-1], 0.99 * total[-1]])
+    first, last = np.searchsorted(total, np.array([_BOX_OUTLIERS, 1 - _BOX_OUTLIERS]) * total[-1])
     return float(first), float(last) + 1
 
 
