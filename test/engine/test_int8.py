@@ -4,11 +4,14 @@
 
 import platform
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 
 from thfm_ros.config import EngineConfig
@@ -52,6 +55,15 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def load(config: EngineConfig, precision: str = "int8") -> Engine:
     return load_engine(find_checkpoint(config.checkpoint), replace(config, precision=precision))
+
+
+def operators_as_run(graph: Path, folder: Path) -> Counter[str]:
+    """The operators of a graph as ONNX Runtime optimises it, with their numbers."""
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(folder / "optimised.onnx")
+    options.log_severity_level = 3
+    onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    return Counter(node.op_type for node in onnx.load(folder / "optimised.onnx").graph.node)
 
 
 def without_a_cached_graph(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
@@ -166,20 +178,46 @@ def test_int8_steps_of_nano_agree_with_float32(
 
 
 @pytest.mark.parametrize(
-    ("name", "quantised"),
+    ("operator", "name", "quantised"),
     [
-        ("/encoder/stem/stem.0/Conv", False),
-        ("/encoder/blocks.5/depthwise/depthwise.0/Conv", False),
-        ("/encoder/blocks.6/expand/expand.0/Conv", True),
-        ("/encoder/blocks.15/project/project.0/Conv", True),
-        ("/encoder/scratch/at_half/at_half.0/Conv", True),
-        ("/to_half/merge/merge.0/Conv", True),
+        ("Conv", "/encoder/stem/stem.0/Conv", False),
+        ("Conv", "/encoder/blocks.5/depthwise/depthwise.0/Conv", False),
+        ("Conv", "/encoder/blocks.6/expand/expand.0/Conv", True),
+        ("Conv", "/encoder/blocks.15/project/project.0/Conv", True),
+        ("Conv", "/encoder/scratch/at_half/at_half.0/Conv", True),
+        ("Conv", "/to_half/merge/merge.0/Conv", True),
+        ("Gemm", "/blocks.0/project/Gemm", True),
+        ("Gemm", "/blocks.4/narrow/Gemm", True),
+        ("Gemm", "/cue/told/Gemm", False),
+        ("MatMul", "/blocks.0/MatMul", False),
+        ("Relu", "/to_half/merge/merge.2/Relu", False),
     ],
 )
-def test_the_first_blocks_of_the_pretrained_encoder_stay_in_float32(
-    name: str, quantised: bool
+def test_the_first_blocks_of_the_pretrained_encoder_and_attention_stay_in_float32(
+    operator: str, name: str, quantised: bool
 ) -> None:
-    assert is_quantised(name) == quantised
+    assert is_quantised(operator, name) == quantised
+
+
+def test_activations_after_int8_convolutions_and_outputs_of_linear_layers_are_not_quantised_twice(
+    config: EngineConfig, cache: EngineCache, tmp_path: Path
+) -> None:
+    load(config)
+    path = next(cache.folder.glob("*-dense-int8-*.onnx"))
+    operators = operators_as_run(path, tmp_path)
+    depth = find_checkpoint(config.checkpoint).card.network["depth"]
+    assert operators["QGemm"] == 4 * depth
+    assert operators["DequantizeLinear"] < operators["QLinearConv"] / 2, operators
+
+
+def test_padding_and_pixel_shuffles_cost_the_graphs_no_operator_of_their_own(
+    cache: EngineCache, exported: object, tmp_path: Path
+) -> None:
+    for path in cache.folder.glob("*.onnx"):
+        if "int8" not in path.name:
+            operators = operators_as_run(path, tmp_path)
+            assert operators["Conv"] > 40
+            assert operators["Pad"] == operators["DepthToSpace"] == 0, path.name
 
 
 def test_calibration_crops_are_the_same_every_time_and_have_the_size_of_a_crop() -> None:

@@ -9,7 +9,13 @@ import torch
 from small_networks import small_network
 
 from thfm_ros.engine.export import example_inputs
-from thfm_ros.engine.step_graph import DetectionGraph, StepGraph, fold_batch_norms, output_list
+from thfm_ros.engine.step_graph import (
+    DetectionGraph,
+    StepGraph,
+    fold_batch_norms,
+    order_shuffled_channels,
+    output_list,
+)
 from thfm_ros.engine.stream import StepTables
 from thfm_ros.model.card import ModelCard
 from thfm_ros.model.network import NanoNetwork
@@ -82,3 +88,16 @@ def test_folded_batch_norms_do_not_change_the_encoder(
         folded.encoder(pixels(images[0])), network.encoder(pixels(images[0])), strict=True
     ):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_up_stages_with_channels_ordered_by_pixel_have_the_same_outputs(
+    network: NanoNetwork,
+) -> None:
+    ordered = order_shuffled_channels(fold_batch_norms(network))
+    x, skip = torch.randn(2, 64 + 32, 5, 7), torch.randn(2, network.channels[0], 10, 14)
+    expected = network.to_half.shuffle(network.to_half.spread(x))
+    torch.testing.assert_close(ordered.to_half.shuffle(ordered.to_half.spread(x)), expected)
+    torch.testing.assert_close(
+        ordered.to_half(x, skip), network.to_half(x, skip), rtol=1e-4, atol=1e-4
+    )

@@ -12,7 +12,12 @@ from fake_engine import Person, perfect_outputs
 from fake_engine import box_of as box_in_image
 
 from thfm_ros.config import RegionConfig
-from thfm_ros.evaluation.engine_precision import images_of, predictions, time_table
+from thfm_ros.evaluation.engine_precision import (
+    images_of,
+    predictions,
+    second_step,
+    time_table,
+)
 from thfm_ros.perception.crop_region import region_around
 
 
@@ -40,10 +45,22 @@ def test_keypoints_are_shares_of_the_crop_and_maps_are_those_of_the_outputs() ->
     assert found.parts.max() < 17
 
 
+def test_accuracy_is_that_of_the_second_step_because_the_first_one_is_never_in_int8() -> None:
+    steps: list[object] = []
+
+    def step(image: Any, state: object, *, dense: bool) -> tuple[Any, str]:
+        steps.append(state)
+        return len(steps), "a state"
+
+    engine: Any = SimpleNamespace(step=step)
+    assert second_step(engine, np.zeros((8, 8, 3), np.uint8)) == 2
+    assert steps == [None, "a state"]
+
+
 def test_the_time_table_has_a_row_for_each_graph() -> None:
     engine: Any = SimpleNamespace(
         card=SimpleNamespace(frame_size=(32, 24)),
-        step=lambda image, state, *, dense: np.linalg.inv(np.eye(20)),
+        step=lambda image, state, *, dense: (np.linalg.inv(np.eye(20)), None),
         detect=lambda image: np.linalg.inv(np.eye(20)),
     )
     lines = time_table([engine, engine], np.zeros((8, 8, 3), np.uint8)).splitlines()

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The thfm_ros authors
-"""int8 step graphs: most convolutions with 8-bit weights and activations, all else in float32.
+"""int8 step graphs: convolutions and the transformer's linear layers with 8-bit weights and inputs.
 
 The first blocks of the pretrained encoder stay in float32: in int8 they cost half a point of the
-masks' IoU (docs/experiments/runtime.md). Ranges of activations are those of crops of the clip that
-ships with the package, so that any checkpoint can be quantised where it runs.
+masks' IoU (docs/experiments/runtime.md). So do the outputs of linear layers, since what follows
+them is in float32. Ranges of activations are those of crops of the clip that ships with the
+package, so that any checkpoint can be quantised where it runs.
 """
 
 import logging
@@ -28,6 +29,8 @@ _SIDES = (0.4, 1.0)  # of the calibration crops, in heights of the image
 
 _SENSITIVE = re.compile(r"/encoder/(stem|blocks\.[0-5])/")
 """Convolutions that cost accuracy in int8: the first ones of the pretrained encoder."""
+_LINEAR = re.compile(r"/blocks\.\d+/(project|join|widen|narrow)/Gemm$")
+"""The linear layers of `step_graph.StepBlock`; the smaller ones elsewhere take no time."""
 
 INT8 = "int8"
 INT8_7_BITS = "int8 with 7-bit weights"
@@ -76,12 +79,12 @@ def quantise(
         precision: `INT8` or `INT8_7_BITS`.
 
     Returns:
-        how many convolutions are in int8.
+        how many convolutions and linear layers are in int8.
     """
     # They need onnx, which a graph from the cache does not.
     from onnxruntime import quantization
 
-    nodes = _quantised_nodes(source)
+    nodes, activations = _quantised_nodes(source)
 
     class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -99,8 +102,9 @@ def quantise(
             per_channel=True,
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
-            nodes_to_quantize=nodes,
+            nodes_to_quantize=nodes + activations,
             reduce_range=precision == INT8_7_BITS,
+            extra_options={"OpTypesToExcludeOutputQuantization": ["Gemm"]},
         )
     return len(nodes)
 
@@ -121,13 +125,25 @@ def _without_advice() -> Iterator[None]:
         root.removeFilter(refuse_all)
 
 
-def _quantised_nodes(path: Path) -> list[str]:
+def _quantised_nodes(path: Path) -> tuple[list[str], list[str]]:
+    """Names of the convolutions and linear layers in int8, and of the activations after these
+    convolutions: each becomes the range of its convolution's output, and costs nothing.
+    """
     import onnx
 
-    convolutions = [each.name for each in onnx.load(path).graph.node if each.op_type == "Conv"]
-    return [name for name in convolutions if is_quantised(name)]
+    graph = onnx.load(path).graph
+    nodes = [node for node in graph.node if is_quantised(node.op_type, node.name)]
+    outputs = {node.output[0] for node in nodes if node.op_type == "Conv"}
+    activations = [
+        node.name
+        for node in graph.node
+        if node.op_type in ("Relu", "Clip") and node.input[0] in outputs
+    ]
+    return [node.name for node in nodes], activations
 
 
-def is_quantised(convolution: str) -> bool:
-    """Whether a convolution of that name is run in int8."""
-    return _SENSITIVE.match(convolution) is None
+def is_quantised(operator: str, name: str) -> bool:
+    """Whether a node of that ONNX operator and name is run in int8."""
+    if operator == "Conv":
+        return _SENSITIVE.match(name) is None
+    return operator == "Gemm" and _LINEAR.match(name) is not None

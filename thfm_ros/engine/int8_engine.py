@@ -129,7 +129,7 @@ class Int8Export:
         return {
             "difference": f"{found:.2f}",
             "tolerance": f"{allowed.largest:.2f}",
-            "convolutions": str(count),
+            "layers in int8": str(count),
             "time ratio": f"{ratio:.2f}",
         }
 

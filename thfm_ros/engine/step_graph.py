@@ -18,7 +18,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from thfm_ros.engine.stream import HALVES, StepTables
 from thfm_ros.model.backbone import HEAD_WIDTH, Block, rotary_tables
-from thfm_ros.model.codec import ResidualBlock
+from thfm_ros.model.codec import ResidualBlock, UpStage
 from thfm_ros.model.network import JOINTS, NanoNetwork, NetworkOutputs, sine_grid
 
 
@@ -94,7 +94,7 @@ class StepGraph(nn.Module):
     def __init__(self, network: NanoNetwork, size: tuple[int, int], dense: bool) -> None:
         super().__init__()
         self.dense = dense
-        self.network = fold_batch_norms(network)
+        self.network = order_shuffled_channels(fold_batch_norms(network))
         self.past = network.backbone.window - 1
         self.blocks = step_blocks(self.network, network.depth)
         self.columns, self.rows = size[0] // 16, size[1] // 16
@@ -135,7 +135,7 @@ class DetectionGraph(nn.Module):
 
     def __init__(self, network: NanoNetwork, size: tuple[int, int]) -> None:
         super().__init__()
-        self.network = fold_batch_norms(network)
+        self.network = order_shuffled_channels(fold_batch_norms(network))
         self.blocks = step_blocks(self.network, network.detect_depth)
         self.columns, self.rows = size[0] // 16, size[1] // 16
         self.register_buffer("grid", sine_grid(self.rows, self.columns, network.width))
@@ -193,4 +193,32 @@ def fold_batch_norms(network: NanoNetwork) -> NanoNetwork:
                 if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                     module[i] = fuse_conv_bn_eval(conv, norm)
                     module[i + 1] = nn.Identity()
+    return network
+
+
+class PixelShuffle(nn.Module):
+    """nn.PixelShuffle(2) for channels in the order (row, column, channel) of the larger image.
+
+    All channels of a pixel then move together. ONNX Runtime takes several times as long for the
+    usual order (channel, row, column), which exports as one DepthToSpace.
+    """
+
+    def forward(self, x: Float[Tensor, "b 4*c h w"]) -> Float[Tensor, "b c 2*h 2*w"]:
+        """See the class."""
+        batch, channels, rows, columns = (int(length) for length in x.shape)
+        pixels = x.permute(0, 2, 3, 1).reshape(batch, rows, columns, 2, channels // 2)
+        lines = pixels.transpose(2, 3).reshape(batch, 2 * rows, 2 * columns, channels // 4)
+        return lines.permute(0, 3, 1, 2)
+
+
+def order_shuffled_channels(network: NanoNetwork) -> NanoNetwork:
+    """The same network, changed in place: its up-stages use `PixelShuffle`. Outputs stay equal."""
+    for module in network.modules():
+        if isinstance(module, UpStage):
+            spread = module.spread
+            order = torch.arange(spread.out_channels).view(-1, 4).t().flatten()
+            spread.weight.data = spread.weight.data[order]
+            if spread.bias is not None:
+                spread.bias.data = spread.bias.data[order]
+            module.shuffle = PixelShuffle()  # type: ignore[assignment]
     return network

@@ -5,7 +5,8 @@
     python -m thfm_ros.evaluation.engine_precision --data DATA
 
 DATA/val holds crops made by `thfm synth render --split val --view crop`. Both engines see the same
-crops in turns, so that a busy machine slows both. Exit code 1: int8 cannot be used here.
+crops in turns, so that a busy machine slows both. Each crop is seen twice, since the first step of
+a stream is in fp32 with either. Exit code 1: int8 cannot be used here.
 """
 
 import argparse
@@ -55,6 +56,12 @@ def predictions(outputs: Sequence[RawOutputs]) -> CropPredictions:
     )
 
 
+def second_step(engine: Engine, image: UInt8[np.ndarray, "h w 3"]) -> RawOutputs:
+    """The outputs, with maps, of the second step of a stream that shows one image."""
+    _, state = engine.step(image, None, dense=True)
+    return engine.step(image, state, dense=True)[0]
+
+
 def accuracy_table(scores: Sequence[tuple[str, CropScores]]) -> str:
     """The metrics of each precision, as Markdown."""
     lines = ["| | mask IoU | part mIoU | PCK@0.1 | PCK@0.05 | MPJPE mm | normals deg |", "|---" * 7]
@@ -82,11 +89,12 @@ def time_table(engines: Sequence[Engine], image: UInt8[np.ndarray, "h w 3"]) -> 
         taken: list[list[float]] = [[], []]
         for _ in range(_TIMED_RUNS):
             for engine, times in zip(engines, taken, strict=True):
+                state = None if dense is None else engine.step(image, None, dense=dense)[1]
                 begun_s = time.process_time()
                 if dense is None:
                     engine.detect(whole)
                 else:
-                    engine.step(image, None, dense=dense)
+                    engine.step(image, state, dense=dense)
                 times.append(1e3 * (time.process_time() - begun_s))
         own, other = np.array(taken)
         ratios = np.median(other) / np.median(own), other.min() / own.min()
@@ -112,7 +120,7 @@ def main() -> int:
     images, truth = images_of(batches), labels_of(batches)
     scores = []
     for name, engine in zip(PRECISIONS, engines, strict=True):
-        found = [engine.step(image, None, dense=True)[0] for image in images]
+        found = [second_step(engine, image) for image in images]
         scores.append((name, crop_scores(predictions(found), truth)))
     tables = f"{accuracy_table(scores)}\n\n{time_table(engines, images[0])}"
     sys.stdout.write(f"\n{len(images)} crops\n\n{tables}\n")

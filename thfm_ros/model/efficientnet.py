@@ -56,7 +56,8 @@ class SameConv(nn.Conv2d):
         columns = same_padding(int(x.shape[3]), kernel, stride)
         if rows == columns and rows[0] == rows[1]:  # one operator fewer in the exported graph
             return F.conv2d(x, self.weight, self.bias, self.stride, rows[0], 1, self.groups)
-        padded = F.pad(x, (*columns, *rows))
+        # With its value given, ONNX Runtime makes the padding a part of the convolution.
+        padded = F.pad(x, (*columns, *rows), value=0.0)
         return F.conv2d(padded, self.weight, self.bias, self.stride, 0, 1, self.groups)
 
 
