@@ -53,7 +53,8 @@ def test_accuracy_is_that_of_the_second_step_because_the_first_one_is_never_in_i
         return len(steps), "a state"
 
     engine: Any = SimpleNamespace(step=step)
-    assert second_step(engine, np.zeros((8, 8, 3), np.uint8)) == 2
+    outputs: Any = second_step(engine, np.zeros((8, 8, 3), np.uint8))
+    assert outputs == 2
     assert steps == [None, "a state"]
 
 
