@@ -6,53 +6,13 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from fake_engine import FakeEngine, Person, camera, frame
+from crowd import GROUP, Crowd, K
+from fake_engine import Person, frame
 
-from thfm_ros.config import config_from
-from thfm_ros.contract import Perception, Task, TrackState
-from thfm_ros.model.outputs import RawOutputs
-from thfm_ros.perception.frame_window import FrameWindow
+from thfm_ros.contract import Clip, TrackState
 from thfm_ros.perception.step_budget import Candidate, StepBudget
-from thfm_ros.pipeline import PerceptionPipeline
 
-K = camera()
-BODIES = frozenset([Task.BODIES])
-CROP_S = 0.005
-GROUP = [Person(x, 0, 6) for x in (-3.0, -2.1, -1.2, -0.3, 0.6, 1.5, 2.4)]
-
-
-class Crowd(FakeEngine):
-    """A perfect network whose crops take `CROP_S` of a fake clock, and a camera at 30 Hz."""
-
-    def __init__(self, *people: Person, budget_ms: float, live: bool = True) -> None:
-        self.people, self.now_s = list(people), 0.0
-        super().__init__(K, lambda: self.people)
-        settings = {"regions.budget_ms": budget_ms, "track.seed": 1, "regions.run_async": False}
-        self.config = config_from({**settings, "track.smoothing": "none"})
-        self.pipeline = PerceptionPipeline(self, self.config, live=live, clock=lambda: self.now_s)
-        self.window = FrameWindow(self.config.window)
-        self.frames, self.rate_hz = 0, 30.0
-        self.step_s: list[float] = []
-
-    def step(
-        self,
-        crop: np.ndarray,
-        state: object | None,
-        *,
-        dense: bool,
-        target_box: np.ndarray | None = None,
-    ) -> tuple[RawOutputs, object]:
-        self.now_s += CROP_S
-        return super().step(crop, state, dense=dense, target_box=target_box)
-
-    def next(self, tasks: frozenset[Task] = BODIES) -> Perception:
-        self.frames += 1
-        clip = self.window.push(frame(K, self.frames / self.rate_hz))
-        assert clip is not None
-        begun_s = self.now_s
-        perception = self.pipeline.step(clip, tasks)
-        self.step_s.append(self.now_s - begun_s)
-        return perception
+CLIP = Clip((frame(K),), 1)
 
 
 def test_a_budget_bounds_the_step_and_no_person_is_lost() -> None:
@@ -141,7 +101,7 @@ def test_a_track_whose_turn_comes_late_does_not_end() -> None:
     for _ in range(40):
         crowd.next()
     ids = {body.id for body in crowd.next().bodies}
-    crowd.frames, crowd.rate_hz = round(crowd.frames / 6), 5.0
+    crowd.images, crowd.rate_hz = round(crowd.images / 6), 5.0
     oldest_s = 0.0
     for _ in range(30):
         bodies = crowd.next().bodies
@@ -153,7 +113,7 @@ def test_a_track_whose_turn_comes_late_does_not_end() -> None:
 def test_near_quick_and_new_people_are_measured_first_and_no_person_waits_for_ever() -> None:
     now_s = 0.0
     budget = StepBudget(10, lambda: now_s)
-    budget.begin()
+    budget.begin(CLIP)
     with budget.crops(1):
         now_s += 0.01  # a crop takes the whole budget
     budget.end()
@@ -165,12 +125,12 @@ def test_near_quick_and_new_people_are_measured_first_and_no_person_waits_for_ev
             Candidate(name, age_s, 1.0 if name == "near" else 0.1, float(name == "quick"), False)
             for name, age_s in waiting.items()
         ]
-        budget.begin()
+        budget.begin(CLIP)
         (chosen,) = budget.choose(candidates, 0)
         budget.end()
         counts[chosen] += 1
         waiting[chosen] = 0.0
     assert counts["near"] >= counts["quick"] > counts["far"] > 60
     tentative = Candidate("new", 1 / 30, 0.1, 0.0, True)
-    budget.begin()
+    budget.begin(CLIP)
     assert budget.choose([*candidates, tentative], 0) == {"new"}

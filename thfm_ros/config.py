@@ -21,6 +21,10 @@ from thfm_ros.config_option import ConfigError, Validated, option
 Value: TypeAlias = bool | int | float | str | tuple[str, ...]
 
 
+FOLLOW_CAMERA = -1.0
+"""Value of regions.budget_ms: a step takes no longer than the camera's period."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class WindowConfig(Validated):
     """The sliding window of frames, and what interrupts a stream."""
@@ -53,9 +57,10 @@ class RegionConfig(Validated):
     budget_ms: float = option(
         0.0,
         "live cameras: time of a step, beyond which tracked people are measured in turn and the "
-        "others are predicted; 0: all people in every frame, as in recordings",
+        "others are predicted; -1: what the camera's period allows, but each person every 0.25 s "
+        "if possible; 0: all people in every frame, as in recordings",
         unit="ms",
-        min=0.0,
+        min=FOLLOW_CAMERA,
     )
     run_async: bool = option(
         True,
@@ -83,6 +88,15 @@ class RegionConfig(Validated):
     rewarm: bool = option(
         False, "a new crop first runs on the earlier frames of the window: less jitter, more cost"
     )
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for the first field with an invalid value."""
+        super().__post_init__()
+        if FOLLOW_CAMERA < self.budget_ms < 0:
+            raise ConfigError(
+                f"budget_ms is {self.budget_ms}; it must be -1 (the camera's period), 0 (no limit) "
+                "or more."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,13 +21,13 @@ from thfm_ros.engine.base import Engine
 from thfm_ros.geometry import area, longer_side
 from thfm_ros.lens import check_image_size
 from thfm_ros.perception.appearance import appearance_of
-from thfm_ros.perception.array_pool import ArrayPool
 from thfm_ros.perception.background_task import BackgroundTask
 from thfm_ros.perception.confirmation import evidence_for, person_probability
 from thfm_ros.perception.crop_stream import CropDetection, CropDetector, CropInputs, CropStream
 from thfm_ros.perception.decoding import Detection, ExpectedPerson, Proposal
-from thfm_ros.perception.dense_maps import DENSE_TASKS, Canvas
+from thfm_ros.perception.dense_maps import DENSE_TASKS
 from thfm_ros.perception.external_boxes import ExternalBoxes
+from thfm_ros.perception.frame_maps import FrameMaps
 from thfm_ros.perception.proposal_selection import select_proposals
 from thfm_ros.perception.proposal_sources import ProposalSources, external_boxes_for
 from thfm_ros.perception.root_filter import prediction_stamp
@@ -69,14 +69,15 @@ class PerceptionPipeline:
         self.engine = engine
         self.config = config
         self.live = live
-        self._budget = StepBudget(config.regions.budget_ms if live else 0.0, clock)
         self.last_timings_ms: dict[str, float] = {}
         self._tracker = Tracker(config.track, used_ids)
         self.external_boxes = external_boxes or external_boxes_for(config)
         self._sources = ProposalSources(engine, config, live=live, external=self.external_boxes)
         self._crop_detector = CropDetector(engine, config)
         self._run_async = live and config.regions.run_async and engine.concurrent
-        self._arrays = ArrayPool()
+        budget_ms = config.regions.budget_ms if live else 0.0
+        self._budget = StepBudget(budget_ms, clock, parallel=2 if self._run_async else 1)
+        self._maps = FrameMaps(config, live=live)
         self._epoch: int | None = None
         self._state = StreamState()
 
@@ -91,7 +92,7 @@ class PerceptionPipeline:
 
     def reset(self) -> None:
         """Drop all tracks and begin a new stream."""
-        self._arrays.clear()
+        self._maps.reset()
         self._tracker.reset()
         self._sources.reset()
         self._state = StreamState()
@@ -110,7 +111,7 @@ class PerceptionPipeline:
         self._tracker.set_camera(clip.newest.intrinsics)
         timer = StageTimer(("crop", "network", "decode", "track", "paint"))
         inputs = CropInputs(clip, bool(tasks & DENSE_TASKS), timer)
-        self._budget.begin()
+        self._budget.begin(clip)
         try:
             found = self._find_proposals(clip.newest, self._state, timer)
             vacancies = max(self.config.regions.max_people - len(self._state.people), 0)
@@ -130,7 +131,7 @@ class PerceptionPipeline:
                 )
                 people = tracked_people(self._state, tracks, detections, new_detections)
             with timer("paint"):
-                maps = self._paint(clip.newest, tracks, tasks)
+                maps = self._maps.paint(clip.newest, tracks, tasks)
         except Exception:
             self.reset()
             raise
@@ -261,24 +262,6 @@ class PerceptionPipeline:
     def _is_person(self, proposal: Proposal, detection: Detection) -> bool:
         probability = person_probability(evidence_for(proposal, detection))
         return probability >= self.config.decode.min_score
-
-    def _paint(
-        self, frame: Frame, tracks: Sequence[TrackOutput], tasks: frozenset[Task]
-    ) -> dict[str, Any]:
-        """The requested maps, by their names in contract.Perception."""
-        height, width = frame.rgb.shape[:2]
-        canvas = Canvas(
-            width,
-            height,
-            tasks,
-            metric=frame.intrinsics is not None,
-            threshold=self.config.decode.mask_threshold,
-            arrays=self._arrays,
-            scale=self.config.node.output_scale if self.live else 1.0,
-        )
-        return canvas.paint(
-            [(index, track.detection) for index, track in enumerate(tracks) if track.detection]
-        )
 
 
 def _perception(

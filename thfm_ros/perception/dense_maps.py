@@ -19,6 +19,7 @@ from thfm_ros.model.outputs import DenseOutputs
 from thfm_ros.perception.array_pool import ArrayPool, PooledArray
 from thfm_ros.perception.decoding import Detection
 from thfm_ros.perception.map_patch import Patch, SampledPatch, patch_of, sampled_patch_of
+from thfm_ros.perception.person_maps import PersonMaps
 
 BACKGROUND_ID = 65535
 """Value of the background in the map of instances."""
@@ -63,6 +64,9 @@ class Canvas:
         threshold: mask probability above which a pixel is a person.
         arrays: where the arrays are taken from.
         scale: size of the maps divided by that of the image.
+        keep: whether `kept` is needed.
+
+    ``kept`` has the maps of each person who was painted, by the index that they had.
     """
 
     def __init__(
@@ -75,38 +79,53 @@ class Canvas:
         threshold: float,
         arrays: ArrayPool,
         scale: float = 1.0,
+        keep: bool = False,
     ) -> None:
         self._size = (width, height)
         self._map_size = scaled_size(width, height, scale)
         width, height = self._map_size
         self._threshold = threshold
         self._metric = metric
+        self._keep = keep
+        self.kept: dict[int, PersonMaps] = {}
         self._maps: dict[Task, PooledArray] = {}
         for task in DENSE_TASKS & tasks:
             channels, background = _BACKGROUND[task]
             shape = (height, width) if channels == 1 else (height, width, channels)
             self._maps[task] = arrays.take(task.value, shape, background)
 
-    def paint(self, detections: Sequence[tuple[int, Detection]]) -> dict[str, Any]:
+    def paint(
+        self,
+        detections: Sequence[tuple[int, Detection]],
+        unmeasured: Sequence[tuple[int, PersonMaps]] = (),
+    ) -> dict[str, Any]:
         """Paint people, the farthest first; the maps by their names in contract.Perception.
 
         Args:
             detections: each with its index into Perception.bodies; all with dense outputs, unless
                 no task needs them.
+            unmeasured: the maps of people who were measured in an earlier image, with their index.
         """
         if not self._maps:
             return {}
         # A person of unknown distance counts as the farthest and occludes no other person.
-        depths = [
-            float(np.nan_to_num(detection.root_m[2], nan=np.inf)) for _, detection in detections
+        people: list[tuple[float, int, Detection | PersonMaps]] = [
+            (float(np.nan_to_num(detection.root_m[2], nan=np.inf)), index, detection)
+            for index, detection in detections
         ]
-        unit_m = 1.0 if self._metric else min(depths, default=1.0)
-        for number in sorted(range(len(depths)), key=lambda number: -depths[number]):
-            self._add(*detections[number], unit_m)
+        people += [(maps.distance, index, maps) for index, maps in unmeasured]
+        unit_m = 1.0
+        if not self._metric:
+            unit_m = min((distance for distance, _, _ in people), default=1.0)
+        for distance, index, person in sorted(people, key=lambda each: -each[0]):
+            if isinstance(person, PersonMaps):
+                person.paste(self._maps, index, unit_m)
+            else:
+                self._add(index, person, distance, unit_m)
         names = {Task.DEPTH: "depth_m" if self._metric else "depth_relative", **_MAP_NAMES}
         return {names[task]: pooled.values for task, pooled in self._maps.items()}
 
-    def _add(self, index: int, detection: Detection, unit_m: float) -> None:
+    def _add(self, index: int, detection: Detection, distance: float, unit_m: float) -> None:
         """Paint one person over those painted before; depth in units of ``unit_m``."""
         mask, target = detection.mask, detection.target
         assert detection.dense is not None and mask is not None and target is not None
@@ -116,19 +135,25 @@ class Canvas:
             np.maximum(area, whole.resample(mask), out=area)
         patch = self._patch(detection.region, target)
         tasks = self._maps.keys() - {Task.SEGMENTATION}
-        if patch is None or not tasks:
+        if patch is None or not (tasks or self._keep):
             return
         # Only neighbours are excluded: at the outline the mask itself decides, between cells.
         neighbours = (mask > self._threshold) & ~target
-        own = (patch.resample(mask * ~neighbours) > self._threshold).astype(np.uint8)
+        own_mask = patch.resample(mask * ~neighbours)
+        own = (own_mask > self._threshold).astype(np.uint8)
         camera = resize_intrinsics(detection.camera, *self._map_size)
         values = _PatchValues(detection, detection.dense, target, patch, camera, unit_m)
+        computed = {task: values.of(task) for task in tasks - {Task.INSTANCES}}
         for task in tasks:
             area = self._maps[task].writable(patch.rows, patch.columns)
             if task is Task.INSTANCES:
                 area[own > 0] = index
             else:
-                cv2.copyTo(values.of(task), own, area)
+                cv2.copyTo(computed[task], own, area)
+        if self._keep:
+            self.kept[index] = PersonMaps(
+                patch.rows, patch.columns, own_mask, own, computed, distance, unit_m
+            )
 
     def _patch(
         self, region: PixelMap, chosen: Bool[np.ndarray, "h w"]

@@ -33,6 +33,8 @@ class Track:
     def __post_init__(self) -> None:
         self.body: Body  # as it is reported
         self._detected: Body  # as it was last detected
+        self._not_missed_ns = 0  # stamp of the last frame with a detection, or not looked for in
+        self._frames_unmeasured = 0  # since the last detection
         self._raw_box = np.zeros(4)
         self._box_velocity = np.zeros(2)  # of the centre, pixels per second
         self._filters = [OneEuroFilter(self.config) for _ in range(3)]
@@ -43,8 +45,10 @@ class Track:
         body, dt = detection.body, (stamp_ns - self.detected_ns) * 1e-9
         if self.hits:
             motion = (body.box[:2] + body.box[2:] - self._raw_box[:2] - self._raw_box[2:]) / 2
-            self._box_velocity = 0.5 * self._box_velocity + 0.5 * motion / max(dt, 1e-3)
+            kept = 0.5 ** (1 + self._frames_unmeasured)  # as if each frame had shown its share
+            self._box_velocity = kept * self._box_velocity + (1 - kept) * motion / max(dt, 1e-3)
         self.hits, self.detected_ns, self._raw_box = self.hits + 1, stamp_ns, body.box
+        self._not_missed_ns, self._frames_unmeasured = stamp_ns, 0
         covariance = unpack_covariance(body.root_covariance_m2)
         root_m = body.root_m / self._size.relative_size(body.positions_m)
         self._root_filter.update(stamp_ns, root_m, covariance)
@@ -74,23 +78,29 @@ class Track:
         """Predict the body of a frame without a detection; False if the track has ended.
 
         A track that was looked for is lost, or ends if it is tentative. One that was not stays
-        tentative, or is predicted; once it is lost it stays lost.
+        tentative, or is predicted; once it is lost it stays lost. ``lost_for_s`` counts from the
+        frame before the first miss: frames in which no one looked say nothing.
         """
-        age_s = (stamp_ns - self.detected_ns) * 1e-9
         state = self.body.state
-        longest_s = self.config.lost_for_s
-        if not measured:  # their turn may come late: with a small time budget, on a slow machine
-            longest_s = max(longest_s, _MAX_UNMEASURED_S)
-        if age_s > longest_s or (measured and state is TrackState.TENTATIVE):
+        if not measured:
+            self._frames_unmeasured += 1
+            if state is not TrackState.LOST:
+                self._not_missed_ns = stamp_ns
+        missed_s = (stamp_ns - self._not_missed_ns) * 1e-9
+        # The turn of one who is not measured may come late: with a small budget, or slow crops.
+        longest_s = max(self.config.lost_for_s, _MAX_UNMEASURED_S)
+        unmeasured_s = (stamp_ns - self.detected_ns) * 1e-9
+        if missed_s > self.config.lost_for_s or (not measured and unmeasured_s > longest_s):
+            return False
+        if measured and state is TrackState.TENTATIVE:
             return False
         if measured:
             state = TrackState.LOST
         elif state is TrackState.TRACKED:
             state = TrackState.PREDICTED
-        remaining = 1 - age_s / max(self.config.lost_for_s, 1e-9)
         score = self._detected.score
         if state is TrackState.LOST:
-            score *= max(remaining, 0.0)
+            score *= max(1 - missed_s / max(self.config.lost_for_s, 1e-9), 0.0)
         self.body = dataclasses.replace(self._predicted(stamp_ns), state=state, score=score)
         return True
 

@@ -47,8 +47,16 @@ def test_latency_percentiles_are_of_arrival_minus_stamp(latencies_ms: list[float
 def test_values_that_were_not_measured_are_none() -> None:
     values = DemoSummary().as_json()
     assert values["latency_ms"] == {"p50": None, "p95": None, "p99": None}
-    assert values["people_per_image"] == {"mean": None, "max": None}
+    assert values["people_per_image"] == {"mean": None, "measured": None, "max": None}
     assert values["results"] == 0
+
+
+def test_people_who_are_predicted_count_as_people_of_the_image_but_not_as_measured() -> None:
+    summary = DemoSummary()
+    summary.add_result(0, 1, ["abcde"], metric=True, predicted=["fghij", "klmno"])
+    summary.add_result(1, 2, ["fghij"], metric=True)
+    assert summary.as_json()["people_per_image"] == {"mean": 2.0, "measured": 1.0, "max": 3}
+    assert summary.as_json()["bodies_seen"] == 3
 
 
 def test_topics_of_all_bodies_are_counted_together() -> None:

@@ -137,11 +137,14 @@ class DemoListener(Node):
 
     def _on_bodies(self, message: BodyArray) -> None:
         now_ns = self.get_clock().now().nanoseconds
-        ids = [body.id for body in message.bodies if body.state == body.TRACKED]
+        measured = [body.id for body in message.bodies if body.state == body.TRACKED]
+        predicted = [body.id for body in message.bodies if body.state == body.PREDICTED]
         stamp_ns = nanoseconds(message.header.stamp)
         if self._first_result_s is None:
             self._first_result_s = time.monotonic()
-        latency_ms = self.summary.add_result(stamp_ns, now_ns, ids, metric=message.metric)
+        latency_ms = self.summary.add_result(
+            stamp_ns, now_ns, measured, metric=message.metric, predicted=predicted
+        )
         self._synchronizer.add_bodies(message, latency_ms)
 
     def _on_skeleton(self, message: SkeletonInfo) -> None:

@@ -68,7 +68,7 @@ class StampSynchronizer:
         self._put(message, "depth", panel)
 
     def add_bodies(self, message: BodyArray, latency_ms: float) -> None:
-        """Add the people of an image; only tracked ones are kept."""
+        """Add the people of an image; those who are lost or not confirmed are not drawn."""
         self._put(message, "bodies", (message, latency_ms))
 
     def _put(self, message: Any, field: str, value: Any) -> None:
@@ -94,7 +94,11 @@ class StampSynchronizer:
             rgb=pending.rgb,
             labels=pending.labels,
             depth=pending.depth,
-            bodies=tuple(_body(b, factor) for b in message.bodies if b.state == b.TRACKED),
+            bodies=tuple(
+                _body(each, factor)
+                for each in message.bodies
+                if each.state in (each.TRACKED, each.PREDICTED)
+            ),
         )
         self.buffer.add(frame)
         if self._viewer is not None:
@@ -113,7 +117,7 @@ def _body(message: Any, factor: float) -> Body:
     positions = [(j.position.x, j.position.y, j.position.z) for j in message.joints]
     return Body(
         id=message.id,
-        state=TrackState.TRACKED,
+        state=(TrackState.TRACKED if message.state == message.TRACKED else TrackState.PREDICTED),
         score=message.score,
         box=np.array(message.box, np.float32) * np.float32(factor),
         keypoints=keypoints,

@@ -39,7 +39,8 @@ class DemoSummary:
         self._image_stamps: list[int] = []
         self._latencies_ms: list[float] = []
         self._result_stamps: list[int] = []
-        self._people: list[int] = []
+        self._people: list[int] = []  # confirmed, by image
+        self._measured: list[int] = []  # of them
         self._ids: set[str] = set()
         self._diagnostics: dict[str, dict[str, str]] = {}
 
@@ -55,7 +56,15 @@ class DemoSummary:
         """Count an image of the camera."""
         self._image_stamps.append(stamp_ns)
 
-    def add_result(self, stamp_ns: int, now_ns: int, ids: Iterable[str], *, metric: bool) -> float:
+    def add_result(
+        self,
+        stamp_ns: int,
+        now_ns: int,
+        ids: Iterable[str],
+        *,
+        metric: bool,
+        predicted: Iterable[str] = (),
+    ) -> float:
         """Add the bodies of one image; returns their latency in milliseconds.
 
         Images before the first result are not counted: the processes were still starting.
@@ -63,17 +72,20 @@ class DemoSummary:
         Args:
             stamp_ns: of the image.
             now_ns: when the bodies arrived, on the same clock.
-            ids: of the tracked bodies.
+            ids: of the bodies that were measured in the image.
             metric: whether the metric scale is known.
+            predicted: ids of those who were not, because of a time budget.
         """
         if not self._result_stamps:
             self._image_stamps = [stamp for stamp in self._image_stamps if stamp >= stamp_ns]
         latency_ms = (now_ns - stamp_ns) / 1e6
         self._latencies_ms.append(latency_ms)
         self._result_stamps.append(stamp_ns)
-        tracked = set(ids)
-        self._people.append(len(tracked))
-        self._ids |= tracked
+        measured = set(ids)
+        people = measured | set(predicted)
+        self._people.append(len(people))
+        self._measured.append(len(measured))
+        self._ids |= people
         self.metric = metric
         return latency_ms
 
@@ -125,7 +137,8 @@ class DemoSummary:
             "drops": self._drops(),
             "bodies_seen": len(self._ids),
             "people_per_image": {
-                "mean": round(float(np.mean(self._people)), 2) if self._people else None,
+                "mean": _mean(self._people),
+                "measured": _mean(self._measured),
                 "max": max(self._people, default=None),
             },
             "messages": dict(sorted(self.topics.items())),
@@ -144,6 +157,10 @@ class DemoSummary:
 
 def _reason(topic: str) -> str:
     return next((reason for end, reason in OPTIONAL_TOPICS.items() if topic.endswith(end)), "")
+
+
+def _mean(counts: list[int]) -> float | None:
+    return round(float(np.mean(counts)), 2) if counts else None
 
 
 def _rate_hz(stamps_ns: list[int]) -> float:
