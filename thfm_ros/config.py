@@ -113,7 +113,7 @@ class DecodeConfig(Validated):
         max=0.95,
     )
     min_score: float = option(
-        0.75, "minimum probability of a person at which a new track begins", min=0.0, max=1.0
+        0.7, "minimum probability of a person at which a new track begins", min=0.0, max=1.0
     )
     keep_score: float = option(
         0.55, "minimum score of a crop at which an existing track continues", min=0.0, max=1.0

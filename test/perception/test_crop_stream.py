@@ -2,6 +2,8 @@
 # SPDX-FileCopyrightText: The thfm_ros authors
 """Crops of one person: the target is the person whose box is expected."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from fake_engine import FakeEngine, Person, box_of, camera, frame, pixels_of
@@ -9,8 +11,14 @@ from fake_engine import FakeEngine, Person, box_of, camera, frame, pixels_of
 from thfm_ros.config import Config, config_from
 from thfm_ros.contract import Clip, PixelMap
 from thfm_ros.model.outputs import RawOutputs
-from thfm_ros.perception.crop_stream import CropDetector, CropInputs, CropStream
-from thfm_ros.perception.decoding import Detection, ExpectedPerson
+from thfm_ros.perception.crop_region import region_around
+from thfm_ros.perception.crop_stream import (
+    CropDetection,
+    CropDetector,
+    CropInputs,
+    CropStream,
+)
+from thfm_ros.perception.decoding import Detection, ExpectedPerson, Proposal
 from thfm_ros.perception.stage_timer import StageTimer
 
 K = camera()
@@ -70,6 +78,44 @@ def test_the_target_cells_are_the_visible_ones_of_the_expected_person() -> None:
     cell = 2 * REGION.scale
     np.testing.assert_allclose(front.body.box, box_of(FRONT, K), atol=1.1 * cell)
     np.testing.assert_allclose(behind.body.box, visible, atol=1.1 * cell)
+
+
+def proposed(engine: RecordingEngine, proposal: Proposal) -> CropDetection | None:
+    inputs = CropInputs(Clip((frame(K, 0.0),), 1), True, StageTimer(("crop", "network", "decode")))
+    return CropDetector(engine, Config()).detect_proposal(inputs, proposal)
+
+
+def test_the_last_crop_of_a_proposal_lies_exactly_around_the_person() -> None:
+    box = box_of(FRONT, K).astype(np.float32)
+    rough = box + 0.06 * (box[3] - box[1]) * np.array([1, -1, 1, 1], np.float32)
+    engine = RecordingEngine(FRONT)
+    found = proposed(engine, Proposal(rough, 0.9))
+    assert found is not None and len(engine.boxes) > 1
+    exact = region_around(found.detection.extent, (128, 128), Config().regions)
+    assert found.stream.region == found.detection.region
+    assert abs(found.stream.region.offset_x - exact.offset_x) <= 2 * exact.scale
+    assert abs(found.stream.region.offset_y - exact.offset_y) <= 2 * exact.scale
+    assert found.stream.region.scale == pytest.approx(exact.scale, rel=0.06)
+
+
+def test_a_proposal_that_is_placed_exactly_needs_one_crop() -> None:
+    engine = RecordingEngine(FRONT)
+    assert proposed(engine, Proposal(box_of(FRONT, K).astype(np.float32), 0.9)) is not None
+    assert len(engine.boxes) == 1
+
+
+def test_a_proposal_whose_crop_shows_hardly_a_person_gets_no_further_crop() -> None:
+    class Doubtful(RecordingEngine):
+        def step(self, *args: Any, **options: Any) -> tuple[RawOutputs, object]:
+            raw, state = super().step(*args, **options)
+            body = raw.body._replace(presence=np.full_like(raw.body.presence, -6))
+            return raw._replace(body=body), state
+
+    box = box_of(FRONT, K).astype(np.float32)
+    rough = box + 0.06 * (box[3] - box[1])
+    engine = Doubtful(FRONT)
+    assert proposed(engine, Proposal(rough, 0.01)) is not None
+    assert len(engine.boxes) == 1
 
 
 @pytest.mark.parametrize("expected", [FRONT, ASIDE], ids=["in front", "aside"])

@@ -30,6 +30,7 @@ from thfm_ros.media.images import image_files, read_image
 from thfm_ros.perception.confirmation import Evidence, evidence_for, log_odds, person_probability
 from thfm_ros.perception.crop_stream import CropDetector, CropInputs
 from thfm_ros.perception.person_search import PersonDetector
+from thfm_ros.perception.proposal_selection import select_proposals
 from thfm_ros.perception.stage_timer import StageTimer
 
 logger = logging.getLogger(__name__)
@@ -73,7 +74,8 @@ class Examples:
         search = PersonDetector(self._engine, self._config, live=False)
         found = search.detect(frame, timer, no_tracks=True, at_capacity=False)
         inputs = CropInputs(Clip((frame,), 0), True, timer)
-        for proposal in found or []:
+        min_side_px = self._config.regions.min_person_px
+        for proposal in select_proposals(found or [], [], min_side_px):
             if (crop := self._crops.detect_proposal(inputs, proposal)) is None:
                 continue
             box = crop.detection.body.box

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from thfm_ros.perception.decoding import Detection, Proposal
 
-LEAST = 1e-3
+LEAST = 0.02
 """Probabilities are limited to LEAST and 1 - LEAST, so that none decides alone."""
 
 
@@ -23,10 +23,10 @@ class Evidence(NamedTuple):
     mask: float  # mean probability of "any person" inside the target's mask; 0.5: not computed
 
 
-WEIGHTS = Evidence(centre=1.22, presence=0.17, keypoints=0.58, mask=1.21)
+WEIGHTS = Evidence(centre=1.64, presence=0.62, keypoints=0.72, mask=0.40)
 """Of the evidence's log-odds. Fitted by `python -m thfm_ros.evaluation.confirmation_fit`."""
 
-BIAS = -3.27
+BIAS = -2.03
 
 
 def evidence_for(proposal: Proposal, detection: Detection) -> Evidence:

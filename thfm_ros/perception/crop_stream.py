@@ -14,12 +14,22 @@ from thfm_ros.engine.base import Engine
 from thfm_ros.engine.finite_outputs import require_finite
 from thfm_ros.geometry import to_network
 from thfm_ros.model.outputs import RawOutputs
-from thfm_ros.perception.crop_region import crop_image, follow_box, region_around
+from thfm_ros.perception.confirmation import evidence_for, person_probability
+from thfm_ros.perception.crop_region import (
+    crop_image,
+    follow_box,
+    region_around,
+    source_rectangle,
+)
 from thfm_ros.perception.decoding import Detection, ExpectedPerson, Proposal, decode_person
 from thfm_ros.perception.stage_timer import StageTimer
 
 _MAX_CORRECTIONS = 2
 """Further crops of a proposal, each better placed than the one before."""
+_NEARLY_THERE = 0.03
+"""Of a crop's side: less than two cells of the dense maps, within which boxes are not known."""
+_NO_PERSON = 0.2
+"""Probability of a person below which a proposal is not worth a last crop."""
 
 
 @dataclass(slots=True)
@@ -70,7 +80,11 @@ class CropDetector:
             )
 
     def detect_proposal(self, inputs: CropInputs, proposal: Proposal) -> CropDetection | None:
-        """Detect the person of a proposal. Its box is rough: the crop is moved until it fits."""
+        """Detect the person of a proposal.
+
+        Its box is rough: the crop is moved until it fits, then placed exactly around what it shows.
+        What that last crop shows counts, unless the ones before showed no person.
+        """
         region = region_around(proposal.box, self._engine.card.crop_size, self._regions)
         stream = CropStream(region)
         detection = self.detect(inputs, stream, ExpectedPerson(proposal.box))
@@ -82,6 +96,21 @@ class CropDetector:
                 break
             stream = moved
             detection = self.detect(inputs, stream, ExpectedPerson(detection.body.box))
+        if detection is None:
+            return None
+        found = CropDetection(detection, stream)
+        if person_probability(evidence_for(proposal, detection)) < _NO_PERSON:
+            return found
+        return self._placed_exactly(inputs, found)
+
+    def _placed_exactly(self, inputs: CropInputs, found: CropDetection) -> CropDetection | None:
+        """What a crop around the extent of ``found`` shows; ``found`` if its crop is close."""
+        size = self._engine.card.crop_size
+        region = region_around(found.detection.extent, size, self._regions)
+        if _moved_by(found.stream.region, region) <= _NEARLY_THERE:
+            return found
+        stream = CropStream(region)
+        detection = self.detect(inputs, stream, ExpectedPerson(found.detection.body.box))
         return None if detection is None else CropDetection(detection, stream)
 
     def following(self, stream: CropStream, box: Float[np.ndarray, "4"]) -> CropStream:
@@ -106,6 +135,12 @@ class CropDetector:
             )
         require_finite(raw.body, raw.dense)
         return raw
+
+
+def _moved_by(region: PixelMap, other: PixelMap) -> float:
+    """The largest distance between equal corners, in sides of ``region``."""
+    edges = np.array(source_rectangle(region)), np.array(source_rectangle(other))
+    return float(np.abs(edges[0] - edges[1]).max()) / (region.scale * region.width)
 
 
 def _in_crop(box: Float[np.ndarray, "4"], region: PixelMap) -> Float32[np.ndarray, "4"]:

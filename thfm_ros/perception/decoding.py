@@ -142,8 +142,7 @@ def decode_person(
     presence = float(sigmoid(np.asarray(raw.body.presence)))
     confidence = mean_keypoint_confidence(inside * visible, peaks.mass)
     # Geometric means: products are right far more often than they say (docs/results).
-    certainty = np.sqrt(visible * peaks.mass) * known
-    keypoints = np.column_stack([pixels, certainty]).astype(np.float32)
+    keypoints = np.column_stack([pixels, np.sqrt(visible * peaks.mass) * known]).astype(np.float32)
     score = math.sqrt(presence * confidence)
     return Detection(
         body=Body("", TrackState.TENTATIVE, score, box, keypoints, *joints),
