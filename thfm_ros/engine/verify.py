@@ -24,9 +24,8 @@ TOLERANCES = {
     # A trained nano in half precision on a CPU differed by 2.4e-3 (in bfloat16 by 0.16, which is
     # why bfloat16 is not used).
     "float16": Tolerance(2e-2, 0.99),
-    # Two trained nanos differed by 0.15 and 0.26, both in the logit of presence, which the first
-    # step of a stream, in float32, decides; in all other outputs by 0.10 at most.
-    "int8": Tolerance(0.35, 0.95),
+    # Trained nanos differed by 0.12 and 0.13 (the logit of presence), with 7-bit weights by 0.17.
+    "int8": Tolerance(0.25, 0.95),
 }
 
 
