@@ -108,7 +108,7 @@ def test_a_proposal_whose_crop_shows_hardly_a_person_gets_no_further_crop() -> N
     class Doubtful(RecordingEngine):
         def step(self, *args: Any, **options: Any) -> tuple[RawOutputs, object]:
             raw, state = super().step(*args, **options)
-            body = raw.body._replace(presence=np.full_like(raw.body.presence, -6))
+            body = raw.body._replace(presence=-6.0)
             return raw._replace(body=body), state
 
     box = box_of(FRONT, K).astype(np.float32)
