@@ -217,6 +217,15 @@ def test_the_box_contains_narrow_ends_and_doubtful_cells() -> None:
     np.testing.assert_allclose(box_of_cells(target), [20, 12, 43, 60], atol=1e-3)
 
 
+def test_doubtful_cells_of_a_neighbour_do_not_widen_the_box() -> None:
+    target = np.full((64, 64), -8.0)
+    target[14:60, 20:40] = 8
+    target[14:60, 46:60] = -0.6  # a neighbour, with a probability of 0.35
+    np.testing.assert_allclose(box_of_cells(target), [20, 14, 40, 60], atol=1e-3)
+    target[14:60, 40:46] = -0.6  # who touches the person
+    np.testing.assert_allclose(box_of_cells(target), [20, 14, 43, 60], atol=1e-3)
+
+
 def test_scattered_cells_do_not_widen_the_box() -> None:
     target = np.full((64, 64), -8.0)
     target[14:60, 20:40] = 8

@@ -9,6 +9,7 @@ Cells of a heatmap are 4 network pixels, cells of a dense map 2; the centre of c
 import math
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int
 
@@ -48,6 +49,8 @@ _BOX_PROBABILITY = 0.3
 """Of the target, in the cells that its box contains: at 0.5 hair, hands, feet are often missing."""
 _BOX_OUTLIERS = 0.003
 """Share of these cells that may lie beyond each side of the box; at 0.01 it cuts off heads."""
+_BOX_REACH = 3
+"""Cells of the box are at most so far from the target's mask: the others are of a neighbour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +131,7 @@ def decode_person(
     pixels[~known] = np.nan
     if target is not None and target.sum() < _MIN_TARGET_CELLS:
         return None
-    box = _bounding_box(share, pixels, region, image_size)
+    box = _bounding_box(_box_cells(share, target), pixels, region, image_size)
     if box is None or not _is_plausible(box, expected.box):
         return None
     camera = intrinsics or assumed_camera(*image_size)
@@ -227,17 +230,30 @@ def sigmoid(logits: Float32[np.ndarray, "*n"]) -> Float32[np.ndarray, "*n"]:
     return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)), dtype=np.float32)
 
 
+def _box_cells(
+    share: Float32[np.ndarray, "h w"] | None, target: Bool[np.ndarray, "h w"] | None
+) -> Bool[np.ndarray, "h w"] | None:
+    """The cells that the box of the target contains; None without maps.
+
+    Args:
+        share: probability of the target.
+        target: the cells of its mask.
+    """
+    if share is None or target is None:
+        return None
+    window = np.ones((2 * _BOX_REACH + 1, 2 * _BOX_REACH + 1), np.uint8)
+    near = cv2.dilate(target.astype(np.uint8), window) > 0
+    return np.asarray(near & (share > _BOX_PROBABILITY))
+
+
 def _bounding_box(
-    share: Float32[np.ndarray, "h w"] | None,
+    cells: Bool[np.ndarray, "h w"] | None,
     keypoints: Float[np.ndarray, "k 2"],
     region: PixelMap,
     image_size: tuple[int, int],
 ) -> Float32[np.ndarray, "4"] | None:
-    """The box of the cells of the target, by their probability ``share``; without maps, of the
-    keypoints with a margin.
-    """
-    if share is not None:
-        cells = share > _BOX_PROBABILITY
+    """The box of the ``cells`` of the target; without maps, of the keypoints with a margin."""
+    if cells is not None:
         x, y = _extent(cells.sum(axis=0)), _extent(cells.sum(axis=1))
         corners = np.array([x, y]).T * DENSE_CELL_PX
         return _clipped(corners, region, image_size)
