@@ -12,6 +12,7 @@ from fake_engine import FakeEngine, Person, camera, frame
 from thfm_ros.config import Config
 from thfm_ros.contract import Intrinsics, Perception, Task
 from thfm_ros.engine.base import EngineError
+from thfm_ros.engine.finite_outputs import require_finite
 from thfm_ros.model.outputs import BodyOutputs, DenseOutputs, DetectionOutputs, RawOutputs
 from thfm_ros.perception.frame_window import FrameWindow
 from thfm_ros.pipeline import PerceptionPipeline
@@ -89,3 +90,15 @@ def test_a_camera_that_zooms_changes_positions_at_once_and_gives_no_velocity() -
     assert np.isnan(after.velocity_m_s).all()
     (later,) = stream.next(zoomed).bodies
     assert np.linalg.norm(later.velocity_m_s) < 0.5
+
+
+@pytest.mark.parametrize("values", [[3e38, 3e38], [-3e38, -3e38, -3e38], [0.0], []])
+def test_finite_outputs_are_accepted_even_if_their_sum_is_not_finite(values: list[float]) -> None:
+    require_finite(DetectionOutputs(np.array(values, np.float32), np.zeros(4, np.float32)))
+
+
+@pytest.mark.parametrize("values", [[np.inf, -np.inf], [1.0, np.nan], [-np.inf, 3e38]])
+def test_outputs_that_are_not_finite_are_refused_even_if_they_cancel(values: list[float]) -> None:
+    outputs = DetectionOutputs(np.zeros(4, np.float32), np.array(values, np.float32))
+    with pytest.raises(EngineError, match="not finite"):
+        require_finite(outputs)

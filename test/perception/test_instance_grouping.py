@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The thfm_ros authors
+import cv2
 import numpy as np
 import property_tests  # noqa: F401
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from thfm_ros.perception import instance_grouping
 from thfm_ros.perception.instance_grouping import Cluster, group_instances
 
 Box = tuple[int, int, int, int]
@@ -121,3 +123,27 @@ def test_the_map_of_numbers_agrees_with_the_clusters(
         assert (numbers == number).sum() == len(each.members) == len(set(each.members))
         assert 0 <= each.box[0] < each.box[2] <= 96 and 0 <= each.box[1] < each.box[3] <= 72
         assert 0 < each.score <= 1
+
+
+@given(seed=st.integers(0, 10**6), share=st.floats(0.02, 0.98))
+def test_votes_filtered_only_where_the_mask_is_give_the_same_clusters(
+    seed: int, share: float
+) -> None:
+    random = np.random.default_rng(seed)
+    blocks = (random.random((4, 5)) < share).repeat(5, 0).repeat(4, 1)
+    mask = (blocks * random.uniform(0.3, 1.0, blocks.shape)).astype(np.float32)
+    votes = random.normal(0, 0.2, (2, *mask.shape)).astype(np.float32)
+
+    def everywhere(votes: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        return np.stack([cv2.medianBlur(each, 3)[rows, columns] for each in votes])
+
+    found, numbers = grouped(mask, votes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(instance_grouping, "_medians", everywhere)
+        expected, expected_numbers = grouped(mask, votes)
+    np.testing.assert_array_equal(numbers, expected_numbers)
+    assert [each.score for each in found] == [each.score for each in expected]
+
+
+def grouped(mask: np.ndarray, votes: np.ndarray) -> tuple[list[Cluster], np.ndarray]:
+    return group_instances(mask, votes, threshold=0.5, radius=0.3, min_side=2)

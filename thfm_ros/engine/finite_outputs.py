@@ -6,7 +6,10 @@ A GPU that fails, or half precision that overflows, gives NaN without an error. 
 like an image without people.
 """
 
+import math
+
 import numpy as np
+from jaxtyping import Float32
 
 from thfm_ros.engine.base import EngineError
 from thfm_ros.model.outputs import BodyOutputs, DenseOutputs, DetectionOutputs
@@ -20,9 +23,18 @@ def require_finite(*outputs: BodyOutputs | DenseOutputs | DetectionOutputs | Non
     """
     for some in outputs:
         for name, values in some._asdict().items() if some is not None else ():
-            if not np.isfinite(values).all():
+            if not _are_finite(values):
                 raise EngineError(
                     f"the network's output {name!r} is not finite: its processor fails or its "
                     "precision overflows. `thfm engine verify` compares it with PyTorch; the "
                     "parameter engine.kind chooses another runtime."
                 )
+
+
+def _are_finite(values: Float32[np.ndarray, "*n"] | float) -> bool:
+    if isinstance(values, float):
+        return math.isfinite(values)
+    # A sum is finite only if all its terms are; the second test is for a sum that overflows.
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = float(values.sum())
+    return math.isfinite(total) or bool(np.isfinite(values).all())

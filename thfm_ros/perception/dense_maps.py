@@ -180,6 +180,9 @@ class _PatchValues:
         self._patch = patch
         self._camera = camera  # of the maps
         self._inside = patch.cells_of(target)
+        inside = self._inside.astype(np.float32)
+        self._weight = inside[:, :, None]
+        self._weight_around = np.maximum(cv2.blur(inside, (3, 3)), 1e-6)[:, :, None]
         self._unit_m = unit_m
         self._labels: UInt8[np.ndarray, "h w"] | None = None
 
@@ -208,7 +211,9 @@ class _PatchValues:
         # Depth along the view is axis . point, and a point is its depth times its ray.
         along_x = ((axis[0] * x + axis[2]) * self._unit_m).astype(np.float32)
         along_y = (axis[1] * y * self._unit_m).astype(np.float32)
-        return np.asarray((root_relative + root) / (along_x + along_y[:, None]))
+        root_relative += root
+        root_relative /= along_x + along_y[:, None]
+        return root_relative
 
     def _normals(self) -> Float32[np.ndarray, "h w 3"]:
         """Unit vectors in the optical frame."""
@@ -216,8 +221,11 @@ class _PatchValues:
         normals /= np.maximum(np.linalg.norm(normals, axis=2, keepdims=True), 1e-6)
         rotation = self._detection.view.rotation.astype(np.float32)
         x, y, z = self._enlarged_channels(cv2.transform(normals, rotation))
-        length = np.maximum(vector_lengths(x, y, z), 1e-6)
-        return np.asarray(cv2.merge([x / length, y / length, z / length]))
+        length = vector_lengths(x, y, z)
+        np.maximum(length, 1e-6, out=length)
+        for channel in (x, y, z):
+            channel /= length
+        return np.asarray(cv2.merge([x, y, z]))
 
     def _parts(self) -> UInt8[np.ndarray, "h w"]:
         """Labels; never background, which the mask has decided already."""
@@ -233,8 +241,10 @@ class _PatchValues:
     def _dense_pose(self) -> Float32[np.ndarray, "h w 3"]:
         """Part, u and v; u is an angle, so its cosine and sine are interpolated."""
         cosine, sine, v = self._enlarged_channels(self._extrapolated(self._dense.dense_pose_uv))
-        u = cv2.phase(cosine, sine) * np.float32(1 / (2 * np.pi))
-        return np.asarray(cv2.merge([self._parts().astype(np.float32), u, np.clip(v, 0, 1)]))
+        u = cv2.phase(cosine, sine)
+        u *= np.float32(1 / (2 * np.pi))
+        np.clip(v, 0, 1, out=v)
+        return np.asarray(cv2.merge([self._parts().astype(np.float32), u, v]))
 
     def _enlarged_channels(
         self, cells: Float32[np.ndarray, "h1 w1 3"]
@@ -253,13 +263,15 @@ class _PatchValues:
         """
         rows, columns = self._patch.cells
         cells = values[..., rows, columns]
+        weight, around = self._weight, self._weight_around
         if values.ndim == 3:
             cells = np.ascontiguousarray(cells.transpose(1, 2, 0))
-        inside = self._inside.astype(np.float32)
-        weight = inside.reshape(inside.shape + (1,) * (cells.ndim - 2))
-        sums = cv2.blur(cells * weight, (3, 3))
-        mean = sums / np.maximum(cv2.blur(inside, (3, 3)), 1e-6).reshape(weight.shape)
-        return np.asarray(np.where(weight > 0, cells, mean))
+        else:
+            weight, around = weight[..., 0], around[..., 0]
+        mean = cv2.blur(cells * weight, (3, 3))
+        mean /= around
+        np.copyto(mean, cells, where=weight > 0)
+        return np.asarray(mean)
 
 
 def vector_lengths(

@@ -73,11 +73,12 @@ def temporal_prior(
 
     def along(length: int, position: np.ndarray) -> np.ndarray:
         distance = np.arange(length, dtype=np.float32) + 0.5 - np.float32(position[:, None])
-        return np.asarray(np.exp(-(distance**2) / (2 * variance)))
+        return np.asarray(np.nan_to_num(np.exp(-(distance**2) / (2 * variance))))
 
     rows, columns = along(shape[0], previous[:, 1]), along(shape[1], previous[:, 0])
-    proximity = rows[:, :, None] * columns[:, None, :]
-    return np.asarray(np.log1p(faded_weight * np.nan_to_num(proximity)), np.float32)
+    prior: Float32[np.ndarray, "k h w"] = rows[:, :, None] * columns[:, None, :]
+    prior *= faded_weight
+    return np.asarray(np.log1p(prior, out=prior))
 
 
 def decode_heatmaps(
