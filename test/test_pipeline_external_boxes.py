@@ -133,7 +133,7 @@ def test_offline_commands_refuse_a_topic_of_boxes() -> None:
 def test_the_boxes_alone_give_tracked_people_on_the_street_clip() -> None:
     if not (PACKAGE / "weights" / "nano.safetensors").is_file():
         pytest.skip("thfm_ros/weights contains no checkpoint")
-    by_hand = [np.array([565.0, 230, 610, 400]), np.array([285.0, 195, 330, 265])]
+    by_hand = [np.array([557.0, 234, 591, 343]), np.array([285.0, 195, 330, 265])]
     settings = {"detections": "/boxes", "detections_mode": "replace"}
     pipeline = load_pipeline(config_from(settings), live=True)
     window = FrameWindow(pipeline.config.window)
