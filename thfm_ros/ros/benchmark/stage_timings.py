@@ -12,6 +12,7 @@ import numpy as np
 from thfm_ros.camera.calibration import intrinsics_from_camera_info
 from thfm_ros.config import config_from
 from thfm_ros.contract import Frame, Task, TrackState
+from thfm_ros.engine.base import Engine
 from thfm_ros.loading import load_pipeline
 from thfm_ros.perception.frame_window import FrameWindow
 from thfm_ros.pipeline import PerceptionPipeline
@@ -32,7 +33,9 @@ class StageTimings:
     wall_ms: dict[str, float]  # wall time by stage of the pipeline, and "total"
     p99_total_ms: float
     cpu_ms: float  # CPU time of the whole step
-    network_cpu_ms: float  # CPU time of the network in it; NaN where the pipeline has no such step
+    network_cpu_ms: float
+    """CPU time of the network in it, in crops and detection passes; NaN where the pipeline has no
+    such steps."""
     people_detected: float
 
 
@@ -48,9 +51,9 @@ def measure_stages(
     """
     # Detection passes as often as in the node, but within the step, so that they are counted.
     pipeline = load_pipeline(config_from({**parameters, "regions.run_async": False}), live=True)
-    network = _CpuMeter()
+    network = CpuMeter()
     if isinstance(pipeline, PerceptionPipeline):
-        vars(pipeline.engine)["step"] = network.measured(pipeline.engine.step)
+        measure_network(pipeline.engine, network)
     window = FrameWindow(pipeline.config.window)
     k = intrinsics_from_camera_info(pinhole(640, 480, 60.0), 640, 480)
     clip = people_clip(1, k.width, k.height)
@@ -82,7 +85,13 @@ def measure_stages(
     )
 
 
-class _CpuMeter:
+def measure_network(engine: Engine, meter: "CpuMeter") -> None:
+    """From now on add the CPU time of the engine's crops and of its detection passes to a meter."""
+    for name in ("step", "detect"):
+        vars(engine)[name] = meter.measured(getattr(engine, name))
+
+
+class CpuMeter:
     """Sums the CPU time, of all threads, that is spent in a function."""
 
     def __init__(self) -> None:
