@@ -14,6 +14,7 @@ from perceived import a_body, a_perception
 
 from thfm_ros.config import Config, WindowConfig
 from thfm_ros.contract import Clip, Perception, PerceptionError, Task, TrackState
+from thfm_ros.evaluation import film_identities
 from thfm_ros.evaluation.film_identities import (
     CLIP,
     CLIP_BEGIN,
@@ -151,6 +152,20 @@ def test_a_film_of_another_size_is_refused(
     monkeypatch.setattr("sys.argv", ["film_identities", "--film", str(image)])
     assert main() == 2
     assert "64x48 pixels, but the annotated film 768x576" in caplog.text
+
+
+def test_the_tables_of_the_clip_are_written_into_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    page = tmp_path / "page.md"
+    monkeypatch.setattr("sys.argv", ["film_identities", "--page", str(page)])
+    films = {"perfect": a_tracked_film(CLIP_BEGIN, 200)}
+    monkeypatch.setattr(film_identities, "all_trackers", lambda *_: films)
+    assert main() == 2 and "There is no page" in caplog.text
+    page.write_text("<!-- clip: begin -->\n<!-- clip: end -->\n")
+    assert main() == 0
+    assert "200 frames, 20.0 s; 20 of them annotated, with 8 people" in page.read_text()
+    assert "| perfect | 1.000 | 1.000 |" in page.read_text()
 
 
 def test_a_file_with_other_columns_is_refused(tmp_path: Path) -> None:
