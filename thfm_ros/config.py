@@ -55,7 +55,7 @@ class RegionConfig(Validated):
         min=0.0,
     )
     budget_ms: float = option(
-        0.0,
+        FOLLOW_CAMERA,
         "live cameras: time of a step, beyond which tracked people are measured in turn and the "
         "others are predicted; -1: what the camera's period allows, but each person every 0.25 s "
         "if possible; 0: all people in every frame, as in recordings",

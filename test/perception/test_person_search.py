@@ -66,7 +66,7 @@ class CameraStream:
     def __init__(self, *, live: bool, period_s: float = 1 / 30, **settings: object) -> None:
         self.people = [Person(-0.8, 0.1, 3)]
         self.engine = GatedEngine(self.people)
-        config: Config = config_from({"track.seed": 1, **settings})
+        config: Config = config_from({"track.seed": 1, "regions.budget_ms": 0, **settings})
         self.pipeline = PerceptionPipeline(self.engine, config, live=live)
         self.window = FrameWindow(config.window)
         self._period_s, self._frames = period_s, 0

@@ -90,8 +90,9 @@ class StepBudget:
         ids = [candidate.track_id for candidate in candidates]
         if not self._is_limited:
             return set(ids)
-        rounds = self._rounds_left() - _PROPOSAL_CROPS * proposals
-        count = max(1, rounds * self._parallel, self._needed(len(ids)))
+        of_proposals = _PROPOSAL_CROPS * proposals  # the tracked people wait for the next step
+        rounds = self._rounds_left() - of_proposals
+        count = max(1, rounds * self._parallel, self._needed(len(ids)) - of_proposals)
         urgent = sorted(candidates, key=lambda candidate: -candidate.urgency)
         return {candidate.track_id for candidate in urgent[:count]}
 

@@ -55,8 +55,8 @@ def test_every_sweep_varies_one_condition_and_overload_follows_the_capacity() ->
     }
     assert [(s.subject, s.people) for s in planned["people"]] == [
         ("thfm", 2), ("mediapipe_poses_2", 2),
-        ("thfm", 4), ("mediapipe_poses_4", 4), ("thfm_budget_25", 4),
-        ("thfm", 8), ("mediapipe_poses_8", 8), ("thfm_budget_25", 8),
+        ("thfm", 4), ("mediapipe_poses_4", 4), ("thfm_budget_0", 4),
+        ("thfm", 8), ("mediapipe_poses_8", 8), ("thfm_budget_0", 8),
     ]  # fmt: skip
     (worst,) = planned["worst"]
     assert (worst.subject, worst.topics, worst.people) == ("thfm_every_1", "all", 8)
@@ -98,14 +98,16 @@ def group(subject: str, people: int, **more: object) -> Measurement:
 
 def test_targets_of_groups_name_the_budget_and_the_people_it_misses() -> None:
     measurements = [
-        group("thfm", 4, people_detected=4.0, measured_p95_ms=130.0),
-        group("thfm_budget_25", 4, people_detected=3.7, measured_p95_ms=90.0),
+        group("thfm", 4, people_detected=3.7, measured_p95_ms=90.0),
+        group("thfm_budget_0", 4, people_detected=4.0, measured_p95_ms=130.0),
     ]
     rows = {row[0]: (row[3], row[4]) for row in target_rows(measurements, [])}
     assert rows["4 people: results/s"] == ("29.0", "target met")
-    assert rows["4 people: last measurement, p95 ms"] == ("130", "missed")
-    assert rows["4 people, 25 ms per step: last measurement, p95 ms"] == ("90", "target met")
-    assert rows["4 people, 25 ms per step: fewer people found"] == ("0.30", "missed")
+    assert rows["4 people: last measurement, p95 ms"] == ("90", "target met")
+    assert rows["4 people: fewer people found"] == ("0.30", "missed")
+    unlimited = "4 people, all people in every step"
+    assert rows[f"{unlimited}: last measurement, p95 ms"] == ("130", "missed")
+    assert f"{unlimited}: fewer people found" not in rows
     text = Report({}, "", measurements=measurements).markdown()
     assert "### Age of each person's last measurement" in text
 
@@ -143,7 +145,8 @@ def test_planned_duration_grows_with_the_length_of_the_measurements() -> None:
         ("thfm", "", {}),
         ("thfm_torch", "torch", {"engine.kind": "torch"}),
         ("thfm_onnx_2", "onnx, 2 threads", {"engine.kind": "onnx", "engine.threads": 2}),
-        ("thfm_budget_25", "25 ms per step", {"regions.budget_ms": 25.0}),
+        ("thfm_budget_50", "50 ms per step", {"regions.budget_ms": 50.0}),
+        ("thfm_budget_0", "all people in every step", {"regions.budget_ms": 0.0}),
         (
             "thfm_every_10",
             "detection pass every 10 frames",

@@ -79,6 +79,7 @@ def test_the_demo_writes_a_video_a_contact_sheet_and_a_summary(tmp_path: Path, c
     assert summary["engine"] == "no engine at all"
     assert summary["messages"]["/thfm/normals/image"] > 1
     assert summary["messages"]["/thfm/skeleton_info"] == 1
+    assert set(summary["sampled"]) <= {"/thfm/normals/image"}  # not drawn
     assert list(summary["silent"]) == ["/thfm/depth_relative/image"]
     assert summary["failed"] == []
     overlay = cv2.VideoCapture(str(out / "overlay.mp4"))

@@ -46,7 +46,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "people": (1, MAX_PEOPLE),
     "detection_intervals": (1, 10_000),
     "overload": (0.1, 1000),
-    "budgets": (1, 10_000),
+    "budgets": (0, 10_000),
     "repeats": (0, 10_000),
 }
 IDLE_TIMEOUT_S = 30.0

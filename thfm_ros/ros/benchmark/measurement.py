@@ -95,13 +95,15 @@ def subject_settings(subject: str) -> tuple[str, dict[str, object]]:
     """The settings that a subject's name stands for: as a label, and as ROS parameters.
 
     thfm_torch uses another engine, thfm_onnx_2 runs it with two threads, and thfm_every_10 runs
-    a full-frame detection pass in every tenth frame. thfm_budget_25 has 25 ms for a step.
+    a full-frame detection pass in every tenth frame. thfm_budget_50 has 50 ms for a step, and
+    thfm_budget_0 no limit.
     """
     kind, _, number = subject.partition("_")[2].partition("_")
     if not kind or is_mediapipe(subject):
         return "", {}
     if kind == "budget":
-        return f"{number} ms per step", {"regions.budget_ms": float(number)}
+        label = "all people in every step" if number == "0" else f"{number} ms per step"
+        return label, {"regions.budget_ms": float(number)}
     if kind == "every":
         frames = "frame" if number == "1" else f"{number} frames"
         return (

@@ -46,8 +46,8 @@ def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
         "--budgets",
         type=int,
         nargs="+",
-        default=[25],
-        help="groups of four and more: also with these times per step, ms",
+        default=[0],
+        help="groups of four and more: also with these times per step, ms; 0: no limit",
     )
     add("--overload", type=float, nargs="+", default=[10], help="camera rate / capacity")
     add("--sweeps", nargs="+", default=list(DEFAULT_SWEEPS), choices=SWEEPS, help="what to measure")

@@ -7,7 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from thfm_ros.ros.benchmark.measurement import MEDIAPIPE, THFM, WITHOUT_MASK, Measurement
+from thfm_ros.ros.benchmark.measurement import (
+    MEDIAPIPE,
+    THFM,
+    WITHOUT_MASK,
+    Measurement,
+    subject_settings,
+)
 from thfm_ros.ros.benchmark.stage_timings import StageTimings
 from thfm_ros.ros.benchmark.statistics import ratio
 
@@ -50,6 +56,7 @@ _RATIOS = (
 )
 # By number of people: lowest results/s, and highest age of a person's last measurement, p95 in ms.
 _GROUPS = {4: (28.0, 120.0), 8: (25.0, 250.0)}
+_UNLIMITED = f"{THFM}_budget_0"
 _MAX_PEOPLE_MISSED = 0.1  # with a time budget, less than without one
 _DEMO_SHARE = 0.95  # of the film's images have a result
 
@@ -92,25 +99,26 @@ def _ratio_rows(measurements: Sequence[Measurement]) -> list[tuple[str, ...]]:
 
 
 def _group_rows(measurements: Sequence[Measurement]) -> list[tuple[str, ...]]:
-    """Several people, without and with a time budget, and how many fewer are found with one."""
+    """Several people, with time budgets and without, and how many fewer are found with one."""
     rows: list[tuple[str, ...]] = []
     groups = [each for each in measurements if each.scenario.sweep == "people"]
     ours = [each for each in groups if each.scenario.subject.partition("_")[0] == THFM]
     for each in ours:
-        people, (_, budget) = each.scenario.people, each.scenario.subject.partition("_")[::2]
+        people, budget = each.scenario.people, subject_settings(each.scenario.subject)[0]
         if people not in _GROUPS:
             continue
         rate, age_ms = _GROUPS[people]
-        label = f"{people} people" + (f", {budget.partition('_')[2]} ms per step" if budget else "")
+        label = f"{people} people" + (f", {budget}" if budget else "")
         results = _Target(f"{label}: results/s", rate, rate, lambda _: 0.0, higher_is_better=True)
         value = each.skeleton.results_per_s
         rows.append(_row(results, value, f"{value:.1f}"))
         oldest = _Target(f"{label}: last measurement, p95 ms", age_ms, age_ms, lambda _: 0.0)
         if math.isfinite(each.measured_p95_ms):
             rows.append(_row(oldest, each.measured_p95_ms, f"{each.measured_p95_ms:.0f}"))
-        whole = [m for m in ours if m.scenario.people == people and m.scenario.subject == THFM]
-        if budget and whole:
-            missed = whole[0].people_detected - each.people_detected
+        same = {m.scenario.subject: m for m in ours if m.scenario.people == people}
+        whole = same.get(_UNLIMITED) or same.get(THFM)  # before the default had a budget
+        if whole and each is not whole:
+            missed = whole.people_detected - each.people_detected
             limit = _MAX_PEOPLE_MISSED
             fewer = _Target(f"{label}: fewer people found", limit, limit, lambda _: 0.0)
             rows.append(_row(fewer, missed, f"{missed:.2f}"))

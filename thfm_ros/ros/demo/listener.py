@@ -21,6 +21,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
 from rclpy.task import Future
 from sensor_msgs.msg import Image
 
@@ -41,6 +42,10 @@ logger = logging.getLogger("demo")
 
 IMAGE_TOPIC = "/camera/image"
 NODE_NAME = "thfm"
+# Messages of megabytes: what is not drawn is given up after a few, for it would cost as much of the
+# machine as the people do.
+LARGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/PointCloud2")
+ENOUGH_MESSAGES = 3
 # Published on events only, so that no message is no failure.
 IGNORED_TOPICS = ("/rosout", "/parameter_events", f"/{NODE_NAME}/transition_event")
 FIRST_IMAGE_TIMEOUT_S = 180.0  # the node may have to build its engine before it subscribes
@@ -74,6 +79,7 @@ class DemoListener(Node):
         self._first_result_s: float | None = None
         self._last_image_s = self._started_s
         self._subscribed = {IMAGE_TOPIC}
+        self._sampled: dict[str, Subscription[Any]] = {}  # large topics that are not drawn
         self._handlers: dict[str, tuple[type, Any]] = {
             f"/{NODE_NAME}/bodies": (BodyArray, self._on_bodies),
             f"/{NODE_NAME}/segmentation/image": (Image, synchronizer.add_labels),
@@ -90,7 +96,12 @@ class DemoListener(Node):
         self.create_timer(2.0, lambda: logger.info("%s", self.summary.progress()))
 
     def _discover(self) -> None:
-        """Subscribe to the topics that the node has begun to publish."""
+        """Subscribe to the topics that the node has begun to publish, and give up large ones."""
+        for topic in [
+            each for each in self._sampled if self.summary.topics[each] >= ENOUGH_MESSAGES
+        ]:
+            self.destroy_subscription(self._sampled.pop(topic))
+            self.summary.sampled.add(topic)
         try:
             topics = self.get_publisher_names_and_types_by_node(NODE_NAME, "/")
         except RuntimeError:  # of rclpy, while the node does not exist
@@ -117,7 +128,9 @@ class DemoListener(Node):
             return
         # Raw: only counted, so converting the message into a Python object would waste time.
         count = self._counted(topic, lambda _: None)
-        self.create_subscription(message_type, topic, count, qos, raw=True)
+        subscription = self.create_subscription(message_type, topic, count, qos, raw=True)
+        if type_name in LARGE_TYPES:
+            self._sampled[topic] = subscription
 
     def _counted(self, topic: str, handle: Any) -> Any:
         """A callback that counts the message before it is handled."""

@@ -34,6 +34,7 @@ class DemoSummary:
 
     def __init__(self) -> None:
         self.topics: Counter[str] = Counter()
+        self.sampled: set[str] = set()  # topics whose first messages only are counted
         self.metric = False
         self.checkpoint = ""
         self._image_stamps: list[int] = []
@@ -142,6 +143,7 @@ class DemoSummary:
                 "max": max(self._people, default=None),
             },
             "messages": dict(sorted(self.topics.items())),
+            "sampled": sorted(self.sampled),
             "silent": {topic: why for topic, why in reasons.items() if topic not in failed},
             "failed": failed,
             "checkpoint": self.checkpoint,
