@@ -204,7 +204,7 @@ class EngineConfig(Validated):
     threads: int = option(1, "number of CPU threads of the network", min=1, max=256)
     precision: str = option(
         "auto",
-        "CPU: numbers of most convolutions of a tracked person's step: 32-bit floats (fp32), 8-bit "
+        "CPU: numbers of most layers of a tracked person's step: 32-bit floats (fp32), 8-bit "
         "integers (int8; fp32 with a reason where that is not faster or differs), or int8 for live "
         "cameras on processors made for it (auto)",
         choices=("auto", "fp32", "int8"),

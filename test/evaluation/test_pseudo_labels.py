@@ -3,13 +3,20 @@
 """Labels of photographs by the network itself."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from fake_engine import FakeEngine, Person, box_of, camera, encoded_boxes, image, region_of
 
 from thfm_ros.config import config_from
-from thfm_ros.evaluation.pseudo_labels import label_empty_image, label_image
+from thfm_ros.evaluation.pseudo_labels import (
+    PseudoLabels,
+    label_again,
+    label_empty_image,
+    label_image,
+    main,
+)
 from thfm_ros.geometry import iou
 from thfm_ros.model.outputs import DetectionOutputs, RawOutputs
 from thfm_ros.perception.crop_stream import CropDetector
@@ -89,3 +96,32 @@ def test_in_an_image_without_people_each_detection_is_a_hard_negative() -> None:
     assert len(labels.people) == len(labels.ignored) == 0
     assert len(labels.false_positives) == 1
     assert iou(box_of(PEOPLE[0], K), labels.false_positives[0]) > 0.9
+
+
+def test_boxes_of_an_earlier_run_are_verified_and_placed_anew() -> None:
+    engine = WithAnEmptyPlace(PEOPLE)
+    detector = CropDetector(engine, config_from({}))
+    person, other = (box_of(each, K) for each in PEOPLE)
+    rough = person + np.array([-12, 8, 10, 15], np.float32)
+    empty = box_of(Person(0.0, 0.0, 4.0), K)
+    faint = np.array([[1, 2, 3, 4]], np.float32)
+    earlier = PseudoLabels(np.stack([rough, empty]), other[None], faint, np.zeros((0, 4)))
+    labels = label_again(image(K), earlier, detector)
+    assert len(labels.people) == 2
+    for expected in (person, other):
+        assert max(iou(expected, box) for box in labels.people) > 0.9
+    np.testing.assert_array_equal(labels.faint, faint)
+
+
+@pytest.mark.parametrize("content", [None, "not json", "[1]", '{"a.png": [1]}'])
+def test_verifying_again_without_labels_says_what_to_type(
+    content: str | None,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if content is not None:
+        (tmp_path / "pseudo_labels.json").write_text(content)
+    monkeypatch.setattr("sys.argv", ["pseudo_labels", "--photos", str(tmp_path), "--again"])
+    assert main() == 2
+    assert "without --again" in caplog.text

@@ -9,6 +9,8 @@ rejects it, both in the image and in its mirror image (as in data distillation, 
 CVPR 2018). What is confirmed with certainty is a person, what is neither confirmed nor rejected is
 ignored in training, the rest is background. No other network labels anything. In photographs that
 are known to show no person (``--empty``), whatever the network takes for one is a hard negative.
+``--again`` only looks anew at the boxes that an earlier run has written: better weights outline
+the same people better, and confirm others, without the cost of proposing.
 """
 
 import argparse
@@ -35,6 +37,7 @@ from thfm_ros.perception.crop_stream import CropDetector, CropInputs
 from thfm_ros.perception.decoding import Proposal
 from thfm_ros.perception.detection_decoding import find_proposals
 from thfm_ros.perception.stage_timer import StageTimer
+from thfm_ros.training.unlabelled_photos import LABELS
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +58,9 @@ CERTAIN = 0.65
 
 REJECTED = 0.15
 """Probability below which a proposal is background."""
+
+NEUTRAL_SCORE = 0.5
+"""Of a proposal whose score is not known: log-odds of zero."""
 
 SAME_IOU = 0.5
 """Of two proposals for one person."""
@@ -103,22 +109,33 @@ def label_image(
         engine: runs the network.
         detector: detects single persons in crops with the same engine.
     """
-    mirror = np.ascontiguousarray(rgb[:, ::-1])
-    views = [_View(Frame(rgb, 0, "", None), False), _View(Frame(mirror, 0, "", None), True)]
-    people: list[Float32[np.ndarray, "4"]] = []
-    ignored: list[Float32[np.ndarray, "4"]] = []
+    views = _views(rgb)
     proposals = _proposals(views, engine)
     candidates = [each for each in proposals if each.score >= CANDIDATE_THRESHOLD][:MAX_PROPOSALS]
-    for proposal in candidates:
-        verified = _verify(proposal, views, detector)
-        if verified.box is not None and verified.probability >= CERTAIN:
-            people.append(verified.box)
-        elif verified.probability >= REJECTED:
-            ignored.append(proposal.box)
+    people, ignored = _verified_boxes(candidates, views, detector)
     kept, inside = _distinct(people)
     faint = [each.box for each in proposals[len(candidates) :]]
     none = _stacked([])
     return PseudoLabels(_stacked(kept), _stacked(ignored + inside), _stacked(faint), none)
+
+
+def label_again(
+    rgb: UInt8[np.ndarray, "h w 3"], earlier: PseudoLabels, detector: CropDetector
+) -> PseudoLabels:
+    """Verify the boxes of an earlier run anew.
+
+    The scores of their proposals are not stored: a neutral one leaves the decision to the crops.
+
+    Args:
+        rgb: the image.
+        earlier: what was labelled in it before.
+        detector: detects single persons in crops.
+    """
+    boxes = [*earlier.people, *earlier.ignored]
+    proposals = [Proposal(np.asarray(box, np.float32), NEUTRAL_SCORE) for box in boxes]
+    people, ignored = _verified_boxes(proposals, _views(rgb), detector)
+    kept, inside = _distinct(people)
+    return earlier._replace(people=_stacked(kept), ignored=_stacked(ignored + inside))
 
 
 def label_empty_image(
@@ -131,6 +148,27 @@ def label_empty_image(
     false = [each.box for each in verified if each.box is not None and each.probability >= REJECTED]
     none = _stacked([])
     return PseudoLabels(none, none, none, _stacked(false))
+
+
+def _views(rgb: UInt8[np.ndarray, "h w 3"]) -> list[_View]:
+    """The image, and its mirror image."""
+    mirror = np.ascontiguousarray(rgb[:, ::-1])
+    return [_View(Frame(rgb, 0, "", None), False), _View(Frame(mirror, 0, "", None), True)]
+
+
+def _verified_boxes(
+    proposals: list[Proposal], views: list[_View], detector: CropDetector
+) -> tuple[list[Float32[np.ndarray, "4"]], list[Float32[np.ndarray, "4"]]]:
+    """The boxes of certain people, as their crops show them, and of proposals in doubt."""
+    people: list[Float32[np.ndarray, "4"]] = []
+    ignored: list[Float32[np.ndarray, "4"]] = []
+    for proposal in proposals:
+        verified = _verify(proposal, views, detector)
+        if verified.box is not None and verified.probability >= CERTAIN:
+            people.append(verified.box)
+        elif verified.probability >= REJECTED:
+            ignored.append(proposal.box)
+    return people, ignored
 
 
 def _proposals(views: list[_View], engine: Engine) -> list[Proposal]:
@@ -194,31 +232,62 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--photos", type=Path, required=True, help="folder of images")
     parser.add_argument("--checkpoint", default="nano", help="'nano' (shipped) or a file")
-    parser.add_argument("--empty", action="store_true", help="the images show no people")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--empty", action="store_true", help="the images show no people")
+    what.add_argument("--again", action="store_true", help="verify the boxes of an earlier run")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    config = config_from({"engine.checkpoint": args.checkpoint})
-    label = label_empty_image if args.empty else label_image
-    labels: dict[str, dict[str, list[list[float]]]] = {}
+    written = args.photos / LABELS
     try:
-        engine = load_engine(find_checkpoint(args.checkpoint), config.engine)
-        detector = CropDetector(engine, config)
-        for path in tqdm(_images_below(args.photos), unit="image"):
-            try:
-                rgb = read_image(path)
-            except VideoError as error:
-                logger.warning("%s is left out: %s", path, error)
-                continue
-            of_image = label(rgb, engine, detector)
-            name = path.relative_to(args.photos).as_posix()
-            labels[name] = {key: boxes.tolist() for key, boxes in of_image._asdict().items()}
+        earlier = _read_labels(written) if args.again else None
+        labels = _label_photos(args, earlier)
     except PerceptionError as error:
         logger.error("%s", error)
         return 2
-    (args.photos / "pseudo_labels.json").write_text(json.dumps(labels))
+    written.write_text(json.dumps(labels))
     totals = {key: sum(len(each[key]) for each in labels.values()) for key in PseudoLabels._fields}
     logger.info("%d images: %s", len(labels), totals)
     return 0
+
+
+def _label_photos(
+    args: argparse.Namespace, earlier: dict[str, PseudoLabels] | None
+) -> dict[str, dict[str, list[list[float]]]]:
+    """The labels of each image that can be read, as they are written."""
+    config = config_from({"engine.checkpoint": args.checkpoint})
+    engine = load_engine(find_checkpoint(args.checkpoint), config.engine)
+    detector = CropDetector(engine, config)
+    labels: dict[str, dict[str, list[list[float]]]] = {}
+    for path in tqdm(_images_below(args.photos), unit="image"):
+        name = path.relative_to(args.photos).as_posix()
+        if earlier is not None and name not in earlier:
+            continue
+        try:
+            rgb = read_image(path)
+        except VideoError as error:
+            logger.warning("%s is left out: %s", path, error)
+            continue
+        if earlier is not None:
+            of_image = label_again(rgb, earlier[name], detector)
+        elif args.empty:
+            of_image = label_empty_image(rgb, engine, detector)
+        else:
+            of_image = label_image(rgb, engine, detector)
+        labels[name] = {key: boxes.tolist() for key, boxes in of_image._asdict().items()}
+    return labels
+
+
+def _read_labels(path: Path) -> dict[str, PseudoLabels]:
+    """Raises PerceptionError if there are none. Older files lack the newer kinds of boxes."""
+    try:
+        read = json.loads(path.read_text())
+        return {
+            name: PseudoLabels(*(_stacked(of_image.get(key, [])) for key in PseudoLabels._fields))
+            for name, of_image in read.items()
+        }
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        message = f"{path} cannot be read ({error!r}): first run this command without --again."
+        raise PerceptionError(message) from error
 
 
 def _images_below(folder: Path) -> list[Path]:
