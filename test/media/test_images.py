@@ -7,8 +7,10 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
+from image_files import random_rgb
 from PIL import Image, ImageOps, features
 from tiny_films import corners_of, four_corners
 
@@ -91,8 +93,48 @@ def test_a_file_that_is_missing_or_empty_is_named(tmp_path: Path) -> None:
     with pytest.raises(VideoError, match=r"a\.png cannot be read: No such file"):
         read_image(tmp_path / "a.png")
     (tmp_path / "a.png").touch()
-    with pytest.raises(VideoError, match=r"a\.png is damaged"):
+    with pytest.raises(VideoError, match=r"a\.png is damaged: it is empty"):
         read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.fault("file", "a JPEG of which a part is missing or zero")
+def test_a_jpeg_that_lacks_a_part_is_refused_wherever_it_is(
+    tmp_path: Path, progressive: bool
+) -> None:
+    """Decoders fill what is missing with grey, or shift the rest, without a word."""
+    rgb = random_rgb(160, 120)
+    whole = save(tmp_path / "a.jpg", rgb, progressive=progressive).read_bytes()
+    assert np.abs(read_image(tmp_path / "a.jpg").astype(int) - rgb).max() < 30
+    middle, tenth = len(whole) // 2, len(whole) // 10
+    for damaged in (
+        whole[:middle],
+        whole[:middle] + whole[middle + tenth :],
+        whole[:middle] + bytes(len(whole) - middle),
+    ):
+        (tmp_path / "a.jpg").write_bytes(damaged)
+        with pytest.raises(VideoError, match=r"a\.jpg is a damaged image"):
+            read_image(tmp_path / "a.jpg")
+
+
+def test_a_jpeg_is_decoded_as_by_opencv(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.jpg", random_rgb(160, 120), quality=80)
+    by_opencv = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    assert by_opencv is not None
+    np.testing.assert_array_equal(read_image(path), by_opencv[..., ::-1])
+
+
+def test_a_dark_image_of_16_bits_is_read_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Depth in millimetres, or 12 bits that were stored as 16: its upper 8 bits are nearly 0."""
+    depth_mm = save(tmp_path / "depth.png", Image.fromarray(gradient().astype(np.uint16) * 16))
+    assert read_image(depth_mm).max() < 20
+    assert "depth.png has more than 8 bits" in caplog.text and "Depth images" in caplog.text
+    caplog.clear()
+    read_image(save(tmp_path / "deep.png", Image.fromarray(gradient().astype(np.uint16) * 257)))
+    read_image(save(tmp_path / "night.png", gradient() // 16))
+    assert not caplog.text
 
 
 def huge_png(path: Path, width: int, height: int) -> Path:

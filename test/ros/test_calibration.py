@@ -92,6 +92,19 @@ def test_a_region_of_interest_without_a_size_is_the_rest_of_the_image() -> None:
     assert (k.cx, k.cy, k.width, k.height) == (280.5, 210.5, 600, 450)
 
 
+@pytest.mark.parametrize("region", [(160, 120, 320, 240), (64, 48, 0, 0), (0, 0, 320, 200)])
+@pytest.mark.parametrize("binning", [1, 2])
+def test_a_region_that_images_of_the_whole_size_do_not_show_is_refused(
+    region: tuple[int, int, int, int], binning: int
+) -> None:
+    """As an enlarged region it would double the focal length, and with it all distances."""
+    with pytest.raises(CalibrationError, match=r"region of interest .*, but images have the whole"):
+        intrinsics_from_camera_info(
+            a_region(*region, binning=binning), 640 // binning, 480 // binning
+        )
+    assert intrinsics_from_camera_info(a_region(0, 0, 640, 480), 640, 480).fx == 500
+
+
 def test_region_and_binning_do_not_change_the_rays_of_a_lens() -> None:
     whole = a_lens("plumb_bob", [-0.3, 0.1, 0.001, -0.001, 0.0])
     part = a_region(100, 40, 400, 300, binning=2)

@@ -68,7 +68,9 @@ def intrinsics_from_camera_info(
         CalibrationError: there is no calibration, it is impossible, of an unknown lens, or one of
             other images.
     """
-    published = _published(_full_resolution(info, rectified), info)
+    full = _full_resolution(info, rectified)
+    published = _published(full, info)
+    _refuse_region_of_whole_image(full, published, info, width, height)
     if not 1 / _MAX_PIXEL_ASPECT < published.fx / published.fy < _MAX_PIXEL_ASPECT:
         raise CalibrationError(
             f"pixels are not square (fx / fy = {published.fx / published.fy:.2f}), so people "
@@ -124,6 +126,24 @@ def _published(full: Intrinsics, info: CameraInfoMessage) -> Intrinsics:
         width=width,
         height=height,
     )
+
+
+def _refuse_region_of_whole_image(
+    full: Intrinsics, published: Intrinsics, info: CameraInfoMessage, width: int, height: int
+) -> None:
+    """Refuse a region of interest that the images, which have the full size, do not show.
+
+    Some drivers leave a region in camera_info that they do not apply. As a region that was enlarged
+    afterwards the focal length, and with it every distance, would be too large by that factor.
+    """
+    whole = full.width // max(info.binning_x, 1), full.height // max(info.binning_y, 1)
+    if (width, height) == whole and (published.width, published.height) != whole:
+        raise CalibrationError(
+            f"camera_info has a region of interest of {published.width}x{published.height} pixels "
+            f"at ({info.roi.x_offset}, {info.roi.y_offset}), but images have the whole "
+            f"{width}x{height}: {_NOT_METRIC}. The driver must publish the region, or leave roi at "
+            "zero if it does not apply it."
+        )
 
 
 def _full_resolution(info: CameraInfoMessage, rectified: bool) -> Intrinsics:

@@ -2,9 +2,7 @@
 # SPDX-FileCopyrightText: The thfm_ros authors
 """Decoding of JPEG and PNG: complete, of a bounded size, or refused. Does not import ROS.
 
-JPEG is decoded by libjpeg-turbo through simplejpeg. OpenCV decodes to the same values in three
-times the time, and returns an image without a word if data are missing in its middle: the rest is
-grey or shifted. PNG has checksums, which OpenCV verifies.
+A JPEG is complete or refused (`media.jpeg`). PNG has checksums, which OpenCV verifies.
 """
 
 import re
@@ -12,19 +10,16 @@ import struct
 
 import cv2
 import numpy as np
-import simplejpeg
 from jaxtyping import UInt8
 
 from thfm_ros.camera.bad_input import BadInputError
-from thfm_ros.media import png_chunks
+from thfm_ros.media import jpeg, png_chunks
 
 Pixels = UInt8[np.ndarray, "h w"] | UInt8[np.ndarray, "h w 3"]
 
 MAX_PIXELS = 2**26
 """The largest image that is decoded, 8192x8192: a few hundred bytes can claim 4 gigapixels."""
 
-_MAX_SCANS = 100  # of a progressive JPEG, which has about 10; each costs as much as an image
-_START_OF_SCAN, _END_OF_IMAGE, _PROGRESSIVE = b"\xff\xda", b"\xff\xd9", b"\xff\xc2"
 _PNG_SIGNATURE = png_chunks.SIGNATURE
 # How the data of other codecs begin, to name them.
 _OTHER_CODECS = {
@@ -59,7 +54,7 @@ def decode(data: bytes, source: str) -> Pixels:
         BadInputError: another codec, more than 8 bits, more than `MAX_PIXELS`, or data that are
             incomplete or damaged.
     """
-    if data.startswith(b"\xff\xd8"):
+    if data.startswith(jpeg.START):
         return _decode_jpeg(data, source)
     if data.startswith(_PNG_SIGNATURE):
         return _decode_png(data, source)
@@ -77,40 +72,18 @@ def decode(data: bytes, source: str) -> Pixels:
 
 def _decode_jpeg(data: bytes, source: str) -> Pixels:
     try:
-        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+        header = jpeg.header_of(data)
     except ValueError as error:
         raise _damaged(data, source, error) from error
-    _require_size(width, height, source)
-    if colours not in ("Gray", "YCbCr", "RGB"):
+    _require_size(header.width, header.height, source)
+    if header.is_cmyk:
         raise BadInputError(
             "encoding", f"A {source} holds a CMYK JPEG: publish it in YCbCr or grey."
         )
-    if (scans := data.count(_START_OF_SCAN)) > _MAX_SCANS:
-        raise BadInputError(
-            "data", f"A {source} holds a JPEG of {scans} scans; {_MAX_SCANS} are accepted."
-        )
-    lacks_end = _lacks_only_its_end(data, components=1 if colours == "Gray" else 3)
-    file = data + _END_OF_IMAGE if lacks_end else data
     try:
-        # strict: raises if libjpeg had to invent pixels
-        pixels = simplejpeg.decode_jpeg(file, "GRAY" if colours == "Gray" else "RGB", strict=True)
+        return jpeg.decode(data, header)
     except ValueError as error:
         raise _damaged(data, source, error) from error
-    return np.asarray(pixels[:, :, 0] if colours == "Gray" else pixels)
-
-
-def _lacks_only_its_end(data: bytes, components: int) -> bool:
-    """Whether the marker at the end is missing, and nothing else can be.
-
-    Some cameras leave it out. If the only scan of a JPEG has all components, a decoder notices
-    when it ends early; of several scans whole ones could be missing.
-    """
-    scan = data.rfind(_START_OF_SCAN)
-    return (
-        data.rfind(_END_OF_IMAGE) < scan
-        and data[scan + 4 : scan + 5] == bytes([components])
-        and _PROGRESSIVE not in data[:scan]
-    )
 
 
 def _decode_png(data: bytes, source: str) -> Pixels:

@@ -6,16 +6,19 @@ import contextlib
 import importlib
 import logging
 import mimetypes
+import struct
 import warnings
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import PIL
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
+from thfm_ros.media import jpeg
 from thfm_ros.media.errors import MAX_PIXELS, VideoError, check_pixels, shown
 from thfm_ros.media.png_chunks import claims_missing_bytes
 
@@ -29,6 +32,8 @@ IMAGE_SUFFIXES = frozenset((*_COMMON, *_RARER))
 """The files of a folder that are read as images, besides those of a MIME type "image/..."."""
 
 _HEIF_SUFFIXES = (".heic", ".heif")
+_DARK = 64
+"""Grey of more than 8 bits whose upper 8 stay below this does not use its range."""
 
 
 def is_image_name(path: Path) -> bool:
@@ -58,33 +63,64 @@ def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
     converted without a colour profile.
 
     Raises:
-        VideoError: there is no such file, it is damaged or of a format without a decoder, or it
-            has more than 200 megapixels, which is found before it is decoded.
+        VideoError: there is no such file, it is damaged (a JPEG of which a part is missing, too)
+            or of a format without a decoder, or it has more than 200 megapixels, which is found
+            before it is decoded.
     """
     try:
         data = np.frombuffer(path.read_bytes(), np.uint8)
     except OSError as error:
         raise VideoError(f"{shown(path)} cannot be read: {error.strerror}.") from error
-    format_, size = _header(path)
-    if size is not None:
-        check_pixels(path, *size)
+    if not data.size:
+        raise VideoError(f"{shown(path)} is damaged: it is empty (0 bytes).")
+    header = _header(path)
+    if header.size is not None:
+        check_pixels(path, *header.size)
+    if header.format in ("JPEG", "MPO"):
+        rgb = _read_jpeg(path, data.tobytes())
+        if rgb is not None:
+            return _turned(rgb, header.orientation)
     # OpenCV does not turn AVIF files as they say, and does not know HEIF.
-    if format_ in ("AVIF", "HEIF"):
+    if header.format in ("AVIF", "HEIF"):
         return _read_by_pillow(path)
-    if data.size and claims_missing_bytes(data.data):
+    if claims_missing_bytes(data.data):
         raise VideoError(
             f"{shown(path)} is a damaged image: a chunk claims more bytes than the file has."
         )
     rgb = None
     try:
-        rgb = _decoded(data) if data.size else None
+        rgb = _decoded(data)
     except cv2.error as error:  # a larger image than OpenCV takes, or a broken header
         log.debug("%s: %s", path, error)
-    return _read_by_pillow(path) if rgb is None else rgb
+    if rgb is None:
+        return _read_by_pillow(path)
+    if header.is_deep_grey and rgb.max() < _DARK:
+        _warn_of_dark(path, int(rgb.max()))
+    return rgb
 
 
-def _header(path: Path) -> tuple[str, tuple[int, int] | None]:
-    """Format, and width and height before any rotation; "" and None if Pillow cannot tell them.
+@cache
+def _warn_of_dark(path: Path, brightest: int) -> None:
+    """Say once per file that depth and 12-bit images are nearly black in their upper 8 bits."""
+    log.warning(
+        "%s has more than 8 bits of grey, of which the upper 8 are used, and is nearly black: "
+        "its brightest pixel is %d of 255. Depth images show no person; scale others to 16 bits first",
+        shown(path),
+        brightest,
+    )
+
+
+class _Header(NamedTuple):
+    """What Pillow can tell of a file without decoding it."""
+
+    format: str = ""  # "": it cannot tell anything
+    size: tuple[int, int] | None = None  # width and height before any rotation
+    orientation: int = 1  # in EXIF
+    is_deep_grey: bool = False  # more than 8 bits
+
+
+def _header(path: Path) -> _Header:
+    """The header of an image file.
 
     Raises:
         VideoError: it has more pixels than Pillow dares to open.
@@ -94,11 +130,44 @@ def _header(path: Path) -> tuple[str, tuple[int, int] | None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # refused below
             with Image.open(path) as image:
-                return image.format or "", image.size
+                is_deep_grey = image.mode.startswith(("I", "F"))
+                return _Header(image.format or "", image.size, _orientation(image), is_deep_grey)
     except Image.DecompressionBombError as error:
         raise VideoError(f"{shown(path)} is too large: {error}") from error
     except (OSError, ValueError, SyntaxError):
-        return "", None
+        return _Header()
+
+
+def _orientation(image: Image.Image) -> int:
+    """1 to 8; 1, as it is stored, if there is none or EXIF is damaged."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except (OSError, ValueError, SyntaxError, struct.error, TypeError, KeyError):
+        return 1
+    return orientation if orientation in range(1, 9) else 1
+
+
+def _turned(image: UInt8[np.ndarray, "h w 3"], orientation: int) -> UInt8[np.ndarray, "h2 w2 3"]:
+    """The image as it is to be shown, by its EXIF orientation 1 to 8."""
+    if orientation >= 5:
+        image = image.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    return np.ascontiguousarray(image)
+
+
+def _read_jpeg(path: Path, data: bytes) -> UInt8[np.ndarray, "h w 3"] | None:
+    """RGB of a JPEG as it is stored; None: one of CMYK, which another decoder knows."""
+    try:
+        header = jpeg.header_of(data)
+        if header.is_cmyk:
+            return None
+        pixels = jpeg.decode(data, header)
+    except ValueError as error:
+        raise VideoError(f"{shown(path)} is a damaged image: {error}") from error
+    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
 
 
 def _decoded(data: UInt8[np.ndarray, "n"]) -> UInt8[np.ndarray, "h w 3"] | None:

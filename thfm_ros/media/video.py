@@ -106,7 +106,7 @@ class Video:
             VideoError: the file has gone, or a frame is larger than 200 megapixels.
         """
         with VideoStream(self.path) as stream:
-            numbered = _Numbering(self.path)
+            numbered = _Numbering(self.path, refer_to_others=stream.frames_refer_to_others)
             times = IncreasingTimes(self._interval_ns)
             reformatter = VideoReformatter()
             for frame, (index, geometry) in _deinterlaced(self.path, stream, numbered):
@@ -122,14 +122,16 @@ class Video:
 class _Numbering:
     """Numbers frames, and counts those that are missing between good ones."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, *, refer_to_others: bool) -> None:
+        self._path, self._refer_to_others = path, refer_to_others
         self._next = self._missing = self._holes = 0
-        self._first_hole = 0
+        self._leading = self._first_hole = 0
 
     def index_of(self, decoded: DecodedFrame) -> int:
         """Index of the frame in the video: one that cannot be decoded has one, too."""
-        if decoded.lost and self._next:
+        if not self._next:
+            self._leading = decoded.lost
+        elif decoded.lost:
             self._first_hole = self._first_hole or self._next
             self._missing += decoded.lost
             self._holes += 1
@@ -138,11 +140,19 @@ class _Numbering:
         return index
 
     def report(self) -> None:
-        """Log what is missing between frames that could be decoded."""
-        if self._missing:
-            text = "%s: %d of %d frames cannot be decoded and are left out, in %d places from %d on"
-            path, first = shown(self._path), self._first_hole
-            log.warning(text, path, self._missing, self._next, self._holes, first)
+        """Log what is missing between frames that could be decoded, and before the first."""
+        path, smeared = shown(self._path), ""
+        if self._leading:
+            log.info(
+                "%s: the first %d frames cannot be decoded and are left out", path, self._leading
+            )
+        if not self._missing:
+            return
+        if self._refer_to_others:
+            smeared = "; what follows each, up to the next key frame, may be smeared"
+        text = "%s: %d of %d frames cannot be decoded and are left out, in %d places from %d on%s"
+        counts = self._missing, self._next, self._holes, self._first_hole
+        log.warning(text, path, *counts, smeared)
 
 
 def _deinterlaced(

@@ -101,6 +101,11 @@ class VideoStream:
         return plausible(fraction_of(self._stream.average_rate))
 
     @property
+    def frames_refer_to_others(self) -> bool:
+        """Whether a damaged frame damages those that follow, up to the next key frame."""
+        return not self._stream.codec_context.codec.intra_only
+
+    @property
     def stated_length(self) -> int:
         """The number of frames, 0 where the file states none or contradicts itself."""
         frames, rate = int(self._stream.frames), self.stated_rate
@@ -130,9 +135,15 @@ class VideoStream:
         return sorted(times)
 
     def frames(self) -> Iterator[DecodedFrame]:
-        """All frames that can be decoded, in the order of display."""
+        """All frames that can be decoded, in the order of display.
+
+        If the film begins with something else than a key frame, or its beginning is damaged, it
+        begins with its first whole key frame: what comes before refers to frames that are missing,
+        and some decoders (MPEG-4) show it nevertheless, grey for the most part.
+        """
         lost = failures = 0
-        for packet in _packets(self._container, self._stream):
+        begun = needs_key = False
+        for number, packet in enumerate(_packets(self._container, self._stream)):
             try:
                 decoded = None if packet is None else packet.decode()
             except EOFError:
@@ -140,20 +151,21 @@ class VideoStream:
             except av.FFmpegError:
                 decoded = None
             if decoded is None:
-                lost, failures = lost + 1, failures + 1
+                lost, failures, needs_key = lost + 1, failures + 1, True
                 if failures == _MAX_FAILURES:
                     text = "%s: the rest is left out, since nothing of %d packets can be decoded"
                     log.warning(text, shown(self.path), failures)
                     return
                 continue
+            needs_key = needs_key or (number == 0 and not packet.is_keyframe)
             if not packet.size:  # the end: these frames were delayed, what was lost came after them
                 lost = 0
             for frame in decoded:
-                if frame.is_corrupt:
-                    lost += 1
+                if frame.is_corrupt or not (begun or frame.key_frame or not needs_key):
+                    lost, needs_key = lost + 1, True
                     continue
                 yield DecodedFrame(frame, lost)
-                lost = failures = 0
+                begun, lost, failures = True, 0, 0
 
 
 def nanoseconds(ticks: int, unit: Any) -> int:
@@ -196,10 +208,22 @@ def _opened(path: Path) -> Any:
     try:
         return av.open(f"file:{path}", **options)
     except av.FFmpegError as error:
-        reason = error.strerror or str(error)
-        raise VideoError(
-            f"PyAV cannot open {shown(path)} as a video ({reason}). {conversion_of(path)}"
-        ) from error
+        raise VideoError(_why_not_opened(path, error.strerror or str(error))) from error
+
+
+def _why_not_opened(path: Path, reason: str) -> str:
+    with path.open("rb") as file:
+        beginning = file.read(8)
+    if not beginning:
+        return f"{shown(path)} is empty (0 bytes): record or copy it again."
+    index = ""
+    if beginning[4:] == b"ftyp":
+        index = (
+            "An MP4 or MOV file that was cut off, or was not closed by its recorder, lacks the "
+            "index at its end, without which nothing of it can be read: copy it again, or record "
+            "to .mkv. "
+        )
+    return f"PyAV cannot open {shown(path)} as a video ({reason}). {index}{conversion_of(path)}"
 
 
 def conversion_of(path: Path) -> str:
