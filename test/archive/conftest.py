@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from archive_bags import a_bag
 from fake_engine import FakeEngine, Person, camera
+from small_bags import START_NS
 
 from thfm_ros.archive import work
 from thfm_ros.archive.outcome import Outcome
@@ -15,6 +17,16 @@ from thfm_ros.commands import archive
 from thfm_ros.commands.main import main
 from thfm_ros.config import Config
 from thfm_ros.pipeline import PerceptionPipeline
+
+
+@pytest.fixture
+def bags(tmp_path: Path) -> Path:
+    """A folder with three good bags, the largest in the middle."""
+    folder = tmp_path / "bags"
+    folder.mkdir()
+    for number, count in enumerate((2, 4, 3)):
+        a_bag(folder / f"bag{number}", count, START_NS + number)
+    return folder
 
 
 @pytest.fixture

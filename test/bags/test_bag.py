@@ -123,6 +123,12 @@ def two_files_without_metadata(folder: Path) -> Path:
     return folder
 
 
+def several_bags(folder: Path) -> Path:
+    mcap_file(folder / "one")
+    mcap_file(folder / "two").rename(folder / "bare.mcap")
+    return folder
+
+
 def a_compressed_file(folder: Path) -> Path:
     write_bag(folder, a_recording(), MCAP, "FILE")
     return next(folder.glob("*.zstd"))
@@ -140,6 +146,8 @@ DAMAGES: dict[str, tuple[Callable[[Path], Path], str]] = {
     "zero bytes of mcap": (an_empty_mcap, "empty (0 bytes)"),
     "truncated ROS 1": (a_truncated_bag, "rosbag reindex"),
     "no metadata": (two_files_without_metadata, "ros2 bag reindex"),
+    "several bags in a folder": (several_bags, "bare.mcap, one"),
+    "several bags, what to do": (several_bags, "thfm archive bag --out"),
     "only a compressed file": (a_compressed_file, "zstd -d"),
     "a file is missing": (a_missing_file, "missing"),
     "no such path": (lambda path: path / "none.mcap", "There is no"),
@@ -153,6 +161,13 @@ def test_a_damaged_bag_is_one_error_that_says_what_to_do(tmp_path: Path, damage:
     with pytest.raises(BagError) as caught:
         Bag(path)
     assert cure in str(caught.value) and "bag" in str(caught.value)
+
+
+def test_a_folder_of_bags_is_no_folder_of_images_unless_it_has_images(tmp_path: Path) -> None:
+    mcap_file(tmp_path / "bags" / "one")
+    assert is_bag(tmp_path / "bags")  # and cannot be opened as one, which is said
+    (tmp_path / "bags" / "photo.jpg").touch()
+    assert not is_bag(tmp_path / "bags")
 
 
 def test_the_topics_to_choose_from_are_listed(tmp_path: Path) -> None:

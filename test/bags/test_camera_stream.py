@@ -2,7 +2,6 @@
 # SPDX-FileCopyrightText: The thfm_ros authors
 """The images of a camera in a bag: encodings, calibrations, stamps, and what is left out."""
 
-import logging
 from pathlib import Path
 
 import av
@@ -33,9 +32,16 @@ TOPIC = "/camera/image_raw"
 
 
 def stream_of(folder: Path, messages: list[Message], **options: object) -> list[CameraImage]:
+    return stream_and_doubts(folder, messages, **options)[0]
+
+
+def stream_and_doubts(
+    folder: Path, messages: list[Message], **options: object
+) -> tuple[list[CameraImage], str, str]:
+    """The images, what was left out of them, and what is wrong with their calibration."""
     with Bag(write_bag(folder / "bag", messages)) as bag:
         stream = CameraStream(bag, "", **options)  # type: ignore[arg-type]
-        return list(stream.images(report=True))
+        return list(stream.images()), stream.losses, stream.doubts
 
 
 @pytest.mark.parametrize("encoding", ACCEPTED)
@@ -122,30 +128,26 @@ def test_a_calibration_per_image_is_that_of_its_image(tmp_path: Path) -> None:
     assert [image.intrinsics and image.intrinsics.fx for image in found] == [10, 11, 12, 13]
 
 
-def test_a_missing_calibration_is_a_warning_that_names_what_the_bag_has(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_missing_calibration_is_a_warning_that_names_what_the_bag_has(tmp_path: Path) -> None:
     other = ("/other/camera_info", START_NS, a_camera_info(8, 6, 10.0))
     messages = [other, *images_of(FRAMES)]
-    assert {image.intrinsics for image in stream_of(tmp_path, messages)} == {None}
-    assert "no message on /camera/camera_info; the bag has /other/camera_info" in caplog.text
-    assert "--camera-info" in caplog.text
+    images, losses, doubts = stream_and_doubts(tmp_path, messages)
+    assert {image.intrinsics for image in images} == {None} and losses == ""
+    assert "no message on /camera/camera_info; the bag has /other/camera_info" in doubts
+    assert doubts.startswith("nothing is metric") and "--camera-info" in doubts
     named = stream_of(tmp_path / "named", messages, info_topic="/other/camera_info")
     assert all(image.intrinsics for image in named)
     with pytest.raises(BagError, match=r"no CameraInfo topic /none.*\(/other/camera_info\)"):
         stream_of(tmp_path / "none", messages, info_topic="/none")
 
 
-def test_images_that_cannot_be_used_are_left_out_and_named(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_images_that_cannot_be_used_are_left_out_and_named(tmp_path: Path) -> None:
     messages = images_of(FRAMES)
     short = a_raw_image("rgb8", (6, 8), b"short", 24, START_NS + 1)
     messages[1] = (TOPIC, messages[1][1], short)
-    with caplog.at_level(logging.WARNING):
-        images = stream_of(tmp_path, messages)
+    images, losses, _ = stream_and_doubts(tmp_path, messages)
     assert [image.index for image in images] == [0, 2, 3]
-    assert "1 of 4 images are left out; the first is image 1: The image has 5 bytes" in caplog.text
+    assert "1 of 4 images are left out; the first is image 1: The image has 5 bytes" in losses
 
 
 def test_a_topic_without_a_usable_image_says_why(tmp_path: Path) -> None:

@@ -139,6 +139,20 @@ def test_what_was_perceived_before_a_change_of_size_is_kept(
     assert np.load(tmp_path / "out" / "perception.npz")["frames"].tolist() == [0, 1]
 
 
+def test_warnings_about_a_bag_come_also_when_only_some_frames_are_perceived(
+    tmp_path: Path, thfm: Thfm, caplog: pytest.LogCaptureFixture
+) -> None:
+    bag = write_bag(tmp_path / "bag", images_of(frames(4)))
+    assert thfm(bag, "--out", tmp_path / "out", "--max-frames", 1) == 0
+    (text,) = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert text.startswith(f"{bag}, /camera/image_raw: nothing is metric: there is no message on")
+    caplog.clear()
+    assert thfm(bag, "--out", tmp_path / "out", "--fx", 150) == 0
+    assert "nothing is metric" not in caplog.text
+    assert thfm(bag, "--out", tmp_path / "out", "--max-frames", -1) == 2
+    assert "--max-frames -1: give 1 or more, or 0 for all" in caplog.text
+
+
 def test_options_of_bags_are_refused_for_other_input(
     tmp_path: Path, thfm: Thfm, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -27,6 +27,7 @@ class Outcome:
         people: different ids of confirmed tracks.
         seconds: time it took, of the run in which it was done.
         error: why there are no results; empty if there are.
+        warning: what should be known about the results, such as images that were left out.
     """
 
     unit: str
@@ -37,6 +38,7 @@ class Outcome:
     people: int = 0
     seconds: float = 0.0
     error: str = ""
+    warning: str = ""
 
 
 def read_manifest(path: Path) -> dict[str, Outcome]:
@@ -49,7 +51,9 @@ def read_manifest(path: Path) -> dict[str, Outcome]:
         return {}
     arrow, parquet = _arrow()
     try:
-        rows = parquet.read_table(path).to_pylist()
+        # Not read_table, which imports pandas: that takes longer than all other imports together.
+        with parquet.ParquetFile(path) as file:
+            rows = file.read().to_pylist()
         return {row["unit"]: Outcome(**row) for row in rows}
     except (arrow.ArrowInvalid, TypeError, KeyError, OSError) as error:
         raise PerceptionError(

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The thfm_ros authors
-"""report.html: totals, people over time per bag, thumbnails, slowest and failed units.
+"""report.html: totals, people over time per bag, thumbnails, failed, doubtful and slowest units.
 
 The file needs no other: images and styles are in it, and there are no scripts.
 """
@@ -27,7 +27,7 @@ table {{ border-collapse: collapse; width: 100% }}
 th, td {{ text-align: left; padding: .3em .8em .3em 0; border-bottom: 1px solid #ddd;
   vertical-align: top; overflow-wrap: anywhere }}
 table.totals {{ width: auto }}
-table.failed td:first-child {{ width: 22em }}
+table.reasons td:first-child {{ width: 22em }}
 td.number, th.number {{ text-align: right; white-space: nowrap; overflow-wrap: normal }}
 img {{ width: 160px; display: block }}
 svg {{ background: #f4f6f8 }}
@@ -35,7 +35,7 @@ svg {{ background: #f4f6f8 }}
 </style></head><body>
 <h1>thfm archive</h1>
 <table class="totals">{totals}</table>
-{failed}{slowest}
+{failed}{warned}{slowest}
 <h2>People over time</h2>
 <p>Confirmed tracks per frame, the largest number of each interval. {left_out}</p>
 <table><tr><th></th><th>bag, topic</th><th>people over time</th><th class="number">frames</th>
@@ -57,7 +57,8 @@ def write_report(path: Path, units: Path, outcomes: Sequence[Outcome]) -> None:
     left_out = f"{len(done) - _MAX_SHOWN} more are in the manifest." if done[_MAX_SHOWN:] else ""
     page = _PAGE.format(
         totals=_totals(done, failed),
-        failed=_failed(failed),
+        failed=_reasons("Failed", [(each, each.error) for each in failed], "error"),
+        warned=_reasons("Warnings", [(each, each.warning) for each in done if each.warning]),
         slowest=_slowest(done),
         left_out=left_out,
         units="\n".join(_unit(each, units / each.unit) for each in done[:_MAX_SHOWN]),
@@ -88,6 +89,7 @@ def _totals(done: Sequence[Outcome], failed: Sequence[Outcome]) -> str:
     rows = {
         "units done": len(done),
         "units that failed": len(failed),
+        "units with warnings": sum(bool(each.warning) for each in done),
         "bags": len({each.source for each in [*done, *failed]}),
         "frames": frames,
         "people (different ids)": sum(each.people for each in done),
@@ -99,15 +101,18 @@ def _totals(done: Sequence[Outcome], failed: Sequence[Outcome]) -> str:
     )
 
 
-def _failed(failed: Sequence[Outcome]) -> str:
-    if not failed:
+def _reasons(title: str, units: Sequence[tuple[Outcome, str]], kind: str = "") -> str:
+    if not units:
         return ""
     rows = "".join(
-        f"<tr><td>{_name(each)}</td><td class='error'>{escape(each.error)}</td></tr>"
-        for each in failed[:_MAX_SHOWN]
+        f"<tr><td>{_name(each)}</td><td class='{kind}'>{escape(text)}</td></tr>"
+        for each, text in units[:_MAX_SHOWN]
     )
     head = "<tr><th>bag, topic</th><th>reason</th></tr>"
-    return f"<h2>Failed</h2><table class='failed'>{head}{rows}</table>"
+    more = (
+        f"<p>{len(units) - _MAX_SHOWN} more are in the manifest.</p>" if units[_MAX_SHOWN:] else ""
+    )
+    return f"<h2>{title}</h2><table class='reasons'>{head}{rows}</table>{more}"
 
 
 def _slowest(done: Sequence[Outcome]) -> str:

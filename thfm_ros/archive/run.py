@@ -105,6 +105,11 @@ class _Book:
         self._folder, self._path, self._out = folder, folder / MANIFEST, out
         self._others = read_manifest(self._path)
         self.rows: dict[str, Outcome] = {}
+        # What was wrong with a bag before is not so any more, or is found out again.
+        again = {unit.source for unit in units}
+        for key, row in list(self._others.items()):
+            if row.state == ERROR and row.source in again:
+                del self._others[key]
         self._written_s = time.monotonic()
         for unit in units:
             self._others.pop(unit.key, None)
@@ -118,6 +123,8 @@ class _Book:
         self.rows[outcome.unit] = outcome
         if outcome.error:
             log.error("%s, %s: %s", outcome.source, outcome.topic or "no topic", outcome.error)
+        if outcome.warning:
+            log.warning("%s, %s: %s", outcome.source, outcome.topic, outcome.warning)
         if time.monotonic() - self._written_s > _MANIFEST_EVERY_S:
             self.write()
 

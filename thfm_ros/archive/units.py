@@ -6,7 +6,7 @@ import glob
 import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from thfm_ros.archive.storage import (
@@ -62,11 +62,17 @@ def bags_of(inputs: Sequence[str], out: str = "") -> list[Path | RemoteBag]:
     """
     found: dict[Path | RemoteBag, None] = {}
     for text in inputs:
-        bags = [bag for bag in _bags_named(text) if not (out and _is_in(bag, out))]
-        if not bags:
+        named = list(_bags_named(text))
+        bags = [bag for bag in named if not (out and _is_in(bag, out))]
+        if not named:
             raise PerceptionError(
                 f"{text} names no rosbag: give a bag (folder, .mcap, .db3, .bag), a folder of "
                 "bags, a glob in quotes, or @FILE with one of these a line."
+            )
+        if not bags:
+            raise PerceptionError(
+                f"All bags of {text} are in --out {out}, where the results go, which are bags "
+                "themselves: give another --out."
             )
         found.update(dict.fromkeys(bags))
     return list(found)
@@ -119,7 +125,12 @@ def _bags_at(path: Path) -> Iterator[Path]:
 
 
 def units_of(
-    bags: Iterable[Path | RemoteBag], topics: Sequence[str], digest: str, scratch_bytes: int
+    bags: Iterable[Path | RemoteBag],
+    topics: Sequence[str],
+    digest: str,
+    scratch_bytes: int,
+    *,
+    info_topic: str = "",
 ) -> list[Unit]:
     """The units of all bags, those with most images first.
 
@@ -128,13 +139,20 @@ def units_of(
         topics: of the images; empty: the only one of each bag; "all": all of each.
         digest: of the settings, see `Job.digest`.
         scratch_bytes: largest copy of a remote bag.
+        info_topic: of the calibrations; empty: beside the images.
 
     Returns:
-        A unit with an error for each bag that cannot be opened or lacks a topic.
+        A unit with an error for each bag that cannot be opened or lacks a topic, and for each
+        camera of a bag if several would get one calibration.
     """
     units: dict[str, Unit] = {}
     for path in bags:
-        for unit in _units_of_bag(path, topics, digest, scratch_bytes):
+        found = list(_units_of_bag(path, topics, digest, scratch_bytes))
+        cameras = sum(not unit.error for unit in found)
+        for unit in found:
+            if info_topic and cameras > 1 and not unit.error:
+                text = f"--camera-info {info_topic} would be used for {cameras} cameras of the bag"
+                unit = replace(unit, error=f"{text}: give one --topic with it.")
             units.setdefault(unit.key, unit)  # the same bag twice is one unit
     return sorted(units.values(), key=lambda unit: (-unit.images, unit.source, unit.topic))
 

@@ -25,7 +25,7 @@ from thfm_ros.loading import Pipeline, load_pipeline
 from thfm_ros.media import drawing
 from thfm_ros.media.video import VideoFrame
 from thfm_ros.offline.outputs import Outputs, topics_to_keep
-from thfm_ros.offline.perceive import Summary, perceive
+from thfm_ros.offline.perceive import Summary, perceive, warnings_of
 from thfm_ros.offline.sources import BagCamera, FocalLength
 from thfm_ros.pipeline import PerceptionPipeline
 
@@ -61,9 +61,14 @@ class Worker:
             if not self._checked:
                 self._out.check_shared()
                 self._checked = True
-            summary = self._perceive(unit, folder)
-            seconds = round(time.monotonic() - start_s, 3)
-            found = replace(outcome, frames=summary.frames, people=summary.people, seconds=seconds)
+            summary, warnings = self._perceive(unit, folder)
+            found = replace(
+                outcome,
+                frames=summary.frames,
+                people=summary.people,
+                seconds=round(time.monotonic() - start_s, 3),
+                warning="; ".join(warnings),
+            )
             return self._published(folder, found)
         except (PerceptionError, OSError, MemoryError) as error:
             shutil.rmtree(folder, ignore_errors=True)
@@ -73,8 +78,9 @@ class Worker:
             log.exception("%s, %s", unit.source, unit.topic)
             return replace(outcome, state=ERROR, error=f"unexpected: {error!r}")
 
-    def _perceive(self, unit: Unit, folder: Path) -> Summary:
+    def _perceive(self, unit: Unit, folder: Path) -> tuple[Summary, list[str]]:
         job = self._job
+        focal_length = FocalLength(job.hfov_deg, job.fx)
         shutil.rmtree(folder, ignore_errors=True)
         pipeline = self._pipeline(unit)
         card = pipeline.engine.card
@@ -94,14 +100,14 @@ class Worker:
                 source,
                 outputs.writers(job.formats),
                 tasks,
-                focal_length=FocalLength(job.hfov_deg, job.fx),
+                focal_length=focal_length,
                 max_frames=job.max_frames,
                 keep_partial=False,
                 progress=False,
                 observe=notes.observe,
             )
         notes.write()
-        return summary
+        return summary, warnings_of(summary, source, focal_length)
 
     def _pipeline(self, unit: Unit) -> Pipeline:
         """A pipeline whose ids depend on the unit only, not on the units before."""

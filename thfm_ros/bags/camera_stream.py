@@ -7,7 +7,6 @@ arrives, whatever its stamp, as in the node; the images before the first one use
 a bag is known as a whole (some drivers publish it late, or once).
 """
 
-import logging
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
@@ -22,8 +21,6 @@ from thfm_ros.camera import BadInputError, rgb_from_compressed, rgb_from_image, 
 from thfm_ros.camera.calibration import Calibration, tf_frame
 from thfm_ros.contract import Intrinsics
 from thfm_ros.media.errors import shown
-
-log = logging.getLogger(__name__)
 
 _MAX_FAILURES = 300
 """After so many images in a row that cannot be used the rest of the topic is given up."""
@@ -45,7 +42,7 @@ class CameraImage:
 class CameraStream:
     """The images of a topic, in the order of recording.
 
-    Images that cannot be used are left out, counted, and named in a warning at the end.
+    Images that cannot be used are left out and counted; `losses` and `doubts` tell.
 
     Args:
         bag: an open bag.
@@ -71,25 +68,28 @@ class CameraStream:
         self.length = bag.topics[self.topic].count
         self._kind = bag.topics[self.topic].type
         self._received_times = received_times
+        self._losses = _Losses(self)
+        self._calibration: Calibration | None = None
 
-    def images(self, *, report: bool = False) -> Generator[CameraImage, None, None]:
-        """All images that can be used; ``report``: log what is left out, and the calibration.
+    def images(self) -> Generator[CameraImage, None, None]:
+        """All images that can be used.
 
         Raises:
             BagError: the bag is damaged from there on, the size of the images changes, or none of
                 them can be used.
         """
-        calibration = self._calibration()
+        calibration = self._calibration = self._first_calibration()
         decoder = _Decoder() if self._kind == COMPRESSED_VIDEO else None
-        losses = _Losses(self)
+        losses = self._losses = _Losses(self)
         first_shape: tuple[int, ...] | None = None
-        index = 0
         for message in self.bag.messages({self.topic, self.info_topic}):
             if message.topic != self.topic:
                 calibration.receive(message.content)
                 continue
             if losses.in_a_row >= _MAX_FAILURES:
                 break
+            index = losses.seen
+            losses.seen += 1
             try:
                 for waiting, rgb in self._decoded(message, index, decoder):
                     image = self._image(waiting, rgb, calibration)
@@ -100,11 +100,21 @@ class CameraStream:
                     yield image
             except BadInputError as error:
                 losses.add(index, error)
-            index += 1
         losses.check()
-        if report:
-            losses.report(index)
-            self._report_calibration(calibration)
+
+    @property
+    def losses(self) -> str:
+        """What was left out of the images that were read last, and why; empty if nothing was."""
+        return self._losses.described()
+
+    @property
+    def doubts(self) -> str:
+        """What is wrong with the calibration of the images that were read last; empty: nothing."""
+        calibration = self._calibration
+        if calibration is None:
+            return ""
+        problem = calibration.problem
+        return f"nothing is metric: {problem}" if problem else calibration.warning
 
     def _decoded(
         self, message: BagMessage, index: int, decoder: "_Decoder | None"
@@ -150,7 +160,7 @@ class CameraStream:
             intrinsics,
         )
 
-    def _calibration(self) -> Calibration:
+    def _first_calibration(self) -> Calibration:
         calibration = Calibration(self.topic, self._missing_calibration)
         first = self.bag.first(self.info_topic)
         if first is not None:
@@ -163,12 +173,6 @@ class CameraStream:
             f"there is no message on {self.info_topic}; the bag has {others}. Name it by "
             "--camera-info TOPIC, or give --fx or --hfov"
         )
-
-    def _report_calibration(self, calibration: Calibration) -> None:
-        if calibration.problem:
-            log.warning("%s: nothing is metric: %s", self.topic, calibration.problem)
-        elif calibration.warning:
-            log.warning("%s: %s", self.topic, calibration.warning)
 
     def _require_shape(self, first: tuple[int, ...], image: CameraImage) -> None:
         if image.rgb.shape != first:
@@ -194,16 +198,16 @@ _Decoder = CompressedVideoDecoder[_Waiting]
 
 
 class _Losses:
-    """Counts images that cannot be used."""
+    """Counts the images of a topic, and those that cannot be used."""
 
     def __init__(self, stream: CameraStream) -> None:
         self._stream = stream
         self._count = 0
         self._first: tuple[int, BadInputError] | None = None
-        self.in_a_row = self.good = 0
+        self.seen = self.in_a_row = self.good = 0
 
     def add(self, index: int, error: BadInputError) -> None:
-        """Note an image that was left out."""
+        """Note an image that is left out."""
         self._first = self._first or (index, error)
         self._count += 1
         self.in_a_row += 1
@@ -221,12 +225,13 @@ class _Losses:
             raise BagError(f"{path} holds no image on {topic}: the topic has no messages.")
         raise BagError(f"{path}: no image of {topic} can be used. {self._first[1]}")
 
-    def report(self, seen: int) -> None:
-        """Log what was left out."""
+    def described(self) -> str:
+        """What was left out; empty if nothing was."""
         if self._first is None:
-            return
-        path, topic = shown(self._stream.bag.path), self._stream.topic
+            return ""
         index, error = self._first
-        left = ", and the rest was given up" if self.in_a_row >= _MAX_FAILURES else ""
-        text = "%s, %s: %d of %d images are left out%s; the first is image %d: %s"
-        log.warning(text, path, topic, self._count, seen, left, index, error)
+        rest = ", and the rest was given up" if self.in_a_row >= _MAX_FAILURES else ""
+        return (
+            f"{self._count} of {self.seen} images are left out{rest}; the first is image {index}: "
+            f"{error}"
+        )

@@ -7,8 +7,11 @@ from typing import Any
 
 from thfm_ros.contract import PerceptionError
 from thfm_ros.media.errors import shown
+from thfm_ros.media.images import is_image_name
 
 _FILES = (".mcap", ".db3", ".bag")
+_RECORDED = (".mcap", ".db3")  # in a folder of their own, by rosbag2
+_NAMED = 3
 _ZSTD = (".zstd", ".zst")
 
 
@@ -19,14 +22,22 @@ class BagError(PerceptionError):
 def is_bag(path: Path) -> bool:
     """Whether a path looks like a bag: by its suffix, or by what lies in the folder."""
     if path.is_dir():
-        names = {each.name for each in path.iterdir()}
-        return "metadata.yaml" in names or bool(_storage_files(path))
+        if (path / "metadata.yaml").exists():
+            return True
+        found = _bags_in(path)
+        is_of_images = any(is_image_name(each) for each in path.iterdir())
+        return any(each.is_file() for each in found) or (bool(found) and not is_of_images)
     plain = path.with_suffix("") if path.suffix in _ZSTD else path
     return plain.suffix in _FILES
 
 
-def _storage_files(folder: Path) -> list[Path]:
-    return sorted(each for each in folder.iterdir() if each.suffix in (".mcap", ".db3"))
+def _bags_in(folder: Path) -> list[Path]:
+    """The files of bags in a folder, and the folders of bags."""
+    return sorted(
+        each
+        for each in folder.iterdir()
+        if each.suffix in _FILES or (each / "metadata.yaml").exists()
+    )
 
 
 def open_reader(path: Path, is_ros1: bool) -> Any:
@@ -39,13 +50,7 @@ def open_reader(path: Path, is_ros1: bool) -> Any:
             f"metadata.yaml, or decompress it first: zstd -d {path.name}"
         )
     if path.is_dir() and not (path / "metadata.yaml").exists():
-        files = _storage_files(path)
-        if len(files) != 1:
-            raise BagError(
-                f"{shown(path)} has {len(files)} files of a bag and no metadata.yaml: the "
-                f"recording was not finished. Make it: ros2 bag reindex {path.name}"
-            )
-        path = files[0]
+        path = _only_bag_in(path)
     if path.is_file() and path.stat().st_size == 0:
         raise BagError(f"{shown(path)} is empty (0 bytes): nothing was recorded.")
     kind = _reader_class(is_ros1)
@@ -55,6 +60,20 @@ def open_reader(path: Path, is_ros1: bool) -> Any:
     except Exception as error:  # any: the library meets damaged data with many kinds
         raise damaged(path, error) from error
     return reader
+
+
+def _only_bag_in(folder: Path) -> Path:
+    found = _bags_in(folder)
+    if len(found) != 1 or found[0].suffix not in _RECORDED:
+        named = ", ".join(shown(Path(each.name)) for each in found[:_NAMED])
+        more = ", ..." if found[_NAMED:] else ""
+        raise BagError(
+            f"{shown(folder)} has no metadata.yaml, but {len(found)} bags or files of bags "
+            f"({named}{more}): give one of them, or all: thfm archive {folder.name} --out people. "
+            "If they are the parts of one recording that was not finished: "
+            f"ros2 bag reindex {folder.name}"
+        )
+    return found[0]
 
 
 def _reader_class(is_ros1: bool) -> Any:

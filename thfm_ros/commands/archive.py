@@ -18,7 +18,7 @@ from thfm_ros.archive.ray_pool import run_on_ray
 from thfm_ros.archive.run import REPORT, Pool, run_archive
 from thfm_ros.archive.units import bags_of, units_of
 from thfm_ros.archive.work import Worker
-from thfm_ros.commands.perceive import tasks_from
+from thfm_ros.commands.perceive import add_bag_options, check_max_frames, tasks_from
 from thfm_ros.config import config_from
 from thfm_ros.config_text import add_set_option, settings_from
 from thfm_ros.contract import PerceptionError
@@ -45,22 +45,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FORMATS",
         help=f"comma-separated: {', '.join(FORMATS)} (default: parquet)",
     )
-    parser.add_argument(
-        "--topic",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="topic of the images (default: the only one of each bag); several times, or 'all'",
-    )
-    parser.add_argument("--camera-info", default="", metavar="TOPIC", help="see thfm perceive")
-    parser.add_argument("--stamps", choices=("header", "received"), default="header")
-    parser.add_argument("--keep", action="append", default=[], metavar="TOPIC")
     camera = parser.add_mutually_exclusive_group()
     camera.add_argument("--hfov", type=float, metavar="DEGREES", help="horizontal field of view")
     camera.add_argument("--fx", type=float, metavar="PIXELS", help="focal length")
     parser.add_argument("--tasks", default="", help="comma-separated; default: all")
     parser.add_argument("--max-frames", type=int, default=0, metavar="N", help="of each unit")
     parser.add_argument("--checkpoint", default="nano", help="name or path of the weights")
+    add_bag_options(parser)
     _add_pool_options(parser)
     add_set_option(parser, "any other parameter (docs/parameters.md lists them)")
 
@@ -105,6 +96,7 @@ def run(args: argparse.Namespace) -> int:
     }
     config_from(settings)
     FocalLength(args.hfov, args.fx)
+    check_max_frames(args.max_frames)
     if args.keep and "mcap" not in formats_from(args.format):
         raise PerceptionError("--keep copies topics into perception.mcap: add --format mcap.")
     tasks = sorted(task.value for task in tasks_from(args.tasks)) if args.tasks else ()
@@ -121,7 +113,9 @@ def run(args: argparse.Namespace) -> int:
     )
     out = destination_of(args.out)
     bags = bags_of(args.inputs, args.out)
-    units = units_of(bags, args.topic, job.digest(), _scratch_bytes(args))
+    units = units_of(
+        bags, args.topic, job.digest(), _scratch_bytes(args), info_topic=args.camera_info
+    )
     result = run_archive(units, job, out, _pool(args, job, out))
     log.info("%s/%s, %s/%s", out, MANIFEST, out, REPORT)
     if result.failed:

@@ -18,7 +18,7 @@ from thfm_ros.contract import PerceptionError, Task
 from thfm_ros.loading import Pipeline, load_pipeline
 from thfm_ros.media.errors import shown
 from thfm_ros.offline.outputs import FORMATS, OVERLAY, Outputs, formats_from, topics_to_keep
-from thfm_ros.offline.perceive import perceive, report
+from thfm_ros.offline.perceive import perceive, warnings_of
 from thfm_ros.offline.sources import (
     BagCamera,
     FocalLength,
@@ -72,8 +72,8 @@ def add_bag_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="topic of the images (default: the only one); several times, or 'all': each into a "
-        "folder of its own",
+        help="topic of the images (default: the only one of a bag); several times, or 'all': each "
+        "into a folder of its own",
     )
     bag.add_argument(
         "--camera-info",
@@ -105,6 +105,7 @@ def run(args: argparse.Namespace) -> int:
     settings = {"engine.checkpoint": args.checkpoint, **settings_from(args.set)}
     config = config_from(settings)
     focal_length = FocalLength(args.hfov, args.fx)
+    check_max_frames(args.max_frames)
     tasks = tasks_from(args.tasks) if args.tasks else None
     if args.keep and "mcap" not in formats_from(args.format):
         raise PerceptionError("--keep copies topics into perception.mcap: add --format mcap.")
@@ -182,7 +183,9 @@ def _run_source(
         focal_length=focal_length,
         max_frames=args.max_frames,
     )
-    report(summary, source)
+    where = f"{shown(args.input)}, {source.stream.topic}: " if isinstance(source, BagCamera) else ""
+    for text in warnings_of(summary, source, focal_length):
+        log.warning("%s%s", where, text)
     log.info("%d frames are in %s", summary.frames, shown(out))
 
 
@@ -197,3 +200,13 @@ def tasks_from(text: str) -> frozenset[Task]:
     except ValueError as error:
         names = ", ".join(task.value for task in Task)
         raise PerceptionError(f"{error}; the tasks are {names}.") from error
+
+
+def check_max_frames(number: int) -> None:
+    """Refuse a limit that is none.
+
+    Raises:
+        PerceptionError: it is negative.
+    """
+    if number < 0:
+        raise PerceptionError(f"--max-frames {number}: give 1 or more, or 0 for all frames.")

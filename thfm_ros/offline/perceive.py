@@ -4,7 +4,6 @@
 
 import contextlib
 import itertools
-import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +14,8 @@ from thfm_ros.contract import Frame, Perception, Task, TrackState
 from thfm_ros.loading import Pipeline
 from thfm_ros.media.video import VideoFrame
 from thfm_ros.offline.results.writer import ResultWriter
-from thfm_ros.offline.sources import FocalLength, FrameSource
+from thfm_ros.offline.sources import BagCamera, FocalLength, FrameSource
 from thfm_ros.perception.frame_window import FrameWindow
-
-log = logging.getLogger(__name__)
 
 _MANY_STREAMS = 5
 """From so many frames on, it is said when most of them began a new stream."""
@@ -92,20 +89,32 @@ def perceive(
     return summary
 
 
-def report(summary: Summary, source: FrameSource) -> None:
-    """Log what the user should know about the results."""
+def warnings_of(summary: Summary, source: FrameSource, focal_length: FocalLength) -> list[str]:
+    """What the user should know about the results, a sentence each.
+
+    Args:
+        summary: of the run that is over, also one that was limited to some frames.
+        source: its frames.
+        focal_length: with which it was run.
+    """
+    found = []
+    if isinstance(source, BagCamera):
+        found.append(source.stream.losses)
+        if focal_length == FocalLength():
+            found.append(source.stream.doubts)
     if summary.left_out:
-        text = "up to %d people per frame are left out: see regions.max_people"
-        log.warning(text, summary.left_out)
+        text = "up to {} people per frame are left out: see regions.max_people"
+        found.append(text.format(summary.left_out))
     if summary.repeated:
-        text = "%d frames have the stamp of the frame before and are left out"
-        log.warning(text, summary.repeated)
+        text = "{} frames have the stamp of the frame before and are left out"
+        found.append(text.format(summary.repeated))
     if source.one_clip and summary.streams > max(_MANY_STREAMS, summary.frames // 2):
-        log.warning(
-            "%d of %d frames began a new stream, so people have no lasting ids: the images come "
-            "with %.3g Hz. Set --set window.max_gap_s=%.3g",
-            *(summary.streams, summary.frames, source.fps, 2 / source.fps),
+        found.append(
+            f"{summary.streams} of {summary.frames} frames began a new stream, so people have no "
+            f"lasting ids: the images come with {source.fps:.3g} Hz. "
+            f"Set --set window.max_gap_s={2 / source.fps:.3g}"
         )
+    return [text for text in found if text]
 
 
 @contextlib.contextmanager

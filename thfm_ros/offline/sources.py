@@ -131,7 +131,7 @@ class BagCamera:
         self.width, self.height = _size_perceived(where, *size)
 
     def __iter__(self) -> Iterator[VideoFrame]:
-        return map(reduced, map(self._frame, self.stream.images(report=True)))
+        return map(reduced, map(self._frame, self.stream.images()))
 
     def window(self, config: WindowConfig) -> WindowConfig:
         """The window as configured, as in the node."""
