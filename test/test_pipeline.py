@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The thfm_ros authors
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,6 +19,7 @@ from fake_engine import (
 
 from thfm_ros.config import Config, config_from
 from thfm_ros.contract import Clip, Frame, Perception, PerceptionError, Task, TrackState
+from thfm_ros.engine.base import KNOWN_PERSON
 from thfm_ros.model.outputs import DetectionOutputs
 from thfm_ros.perception.frame_window import FrameWindow
 from thfm_ros.pipeline import PerceptionPipeline
@@ -25,7 +27,8 @@ from thfm_ros.pipeline import PerceptionPipeline
 K = camera()
 ALL = frozenset(Task)
 BODIES = frozenset([Task.BODIES])
-CROP, WHOLE = (128, 128), (320, 240)
+CROP, TALL, WHOLE = (128, 128), (96, 160), (320, 240)
+SQUARE_CROPS = {"regions.tall_aspect": 0.0}
 
 
 class Scene:
@@ -77,7 +80,8 @@ def test_a_tracked_person_costs_one_crop_per_frame_and_occasional_detection_pass
     assert set(costs[0][10:]) == {CROP}
     whole = [number for number, cost in enumerate(costs) if WHOLE in cost]
     assert whole == [0, 5, 10]
-    assert all(cost.count(CROP) == 1 for cost in costs[2:])
+    # Who stands gets a tall crop once confirmed.
+    assert all([each for each in cost if each != WHOLE] == [TALL] for cost in costs[2:])
 
 
 def test_without_people_there_is_a_detection_pass_in_every_frame() -> None:
@@ -113,18 +117,53 @@ def test_a_well_placed_first_crop_is_followed_by_an_exact_one_only() -> None:
 
 
 def test_a_fixed_crop_continues_its_stream_and_a_moved_one_begins_a_new_stream() -> None:
-    scene = Scene(Person(0, 0, 3), **{"regions.frame_pass_every": 1000})
+    scene = Scene(Person(0, 0, 3), **{"regions.frame_pass_every": 1000}, **SQUARE_CROPS)
     ages = []
     for x in (0, 0, 0, 0.02, 0.6, 0.6):
         scene.people = [Person(x, 0, 3)]
         scene.step(BODIES)
         ages.append(scene.engine.states[-1])
     # the motion to 0.6 is detected in the old crop; the crop of the next frame is moved
-    assert ages == [None, 1, 2, 3, 4, None]
+    assert ages == [None, 1, 2, 3, 4, KNOWN_PERSON]
+
+
+@pytest.mark.parametrize(("hits", "begins"), [(2, KNOWN_PERSON), (9, None)])
+def test_only_a_confirmed_person_whose_crop_moves_begins_a_stream_of_a_known_person(
+    hits: int, begins: object
+) -> None:
+    """The first step of such a stream may run in int8; that of a proposal decides."""
+    settings = {"regions.frame_pass_every": 1000, "track.hits_to_confirm": hits, **SQUARE_CROPS}
+    scene = Scene(Person(0, 0, 3), **settings)
+    for x in (0, 0, 0, 0.45, 0.45):
+        scene.people = [Person(x, 0, 3)]
+        scene.step(BODIES)
+    assert scene.engine.states == [begins]
+
+
+def test_whether_there_is_a_person_is_decided_in_square_crops() -> None:
+    scene = Scene(Person(0, 0, 3), **{"regions.frame_pass_every": 1000})
+    scene.step()
+    assert set(scene.engine.steps) == {CROP, WHOLE} and scene.engine.states[-1] is None
+
+
+def test_who_stands_gets_a_tall_crop_and_who_sits_down_a_square_one() -> None:
+    scene = Scene(Person(0, 0, 3), **{"regions.frame_pass_every": 1000})
+    sizes, states = [], []
+    for height in (1.7,) * 4 + (1.2, 0.9, 0.7, 0.7):
+        scene.people = [Person(0, 0, 3, height_m=height)]
+        scene.step()
+        sizes.append(scene.engine.steps[-1])
+        states.append(scene.engine.states[-1])
+    assert sizes[:4] == [CROP, CROP, TALL, TALL] and sizes[-1] == CROP
+    for (earlier, later), state in zip(itertools.pairwise(sizes), states[1:], strict=True):
+        if earlier != later:  # another shape begins a new stream
+            assert state is KNOWN_PERSON
+    body = scene.step().bodies[0]
+    np.testing.assert_allclose(body.root_m, [0, 0, 3], atol=0.05)
 
 
 def test_rewarming_runs_a_new_crop_on_the_earlier_frames() -> None:
-    settings = {"regions.rewarm": True, "regions.frame_pass_every": 1000}
+    settings = {"regions.rewarm": True, "regions.frame_pass_every": 1000, **SQUARE_CROPS}
     scene = Scene(Person(0, 0, 3), **settings)
     for _ in range(5):
         scene.step(BODIES)
@@ -132,7 +171,7 @@ def test_rewarming_runs_a_new_crop_on_the_earlier_frames() -> None:
     scene.step(BODIES)
     scene.step(BODIES)
     assert scene.engine.steps == [CROP] * 4  # three earlier frames of the window, then this one
-    assert scene.engine.states == [None, 1, 2, 3]
+    assert scene.engine.states == [KNOWN_PERSON, 1, 2, 3]
 
 
 def test_people_keep_their_ids_while_they_move() -> None:
@@ -235,7 +274,7 @@ def test_there_are_at_most_max_people_crops() -> None:
     for _ in range(12):
         perception = scene.step()
         assert len(perception.bodies) <= 3
-    assert scene.engine.steps == [CROP] * 3  # at capacity: no detection pass
+    assert scene.engine.steps == [TALL] * 3  # at capacity: no detection pass
 
 
 def test_people_left_out_by_max_people_are_counted() -> None:

@@ -72,6 +72,13 @@ class RegionConfig(Validated):
     margin: float = option(
         1.18, "side of a crop divided by the longer side of the bounding box", min=1.0, max=3.0
     )
+    tall_aspect: float = option(
+        1.7,
+        "tracked people get a tall crop if their bounding box is so many times as tall as wide; "
+        "0: all crops are square",
+        min=0.0,
+        max=20.0,
+    )
     max_shift: float = option(
         0.08,
         "a crop moves when the bounding box is farther than this from its centre",

@@ -214,7 +214,9 @@ class PerceptionPipeline:
         for track_id, body in active.items():
             box, person = self._tracker.predicted_box(track_id, stamp_ns), state.people[track_id]
             shift = box - body.box
-            stream = self._crop_detector.following(person.stream, person.extent + shift)
+            known = body.state is not TrackState.TENTATIVE
+            extent = person.extent + shift
+            stream = self._crop_detector.following(person.stream, extent, known=known)
             keypoints_age_s = age_s + body.measurement_age_s
             expected = ExpectedPerson(box, person.keypoints + shift[:2], keypoints_age_s)
             crops.append((stream, expected))

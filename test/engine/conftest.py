@@ -9,8 +9,8 @@ from small_checkpoint import write_small_checkpoint
 
 from thfm_ros.engine.cache import EngineCache
 from thfm_ros.engine.checkpoint import find_checkpoint
-from thfm_ros.engine.graph_engine import GraphEngine
 from thfm_ros.engine.onnx_engine import load_onnx_engine
+from thfm_ros.engine.shaped_engine import ShapedEngine
 from thfm_ros.engine.torch_engine import TorchEngine
 from thfm_ros.model.card import ModelCard
 from thfm_ros.model.network import NanoNetwork
@@ -36,7 +36,7 @@ def reference(small: tuple[NanoNetwork, ModelCard]) -> TorchEngine:
 
 
 @pytest.fixture(scope="session")
-def exported(checkpoint: Path, cache: EngineCache, reference: TorchEngine) -> GraphEngine:
+def exported(checkpoint: Path, cache: EngineCache, reference: TorchEngine) -> ShapedEngine:
     """The small network in ONNX Runtime."""
     return load_onnx_engine(find_checkpoint(str(checkpoint)), cache, 1, lambda: reference)
 

@@ -30,11 +30,11 @@ from thfm_ros.engine.verify import (
 )
 from thfm_ros.model import backbone
 from thfm_ros.model.card import ModelCard
-from thfm_ros.model.network import NanoNetwork
+from thfm_ros.model.network import NanoNetwork, crop_grid
 from thfm_ros.model.outputs import RawOutputs
 
 RgbImages = NDArray[np.uint8]
-CROP, WHOLE = (64, 64), (96, 80)  # of the small network: width, height
+CROP, TALL, WHOLE = (64, 64), (48, 80), (96, 80)  # of the small network: width, height
 BOX = np.array([0.1, 0.2, 0.6, 0.9], np.float32)
 
 # Deterministic examples: in one of some hundred thousand heatmaps two cells are so nearly equal
@@ -44,11 +44,12 @@ deterministic = settings(max_examples=15, deadline=None, derandomize=True)
 
 @st.composite
 def clips(draw: st.DrawFn) -> RgbImages:
-    """Random crops; noise of any range of grey levels."""
+    """Random crops, square or tall; noise of any range of grey levels."""
+    width, height = draw(st.sampled_from([CROP, TALL]))
     frames = draw(st.integers(1, 7))
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     low, high = sorted(draw(st.tuples(st.integers(0, 255), st.integers(0, 255))))
-    return random.integers(low, high + 1, (frames, CROP[1], CROP[0], 3), dtype=np.uint8)
+    return random.integers(low, high + 1, (frames, height, width, 3), dtype=np.uint8)
 
 
 @st.composite
@@ -101,7 +102,7 @@ def test_streaming_equals_one_pass_over_all_frames(
 @given(clip=clips(), dense=st.booleans(), box=boxes())
 def test_onnx_outputs_agree_with_pytorch(
     reference: TorchEngine,
-    exported: GraphEngine,
+    exported: Engine,
     clip: RgbImages,
     dense: bool,
     box: NDArray[np.float32] | None,
@@ -119,7 +120,7 @@ def test_onnx_outputs_agree_with_pytorch(
 @deterministic
 @given(seed=st.integers(0, 2**32 - 1), low=st.integers(0, 254), span=st.integers(1, 255))
 def test_onnx_detections_agree_with_pytorch(
-    reference: TorchEngine, exported: GraphEngine, seed: int, low: int, span: int
+    reference: TorchEngine, exported: Engine, seed: int, low: int, span: int
 ) -> None:
     random = np.random.default_rng(seed)
     image = random.integers(low, min(low + span, 256), (WHOLE[1], WHOLE[0], 3), dtype=np.uint8)
@@ -129,7 +130,32 @@ def test_onnx_detections_agree_with_pytorch(
         np.testing.assert_allclose(a, b, atol=1e-4, rtol=1e-4, err_msg=name)
 
 
-def test_a_detection_depends_on_its_own_image_only(exported: GraphEngine) -> None:
+@pytest.mark.parametrize(("before", "after"), [(CROP, TALL), (TALL, CROP)])
+def test_a_stream_cannot_go_on_with_crops_of_another_shape(
+    exported: Engine, reference: TorchEngine, before: tuple[int, int], after: tuple[int, int]
+) -> None:
+    for engine in (exported, reference):
+        _, state = engine.step(fixed_clip(before, 1)[0], None, dense=False)
+        with pytest.raises(EngineError, match="another size"):
+            engine.step(fixed_clip(after, 1)[0], state, dense=False)
+
+
+def test_a_tall_crop_is_the_middle_of_a_square_one(reference: TorchEngine) -> None:
+    """Position embeddings and the target's box are those of the square."""
+    network = reference.network
+    square = crop_grid(5, 5, network.width).view(5, 5, -1)
+    torch.testing.assert_close(crop_grid(5, 3, network.width).view(5, 3, -1), square[:, 1:4])
+    in_square = torch.tensor([[0.3, 0.1, 0.6, 0.9, 1.0]])
+    in_tall = torch.tensor([[(0.3 - 0.2) / 0.6, 0.1, (0.6 - 0.2) / 0.6, 0.9, 1.0]])
+    with torch.inference_mode():
+        of_square, told_square = network.cue(in_square, 5, 5)
+        of_tall, told_tall = network.cue(in_tall, 5, 3)
+    torch.testing.assert_close(told_tall, told_square)
+    middle = of_square.view(5, 5, -1)[:, 1:4]
+    torch.testing.assert_close(of_tall.view(5, 3, -1), middle)
+
+
+def test_a_detection_depends_on_its_own_image_only(exported: Engine) -> None:
     first, second = fixed_clip(WHOLE, 2)
     once = exported.detect(first)
     assert np.abs(exported.detect(second).centres - once.centres).max() > 1e-2
@@ -138,7 +164,7 @@ def test_a_detection_depends_on_its_own_image_only(exported: GraphEngine) -> Non
 
 
 def test_a_target_box_changes_the_outputs_and_none_is_a_box_that_is_not_given(
-    exported: GraphEngine, reference: TorchEngine
+    exported: Engine, reference: TorchEngine
 ) -> None:
     (image,) = fixed_clip(CROP, 1)
     for engine in (exported, reference):
@@ -159,7 +185,7 @@ def test_a_target_box_changes_the_outputs_and_none_is_a_box_that_is_not_given(
 @deterministic
 @given(clip=clips(), fork=st.integers(0, 6), dense=st.lists(st.booleans(), min_size=7, max_size=7))
 def test_forking_a_stream_or_omitting_dense_outputs_does_not_change_it(
-    exported: GraphEngine, clip: RgbImages, fork: int, dense: list[bool]
+    exported: Engine, clip: RgbImages, fork: int, dense: list[bool]
 ) -> None:
     expected = list(outputs_of(exported, clip))
     state: object | None = None
@@ -191,7 +217,7 @@ def test_the_dynamo_exporter_is_used_if_tracing_is_not_available(
         assert part_difference(engine, reference, part) <= TOLERANCES["float32"].largest
 
 
-def test_after_a_year_a_stream_is_as_exact_as_a_new_one(exported: GraphEngine) -> None:
+def test_after_a_year_a_stream_is_as_exact_as_a_new_one(exported: Engine) -> None:
     clip = fixed_clip(CROP, 8)
     _, new_state = exported.step(clip[0], None, dense=False)
     assert isinstance(new_state, Stream)
@@ -205,7 +231,7 @@ def test_after_a_year_a_stream_is_as_exact_as_a_new_one(exported: GraphEngine) -
             assert_equal(new, old)
 
 
-def test_any_strides_are_accepted(exported: GraphEngine, reference: TorchEngine) -> None:
+def test_any_strides_are_accepted(exported: Engine, reference: TorchEngine) -> None:
     crop, whole = (fixed_clip(size, 1)[0][:, ::-1] for size in (CROP, WHOLE))
     for engine in (exported, reference):
         a, _ = engine.step(crop, None, dense=True)
@@ -221,7 +247,7 @@ def test_any_strides_are_accepted(exported: GraphEngine, reference: TorchEngine)
     ids=["grey", "floats", "alpha"],
 )
 def test_an_image_of_a_wrong_type_is_refused(
-    exported: GraphEngine, reference: TorchEngine, shape: tuple[int, ...], dtype: type
+    exported: Engine, reference: TorchEngine, shape: tuple[int, ...], dtype: type
 ) -> None:
     for engine in (exported, reference):
         with pytest.raises(EngineError, match="takes one RGB image"):
@@ -230,7 +256,7 @@ def test_an_image_of_a_wrong_type_is_refused(
             engine.detect(np.zeros((*WHOLE[::-1], *shape), dtype))
 
 
-def test_an_image_of_another_size_is_refused(exported: GraphEngine, reference: TorchEngine) -> None:
+def test_an_image_of_another_size_is_refused(exported: Engine, reference: TorchEngine) -> None:
     crop, whole = (fixed_clip(size, 1)[0] for size in (CROP, WHOLE))
     for engine in (exported, reference):
         for wrong in (whole, crop[:48], crop[:, :48]):
@@ -241,9 +267,7 @@ def test_an_image_of_another_size_is_refused(exported: GraphEngine, reference: T
                 engine.detect(wrong)
 
 
-def test_a_state_of_another_engine_is_refused(
-    exported: GraphEngine, reference: TorchEngine
-) -> None:
+def test_a_state_of_another_engine_is_refused(exported: Engine, reference: TorchEngine) -> None:
     (image,) = fixed_clip(CROP, 1)
     for engine, other in ((exported, reference), (reference, exported)):
         _, state = engine.step(image, None, dense=False)

@@ -16,7 +16,7 @@ import pytest
 
 from thfm_ros.config import EngineConfig
 from thfm_ros.engine import int8, int8_engine
-from thfm_ros.engine.base import Engine
+from thfm_ros.engine.base import KNOWN_PERSON, Engine
 from thfm_ros.engine.cache import EngineCache
 from thfm_ros.engine.checkpoint import find_checkpoint
 from thfm_ros.engine.int8 import (
@@ -240,6 +240,24 @@ def test_the_first_step_of_a_stream_has_the_numbers_of_float32_and_later_ones_do
         later, _ = own.step(image, state, dense=dense)
         in_float32, _ = reference.step(image, expected_state, dense=dense)
         assert not np.array_equal(later.body.heatmaps, in_float32.body.heatmaps)
+
+
+def test_the_first_step_of_a_known_person_is_in_int8_and_the_stream_is_a_new_one(
+    config: EngineConfig,
+) -> None:
+    own, in_float32 = load(config), load(config, "fp32")
+    image = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    for dense in (True, False):
+        known, state = own.step(image, KNOWN_PERSON, dense=dense)
+        decides, _ = own.step(image, None, dense=dense)
+        assert not np.array_equal(known.body.heatmaps, decides.body.heatmaps)
+        again, _ = own.step(image, KNOWN_PERSON, dense=dense)
+        np.testing.assert_array_equal(known.body.heatmaps, again.body.heatmaps)
+        later, _ = own.step(255 - image, state, dense=dense)
+        other, _ = own.step(255 - image, KNOWN_PERSON, dense=dense)
+        assert not np.array_equal(later.body.heatmaps, other.body.heatmaps)
+        exact = [in_float32.step(image, each, dense=dense)[0] for each in (None, KNOWN_PERSON)]
+        np.testing.assert_array_equal(exact[0].body.heatmaps, exact[1].body.heatmaps)
 
 
 def test_the_advice_of_the_quantiser_is_not_logged(

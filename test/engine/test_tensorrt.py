@@ -18,14 +18,15 @@ from thfm_ros.engine.base import EngineError
 from thfm_ros.engine.cache import CacheError, EngineCache
 from thfm_ros.engine.checkpoint import Checkpoint, find_checkpoint
 from thfm_ros.engine.export import example_frame, example_inputs
-from thfm_ros.engine.graph_engine import PARTS, GraphEngine
+from thfm_ros.engine.graph_engine import PARTS, GraphEngine, all_graphs
+from thfm_ros.engine.shaped_engine import ShapedEngine
 from thfm_ros.engine.step_graph import DetectionGraph, StepGraph
 from thfm_ros.engine.tensorrt_compiler import TorchTensorRt, build_options, supported_options
 from thfm_ros.engine.tensorrt_engine import TensorRtDetection, TensorRtGraph, load_tensorrt_engine
 from thfm_ros.engine.torch_engine import TorchEngine
 from thfm_ros.engine.verify import TOLERANCES, Tolerance, part_difference
 
-GRAPHS = 3  # crops with and without dense outputs, and whole images
+GRAPHS = 5  # square and tall crops with and without dense outputs, and whole images
 CPU = torch.device("cpu")
 
 
@@ -34,14 +35,14 @@ def source(checkpoint: Path) -> Checkpoint:
     return find_checkpoint(str(checkpoint))
 
 
-Load = Callable[[FakeCompiler], GraphEngine]
+Load = Callable[[FakeCompiler], ShapedEngine]
 
 
 @pytest.fixture
 def load(source: Checkpoint, tmp_path: Path, reference: TorchEngine) -> Load:
     """Load from the same cache at every call."""
 
-    def load(compiler: FakeCompiler) -> GraphEngine:
+    def load(compiler: FakeCompiler) -> ShapedEngine:
         return load_tensorrt_engine(source, EngineCache(tmp_path), compiler, lambda: reference)
 
     return load
@@ -65,11 +66,12 @@ def test_all_graphs_are_built_once(
     use_single_precision(monkeypatch)
     compiler = FakeCompiler()
     engine = load(compiler)
-    assert compiler.builds == GRAPHS == len(PARTS)
+    assert compiler.builds == GRAPHS == len(all_graphs(engine.card))
     profiles = sorted(manifest.key.profile for manifest in EngineCache(tmp_path).entries())
-    assert profiles == ["64x64-body", "64x64-dense", "96x80-detect"]
-    for part in PARTS:
-        assert part_difference(engine, reference, part) <= TOLERANCES["float32"].largest
+    assert profiles == ["48x80-body", "48x80-dense", "64x64-body", "64x64-dense", "96x80-detect"]
+    for card, part in all_graphs(engine.card):
+        found = part_difference(engine, reference, part, size=card.crop_size)
+        assert found <= TOLERANCES["float32"].largest
 
 
 @pytest.mark.parametrize("part", ["dense", "detect"])

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from thfm_ros.engine.base import Engine
-from thfm_ros.engine.graph_engine import PARTS, GraphEngine
+from thfm_ros.engine.graph_engine import PARTS
 from thfm_ros.engine.stream import Stream
 from thfm_ros.engine.torch_engine import TorchEngine
 from thfm_ros.engine.verify import (
@@ -57,7 +57,7 @@ class ChangedEngine:
 
 @pytest.mark.parametrize("part", PARTS)
 def test_the_verification_at_build_time_passes(
-    reference: TorchEngine, exported: GraphEngine, part: str
+    reference: TorchEngine, exported: Engine, part: str
 ) -> None:
     largest = part_difference(exported, reference, part)
     assert largest <= TOLERANCES["float32"].largest
@@ -65,7 +65,7 @@ def test_the_verification_at_build_time_passes(
 
 @pytest.mark.fault("engine", "a built engine forgets a frame")
 def test_the_verification_detects_a_cache_that_is_one_frame_short(
-    reference: TorchEngine, exported: GraphEngine
+    reference: TorchEngine, exported: Engine
 ) -> None:
     def shortened(state: object | None) -> object | None:
         if isinstance(state, Stream):
@@ -77,7 +77,7 @@ def test_the_verification_detects_a_cache_that_is_one_frame_short(
 
 
 def test_the_verification_detects_that_target_boxes_are_ignored(
-    reference: TorchEngine, exported: GraphEngine
+    reference: TorchEngine, exported: Engine
 ) -> None:
     without_boxes = ChangedEngine(exported, box=lambda _: None)
     largest = difference(without_boxes, reference, dense=False)
@@ -85,7 +85,7 @@ def test_the_verification_detects_that_target_boxes_are_ignored(
 
 
 def test_the_verification_detects_wrong_detections(
-    reference: TorchEngine, exported: GraphEngine
+    reference: TorchEngine, exported: Engine
 ) -> None:
     mirrored = ChangedEngine(exported, whole_image=lambda image: image[:, ::-1])
     largest = detection_difference(mirrored, reference)

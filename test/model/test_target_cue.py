@@ -49,6 +49,6 @@ def test_patches_inside_and_outside_of_the_box_differ(module: TargetCue) -> None
 
 def test_learnable_tokens_get_the_edges_of_the_box(module: TargetCue) -> None:
     _, learnable = module(cue_of([0.0, 0.5, 1.0, 0.75]), ROWS, COLUMNS)
-    edges = torch.tensor([-1.0, 0.0, 1.0, 0.5])
+    edges = torch.tensor([-1.0, 0.0, 1.0, 0.25])  # in the square whose middle rows these are
     expected = module.told.weight @ edges + module.told.bias
     torch.testing.assert_close(learnable[0, 0], expected)

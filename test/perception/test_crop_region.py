@@ -8,7 +8,7 @@ import property_tests  # noqa: F401
 import pytest
 from fake_engine import camera, region_of
 from fake_engine import frame as coordinate_frame
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from thfm_ros.config import RegionConfig
@@ -16,6 +16,7 @@ from thfm_ros.contract import PADDING_GREY, Frame, PixelMap
 from thfm_ros.perception.crop_region import (
     LARGE_TILES,
     SMALL_TILES,
+    TALL_HYSTERESIS,
     crop_image,
     follow_box,
     frame_tiles,
@@ -194,3 +195,35 @@ def test_an_enlarged_crop_is_interpolated() -> None:
     assert steps.min() >= 0 and steps.max() <= 1  # nearest-neighbour interpolation has steps of 3
     expected = cv2.resize(ramp[4:36, 4:36], CROP, interpolation=cv2.INTER_LINEAR)
     np.testing.assert_array_equal(image, expected)
+
+
+SIZES = ((128, 128), (96, 160))
+
+
+@given(boxes)
+def test_the_shape_of_a_crop_follows_the_box_with_hysteresis(box: np.ndarray) -> None:
+    config = RegionConfig()
+    square, tall = (region_around(box, size, config) for size in SIZES)
+    aspect = float((box[3] - box[1]) / (box[2] - box[0]))
+    limits = config.tall_aspect, config.tall_aspect * TALL_HYSTERESIS
+    assume(all(abs(aspect / limit - 1) > 1e-5 for limit in limits))  # not for rounding to decide
+    found = follow_box(square, box, config, SIZES)
+    assert (found.width, found.height) == SIZES[int(aspect >= config.tall_aspect)]
+    found = follow_box(tall, box, config, SIZES)
+    assert (found.width, found.height) == SIZES[int(aspect >= config.tall_aspect * TALL_HYSTERESIS)]
+    if found == tall:
+        assert follow_box(tall, box, config, SIZES) is tall
+
+
+@given(boxes)
+def test_a_tall_crop_contains_the_box_with_a_margin(box: np.ndarray) -> None:
+    x0, y0, x1, y1 = corners(region_around(box, SIZES[1], RegionConfig()))
+    assert x0 <= box[0] and y0 <= box[1] and box[2] <= x1 and box[3] <= y1
+    assert (x1 - x0) * 5 == (y1 - y0) * 3
+
+
+@pytest.mark.parametrize("config", [RegionConfig(tall_aspect=0.0), RegionConfig(tall_aspect=20.0)])
+def test_crops_can_be_kept_square(config: RegionConfig) -> None:
+    box = np.array([10, 10, 40, 110], np.float32)
+    region = region_around(box, SIZES[0], config)
+    assert follow_box(region, box, config, SIZES) is region

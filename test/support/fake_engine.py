@@ -240,7 +240,7 @@ def _body(region: PixelMap, k: Intrinsics, person: Person) -> BodyOutputs:
         heatmaps=(-squared / (2 * 0.7**2)).astype(np.float32),
         positions=((joints - person.root_m) @ rotation).astype(np.float32),
         visibility=np.stack([np.where(inside, 8, -8), np.full(len(uv), 8)], 1).astype(np.float32),
-        log_width=math.log(root_view[2] * region.scale * region.width / focal),
+        log_width=math.log(root_view[2] * region.scale * max(region.width, region.height) / focal),
         presence=8.0,
     )
 

@@ -48,6 +48,10 @@ def test_a_file_that_is_no_recipe_is_refused_by_name(tmp_path: Path, text: str) 
     ("recipe", "problem"),
     [
         ({"detect_depth": 0, "stages": [{"name": "a", "steps": 1}]}, "'a' allows 1 to 5"),
+        (
+            {"stages": [{"name": "a", "steps": 1, "size": 96, "tall_share": 0.5}]},
+            "multiple of 64; 'a' has 96",
+        ),
         ({"detect_depth": 6, "stages": [{"name": "a", "steps": 1}]}, "'a' allows 1 to 5"),
         (
             {"stages": [{"name": n, "steps": 1, "depth": d} for n, d in (("a", 6), ("b", 5))]},

@@ -18,7 +18,7 @@ from thfm_ros.config_option import check_numbers
 from thfm_ros.engine.base import Engine
 from thfm_ros.engine.cache import EngineCache, default_folder
 from thfm_ros.engine.checkpoint import Checkpoint, find_checkpoint, shipped_checkpoints
-from thfm_ros.engine.graph_engine import PARTS, image_size
+from thfm_ros.engine.graph_engine import all_graphs, image_size
 from thfm_ros.engine.select import has_gpu, load_engine
 from thfm_ros.engine.verify import TOLERANCES, fixed_clip, part_difference
 from thfm_ros.engine.versions import processor
@@ -142,13 +142,13 @@ def _verify(checkpoint: Checkpoint, config: EngineConfig, repeats: int) -> int:
     passed = engine.fallback_reason is None
     precision = next((p for p in ("float16", "int8") if f", {p}" in engine.description), "float32")
     tolerance = TOLERANCES[precision]
-    for part in PARTS:
-        largest = part_difference(engine, reference, part, quantile=tolerance.quantile)
+    for card, part in all_graphs(engine.card):
+        size = width, height = image_size(card, part)
+        largest = part_difference(engine, reference, part, size=size, quantile=tolerance.quantile)
         passed &= largest <= tolerance.largest
-        width, height = image_size(engine.card, part)
         row = [f"{width}x{height}", PART_NAMES[part], f"{largest:.1e}"]
         if repeats:
-            own, pytorch = _measure([engine, reference], part, repeats)
+            own, pytorch = _measure([engine, reference], part, size, repeats)
             row += [f"{own.cpu_ms:.1f}", f"{own.wall_ms:.1f}", f"{pytorch.cpu_ms:.1f}"]
             row.append(f"{own.cpu_ms / pytorch.cpu_ms:.2f}")
         rows.append(row)
@@ -200,10 +200,11 @@ class _StepTime:
     wall_ms: float
 
 
-def _measure(engines: list[Engine], part: str, repeats: int) -> Iterator[_StepTime]:
+def _measure(
+    engines: list[Engine], part: str, size: tuple[int, int], repeats: int
+) -> Iterator[_StepTime]:
     """Run all engines alternately, so that other load on the machine affects them alike."""
-    card = engines[0].card
-    images = fixed_clip(image_size(card, part), 8)
+    images = fixed_clip(size, 8)
     states: list[object | None] = [None] * len(engines)
     times: list[list[tuple[float, float]]] = [[] for _ in engines]
     for i in range(repeats + len(images)):

@@ -2,6 +2,7 @@
 # SPDX-FileCopyrightText: The thfm_ros authors
 """The engine made of compiled step graphs, independent of their compiler."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -24,6 +25,17 @@ from thfm_ros.model.outputs import DetectionOutputs, RawOutputs
 STEP_PARTS = ("dense", "body")
 PARTS = (*STEP_PARTS, "detect")
 """The graphs of an engine: crops with and without dense outputs, and whole images."""
+
+
+def shaped_cards(card: ModelCard) -> list[ModelCard]:
+    """The card once for each of its crop sizes, which has only that one; the square one first."""
+    return [dataclasses.replace(card, crop_size=size) for size in card.crop_sizes]
+
+
+def all_graphs(card: ModelCard) -> list[tuple[ModelCard, str]]:
+    """Every graph of an engine: the card with the size of its crops, and which of PARTS it is."""
+    steps = [(shaped, part) for shaped in shaped_cards(card) for part in STEP_PARTS]
+    return [*steps, (card, "detect")]
 
 
 def image_size(card: ModelCard, part: str) -> tuple[int, int]:
@@ -82,7 +94,8 @@ class GraphEngine:
             description: for diagnostics.
             graphs: by whether they have dense outputs.
             detection: None: the engine has no `detect` (verification).
-            first_graphs: for the first step of a stream; by default ``graphs``.
+            first_graphs: for the first step of a stream whose person is not known yet; by default
+                ``graphs``.
             concurrent: see base.Engine.
         """
         self.card = card

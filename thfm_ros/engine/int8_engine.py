@@ -2,9 +2,10 @@
 # SPDX-FileCopyrightText: The thfm_ros authors
 """The engine for CPUs with int8 steps, made from the float32 graphs that ONNX Runtime runs.
 
-The first step of a stream stays in float32: it decides whether a proposal is a person, with a
-limit, and near a limit the small differences of int8 change decisions. Later steps follow a person
-who is known. So single images have exactly the results of float32.
+The first step of a proposal's stream stays in float32: it decides whether the proposal is a person,
+with a limit, and near a limit the small differences of int8 change decisions. Later steps, and new
+streams of people whose crop moved, follow a person who is known. So single images have exactly the
+results of float32.
 An int8 graph enters the cache only after its outputs agreed with those of the float32 graph on the
 calibration crops, and after it was faster. Detection passes stay in float32.
 """
@@ -24,7 +25,7 @@ from jaxtyping import UInt8
 from thfm_ros.engine.base import EngineError, VerificationError
 from thfm_ros.engine.cache import EngineCache
 from thfm_ros.engine.checkpoint import Checkpoint
-from thfm_ros.engine.graph_engine import STEP_PARTS, GraphEngine, token_count
+from thfm_ros.engine.graph_engine import STEP_PARTS, GraphEngine, shaped_cards, token_count
 from thfm_ros.engine.int8 import calibration_crops, int8_precision, quantise
 from thfm_ros.engine.manifest import EngineKey
 from thfm_ros.engine.onnx_engine import (
@@ -34,9 +35,11 @@ from thfm_ros.engine.onnx_engine import (
     runtime_description,
     session,
 )
+from thfm_ros.engine.shaped_engine import ShapedEngine
 from thfm_ros.engine.stream import StepTables, cue_of
 from thfm_ros.engine.verify import TOLERANCES, largest_error, named_arrays, relative_errors
 from thfm_ros.engine.versions import versions
+from thfm_ros.model.card import ModelCard
 
 if TYPE_CHECKING:
     from thfm_ros.engine.torch_engine import TorchEngine
@@ -55,32 +58,39 @@ def load_int8_engine(
     cache: EngineCache,
     threads: int,
     load_reference: "Callable[[], TorchEngine]",
-) -> GraphEngine:
+) -> ShapedEngine:
     """Load the graphs of a nano checkpoint with int8 steps; see `load_onnx_engine`.
 
     Raises:
         VerificationError: the outputs of an int8 graph differ from those in float32.
         EngineError: it is not faster here.
     """
-    export = partial(
-        OnnxExport, checkpoint.card, checkpoint.sha256(), threads=threads,
-        load_reference=load_reference,
-    )  # fmt: skip
-    paths = {part: Int8Export(export(part=part)).path(cache) for part in STEP_PARTS}
-    graphs = {part == "dense": OnnxGraph(paths[part], threads) for part in STEP_PARTS}
-    in_float32 = {
-        part == "dense": OnnxGraph(export(part=part).path(cache), threads) for part in STEP_PARTS
-    }
-    detection = OnnxDetection(export(part="detect").path(cache), threads)
+    card, sha256 = checkpoint.card, checkpoint.sha256()
     description = f"{runtime_description(threads)}, {int8_precision()}"
-    return GraphEngine(
-        checkpoint.card,
-        description,
-        graphs,
-        detection,
-        first_graphs=in_float32,
-        concurrent=True,
-    )
+
+    def load(shaped: ModelCard) -> GraphEngine:
+        exports = {
+            part: OnnxExport(shaped, sha256, part, threads, load_reference) for part in STEP_PARTS
+        }
+        paths = {part: Int8Export(export).path(cache) for part, export in exports.items()}
+        graphs = {part == "dense": OnnxGraph(path, threads) for part, path in paths.items()}
+        if shaped.crop_size != card.crop_size:  # only people who are known get other crops
+            return GraphEngine(shaped, description, graphs, None, concurrent=True)
+        in_float32 = {
+            part == "dense": OnnxGraph(export.path(cache), threads)
+            for part, export in exports.items()
+        }
+        detect = OnnxExport(card, sha256, "detect", threads, load_reference).path(cache)
+        return GraphEngine(
+            shaped,
+            description,
+            graphs,
+            OnnxDetection(detect, threads),
+            first_graphs=in_float32,
+            concurrent=True,
+        )
+
+    return ShapedEngine(card, [load(shaped) for shaped in shaped_cards(card)])
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,15 @@ from jaxtyping import Float32, UInt8
 from thfm_ros.engine.base import VerificationError
 from thfm_ros.engine.cache import EngineCache
 from thfm_ros.engine.checkpoint import Checkpoint
-from thfm_ros.engine.graph_engine import PARTS, STEP_PARTS, GraphEngine, profile
+from thfm_ros.engine.graph_engine import (
+    STEP_PARTS,
+    GraphEngine,
+    all_graphs,
+    profile,
+    shaped_cards,
+)
 from thfm_ros.engine.manifest import EngineKey
+from thfm_ros.engine.shaped_engine import ShapedEngine
 from thfm_ros.engine.stream import OUTPUTS
 from thfm_ros.engine.versions import processor, versions
 from thfm_ros.model.card import ModelCard
@@ -89,7 +96,7 @@ def load_onnx_engine(
     cache: EngineCache,
     threads: int,
     load_reference: "Callable[[], TorchEngine]",
-) -> GraphEngine:
+) -> ShapedEngine:
     """Load the graphs of a nano checkpoint, exporting those that the cache does not have.
 
     Args:
@@ -105,11 +112,26 @@ def load_onnx_engine(
     """
     card, sha256 = checkpoint.card, checkpoint.sha256()
     paths = {
-        part: OnnxExport(card, sha256, part, threads, load_reference).path(cache) for part in PARTS
+        (shaped.crop_size, part): OnnxExport(shaped, sha256, part, threads, load_reference).path(
+            cache
+        )
+        for shaped, part in all_graphs(card)
     }
-    graphs = {part == "dense": OnnxGraph(paths[part], threads) for part in STEP_PARTS}
-    detection = OnnxDetection(paths["detect"], threads)
-    return GraphEngine(card, runtime_description(threads), graphs, detection, concurrent=True)
+    detection = OnnxDetection(paths[card.crop_size, "detect"], threads)
+    engines = [
+        GraphEngine(
+            shaped,
+            runtime_description(threads),
+            {
+                part == "dense": OnnxGraph(paths[shaped.crop_size, part], threads)
+                for part in STEP_PARTS
+            },
+            detection if shaped.crop_size == card.crop_size else None,
+            concurrent=True,
+        )
+        for shaped in shaped_cards(card)
+    ]
+    return ShapedEngine(card, engines)
 
 
 def runtime_description(threads: int) -> str:

@@ -19,7 +19,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from thfm_ros.engine.stream import HALVES, StepTables
 from thfm_ros.model.backbone import HEAD_WIDTH, Block, rotary_tables
 from thfm_ros.model.codec import ResidualBlock, UpStage
-from thfm_ros.model.network import JOINTS, NanoNetwork, NetworkOutputs, sine_grid
+from thfm_ros.model.network import JOINTS, NanoNetwork, NetworkOutputs, crop_grid, sine_grid
 
 
 class StepBlock(nn.Module):
@@ -98,7 +98,7 @@ class StepGraph(nn.Module):
         self.past = network.backbone.window - 1
         self.blocks = step_blocks(self.network, network.depth)
         self.columns, self.rows = size[0] // 16, size[1] // 16
-        self.register_buffer("grid", sine_grid(self.rows, self.columns, network.width))
+        self.register_buffer("grid", crop_grid(self.rows, self.columns, network.width))
         self.register_buffer("space", rotation_in_space(self.rows, self.columns, JOINTS + 1))
 
     def forward(

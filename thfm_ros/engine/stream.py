@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from thfm_ros.contract import Task
-from thfm_ros.engine.base import EngineError
+from thfm_ros.engine.base import EngineError, begins_stream
 from thfm_ros.model.outputs import BodyOutputs, DenseOutputs, DetectionOutputs, RawOutputs
 from thfm_ros.model.prompts import TARGET_MASK_CHANNEL, readout_slices
 
@@ -79,19 +79,29 @@ class StepTables:
 
 
 def stream_from(state: object | None, empty: Stream) -> Stream:
-    """The stream of a state, ``empty`` for None.
+    """The stream of a state, ``empty`` for one that begins a stream.
 
     Raises:
         EngineError: the state is of another engine.
     """
-    if state is None:
+    if begins_stream(state):
         return empty
     if not isinstance(state, Stream):
         raise EngineError(
             f"This state comes from another engine ({type(state).__name__}). Begin a new stream "
             "(state=None) when the engine changes."
         )
+    if state.past and state.past[-1][0].shape != empty.past[-1][0].shape:
+        raise another_size()
     return state
+
+
+def another_size() -> EngineError:
+    """What a step raises for the state of a stream of other crops."""
+    return EngineError(
+        "This state is of crops of another size. Begin a new stream (state=None, or KNOWN_PERSON) "
+        "when the shape of the crops changes."
+    )
 
 
 def cue_of(target_box: Float32[np.ndarray, "4"] | None) -> Float32[np.ndarray, "5"]:

@@ -20,8 +20,15 @@ from thfm_ros.engine.base import VerificationError
 from thfm_ros.engine.cache import EngineCache
 from thfm_ros.engine.checkpoint import Checkpoint
 from thfm_ros.engine.export import example_frame, example_inputs
-from thfm_ros.engine.graph_engine import PARTS, STEP_PARTS, GraphEngine, profile
+from thfm_ros.engine.graph_engine import (
+    STEP_PARTS,
+    GraphEngine,
+    all_graphs,
+    profile,
+    shaped_cards,
+)
 from thfm_ros.engine.manifest import EngineKey
+from thfm_ros.engine.shaped_engine import ShapedEngine
 from thfm_ros.engine.step_graph import DetectionGraph, StepGraph
 from thfm_ros.engine.stream import OUTPUTS
 from thfm_ros.engine.tensorrt_compiler import Compiler, Run
@@ -169,7 +176,7 @@ def load_tensorrt_engine(
     cache: EngineCache,
     compiler: Compiler,
     load_reference: Callable[[], TorchEngine],
-) -> GraphEngine:
+) -> ShapedEngine:
     """Load the engines of a nano checkpoint, building those that the cache does not have.
 
     Args:
@@ -186,16 +193,25 @@ def load_tensorrt_engine(
     card, sha256 = checkpoint.card, checkpoint.sha256()
     for precision in PRECISIONS:
         try:
-            builds = {
-                part: TensorRtBuild(card, sha256, part, precision, compiler, load_reference)
-                for part in PARTS
-            }
-            runs = {part: build.load(cache) for part, build in builds.items()}
+            builds = [
+                TensorRtBuild(shaped, sha256, part, precision, compiler, load_reference)
+                for shaped, part in all_graphs(card)
+            ]
+            runs = {(build.card.crop_size, build.part): build.load(cache) for build in builds}
         except VerificationError as error:
             log.warning("%s", error)
             reason = error
         else:
             version = dict(compiler.libraries())["tensorrt"]
             description = f"TensorRT {version}, {compiler.gpu()}, {precision}"
-            return tensorrt_engine(card, description, runs, builds["detect"])
+            engines = [
+                tensorrt_engine(
+                    shaped,
+                    description,
+                    {part: run for (size, part), run in runs.items() if size == shaped.crop_size},
+                    builds[0],
+                )
+                for shaped in shaped_cards(card)
+            ]
+            return ShapedEngine(card, engines)
     raise reason

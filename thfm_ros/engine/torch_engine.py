@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from jaxtyping import Float32, UInt8
 
-from thfm_ros.engine.base import EngineError, check_image
+from thfm_ros.engine.base import EngineError, begins_stream, check_image
+from thfm_ros.engine.graph_engine import token_count
 from thfm_ros.engine.step_graph import output_list
-from thfm_ros.engine.stream import cue_of, detection_outputs, raw_outputs
+from thfm_ros.engine.stream import another_size, cue_of, detection_outputs, raw_outputs
 from thfm_ros.model.backbone import Cache
 from thfm_ros.model.card import ModelCard
 from thfm_ros.model.network import NanoNetwork
@@ -50,9 +51,9 @@ class TorchEngine:
         target_box: Float32[np.ndarray, "4"] | None = None,
     ) -> tuple[RawOutputs, object]:
         """See base.Engine."""
-        check_image(image, self.card.crop_size)
-        width, height = self.card.crop_size
-        if state is None:
+        check_image(image, *self.card.crop_sizes)
+        height, width = image.shape[:2]
+        if begins_stream(state):
             empty = self.network.empty_cache(1, height, width)
             state = Cache(*(each.to(self._device) for each in empty))
         if not isinstance(state, Cache):
@@ -60,6 +61,8 @@ class TorchEngine:
                 f"This state comes from another engine ({type(state).__name__}). Begin a new "
                 "stream (state=None) when the engine changes."
             )
+        if state.keys.shape[4] != token_count((width, height), self.card):
+            raise another_size()
         cue = torch.from_numpy(cue_of(target_box))[None].to(self._device)
         outputs, cache = self.network.step(self._batch(image), state, dense, cue)
         return raw_outputs([each.cpu().numpy() for each in output_list(outputs)]), cache

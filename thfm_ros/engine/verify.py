@@ -70,15 +70,27 @@ def largest_error(errors: Float32[np.ndarray, "..."], quantile: float) -> float:
 
 
 def part_difference(
-    engine: Engine, reference: Engine, part: str, *, quantile: float = 1.0
+    engine: Engine,
+    reference: Engine,
+    part: str,
+    *,
+    size: tuple[int, int] | None = None,
+    quantile: float = 1.0,
 ) -> float:
     """`difference` or `detection_difference` for one graph, named as in graph_engine.PARTS."""
     if part == "detect":
         return detection_difference(engine, reference, quantile=quantile)
-    return difference(engine, reference, dense=part == "dense", quantile=quantile)
+    return difference(engine, reference, dense=part == "dense", size=size, quantile=quantile)
 
 
-def difference(engine: Engine, reference: Engine, *, dense: bool, quantile: float = 1.0) -> float:
+def difference(
+    engine: Engine,
+    reference: Engine,
+    *,
+    dense: bool,
+    size: tuple[int, int] | None = None,
+    quantile: float = 1.0,
+) -> float:
     """The largest difference between the outputs of ``engine`` and ``reference`` on the fixed clip.
 
     The stream is two frames longer than the window, so that the cache fills and slides; every
@@ -90,6 +102,7 @@ def difference(engine: Engine, reference: Engine, *, dense: bool, quantile: floa
         engine: to be verified.
         reference: what it is compared with.
         dense: whether dense outputs are compared as well.
+        size: width and height of the crops; None: of the card of ``engine``.
         quantile: share of the values of each output that is taken into account.
 
     Returns:
@@ -101,7 +114,8 @@ def difference(engine: Engine, reference: Engine, *, dense: bool, quantile: floa
     largest = 0.0
     state: object | None = None
     reference_state: object | None = None
-    for number, image in enumerate(fixed_clip(reference.card.crop_size, reference.card.window + 2)):
+    images = fixed_clip(size or engine.card.crop_size, reference.card.window + 2)
+    for number, image in enumerate(images):
         box = _BOX if number % 2 else None
         outputs, state = engine.step(image, state, dense=dense, target_box=box)
         expected, reference_state = reference.step(

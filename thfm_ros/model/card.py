@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from thfm_ros.contract import PerceptionError, Task
+from thfm_ros.model.crop_shapes import crop_sizes
 
 FORMAT_VERSION = 2
 """Increased whenever files of earlier releases can no longer be read."""
@@ -32,12 +33,17 @@ class ModelCard:
     prompts: dict[str, str]  # task -> its prompt
     joint_names: tuple[str, ...]
     part_names: tuple[str, ...]
-    crop_size: tuple[int, int] = (128, 128)
+    crop_size: tuple[int, int] = (128, 128)  # of square crops; see crop_sizes
     frame_size: tuple[int, int] = (320, 240)  # of whole images and tiles, for detection
     window: int = 4  # frames that attention spans, the newest included
     network: dict[str, Any] = field(default_factory=dict)  # arguments of the network's class
     trained_on: str = ""
     version: int = FORMAT_VERSION
+
+    @property
+    def crop_sizes(self) -> tuple[tuple[int, int], ...]:
+        """Widths and heights of all crops that the network takes, ``crop_size`` first."""
+        return crop_sizes(self.crop_size)
 
     def to_json(self) -> str:
         """One line of JSON with sorted keys, so that equal cards are equal texts."""

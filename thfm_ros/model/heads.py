@@ -126,17 +126,19 @@ class Lifter(nn.Module):
         Args:
             peaks: keypoints in 0..1 of the image.
             mass: confidence of each keypoint, 0..1.
-            log_width: ln of the metres that the image's width spans at the root's depth.
+            log_width: ln of the metres that the image's longer side spans at the root's depth.
             aspect: height of the image over its width.
             image_features: features of each joint, or None if only the skeleton is known.
 
         Returns:
             Positions in metres from the middle of the hips, and features of each joint.
         """
-        in_widths = torch.stack([peaks[..., 0], peaks[..., 1] * aspect], -1)
-        root = in_widths[:, list(self.root)].mean(1, keepdim=True)
-        flat = (in_widths - root) * log_width.clamp(-2.0, 3.0).exp()[:, None, None]
-        x = self.name + self.place(torch.cat([flat, in_widths - 0.5, mass[..., None]], -1))
+        # An image that is not square is the middle of a square one.
+        share = torch.tensor([1 / max(aspect, 1), min(aspect, 1)]).to(peaks)
+        in_sides = peaks * share + (1 - share) / 2 if aspect != 1 else peaks
+        root = in_sides[:, list(self.root)].mean(1, keepdim=True)
+        flat = (in_sides - root) * log_width.clamp(-2.0, 3.0).exp()[:, None, None]
+        x = self.name + self.place(torch.cat([flat, in_sides - 0.5, mass[..., None]], -1))
         if image_features is not None:
             x = x + self.look(image_features)
         for block in self.blocks:

@@ -77,6 +77,14 @@ def sine_grid(rows: int, columns: int, width: int) -> Float[Tensor, "n d"]:
     return grid.flatten(0, 1)
 
 
+def crop_grid(rows: int, columns: int, width: int) -> Float[Tensor, "n d"]:
+    """`sine_grid` of a person crop: one that is not square is the middle of a square one."""
+    side = max(rows, columns)
+    top, left = (side - rows) // 2, (side - columns) // 2
+    square = sine_grid(side, side, width).view(side, side, width)
+    return square[top : top + rows, left : left + columns].reshape(rows * columns, width)
+
+
 class PromptedReadout(nn.Module):
     """One linear read-out per prompt, modulated by prompt and image.
 
@@ -222,7 +230,7 @@ class NanoNetwork(nn.Module):
         """Patches, then learnable tokens; and the patches' rows and columns."""
         patches = pyramid.sixteenth
         rows, columns = patches.shape[2:]
-        grid = sine_grid(rows, columns, self.width).to(patches)
+        grid = crop_grid(rows, columns, self.width).to(patches)
         video = patches.flatten(2).transpose(1, 2) + grid
         learnable = self.tokens.expand(video.shape[0], -1, -1)
         if cue is not None:
@@ -245,7 +253,7 @@ class NanoNetwork(nn.Module):
             keypoints.peaks.detach(),
             keypoints.mass.detach(),
             log_width.detach(),
-            rows / columns,
+            int(rows) / int(columns),  # numbers, not tensors, while a graph is traced
             image_features,
         )
         joints = torch.cat([joints, joint_features], dim=-1)

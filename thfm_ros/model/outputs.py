@@ -41,7 +41,7 @@ class BodyOutputs(NamedTuple):
     heatmaps: Float32[np.ndarray, "k g_h g_w"]  # logits; softmax over the whole map
     positions: Float32[np.ndarray, "k 3"]  # metres from the pelvis, axes of the crop's view
     visibility: Float32[np.ndarray, "k 2"]  # logits: inside the image; not occluded
-    log_width: float  # ln of the metres that the image's width spans at the pelvis' depth
+    log_width: float  # ln of the metres that the longer side spans at the pelvis' depth
     presence: float  # logit: the target person is there
 
 

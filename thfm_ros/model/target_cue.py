@@ -33,6 +33,9 @@ class TargetCue(nn.Module):
         down = soft_interval(y, box[:, 1:2], box[:, 3:4], rows)
         inside = (down[:, :, None] * across[:, None, :]).flatten(1)[..., None]
         patches = inside * self.inside + (1 - inside) * self.outside
+        if rows != columns:  # the middle of a square crop, as in model.network.crop_grid
+            share = torch.tensor([columns, rows, columns, rows]).to(cue) / max(rows, columns)
+            box = box * share + (1 - share) / 2
         return patches * given, self.told(2 * box - 1)[:, None] * given
 
 

@@ -7,6 +7,7 @@ rectangle (a view of the message's bytes) and the `PixelMap` is exact.
 """
 
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from thfm_ros.contract import PADDING_GREY, Frame, PixelMap
 
 LARGE_TILES = 0.6  # of the image's length, so that 2 x 2 tiles with an overlap cover it
 SMALL_TILES = 0.45  # 3 x 3 tiles
+TALL_HYSTERESIS = 0.88  # of regions.tall_aspect, below which a tall crop becomes square again
 _TILE_OVERLAP = 0.3  # of a tile: a smaller person is whole in one of them
 _MIN_DOWNSCALING = 1.5  # of the whole image, below which a tile adds no resolution
 
@@ -65,11 +67,12 @@ def region_around(
 ) -> PixelMap:
     """The region of the person in ``box`` (x_min, y_min, x_max, y_max, source pixels).
 
-    Its longer side is approximately ``config.margin`` times the box's. Only approximately: sides
-    are multiples of a power of two near a tenth of them, so that few cells of the network's maps
-    are a whole number of source pixels, and a part of a map can be enlarged on its own.
+    It is approximately ``config.margin`` times as long as the box along the axis where that is
+    more. Only approximately: sides are multiples of a power of two near a tenth of them, so that
+    few cells of the network's maps are a whole number of source pixels, and a part of a map can be
+    enlarged on its own.
     """
-    x, y, longer = _centre_and_side(box)
+    x, y, longer = _centre_and_side(box, size)
     side = max(config.margin * longer, config.min_person_px)
     units = side * math.gcd(*size) / max(size)
     grain = 2 ** max(0, int(math.log2(max(units, 1) / 10)))
@@ -77,24 +80,56 @@ def region_around(
     return _snapped(x, y, units, size)
 
 
-def follow_box(region: PixelMap, box: Float[np.ndarray, "4"], config: RegionConfig) -> PixelMap:
+def follow_box(
+    region: PixelMap,
+    box: Float[np.ndarray, "4"],
+    config: RegionConfig,
+    sizes: Sequence[tuple[int, int]] = (),
+) -> PixelMap:
     """``region`` itself while the person in ``box`` is whole and well placed in it, else another.
 
     A crop that followed the jitter of a box would show the network a moving background, and each
     move costs the stream its temporal state.
+
+    Args:
+        region: the present crop.
+        box: x_min, y_min, x_max, y_max, source pixels.
+        config: when crops move, and when they are tall.
+        sizes: widths and heights of square and of tall crops; with fewer than two of them crops
+            keep their shape.
     """
     size = (region.width, region.height)
-    x, y, longer = _centre_and_side(box)
+    shape = _shape_for(box, size, sizes, config.tall_aspect)
+    if shape != size:
+        return region_around(box, shape, config)
+    x, y, longer = _centre_and_side(box, size)
     side = region.scale * max(size)
     centre_x = region.offset_x + region.scale * size[0] / 2
     centre_y = region.offset_y + region.scale * size[1] / 2
-    is_centred = max(abs(x - centre_x), abs(y - centre_y)) <= config.max_shift * side
+    shift = max(abs(x - centre_x) * max(size) / size[0], abs(y - centre_y) * max(size) / size[1])
+    is_centred = shift <= config.max_shift * side
     ratio = max(config.margin * longer, config.min_person_px) / side
     fits_size = 1 / config.max_resize <= ratio <= config.max_resize
     if is_centred and fits_size and contains_box(region, box):
         return region
     moved = region_around(box, size, config)
     return region if moved == region else moved
+
+
+def _shape_for(
+    box: Float[np.ndarray, "4"],
+    size: tuple[int, int],
+    sizes: Sequence[tuple[int, int]],
+    tall_aspect: float,
+) -> tuple[int, int]:
+    """The size of the crop for a box, ``size`` at present; a changed shape costs the state, so
+    that a tall crop remains until the box is clearly wider."""
+    if len(sizes) < 2:
+        return size
+    square, tall = sizes[:2]
+    limit = tall_aspect * (TALL_HYSTERESIS if size == tall else 1.0)
+    is_tall = 0 < limit * (box[2] - box[0]) <= box[3] - box[1]
+    return tall if is_tall else square
 
 
 def contains_box(region: PixelMap, box: Float[np.ndarray, "4"]) -> bool:
@@ -135,10 +170,15 @@ def crop_image(frame: Frame, region: PixelMap) -> UInt8[np.ndarray, "h w 3"]:
     return np.ascontiguousarray(image[..., ::-1] if is_reversed else image, dtype=np.uint8)
 
 
-def _centre_and_side(box: Float[np.ndarray, "4"]) -> tuple[float, float, float]:
-    """x and y of the centre, and the longer side."""
+def _centre_and_side(
+    box: Float[np.ndarray, "4"], size: tuple[int, int]
+) -> tuple[float, float, float]:
+    """x and y of the centre, and the longer side of the smallest region of the proportions of
+    ``size`` (width, height) that contains the box.
+    """
     x0, y0, x1, y1 = (float(edge) for edge in box)
-    return (x0 + x1) / 2, (y0 + y1) / 2, max(x1 - x0, y1 - y0)
+    needed = max((x1 - x0) / size[0], (y1 - y0) / size[1])
+    return (x0 + x1) / 2, (y0 + y1) / 2, needed * max(size)
 
 
 def _snapped(x: float, y: float, units: int, size: tuple[int, int]) -> PixelMap:

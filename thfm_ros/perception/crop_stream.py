@@ -10,7 +10,7 @@ from jaxtyping import Float, Float32
 
 from thfm_ros.config import Config
 from thfm_ros.contract import Clip, Frame, PixelMap
-from thfm_ros.engine.base import Engine
+from thfm_ros.engine.base import KNOWN_PERSON, Engine, begins_stream
 from thfm_ros.engine.finite_outputs import require_finite
 from thfm_ros.geometry import to_network
 from thfm_ros.model.outputs import RawOutputs
@@ -34,7 +34,10 @@ _NO_PERSON = 0.2
 
 @dataclass(slots=True)
 class CropStream:
-    """The crops of one region, with the engine's state after the last of them."""
+    """The crops of one region, with the engine's state after the last of them.
+
+    Before the first one ``state`` is None, or KNOWN_PERSON for a person who is confirmed already.
+    """
 
     region: PixelMap
     state: object | None = None
@@ -68,7 +71,7 @@ class CropDetector:
     ) -> Detection | None:
         """Detect the expected person in the newest frame, and advance the stream."""
         frame = inputs.clip.newest
-        if stream.state is None and self._regions.rewarm:
+        if self._regions.rewarm and begins_stream(stream.state):
             for earlier in inputs.clip.frames[-self._engine.card.window : -1]:
                 self._run(earlier, stream, inputs.timer, dense=False)
         target = _in_crop(expected.box, stream.region)
@@ -113,10 +116,19 @@ class CropDetector:
         detection = self.detect(inputs, stream, ExpectedPerson(found.detection.body.box))
         return None if detection is None else CropDetection(detection, stream)
 
-    def following(self, stream: CropStream, box: Float[np.ndarray, "4"]) -> CropStream:
-        """``stream`` if its crop shows ``box`` well, else a new stream with a crop that does."""
-        region = follow_box(stream.region, box, self._regions)
-        return stream if region is stream.region else CropStream(region)
+    def following(
+        self, stream: CropStream, box: Float[np.ndarray, "4"], *, known: bool = False
+    ) -> CropStream:
+        """``stream`` if its crop shows ``box`` well, else a new stream with a crop that does.
+
+        ``known``: the person is confirmed already. Only then may the crop be tall: whether there is
+        a person is decided in square ones.
+        """
+        sizes = self._engine.card.crop_sizes if known else ()
+        region = follow_box(stream.region, box, self._regions, sizes)
+        if region is stream.region:
+            return stream
+        return CropStream(region, KNOWN_PERSON if known else None)
 
     def _run(
         self,

@@ -141,7 +141,7 @@ def estimate_root(
 ) -> tuple[Root, Float64[np.ndarray, "k 3"]]:
     """The pelvis in the optical frame, and the joints relative to it in the same axes.
 
-    Two cues for the distance are combined: the predicted metric width of the crop
+    Two cues for the distance are combined: the predicted metric length of the crop's longer side
     (``log_width``), and how far apart the joints are in the image.
 
     Args:
@@ -154,8 +154,8 @@ def estimate_root(
         config: standard deviation of the predicted width.
     """
     relative = body.positions.astype(np.float64) @ view.rotation.T
-    width_px = region.scale * region.width
-    depth_along_view = math.exp(float(body.log_width)) * view.focal_px / width_px
+    side_px = region.scale * max(region.width, region.height)
+    depth_along_view = math.exp(float(body.log_width)) * view.focal_px / side_px
     hips = keypoints[_HIPS].mean(axis=0)
     ray = rays(hips, k)
     ray = ray if np.isfinite(ray).all() else view.ray

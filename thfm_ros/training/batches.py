@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from thfm_ros.model.crop_shapes import tall_crop_size
 from thfm_ros.training.augmentation.backgrounds import Backgrounds
 from thfm_ros.training.augmentation.geometric import CropStyle
 from thfm_ros.training.collate import (
@@ -32,7 +33,8 @@ from thfm_ros.training.negative_crops import NegativeCrops
 from thfm_ros.training.people_sources import PHOTO_CUTOUTS, PeopleSource
 from thfm_ros.training.recipe import TrainingRecipe, TrainingStage
 from thfm_ros.training.shard_store import FrameRef, Store
-from thfm_ros.training.unlabelled_photos import UnlabelledPhotos
+from thfm_ros.training.tall_crops import tall_photo, tall_sample
+from thfm_ros.training.unlabelled_photos import PhotoCrop, UnlabelledPhotos
 
 RENDERED_SHARE = 0.5
 """Share of whole frames, and of images for detection, that were rendered; others are composed."""
@@ -109,17 +111,20 @@ class TrainingData:
         """The samples of one other step: whole frames, single-frame crops, or crops of clips."""
         if rng.random() < stage.frame_share:
             return self._draw_frames(rng, stage)
+        tall = _tall_or_square(rng, stage)
+        size = stage.size if tall is None else tall[1]
         style = CropStyle(
-            size=stage.size,
+            size=size,
             augmentation_ramp=stage.augmentation_ramp,
             clean_share=stage.clean_share,
         )
-        return [
-            self.negatives.draw(rng, stage.size)
+        samples = [
+            self.negatives.draw(rng, size)
             if self.negatives is not None and len(clip) == 1 and rng.random() < NEGATIVE_SHARE
             else crop_sample(self.crops, clip, self.backgrounds, rng, style)
             for clip in self._draw_clips(rng, stage)
         ]
+        return samples if tall is None else [tall_sample(each, tall[0]) for each in samples]
 
     def _draw_frames(self, rng: np.random.Generator, stage: TrainingStage) -> list[CropSample]:
         count = max(1, stage.batch // 2)  # a whole frame has about twice the pixels of a crop
@@ -139,6 +144,23 @@ class TrainingData:
         clips = [clip[::-1] if rng.random() < 0.5 else clip for clip in clips]
         static = stage.static_clip_share
         return [clip[:1] * len(clip) if rng.random() < static else clip for clip in clips]
+
+
+def draw_photo_crops(
+    photos: UnlabelledPhotos, rng: np.random.Generator, stage: TrainingStage
+) -> list[PhotoCrop]:
+    """The crops of photographs of one step, all square or all tall."""
+    tall = _tall_or_square(rng, stage)
+    size = stage.size if tall is None else tall[1]
+    crops = [photos.draw_crop(rng, size) for _ in range(stage.batch)]
+    return crops if tall is None else [tall_photo(each, tall[0]) for each in crops]
+
+
+def _tall_or_square(rng: np.random.Generator, stage: TrainingStage) -> tuple[int, int] | None:
+    """The size of tall crops for a share of the steps, None for the others."""
+    if not stage.tall_share or rng.random() >= stage.tall_share:
+        return None  # without tall crops no number is drawn: earlier recipes see what they saw
+    return tall_crop_size((stage.size, stage.size))
 
 
 def _open_if_there(folder: Path) -> Store | None:
@@ -168,8 +190,7 @@ class Batches(IterableDataset[Batch]):
             if kind.random() < stage.detect_share:
                 yield collate_detections(data.draw_detections(rng, stage))
             elif data.photos is not None and kind.random() < stage.consistency_share:
-                crops = [data.photos.draw_crop(rng, stage.size) for _ in range(stage.batch)]
-                yield collate_photo_crops(crops)
+                yield collate_photo_crops(draw_photo_crops(data.photos, rng, stage))
             else:
                 yield collate_crops(data.draw_crops(rng, stage))
 

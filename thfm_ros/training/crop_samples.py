@@ -68,7 +68,7 @@ class CropSample(NamedTuple):
     peaks: Float32[np.ndarray, "t k 2"]  # keypoints in 0..1 of the image's width and height
     visibility: UInt8[np.ndarray, "t k"]  # 0 outside the image, 1 occluded, 2 visible
     positions: Float32[np.ndarray, "t k 3"]  # metres from the middle of the hips; NaN: unknown
-    log_width: Float32[np.ndarray, " t"]  # ln of the image's width in metres; NaN: unknown
+    log_width: Float32[np.ndarray, " t"]  # ln of the longer side in metres; NaN: unknown
     presence: Float32[np.ndarray, " t"]  # 1 there is a target, 0 there is not, NaN not labelled
     cue: Float32[np.ndarray, "t 5"]  # see model.target_cue
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from thfm_ros.contract import PerceptionError
+from thfm_ros.model.crop_shapes import tall_crop_size
 from thfm_ros.training.losses import LossWeights
 
 
@@ -24,6 +25,7 @@ class TrainingStage:
     steps: int
     batch: int = 8  # frames per step, clips times frames per clip
     size: int = 96  # of person crops, pixels
+    tall_share: float = 0.0  # of the steps with crops, tall ones; see model.crop_shapes
     frame_size: tuple[int, int] = (160, 128)  # of whole frames, width and height
     frame_share: float = 0.2  # of the crop steps that show whole frames instead
     clip_share: float = 0.0  # of the crop steps that show clips of several frames
@@ -115,7 +117,7 @@ def read_recipe(path: Path) -> TrainingRecipe:
 
 _SHARES = (
     *("frame_share", "clip_share", "static_clip_share", "clean_share", "detect_share"),
-    *("unlabelled_share", "consistency_share"),
+    *("unlabelled_share", "consistency_share", "tall_share"),
 )
 _MANY = 10**8
 _LIMITS: Mapping[str, tuple[float, float]] = {
@@ -173,6 +175,10 @@ def _problem(recipe: TrainingRecipe) -> str:
             return (
                 f"detect_depth is {recipe.detect_depth}; the stage {stage.name!r} allows 1 to "
                 f"{stage.depth}"
+            )
+        if stage.tall_share and tall_crop_size((stage.size, stage.size)) is None:
+            return (
+                f"tall crops need a size that is a multiple of 64; {stage.name!r} has {stage.size}"
             )
     for earlier, later in itertools.pairwise(recipe.stages):
         if later.depth < earlier.depth or later.refine < earlier.refine:
