@@ -33,6 +33,14 @@ def test_a_killed_worker_costs_one_more_attempt_and_a_deadly_unit_is_an_error_ro
     assert multiprocessing.active_children() == []
 
 
+def test_processes_start_before_the_first_outcome_is_asked_for(tmp_path: Path) -> None:
+    outcomes = run_in_processes([a_unit("a")], partial(FragileWorker, tmp_path), workers=2)
+    assert len(multiprocessing.active_children()) == 1  # no more than units
+    assert not (tmp_path / "a").exists()  # but no unit: the manifest may not be there yet
+    assert [each.state for each in outcomes] == [DONE]
+    assert multiprocessing.active_children() == []
+
+
 def test_workers_end_when_the_driver_is_killed(tmp_path: Path) -> None:
     driver = multiprocessing.get_context("spawn").Process(target=drive_slowly, args=(tmp_path,))
     driver.start()

@@ -41,14 +41,21 @@ def run_in_processes(
 ) -> Iterator[Outcome]:
     """Outcomes of all units, in the order in which they are finished.
 
+    The processes start at once, the units when the outcomes are asked for: imports take a second.
+
     Args:
         units: in the order in which they are begun.
         make_worker: makes the worker of a process, there; it can be pickled.
         workers: number of processes, each with an engine of its own.
     """
-    waiting = deque(units)
-    attempts: dict[str, int] = {}
     running = [_Process(make_worker) for _ in range(min(workers, len(units)))]
+    return _outcomes(deque(units), make_worker, running)
+
+
+def _outcomes(
+    waiting: deque[Unit], make_worker: MakeWorker, running: list["_Process"]
+) -> Iterator[Outcome]:
+    attempts: dict[str, int] = {}
     try:
         while waiting or any(each.unit for each in running):
             for each in running:
@@ -128,6 +135,7 @@ def _serve(connection: Connection, make_worker: MakeWorker) -> None:
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver stops its workers
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")  # as the driver
     threading.Thread(target=_end_with_the_driver, daemon=True).start()
     worker = make_worker()
     while True:

@@ -70,9 +70,11 @@ def run_archive(units: Sequence[Unit], job: Job, out: Destination, pool: Pool) -
         text = "%d units: %d are done, %d cannot be opened, %d to do"
         errors = sum(bool(unit.error) for unit in units)
         log.info(text, len(units), len(units) - len(missing) - errors, errors, len(missing))
+        outcomes = pool(missing) if missing else iter(())
+        book.write()  # while the workers' processes start; they look for it before their first unit
         progress = _Progress(missing)
         try:
-            for outcome in pool(missing) if missing else ():
+            for outcome in outcomes:
                 book.enter(outcome)
                 progress.update(outcome)
         finally:  # also when the run is stopped
@@ -117,7 +119,6 @@ class _Book:
                 self.enter(Outcome(unit.key, unit.source, unit.topic, ERROR, error=unit.error))
             elif done := finished_outcome(folder, unit):
                 self.rows[unit.key] = done
-        self.write()
 
     def enter(self, outcome: Outcome) -> None:
         self.rows[outcome.unit] = outcome

@@ -58,7 +58,6 @@ class Bag:
         self.path = path
         self.is_ros1 = path.suffix == ".bag" and not path.is_dir()
         self._reader = open_reader(path, self.is_ros1)
-        self._types = types_of_ros1() if self.is_ros1 else types_of_ros2()
         self.topics = {topic.name: topic for topic in self._topics()}
 
     def __enter__(self) -> "Bag":
@@ -173,8 +172,8 @@ class Bag:
 
     def _decoded(self, data: bytes, kind: str) -> Any:
         if not self.is_ros1:
-            return self._types.deserialize_cdr(data, kind)
-        message = self._types.deserialize_ros1(data, kind)
+            return types_of_ros2().deserialize_cdr(data, kind)
+        message = types_of_ros1().deserialize_ros1(data, kind)
         return _Ros1CameraInfo(message) if kind == INFO else message
 
     def _converted(self, data: bytes, connection: Any) -> bytes:

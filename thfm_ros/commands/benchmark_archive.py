@@ -3,9 +3,11 @@
 """`thfm benchmark archive`: frames per second of `thfm archive`, beside plain `thfm perceive`.
 
 Bags are made from the shipped clip. In one run are measured: one worker, several workers, and the
-same number of plain `thfm perceive` processes side by side, each on a share of the same bags. Many
-short bags then show whether the memory of workers grows. All networks use one thread. The machine
-should be idle.
+same number of plain `thfm perceive` processes side by side, each on a share of the same bags. Then
+the archive runs again with nothing to do, which is what it costs whatever the bags hold, and on
+many short bags, which shows whether the memory of workers grows. All networks use one thread. The
+machine should be idle: two runs of the same command differ by some percent even then, so --rounds
+measures several workers and plain processes in turn.
 """
 
 import argparse
@@ -16,17 +18,16 @@ import shlex
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import simplejpeg
 
 import thfm_ros
+from thfm_ros.commands.largest_process import LargestProcess
 from thfm_ros.contract import PerceptionError
 from thfm_ros.evaluation.markdown_report import group_table
 from thfm_ros.media.video import Video
@@ -36,7 +37,6 @@ from thfm_ros.offline.results.messages import header_at
 CLIP = Path(thfm_ros.__file__).resolve().parent / "clips" / "street.mp4"
 _TOPIC, _KIND = "/camera/image_raw/compressed", "sensor_msgs/msg/CompressedImage"
 _START_NS = 1_700_000_000_000_000_000
-_SAMPLE_S = 0.5
 _SHORT_FRAMES = 4
 _DAY_FRAMES = 24 * 3600 * 30  # 2,592,000
 _IDLE_LOAD = 0.5
@@ -55,6 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"bags of {_SHORT_FRAMES} frames, for the memory of workers (default: 100; 0: none)",
     )
+    parser.add_argument(
+        "--rounds", type=int, default=1, help="of several workers and plain processes (default: 1)"
+    )
+    parser.add_argument(
+        "--overhead-only", action="store_true", help="leave out the run with one worker"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="JSON", help="the figures")
 
 
@@ -64,55 +70,89 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         PerceptionError: a command failed, or the numbers of bags and workers do not fit.
     """
-    if not 2 <= args.workers <= args.bags or args.frames < 1 or args.short_bags < 0:
+    if not 2 <= args.workers <= args.bags or min(args.frames, args.rounds, args.short_bags + 1) < 1:
         raise PerceptionError(
-            f"--workers {args.workers} --bags {args.bags} --frames {args.frames} --short-bags "
-            f"{args.short_bags}: give at least 2 workers (one is measured anyway), as many bags, "
-            "a frame per bag, and no negative number."
+            f"--workers {args.workers} --bags {args.bags} --frames {args.frames} --rounds "
+            f"{args.rounds} --short-bags {args.short_bags}: give at least 2 workers (one is "
+            "measured anyway), as many bags, a frame per bag, a round, and no negative number."
         )
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as name:
-        measured = _measured(Path(name), args)
-    for values in measured.values():
-        rate = values["frames"] / values["seconds"]
-        values.update(frames_per_s=rate, hours_for_a_day=_DAY_FRAMES / rate / 3600)
-    one, many, plain = (values["frames_per_s"] for values in list(measured.values())[:3])
-    _, many_cpu, plain_cpu = (values["cpu_seconds"] for values in list(measured.values())[:3])
-    report = {
-        "cpus": os.cpu_count(),
-        "load_before": load,
-        "bags": args.bags,
-        "frames": measured["1 worker"]["frames"],
-        "measured": measured,
-        "speed_up": many / one,
-        "overhead": 1 - many / plain,
-        "cpu_overhead": many_cpu / plain_cpu - 1,
-    }
+        report = _report(_measured(Path(name), args), args, load)
     args.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     print(table_of(report))
     return 0
 
 
-def _measured(folder: Path, args: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    """One worker, several, plain processes; then several on many short bags."""
-    many, plain = f"{args.workers} workers", f"{args.workers} processes of thfm perceive"
-    long, short = folder / "bags", folder / "short"
+def _measured(folder: Path, args: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
+    """One worker, several, plain processes, nothing to do, many short bags; each in its rounds."""
+    workers, long, short = args.workers, folder / "bags", folder / "short"
     frames = _write_bags(long, args.bags, args.frames)
     bags = sorted(long.iterdir())
-    _perceive_plainly(bags[:1], folder / "warm", 1)  # builds and caches the engine
-    measured = {
-        "1 worker": _archive(long, folder / "out 1", 1),
-        many: _archive(long, folder / "out many", args.workers),
-        plain: _perceive_plainly(bags, folder / "out plain", args.workers),
-    }
-    for values in measured.values():
+    _perceive_plainly(bags[:1], folder / "warm", 1, "--max-frames", "1")  # caches the engine
+    measured: dict[str, list[dict[str, Any]]] = {}
+    if not args.overhead_only:
+        measured[_ONE] = [_archive(long, folder / "out 1", 1)]
+    for number in range(args.rounds):
+        out = folder / f"out {number}"
+        out.mkdir()
+        # Which comes first alternates: a machine that gets slower is so for both.
+        for name in (_MANY, _PLAIN) if number % 2 == 0 else (_PLAIN, _MANY):
+            values = (
+                _archive(long, out / "many", workers)
+                if name == _MANY
+                else _perceive_plainly(bags, out / "plain", workers)
+            )
+            measured.setdefault(name, []).append(values)
+    for values in (each for results in measured.values() for each in results):
         values["frames"] = frames
+    measured[_NOTHING] = [{**_archive(long, out / "many", workers), "frames": 0}]
     if args.short_bags:
         frames = _write_bags(short, args.short_bags, _SHORT_FRAMES)
-        values = _archive(short, folder / "out short", args.workers)
-        name = f"{many}, {args.short_bags} bags of {_SHORT_FRAMES} frames"
-        measured[name] = {**values, "frames": frames}
+        values = _archive(short, folder / "out short", workers)
+        measured[_SHORT] = [{**values, "frames": frames}]
     return measured
+
+
+_ONE, _MANY, _PLAIN = "1 worker", "{workers} workers", "{workers} processes of thfm perceive"
+_NOTHING = "{workers} workers, nothing to do"
+_SHORT = f"{{workers}} workers, {{short_bags}} bags of {_SHORT_FRAMES} frames"
+
+
+def _report(
+    rounds: dict[str, list[dict[str, Any]]], args: argparse.Namespace, load: float
+) -> dict[str, Any]:
+    """The mean of all rounds, and what follows from it; "overheads" has those of each round."""
+    measured = {}
+    for name, results in rounds.items():
+        values = {**results[-1]}
+        for key in ("seconds", "cpu_seconds"):
+            values[key] = sum(each[key] for each in results) / len(results)
+        if values["frames"]:
+            rate = values["frames"] / values["seconds"]
+            values.update(frames_per_s=rate, hours_for_a_day=_DAY_FRAMES / rate / 3600)
+        measured[name.format(**vars(args))] = values
+    many, plain = (measured[name.format(**vars(args))] for name in (_MANY, _PLAIN))
+    one = measured.get(_ONE)
+    return {
+        "cpus": os.cpu_count(),
+        "load_before": load,
+        "bags": args.bags,
+        "rounds": args.rounds,
+        "frames": many["frames"],
+        "measured": measured,
+        "speed_up": one["seconds"] / many["seconds"] if one else None,
+        "overhead": _overhead(many, plain, "seconds"),
+        "cpu_overhead": _overhead(many, plain, "cpu_seconds"),
+        "overheads": [
+            {key: _overhead(*each, key) for key in ("seconds", "cpu_seconds")}
+            for each in zip(rounds[_MANY], rounds[_PLAIN], strict=True)
+        ],
+    }
+
+
+def _overhead(many: dict[str, Any], plain: dict[str, Any], key: str) -> float:
+    return float(many[key] / plain[key] - 1)
 
 
 def table_of(report: dict[str, Any]) -> str:
@@ -125,31 +165,38 @@ def table_of(report: dict[str, Any]) -> str:
         "memory of a worker, first and last quarter, MiB",
         "hours for a day of 30 Hz video",
     )
-    rows = [
-        (
-            name,
-            f"{values['seconds']:.1f}",
-            f"{values['cpu_seconds']:.1f}",
-            f"{values['frames_per_s']:.1f}",
-            f"{values['worker_mib']['first_quarter']:.0f}, "
-            f"{values['worker_mib']['last_quarter']:.0f}",
-            f"{values['hours_for_a_day']:.0f}",
-        )
-        for name, values in report["measured"].items()
-    ]
+    rows = [_row_of(name, values) for name, values in report["measured"].items()]
+    speed_up = report["speed_up"]
+    each = ", ".join(
+        f"{one['seconds']:.1%} and {one['cpu_seconds']:.1%}" for one in report["overheads"]
+    )
     lines = [
         f"{report['bags']} bags, {report['frames']} frames of the shipped clip, {report['cpus']} "
-        f"CPUs. Start of all processes included. Load before: {report['load_before']:.1f}"
+        f"CPUs, {report['rounds']} rounds, of which the table has the mean. Start of all processes "
+        f"included. Load before: {report['load_before']:.1f}"
         + (": **the machine was not idle**." if report["load_before"] > _IDLE_LOAD else "."),
         "",
         group_table(columns, rows),
         "",
-        f"All workers have {report['speed_up']:.2f} times the frames/s of one. The archive's own "
-        f"overhead, beside the same number of plain processes: {report['overhead']:.1%} of "
-        f"the frames/s, {report['cpu_overhead']:.1%} of the processor time. Those processes start "
-        "anew for each bag: only with as many bags as workers do both start equally often.",
+        (f"All workers have {speed_up:.2f} times the frames/s of one. " if speed_up else "")
+        + f"The archive's own overhead, beside the same number of plain processes: "
+        f"{report['overhead']:.1%} of the time, {report['cpu_overhead']:.1%} of the processor time "
+        f"(by round: {each}). Those processes start anew for each bag: only with as many bags as "
+        "workers do both start equally often.",
     ]
     return "\n".join(lines)
+
+
+def _row_of(name: str, values: dict[str, Any]) -> tuple[str, ...]:
+    memory = values["worker_mib"]
+    return (
+        name,
+        f"{values['seconds']:.1f}",
+        f"{values['cpu_seconds']:.1f}",
+        f"{values['frames_per_s']:.1f}" if values["frames"] else "",
+        f"{memory['first_quarter']:.0f}, {memory['last_quarter']:.0f}" if values["frames"] else "",
+        f"{values['hours_for_a_day']:.0f}" if values["frames"] else "",
+    )
 
 
 def _write_bags(folder: Path, bags: int, count: int) -> int:
@@ -185,14 +232,17 @@ def _archive(bags: Path, out: Path, workers: int) -> dict[str, Any]:
     return _timed([command])
 
 
-def _perceive_plainly(bags: Sequence[Path], out: Path, processes: int) -> dict[str, Any]:
+def _perceive_plainly(
+    bags: Sequence[Path], out: Path, processes: int, *options: str
+) -> dict[str, Any]:
     """The same bags, one after the other in each process, as a shell script would do it."""
     commands = []
     for first in range(processes):
         parts = []
         for bag in bags[first::processes]:
             target = out / bag.name
-            parts.append(_thfm(["perceive", str(bag), "--out", str(target), *_ONE_THREAD]))
+            arguments = ["perceive", str(bag), "--out", str(target), *_ONE_THREAD, *options]
+            parts.append(_thfm(arguments))
         commands.append(["sh", "-ec", "\n".join(shlex.join(part) for part in parts)])
     return _timed(commands, raw=True)
 
@@ -214,7 +264,7 @@ def _timed(commands: Sequence[Sequence[str]], *, raw: bool = False) -> dict[str,
         )
         for command in commands
     ]
-    memory = _Memory([process.pid for process in processes])
+    memory = LargestProcess([process.pid for process in processes])
     for process in processes:
         _, errors = process.communicate()
         if process.returncode:
@@ -232,32 +282,3 @@ def _cpu_s() -> float:
     """Processor time of all processes that were started and have ended, and of theirs."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
-
-
-class _Memory:
-    """Samples the largest resident set of the processes below some others, MiB."""
-
-    def __init__(self, pids: Sequence[int]) -> None:
-        self._pids, self._samples = pids, list[float]()
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> dict[str, float]:
-        """The largest value in the first and in the last quarter of the time."""
-        self._ending.set()
-        self._thread.join()
-        quarter = max(1, len(self._samples) // 4)
-        first, last = self._samples[:quarter] or [0.0], self._samples[-quarter:] or [0.0]
-        return {"first_quarter": max(first), "last_quarter": max(last)}
-
-    def _run(self) -> None:
-        while not self._ending.wait(_SAMPLE_S):
-            sizes = [0.0]
-            for pid in self._pids:
-                try:
-                    tree = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-                    sizes += [each.memory_info().rss / 2**20 for each in tree]
-                except psutil.Error:
-                    continue
-            self._samples.append(max(sizes))
