@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from fake_engine import Person, camera, image, pixels_of
 
-from thfm_ros.contract import Intrinsics
+from thfm_ros.contract import Intrinsics, PerceptionError
 from thfm_ros.media.errors import VideoError
 from thfm_ros.media.video import Video
 from thfm_ros.offline import sources
@@ -284,6 +284,7 @@ def test_a_folder_of_unreadable_images_is_an_error(tmp_path: Path, thfm: Thfm) -
         (("--set", "window.length=three"), "not of type int"),
         (("--hfov", "200"), "degrees"),
         (("--fx", "-3"), "focal length"),
+        (("--fx", "inf"), "focal length"),
     ],
 )
 def test_invalid_options_are_refused_before_any_work(
@@ -306,6 +307,17 @@ def test_intrinsics_follow_from_a_focal_length_or_a_field_of_view() -> None:
     )
     wide = sources.FocalLength(hfov_deg=90).intrinsics(640, 480)
     assert wide is not None and wide.fx == pytest.approx(320)
+
+
+@pytest.mark.parametrize(("fx", "degrees"), [(24, "171"), (1e6, "0.0367")])
+def test_a_focal_length_that_no_camera_has_is_refused_with_its_field_of_view(
+    fx: float, degrees: str
+) -> None:
+    """Millimetres instead of pixels would put everyone at a tenth of their distance."""
+    with pytest.raises(PerceptionError, match=rf"{degrees} degrees\. Give pixels.*not millimetres"):
+        sources.FocalLength(fx=fx).intrinsics(640, 480)
+    with pytest.raises(PerceptionError, match="images 1280 pixels wide"):
+        sources.FocalLength(fx=35).intrinsics(640, 480, scale=0.5)
 
 
 def test_the_overlay_of_the_last_frame_can_be_written_as_an_image(

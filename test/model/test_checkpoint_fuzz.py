@@ -26,7 +26,7 @@ from thfm_ros.contract import PerceptionError
 from thfm_ros.engine.base import EngineError
 from thfm_ros.engine.checkpoint import find_checkpoint
 from thfm_ros.model.card import CardError, card_from_json
-from thfm_ros.model.weights import CheckpointError, load_network
+from thfm_ros.model.weights import CHECKSUM_KEY, CheckpointError, load_network
 
 pytestmark = pytest.mark.timeout(600 + FUZZ_EXAMPLES // 5)
 
@@ -126,9 +126,25 @@ def test_a_header_that_claims_a_terabyte_is_refused(path: Path, length: int) -> 
     assert refused_or(lambda: load_network(path), PerceptionError) is None
 
 
+@given(data=st.data())
+@fuzz(examples=10)
+@pytest.mark.fault("file", "a flipped byte in a checkpoint")
+def test_a_flipped_byte_of_the_weights_is_refused(
+    valid: bytes, path: Path, data: st.DataObject
+) -> None:
+    """It would be a network that estimates something else, without a word."""
+    begin = 8 + struct.unpack("<Q", valid[:8])[0]
+    at = data.draw(st.integers(begin, len(valid) - 1))
+    changed = valid[at] ^ data.draw(st.integers(1, 255))
+    path.write_bytes(valid[:at] + bytes([changed]) + valid[at + 1 :])
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_network(path)
+
+
 @pytest.mark.fault("file", "a weight that is NaN")
 def test_a_weight_that_is_not_finite_is_refused(valid: bytes, path: Path) -> None:
     header, tensors = split(valid)
+    del header["__metadata__"][CHECKSUM_KEY]  # as in files of earlier releases
     name = next(name for name, entry in header.items() if entry.get("dtype") == "F16")
     start = header[name]["data_offsets"][0]
     path.write_bytes(joined(header, tensors[:start] + b"\x00\x7c" + tensors[start + 2 :]))

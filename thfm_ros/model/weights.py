@@ -2,6 +2,7 @@
 # SPDX-FileCopyrightText: The thfm_ros authors
 """Checkpoints of nano: one safetensors file in half precision with the model card in its header."""
 
+import hashlib
 import os
 import reprlib
 from collections.abc import Mapping
@@ -18,6 +19,8 @@ from thfm_ros.model.prompts import PROMPTS
 from thfm_ros.skeleton import JOINT_NAMES, PART_NAMES
 
 CARD_KEY = "thfm_card"
+CHECKSUM_KEY = "thfm_sha256"
+"""In the header: SHA-256 of the names and values of all tensors."""
 
 
 class CheckpointError(PerceptionError):
@@ -46,8 +49,17 @@ def save_network(network: NanoNetwork, card: ModelCard, path: Path) -> None:
         for name, value in network.state_dict().items()
     }
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-    save_file(tensors, unfinished, metadata={CARD_KEY: card.to_json()})
+    metadata = {CARD_KEY: card.to_json(), CHECKSUM_KEY: _checksum(tensors)}
+    save_file(tensors, unfinished, metadata=metadata)
     unfinished.replace(path)
+
+
+def _checksum(tensors: Mapping[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def read_card(path: Path) -> ModelCard:
@@ -77,7 +89,7 @@ def load_network(path: Path) -> tuple[NanoNetwork, ModelCard]:
     """Load a nano checkpoint in float32, ready for inference.
 
     Raises:
-        CheckpointError: missing, truncated, or not of this architecture.
+        CheckpointError: missing, truncated, damaged, or not of this architecture.
         CardError: no card, or one of another format version.
     """
     card = read_card(path)
@@ -85,12 +97,20 @@ def load_network(path: Path) -> tuple[NanoNetwork, ModelCard]:
         raise CheckpointError(f"{path} is a checkpoint of the {card.family} family, not nano.")
     _check_sizes(card, path)
     try:
-        network = NanoNetwork(**card.network)
         with safe_open(path, framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            checksum = (file.metadata() or {}).get(CHECKSUM_KEY)
+        if checksum is not None and checksum != _checksum(tensors):  # earlier files have none
+            raise CheckpointError(
+                f"{path} is damaged: its weights differ from their checksum. Copy or download it "
+                "again."
+            )
+        network = NanoNetwork(**card.network)
         network.load_state_dict(
             {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
         )
+    except CheckpointError:
+        raise
     except (TypeError, ValueError, RuntimeError, OSError, SafetensorError) as error:
         raise CheckpointError(
             f"The weights in {path} do not fit its own model card: {error}"

@@ -5,6 +5,7 @@
 import contextlib
 import itertools
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 _ANIMATED = (".gif",)  # read as a video, unless it lies in a folder of images
 _PROBED_IMAGES = 10  # of a bag, to learn the rate
 _USUAL_RATE = 30.0
+_FOCAL_RANGE = (0.05, 200.0)
+"""Possible focal lengths in units of the longer side, as of a camera_info."""
 
 
 class FrameSource(Protocol):
@@ -208,7 +211,7 @@ class FocalLength:
         """Refuse values that no camera has."""
         if self.hfov_deg is not None and not 1 <= self.hfov_deg <= 170:
             raise PerceptionError(f"--hfov {self.hfov_deg:g}: give 1 to 170 degrees.")
-        if self.fx is not None and not self.fx > 0:
+        if self.fx is not None and not 0 < self.fx < math.inf:
             raise PerceptionError(f"--fx {self.fx:g}: give a focal length of more than 0 pixels.")
 
     def of_frame(self, frame: VideoFrame) -> Intrinsics | None:
@@ -220,9 +223,20 @@ class FocalLength:
         """Intrinsics of an image of this size, principal point at its centre; None if unknown.
 
         ``scale`` is the factor by which the image of the camera was reduced.
+
+        Raises:
+            PerceptionError: no camera has this focal length in pixels with images of this width.
         """
         if self.fx is not None:
             fx = self.fx * scale
+            low, high = (limit * max(width, height) for limit in _FOCAL_RANGE)
+            if not low <= fx <= high:
+                hfov_deg = 2 * math.degrees(math.atan(width / 2 / fx))
+                raise PerceptionError(
+                    f"--fx {self.fx:g}: with images {width / scale:.0f} pixels wide the field of "
+                    f"view would be {hfov_deg:.3g} degrees. Give pixels, as in the camera matrix, "
+                    "not millimetres; or give --hfov."
+                )
             return Intrinsics(fx, fx, width / 2, height / 2, width, height)
         if self.hfov_deg is not None:
             return intrinsics_from_fov(width, height, self.hfov_deg)
