@@ -19,6 +19,7 @@ from thfm_ros.engine import int8, int8_engine
 from thfm_ros.engine.base import KNOWN_PERSON, Engine
 from thfm_ros.engine.cache import EngineCache
 from thfm_ros.engine.checkpoint import find_checkpoint
+from thfm_ros.engine.graph_engine import all_graphs
 from thfm_ros.engine.int8 import (
     INT8,
     INT8_7_BITS,
@@ -88,10 +89,28 @@ def test_int8_steps_agree_with_float32_within_the_tolerance_and_detections_are_t
     own, reference = load(config), load(config, "fp32")
     assert "int8" in own.description and own.fallback_reason is None
     assert "int8" not in reference.description
-    for part in ("dense", "body"):
-        found = part_difference(own, reference, part, quantile=0.9)
-        assert 0 < found < 3, part  # not the same numbers
-    assert part_difference(own, reference, "detect") == 0
+    for card, part in all_graphs(own.card):
+        found = part_difference(own, reference, part, size=card.crop_size, quantile=0.9)
+        if part == "detect":
+            assert found == 0
+        else:
+            assert 0 < found < 3, part  # not the same numbers
+
+
+def test_the_int8_graph_without_dense_outputs_is_a_part_of_the_one_with_them(
+    config: EngineConfig,
+) -> None:
+    own = load(config)
+    for width, height in own.card.crop_sizes:
+        image = np.random.default_rng(1).integers(0, 255, (height, width, 3), np.uint8)
+        states: list[object] = [KNOWN_PERSON, KNOWN_PERSON]
+        for _ in range(3):
+            with_maps, states[0] = own.step(image, states[0], dense=True)
+            without, states[1] = own.step(image, states[1], dense=False)
+            assert without.dense is None
+            for name, expected in with_maps.body._asdict().items():
+                found = getattr(without.body, name)
+                np.testing.assert_allclose(found, expected, atol=1e-4, err_msg=name)
 
 
 def test_an_int8_graph_of_the_cache_is_not_made_again(
@@ -174,7 +193,10 @@ def test_int8_steps_of_nano_agree_with_float32(
     config = EngineConfig(kind="onnx", cache_dir=str(tmp_path), precision="int8")
     engine = load(config)
     assert engine.fallback_reason is None and "int8" in engine.description
-    assert part_difference(engine, load(config, "fp32"), "dense", quantile=0.95) < 0.25
+    in_float32 = load(config, "fp32")
+    for size in engine.card.crop_sizes:
+        found = part_difference(engine, in_float32, "dense", size=size, quantile=0.95)
+        assert found < 0.25
 
 
 @pytest.mark.parametrize(

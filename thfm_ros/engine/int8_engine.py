@@ -25,8 +25,14 @@ from jaxtyping import UInt8
 from thfm_ros.engine.base import EngineError, VerificationError
 from thfm_ros.engine.cache import EngineCache
 from thfm_ros.engine.checkpoint import Checkpoint
-from thfm_ros.engine.graph_engine import STEP_PARTS, GraphEngine, shaped_cards, token_count
-from thfm_ros.engine.int8 import calibration_crops, int8_precision, quantise
+from thfm_ros.engine.graph_engine import (
+    STEP_PARTS,
+    GraphEngine,
+    profile,
+    shaped_cards,
+    token_count,
+)
+from thfm_ros.engine.int8 import calibration_crops, int8_precision, quantise, without_outputs
 from thfm_ros.engine.manifest import EngineKey
 from thfm_ros.engine.onnx_engine import (
     OnnxDetection,
@@ -114,15 +120,26 @@ class Int8Export:
         key = self.key()
         if cache.problem(key) is None:
             return cache.path(key)
-        build = partial(self.build, self.float32.path(cache))
+        source = self.float32.path(cache)
+        quantised = None
+        if self.float32.part == "body":  # a part of the other graph, whose ranges are known then
+            quantised = Int8Export(dataclasses.replace(self.float32, part="dense")).path(cache)
+        build = partial(self.build, source, quantised)
         return cache.get(key, build, needs_bytes=64 << 20)
 
-    def build(self, source: Path, path: Path) -> dict[str, str]:
-        """Write the int8 form of ``source`` to ``path``, and verify it; returns notes."""
+    def build(self, source: Path, quantised: Path | None, path: Path) -> dict[str, str]:
+        """Write the int8 form of ``source`` to ``path``, and verify it; returns notes.
+
+        ``quantised``: the int8 graph with dense outputs, if ``source`` is the one without.
+        """
         card, part, threads = self.float32.card, self.float32.part, self.float32.threads
-        log.info("Quantising %s (%s) to int8, once.", card.name, part)
+        size = profile(card, part)
+        log.info("Quantising %s (%s) to int8, once.", card.name, size)
         crops = calibration_crops(card.crop_size)
-        count = quantise(source, path, self._first_steps(source, crops), int8_precision())
+        if quantised is None:
+            count = quantise(source, path, self._first_steps(source, crops), int8_precision())
+        else:
+            count = without_outputs(quantised, path, {"dense"})
         dense = part == "dense"
         own, reference = (
             GraphEngine(card, "", {dense: OnnxGraph(each, threads)}, None)
