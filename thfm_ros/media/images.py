@@ -104,7 +104,8 @@ def _warn_of_dark(path: Path, brightest: int) -> None:
     """Say once per file that depth and 12-bit images are nearly black in their upper 8 bits."""
     log.warning(
         "%s has more than 8 bits of grey, of which the upper 8 are used, and is nearly black: "
-        "its brightest pixel is %d of 255. Depth images show no person; scale others to 16 bits first",
+        "its brightest pixel is %d of 255. Depth images show no person; scale others to 16 bits "
+        "first",
         shown(path),
         brightest,
     )
