@@ -48,9 +48,10 @@ def test_checkpoints_in_the_wrong_place_are_refused(big: str) -> None:
         ({"engine.checkpoint": big, "engine.scene_checkpoint": big}, "must estimate bodies"),
     ):
         with pytest.raises(ConfigError, match=text):
-            load_pipeline(config_from(settings))
+            load_pipeline(config_from({"engine.kind": "torch", **settings}))
+    missing = {"engine.kind": "torch", "engine.scene_checkpoint": "none.safetensors"}
     with pytest.raises(EngineError, match="neither a checkpoint"):
-        load_pipeline(config_from({"engine.scene_checkpoint": "none.safetensors"}), live=True)
+        load_pipeline(config_from(missing), live=True)
 
 
 @pytest.mark.fault("engine", "the scene network does not fit into the GPU's memory")
