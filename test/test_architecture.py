@@ -57,6 +57,7 @@ SYNTH_LAYERS: tuple[frozenset[str], ...] = (
             "generate",
             "scenario_films",
             "sheet",
+            "crossings",
             "visits",
             "walks",
         }

@@ -181,7 +181,7 @@ class PerceptionPipeline:
 
     def _measured_now(self, frame: Frame, *, proposals: int) -> Set[str]:
         """Ids of the tracks whose crops are run for this frame; all without a time budget."""
-        active = self._tracker.active
+        active = self._tracker.followed
         age_s = (frame.stamp_ns - self._state.stamp_ns) * 1e-9
         candidates = []
         for track_id, body in active.items():
@@ -210,7 +210,7 @@ class PerceptionPipeline:
         stamp_ns = inputs.clip.newest.stamp_ns
         age_s = (stamp_ns - state.stamp_ns) * 1e-9
         crops: list[tuple[CropStream, ExpectedPerson]] = []
-        active = {key: body for key, body in self._tracker.active.items() if key in measured}
+        active = {key: body for key, body in self._tracker.followed.items() if key in measured}
         for track_id, body in active.items():
             box, person = self._tracker.predicted_box(track_id, stamp_ns), state.people[track_id]
             shift = box - body.box

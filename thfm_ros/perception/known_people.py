@@ -108,6 +108,12 @@ class KnownPeople:
         if len(self._people) > MAX_PEOPLE:
             del self._people[min(self._people, key=lambda each: self._people[each].seen_ns)]
 
+    def likeness(self, track_id: str, appearance: Float32[np.ndarray, "d"]) -> float:
+        """`evidence` that this is a remembered person; 0 if too little is known of one of them."""
+        known = self._people.get(track_id)
+        found = -np.inf if known is None else evidence(appearance, known.appearance)
+        return found if np.isfinite(found) else 0.0
+
     def forget_old(self, stamp_ns: int) -> None:
         """Forget people who were seen too long ago, or later than now: time went backwards."""
         for track_id, known in list(self._people.items()):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32
 
-from thfm_ros.contract import Body, Frame, TrackState
+from thfm_ros.contract import Body, Frame
 from thfm_ros.perception.crop_stream import CropDetection, CropStream
 from thfm_ros.perception.decoding import Proposal
 from thfm_ros.perception.tracking import TrackOutput
@@ -58,11 +58,13 @@ def tracked_people(
     detections: Mapping[str, CropDetection],
     new_detections: Sequence[CropDetection],
 ) -> dict[str, TrackedPerson]:
-    """The people detected in this frame, or not looked for in it on purpose, by track id."""
+    """The people whose crops the next frame needs, by track id: those who are detected in this
+    frame, not looked for in it on purpose, or hidden.
+    """
     people: dict[str, TrackedPerson] = {}
-    for body, detection, new_index in tracks:
+    for body, detection, new_index, followed in tracks:
         if detection is None:
-            if body.state is not TrackState.LOST:
+            if followed:
                 people[body.id] = state.people[body.id].moved_to(body)
             continue
         found = detections[body.id] if new_index is None else new_detections[new_index]

@@ -9,15 +9,17 @@ import numpy as np
 from jaxtyping import Float
 
 from thfm_ros.config import TrackConfig
-from thfm_ros.contract import Body, TrackState
-from thfm_ros.geometry import longer_side, pack_covariance, unpack_covariance
+from thfm_ros.contract import Body, Intrinsics, TrackState
+from thfm_ros.geometry import longer_side, pack_covariance, project, unpack_covariance
 from thfm_ros.perception.decoding import Detection
+from thfm_ros.perception.image_motion import OVERLAPPED_NOISE, ImageMotion, Surprise
 from thfm_ros.perception.one_euro import OneEuroFilter
 from thfm_ros.perception.root_filter import MAX_EXTRAPOLATION_S, RootFilter
 from thfm_ros.perception.size_reference import SizeReference
 from thfm_ros.size_error import size_covariance
 
 _BODY_LENGTH_M = 1.7  # speeds are measured in body lengths per second, in space as in the image
+_STEADY_HITS = 3  # detections after which the motion of the pelvis is steadier than that of the box
 _MAX_UNMEASURED_S = 3.0  # after which a track ends that was not looked for
 
 
@@ -39,9 +41,18 @@ class Track:
         self._box_velocity = np.zeros(2)  # of the centre, pixels per second
         self._filters = [OneEuroFilter(self.config) for _ in range(3)]
         self._root_filter, self._size = RootFilter(), SizeReference()
+        self._motion = ImageMotion()
+        self._camera: Intrinsics  # of the last detection
+        self.hidden = False  # by another person; their own crop goes on looking for them
 
-    def update(self, detection: Detection, stamp_ns: int) -> Body:
-        """Continue the track with a detection; returns the body to report."""
+    def update(self, detection: Detection, stamp_ns: int, *, overlapped: bool = False) -> Body:
+        """Continue the track with a detection; returns the body to report.
+
+        ``overlapped``: another person's box overlaps, so the detection is less certain.
+        """
+        noise_factor = OVERLAPPED_NOISE if overlapped else 1.0
+        self._motion.update(stamp_ns, detection.root_m, noise_factor)
+        self._camera, self.hidden = detection.camera, False
         body, dt = detection.body, (stamp_ns - self.detected_ns) * 1e-9
         if self.hits:
             motion = (body.box[:2] + body.box[2:] - self._raw_box[:2] - self._raw_box[2:]) / 2
@@ -71,6 +82,7 @@ class Track:
 
     def forget_positions(self) -> None:
         """Begin position and velocity with the next detection: the scale of space has changed."""
+        self._motion = ImageMotion()
         self._filters[1:] = [OneEuroFilter(self.config) for _ in self._filters[1:]]
         self._root_filter = RootFilter()
 
@@ -136,9 +148,23 @@ class Track:
             measurement_age_s=age_s,
         )
 
+    def surprise(self, detection: Detection, stamp_ns: int) -> Surprise:
+        """How badly a detection in a frame of this stamp fits the motion of the track."""
+        return self._motion.surprise(stamp_ns, detection.root_m)
+
     def predicted_box(self, stamp_ns: int) -> Float[np.ndarray, "4"]:
-        """The last box, moved with constant velocity for at most MAX_EXTRAPOLATION_S."""
+        """The last box, moved with constant velocity for at most MAX_EXTRAPOLATION_S.
+
+        The velocity is that of the pelvis, once it is known: boxes seem to move otherwise where
+        people swing their arms or are partly hidden.
+        """
         ahead_s = min((stamp_ns - self.detected_ns) * 1e-9, MAX_EXTRAPOLATION_S)
+        if self.hits >= _STEADY_HITS and self._motion.is_known:
+            stamps_ns = self.detected_ns, self.detected_ns + round(ahead_s * 1e9)
+            roots_m = np.stack([self._motion.root_at(each) for each in stamps_ns])
+            shift = np.diff(project(roots_m, self._camera), axis=0)[0]
+            if np.isfinite(shift).all():
+                return np.asarray(self._raw_box + np.tile(shift, 2))
         return np.asarray(self._raw_box + np.tile(self._box_velocity * ahead_s, 2))
 
     def _smoothed(self, body: Body, dt: float) -> Body:
