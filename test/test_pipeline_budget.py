@@ -110,6 +110,22 @@ def test_a_track_whose_turn_comes_late_does_not_end() -> None:
     assert oldest_s > crowd.config.track.lost_for_s
 
 
+@pytest.mark.parametrize("parallel", [1, 2])
+def test_a_step_that_is_too_short_measures_as_many_people_as_run_in_parallel(
+    parallel: int,
+) -> None:
+    """Two crops in two threads take hardly longer than one."""
+    now_s = 0.0
+    budget = StepBudget(10, lambda: now_s, parallel=parallel)
+    budget.begin(CLIP)
+    with budget.crops(parallel):
+        now_s += 0.02
+    budget.end()
+    budget.begin(CLIP)
+    people = [Candidate(name, 0.1, 0.5, 0.0, is_new=False) for name in "abcd"]
+    assert len(budget.choose(people, 0)) == parallel
+
+
 def test_near_quick_and_new_people_are_measured_first_and_no_person_waits_for_ever() -> None:
     now_s = 0.0
     budget = StepBudget(10, lambda: now_s)

@@ -3,6 +3,7 @@
 """Loading the pipeline of a checkpoint, whichever family it is of."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from thfm_ros.config import Config, EngineConfig
@@ -36,9 +37,11 @@ class Pipeline(Protocol):
     """From the newest frames of one camera to the perception of the newest one.
 
     ``last_timings_ms`` holds the time of each stage of the last step, and the "total".
+    With ``paint_later`` the results of `step` may lack their maps, which `painter` adds.
     """
 
     last_timings_ms: dict[str, float]
+    paint_later: bool
 
     @property
     def config(self) -> Config:
@@ -57,6 +60,13 @@ class Pipeline(Protocol):
 
         Raises:
             PerceptionError: the task or the input cannot be used; the text says what to do.
+        """
+
+    def painter(self, perception: Perception) -> Callable[[], Perception]:
+        """The function that returns the result of the last `step` with all maps.
+
+        With ``paint_later`` painting them takes its time then, in any thread, while later steps
+        run. Call the functions one at a time, in the order of the steps; some may be left out.
         """
 
     def predicted(self, perception: Perception, now_ns: int) -> Perception:

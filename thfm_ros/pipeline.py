@@ -47,7 +47,7 @@ class PerceptionPipeline:
     """Perception of one camera. Not thread-safe: a single thread calls `step`.
 
     ``last_timings_ms`` holds the time of each stage of the last step: "crop", "network",
-    "decode", "track", "paint" and "total".
+    "decode", "track", "paint" and "total". ``paint_later``: see `loading.Pipeline`.
     """
 
     def __init__(
@@ -70,6 +70,8 @@ class PerceptionPipeline:
         self.config = config
         self.live = live
         self.last_timings_ms: dict[str, float] = {}
+        self.paint_later = False
+        self._paint: Callable[[], dict[str, Any]] = dict  # the maps of the last step
         self._tracker = Tracker(config.track, used_ids)
         self.external_boxes = external_boxes or external_boxes_for(config)
         self._sources = ProposalSources(engine, config, live=live, external=self.external_boxes)
@@ -88,6 +90,7 @@ class PerceptionPipeline:
             self.engine, config, live=self.live, clock=self._clock, external_boxes=boxes
         )
         pipeline._tracker = self._tracker.restarted(config.track)
+        pipeline.paint_later = self.paint_later
         return pipeline
 
     def reset(self) -> None:
@@ -130,8 +133,8 @@ class PerceptionPipeline:
                     describe=partial(appearance_of, clip.newest),
                 )
                 people = tracked_people(self._state, tracks, detections, new_detections)
-            with timer("paint"):
-                maps = self._maps.paint(clip.newest, tracks, tasks)
+            self._paint = partial(self._maps.paint, clip.newest, tracks, tasks)
+            maps = {} if self.paint_later else self._painted(timer)
         except Exception:
             self.reset()
             raise
@@ -144,6 +147,15 @@ class PerceptionPipeline:
         self._budget.end()
         self.last_timings_ms = timer.finished()
         return _perception(clip.newest, tracks, maps, left_out)
+
+    def _painted(self, timer: StageTimer) -> dict[str, Any]:
+        with timer("paint"):
+            return self._paint()
+
+    def painter(self, perception: Perception) -> Callable[[], Perception]:
+        """Paints the maps of the last `step` into its result; see `loading.Pipeline.painter`."""
+        paint = self._paint
+        return (lambda: replace(perception, **paint())) if self.paint_later else lambda: perception
 
     def predicted(self, perception: Perception, now_ns: int) -> Perception:
         """The perception of the last `step` with its bodies at `prediction_stamp`; maps stay."""

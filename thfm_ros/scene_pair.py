@@ -124,6 +124,7 @@ class ScenePair:
         self.engine = PairRuntime(bodies.engine, scene.engine if scene else None, problem)
         self.on_scene: OnScene = lambda perception, frame: None
         self.last_timings_ms: dict[str, float] = {}
+        self.paint_later = False  # is ignored, see `painter`
         self._scale = SteadyScale()
         self._scene_epoch: int | None = None
         self._scene_reset = False
@@ -146,6 +147,10 @@ class ScenePair:
     def predicted(self, perception: Perception, now_ns: int) -> Perception:
         """The bodies at a later time; see `PerceptionPipeline.predicted`."""
         return self.bodies.predicted(perception, now_ns)
+
+    def painter(self, perception: Perception) -> Callable[[], Perception]:
+        """The perception itself: the scene's maps need those of nano within the step."""
+        return lambda: perception
 
     def reset(self) -> None:
         """Drop all tracks and begin a new stream in both."""

@@ -18,6 +18,7 @@ from thfm_ros.config import config_from
 from thfm_ros.contract import Clip, Perception, Task
 from thfm_ros.engine.base import EngineError
 from thfm_ros.msg import BodyArray
+from thfm_ros.perception.frame_maps import FrameMaps
 from thfm_ros.pipeline import PerceptionPipeline
 from thfm_ros.ros import result_publishers, shared_data
 from thfm_ros.ros.diagnostics import StateLogger
@@ -223,6 +224,24 @@ def test_bodies_do_not_wait_for_maps_that_are_still_being_published(
     assert maps.published == []
     maps.may_finish.set()
     wait(listener, lambda: maps.published == [100, 101])
+
+
+def test_bodies_are_published_before_the_maps_of_their_image_are_painted(
+    listener: Listener, perceiver: Perceiver, bodies: list[BodyArray], maps: MapControl,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    may_paint, original = threading.Event(), FrameMaps.paint
+
+    def paint(*arguments: Any) -> dict[str, Any]:
+        may_paint.wait(TIMEOUT_S)
+        return original(*arguments)
+
+    monkeypatch.setattr(FrameMaps, "paint", paint)
+    send(perceiver, 100)
+    wait(listener, lambda: stamps(bodies) == [100])
+    assert maps.published == []
+    may_paint.set()
+    wait(listener, lambda: maps.published == [100])
 
 
 def test_an_error_of_publishing_maps_is_reported_and_bodies_go_on(

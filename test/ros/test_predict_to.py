@@ -86,7 +86,8 @@ class Setup:
                 publishers.update_requested(tasks)
                 header = header_of(clip.newest)
                 result = FrameResult(perception, clip.newest.rgb, header, config)
-                publish_maps = publishers.publish(result, self.pipeline.predicted)
+                paint = self.pipeline.painter(perception)
+                publish_maps = publishers.publish(result, self.pipeline.predicted, paint)
                 assert publish_maps
                 publish_maps()
         return {topic: messages[-1] for topic, messages in self.sent.items() if messages}

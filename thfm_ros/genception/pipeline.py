@@ -9,6 +9,7 @@ pass over the window that the checkpoint's card specifies.
 import dataclasses
 import logging
 import time
+from collections.abc import Callable
 
 import torch
 
@@ -50,6 +51,7 @@ class GenceptionPipeline:
             config, window=dataclasses.replace(config.window, length=length)
         )
         self.last_timings_ms: dict[str, float] = {}
+        self.paint_later = False  # is ignored, see `painter`
         # A node publishes the newest frame only: one frame per pass.
         profile = profile or Profile(card.window, *card.frame_size)
         self._runner = GenceptionRunner(network, profile, stride=1, used_ids=used_ids)
@@ -119,6 +121,10 @@ class GenceptionPipeline:
         if network.device.type == "cuda":
             torch.cuda.empty_cache()
         self._runner = GenceptionRunner(network, profile, stride=1, used_ids=self._runner.used_ids)
+
+    def painter(self, perception: Perception) -> Callable[[], Perception]:
+        """The perception itself: its maps are outputs of the network."""
+        return lambda: perception
 
     def predicted(self, perception: Perception, now_ns: int) -> Perception:
         """The perception itself: this network estimates no bodies."""

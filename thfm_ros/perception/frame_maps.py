@@ -2,6 +2,7 @@
 # SPDX-FileCopyrightText: The thfm_ros authors
 """The maps of the frames of one stream, with the people who are not measured in each of them."""
 
+import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -24,7 +25,8 @@ class _Measured(NamedTuple):
 
 
 class FrameMaps:
-    """Paints the maps of one frame after the other.
+    """Paints the maps of one frame after the other. `paint` and `reset` may be called in different
+    threads.
 
     A person who is not measured in a frame, because of a time budget, has the pixels of their last
     measurement, moved with their bounding box: without them the person would be missing.
@@ -40,11 +42,13 @@ class FrameMaps:
         self._keep = live and config.regions.budget_ms != 0
         self._arrays = ArrayPool()
         self._measured: dict[str, _Measured] = {}  # by track id
+        self._lock = threading.Lock()
 
     def reset(self) -> None:
         """Begin a new stream."""
-        self._arrays.clear()
-        self._measured.clear()
+        with self._lock:
+            self._arrays.clear()
+            self._measured.clear()
 
     def paint(
         self, frame: Frame, tracks: Sequence[TrackOutput], tasks: frozenset[Task]
@@ -56,6 +60,12 @@ class FrameMaps:
             tracks: in the order of Perception.bodies.
             tasks: what is requested; tasks without a map are ignored.
         """
+        with self._lock:
+            return self._painted(frame, tracks, tasks)
+
+    def _painted(
+        self, frame: Frame, tracks: Sequence[TrackOutput], tasks: frozenset[Task]
+    ) -> dict[str, Any]:
         height, width = frame.rgb.shape[:2]
         canvas = Canvas(
             width,

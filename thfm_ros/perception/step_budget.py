@@ -47,8 +47,8 @@ class StepBudget:
     """The time of one step; a step calls `begin`, `proposals`, `choose`, `crops`,
     `proposals_done` and `end`.
 
-    At least one tracked person, and one new one if there are any, is measured in each step, so
-    that a budget which is too small for that delays, but never stops.
+    At least as many tracked people as run in parallel, and one new one if there are any, are
+    measured in each step, so that a budget which is too small for that delays, but never stops.
 
     Args:
         budget_ms: time of a step; 0: no limit, all people are measured in every step;
@@ -91,8 +91,9 @@ class StepBudget:
         if not self._is_limited:
             return set(ids)
         of_proposals = _PROPOSAL_CROPS * proposals  # the tracked people wait for the next step
-        rounds = self._rounds_left() - of_proposals
-        count = max(1, rounds * self._parallel, self._needed(len(ids)) - of_proposals)
+        # A round takes hardly longer with as many crops as run in parallel than with one.
+        rounds = max(self._rounds_left() - of_proposals, 1)
+        count = max(rounds * self._parallel, self._needed(len(ids)) - of_proposals)
         urgent = sorted(candidates, key=lambda candidate: -candidate.urgency)
         return {candidate.track_id for candidate in urgent[:count]}
 

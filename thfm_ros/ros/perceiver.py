@@ -62,6 +62,7 @@ class Perceiver:
     ) -> None:
         self._node, self._health, self._state_logger = node, health, state_logger
         self._pipeline = pipeline
+        pipeline.paint_later = True  # in the thread that publishes the maps
         config = pipeline.config
         self._detections = detection_input(node, pipeline, health.node_clock)
         self.publishers = ResultPublishers(node, pipeline.engine.card, config)
@@ -267,7 +268,8 @@ class Perceiver:
             if session.ending.is_set():
                 return
             result = FrameResult(perception, frame.rgb, header_of(frame), pipeline.config)
-            maps = self.publishers.publish(result, pipeline.predicted)
+            paint = pipeline.painter(perception)
+            maps = self.publishers.publish(result, pipeline.predicted, paint)
             published = partial(self._published, frame, pipeline.last_timings_ms["total"])
             self._maps.begin(maps, published)
             self.left_out = perception.left_out

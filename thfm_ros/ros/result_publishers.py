@@ -32,6 +32,8 @@ from thfm_ros.ros.transform import TargetFrame
 
 Predict: TypeAlias = Callable[[Perception, int], Perception]
 """See loading.Pipeline.predicted."""
+Paint: TypeAlias = Callable[[], Perception]
+"""See loading.Pipeline.painter."""
 
 
 class ResultPublishers:
@@ -111,15 +113,18 @@ class ResultPublishers:
         of_bodies |= self.target is not None and self.target.have_subscribers
         return tasks | {Task.BODIES} & active if of_bodies else tasks
 
-    def publish(self, result: FrameResult, predict: Predict) -> Callable[[], None] | None:
+    def publish(
+        self, result: FrameResult, predict: Predict, paint: Paint
+    ) -> Callable[[], None] | None:
         """Publish bodies and what is derived from them, for the subscribers that `update_requested`
         found.
 
         With ``predict_to`` "now" they are predicted by ``predict`` and stamped with the time
-        predicted to; all else keeps the image's stamp.
+        predicted to; all else keeps the image's stamp. ``paint`` gives the perception its maps.
 
         Returns:
-            Publishes the maps; for any thread, one call at a time. None: they have no subscriber.
+            Paints and publishes the maps; for any thread, one call at a time. None: they have no
+            subscriber.
         """
         in_target_frame = self._transformed(result, predict)
         for topic, publisher in self._requested:
@@ -135,7 +140,7 @@ class ResultPublishers:
             pose = (in_target_frame.perception, in_target_frame.header) if in_target_frame else None
             self.target.publish(result.perception, pose)
         maps = [each for each in self._requested if each[0].is_map]
-        return partial(_publish_all, maps, result) if maps else None
+        return partial(_publish_maps, maps, result, paint) if maps else None
 
     def publish_latched(self, config: Config) -> None:
         """Publish the descriptions of skeleton and labels under this configuration."""
@@ -223,7 +228,8 @@ class ResultPublishers:
         return Header(stamp=self._node.get_clock().now().to_msg())
 
 
-def _publish_all(topics: list[tuple[Topic, Any]], result: FrameResult) -> None:
+def _publish_maps(topics: list[tuple[Topic, Any]], result: FrameResult, paint: Paint) -> None:
+    result = replace(result, perception=paint())
     for topic, publisher in topics:
         _publish(topic, publisher, result)
 
