@@ -35,13 +35,15 @@ class CompressedVideoDecoder(Generic[Tag]):
         self._format = ""
         self._tags: dict[int, Tag] = {}  # by the time of the packet, which its frame has too
         self._count = 0
+        self._has_begun = self._needs_key_frame = False
         self._reformatter = VideoReformatter()
 
     def decode(self, message: Any, tag: Tag) -> Iterator[tuple[Tag, UInt8[np.ndarray, "h w 3"]]]:
         """The frame of a message with the tag of its message.
 
         Raises:
-            BadInputError: an unknown format, or data that cannot be decoded.
+            BadInputError: an unknown format, data that are damaged or cannot be decoded, or a
+                frame that refers to one at the beginning which is damaged.
         """
         context = self._context_for(str(message.format))
         packet = av.Packet(bytes(message.data))
@@ -66,6 +68,7 @@ class CompressedVideoDecoder(Generic[Tag]):
                 "key frame, or holds less than a frame.",
             )
         for frame in frames:
+            self._require_whole(frame, message)
             if frame.width * frame.height > MAX_PIXELS:
                 size = f"{frame.width}x{frame.height}"
                 raise BadInputError("size", f"A CompressedVideo of {size} pixels is too large.")
@@ -73,6 +76,15 @@ class CompressedVideoDecoder(Generic[Tag]):
             own = self._tags.get(frame.pts, tag)
             self._tags = {time: each for time, each in self._tags.items() if time > frame.pts}
             yield own, np.asarray(rgb.to_ndarray(), np.uint8)
+
+    def _require_whole(self, frame: Any, message: Any) -> None:
+        """Refuse what the decoder had to invent, as `media.video_stream` does in films."""
+        lacks_key_frame = self._needs_key_frame and not (self._has_begun or frame.key_frame)
+        if frame.is_corrupt or lacks_key_frame:
+            self._needs_key_frame = True
+            what = "is damaged" if frame.is_corrupt else "refers to a damaged key frame"
+            raise BadInputError("data", f"A CompressedVideo of format {message.format!r} {what}.")
+        self._has_begun = True
 
     def _context_for(self, name: str) -> Any:
         plain = re.sub(r"[^a-z0-9]", "", name.lower())
