@@ -5,12 +5,14 @@
 
 python -m thfm_ros.synth.walks --pack pack.npz --out WALKS     # renders them
 python scripts/evaluate_walks.py WALKS
+python scripts/evaluate_walks.py WALKS --filters               # what limits the velocity
 """
 
 import argparse
 from pathlib import Path
 
 from thfm_ros.config import config_from
+from thfm_ros.evaluation.walk_filters import filter_report, walks_for_filters
 from thfm_ros.evaluation.walk_prediction import predicted_walks, prediction_error_table
 from thfm_ros.evaluation.walk_velocity import (
     coverage,
@@ -27,8 +29,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("walks", type=Path, help="folder of the films")
     parser.add_argument("--checkpoint", default="nano", help="name or path of the weights")
+    parser.add_argument("--filters", action="store_true", help="what limits the velocity")
     args = parser.parse_args()
     settings = {"engine.checkpoint": args.checkpoint, "track.seed": 1}
+    if args.filters:
+        pipeline = load_pipeline(config_from({**settings, "track.smoothing": "none"}))
+        print(filter_report(list(walks_for_filters(pipeline, args.walks))))
+        return 0
     pipeline = load_pipeline(config_from(settings))
     walks = list(measured_walks(pipeline, args.walks))
     print(f"{len(walks)} walks, {sum(len(walk.seconds) for walk in walks)} frames\n")

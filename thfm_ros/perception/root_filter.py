@@ -21,7 +21,9 @@ from jaxtyping import Float, Float64
 from thfm_ros.contract import Body
 
 _SPEED_SIGMA_M_PER_S = 1.0  # per axis, of a person whose velocity is not known yet
-ACCELERATION_DENSITY = 0.3  # m^2/s^3: spectral density of the acceleration, per axis
+ACCELERATION_DENSITY = 0.3
+"""m^2/s^3: spectral density of the acceleration, per axis. With less, people who walk steadily are
+known better, and those who start and stop worse (`scripts/evaluate_walks.py WALKS --filters`)."""
 MIN_JITTER_M = 0.005  # standard deviation; no measurement is more precise
 _GATE = 16.0  # squared Mahalanobis distance beyond which a measurement loses weight
 _MIN_MEASUREMENTS = 2  # before that the velocity is unknown
@@ -64,7 +66,8 @@ class RootFilter:
     `predict` says where the root is some time after the last measurement.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, acceleration_density: float = ACCELERATION_DENSITY) -> None:
+        self._density = acceleration_density
         self._measurements = 0
         self._stamp_ns = 0
         self._state = np.zeros(6)  # position, velocity
@@ -136,10 +139,10 @@ class RootFilter:
         transition[:3, 3:] = np.eye(3) * dt
         covariance = transition @ self._covariance @ transition.T
         diagonal = np.arange(3)
-        covariance[diagonal, diagonal] += ACCELERATION_DENSITY * dt**3 / 3
-        covariance[diagonal, diagonal + 3] += ACCELERATION_DENSITY * dt**2 / 2
-        covariance[diagonal + 3, diagonal] += ACCELERATION_DENSITY * dt**2 / 2
-        covariance[diagonal + 3, diagonal + 3] += ACCELERATION_DENSITY * dt
+        covariance[diagonal, diagonal] += self._density * dt**3 / 3
+        covariance[diagonal, diagonal + 3] += self._density * dt**2 / 2
+        covariance[diagonal + 3, diagonal] += self._density * dt**2 / 2
+        covariance[diagonal + 3, diagonal + 3] += self._density * dt
         return transition @ self._state, covariance
 
 
