@@ -53,7 +53,7 @@ def heights(images: list[Composed]) -> np.ndarray:
 @pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.title)
 def test_every_group_shows_people_inside_its_images(group: Group, backgrounds: Backgrounds) -> None:
     images = images_of(group.title, backgrounds, 4)
-    assert any(len(image.people) for image in images) == (group.title != "nobody")
+    assert any(len(image.people) for image in images) == (group.title != "no person")
     for image in images:
         assert image.rgb.shape == (H, W, 3) and image.rgb.dtype == np.uint8
         assert (image.people >= 0).all() and (image.people <= [W, H, W, H]).all()
@@ -116,11 +116,11 @@ def test_crops_without_a_person_who_stands_are_refused(backgrounds: Backgrounds)
 def test_rows_give_recall_beside_the_mean_box_and_no_recall_without_people() -> None:
     results = [
         (GROUPS[0], GroupResult(10, 8, 1, 2, 10)),
-        (BY_TITLE["nobody"], GroupResult(0, 0, 0, 3, 10)),
+        (BY_TITLE["no person"], GroupResult(0, 0, 0, 3, 10)),
     ]
     assert rows_of(iter(results)) == [
         [GROUPS[0].title, "10", "0.800 (0.100)", "0.200"],
-        ["nobody", "0", "not measured (not measured)", "0.300"],
+        ["no person", "0", "not measured (not measured)", "0.300"],
     ]
 
 

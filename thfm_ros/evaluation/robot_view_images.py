@@ -139,7 +139,7 @@ def _lying(source: PeopleSource, rng: np.random.Generator) -> View:
     return View([_placed(person, height, rng.uniform(0.45, 0.55), rng.uniform(0.6, 0.8))])
 
 
-def _nobody(source: PeopleSource, rng: np.random.Generator) -> View:
+def _no_person(source: PeopleSource, rng: np.random.Generator) -> View:
     return View([])
 
 
@@ -157,7 +157,7 @@ GROUPS = (
     Group("lying", _lying),
     Group("dark: a tenth of the light", _alone(0.5, 0.9), light=0.1),
     Group("fog: 0.6 of white", _alone(0.5, 0.9), fog=0.6),
-    Group("nobody", _nobody),
+    Group("no person", _no_person),
 )
 
 
