@@ -46,7 +46,7 @@ def measure(pipeline: Pipeline, images: Sequence[Composed]) -> GroupResult:
     """Run the pipeline on each image by itself."""
     boxes = [box for image in images for box in image.people]
     mean = np.mean(boxes, axis=0) if boxes else np.zeros(4)
-    found = wrong = 0
+    found = false_positives = 0
     window = FrameWindow(pipeline.config.window)
     for number_of, image in enumerate(images):
         window.reset("another image")
@@ -64,10 +64,10 @@ def measure(pipeline: Pipeline, images: Sequence[Composed]) -> GroupResult:
             if best is not None and overlaps[best] >= MIN_IOU:
                 taken.add(best)
             else:
-                wrong += 1
+                false_positives += 1
         found += len(taken)
     by_mean = sum(iou(mean, box) >= MIN_IOU for box in boxes)
-    return GroupResult(len(boxes), found, by_mean, wrong, len(images))
+    return GroupResult(len(boxes), found, by_mean, false_positives, len(images))
 
 
 def rows_of(results: Iterator[tuple[Group, GroupResult]]) -> list[list[str]]:
