@@ -94,7 +94,7 @@ def test_boxes_move_linearly_between_key_times_and_are_unknown_out_of_view(folde
         ("film: film.mp4\n", "", "the key 'film' is missing"),
         ("film.mp4", "flim.mp4", "film: there is no file or folder"),
         ("film.mp4", "images", "fps: is missing; a folder of images"),
-        ("hfov_deg: 60", "fps: 10", "fps: a video has its own times"),
+        ("hfov_deg: 60", "fps: 10", "fps: a video or a bag has its own times"),
         ("hfov_deg: 60\n", "", "conditions[1].distance: needs hfov_deg"),
         ("hfov_deg: 60", "hfov_deg: 360", "hfov_deg: 360 must be a number from 1 to 170"),
         ("hfov_deg: 60", "hfov_deg: .nan", "hfov_deg: nan must be a number"),

@@ -92,12 +92,13 @@ class Scenario:
     """A checked scenario file."""
 
     name: str
-    film: Path  # a video, or a folder of images
+    film: Path  # a video, a folder of images, or a rosbag
     conditions: tuple[Condition, ...]
     people: Mapping[str, Person] = field(default_factory=dict)
     zones: Mapping[str, Float[np.ndarray, "n 2"]] = field(default_factory=dict)  # polygons, pixels
     description: str = ""
     fps: float = 0.0  # of a folder of images
+    topic: str = ""  # of a rosbag's images; "": the only one
     until_s: float = math.inf
     hfov_deg: float | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from thfm_ros.bags.opening import is_bag
 from thfm_ros.evaluation.scenario.contents import (
     Condition,
     KeyBox,
@@ -26,7 +27,7 @@ _MAX_PIXEL = 100_000.0
 _MAX_SECONDS = 86_400.0
 _MAX_METRES = 1_000.0
 _SCENARIO = (
-    *("film", "description", "fps", "until_s", "hfov_deg", "parameters"),
+    *("film", "topic", "description", "fps", "until_s", "hfov_deg", "parameters"),
     *("people", "zones", "conditions"),
 )
 _PARAMETERS = ("window.", "regions.", "decode.", "track.")
@@ -81,11 +82,14 @@ def read_scenario(path: Path) -> Scenario:
 
 def _scenario(path: Path, file: Fields) -> Scenario:
     film = _film(path.parent, file)
-    fps = file.number("fps", 0.01, 1000, 0.0)
-    if film.is_dir() and not fps:
+    fps, topic = file.number("fps", 0.01, 1000, 0.0), file.line("topic")
+    is_folder = film.is_dir() and not is_bag(film)
+    if is_folder and not fps:
         raise ScenarioError("fps: is missing; a folder of images needs its images per second.")
-    if fps and not film.is_dir():
-        raise ScenarioError("fps: a video has its own times; leave it out.")
+    if fps and not is_folder:
+        raise ScenarioError("fps: a video or a bag has its own times; leave it out.")
+    if topic and not is_bag(film):
+        raise ScenarioError("topic: only a bag has topics; leave it out.")
     people = {name: _person(name, value) for name, value in _named(file, "people").items()}
     zones = {name: _polygon(name, value) for name, value in _named(file, "zones").items()}
     scenario = Scenario(
@@ -96,6 +100,7 @@ def _scenario(path: Path, file: Fields) -> Scenario:
         zones=zones,
         description=file.line("description"),
         fps=fps,
+        topic=topic,
         until_s=file.number("until_s", 0.001, _MAX_SECONDS, math.inf),
         hfov_deg=file.number("hfov_deg", 1, 170, 0.0) or None,
         parameters=_parameters(file),
@@ -278,7 +283,7 @@ def _known(name: Any, names: Mapping[str, Any], what: str, place: str) -> str:
 
 
 def _check_distances(fields: Fields, people: tuple[str, ...], scenario: Scenario) -> None:
-    if scenario.hfov_deg is None:
+    if scenario.hfov_deg is None and not is_bag(scenario.film):  # a bag may have a CameraInfo
         raise ScenarioError(f"{fields.place('distance')}needs hfov_deg of the camera.")
     for name in people:
         if any(math.isnan(key.distance_m) for span in scenario.people[name].spans for key in span):

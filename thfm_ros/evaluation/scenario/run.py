@@ -2,7 +2,6 @@
 # SPDX-FileCopyrightText: The thfm_ros authors
 """Running a scenario: its film through the pipeline, and the overlay of the results."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from jaxtyping import UInt8
 
 from thfm_ros.contract import Frame, Perception, Task
 from thfm_ros.evaluation.scenario.contents import Kind, Scenario, ScenarioError
+from thfm_ros.evaluation.scenario.film import ScenarioFilm
 from thfm_ros.evaluation.scenario.verdicts import (
     ConditionResult,
     FrameResult,
@@ -21,13 +21,11 @@ from thfm_ros.evaluation.scenario.verdicts import (
     people_in_zone,
     verdicts,
 )
-from thfm_ros.geometry import intrinsics_from_fov
 from thfm_ros.loading import Pipeline
 from thfm_ros.media.drawing import overlay
-from thfm_ros.media.images import image_files, read_image
-from thfm_ros.media.video import Video, VideoFrame, same_size
+from thfm_ros.media.video import VideoFrame
 from thfm_ros.media.video_writer import VideoWriter
-from thfm_ros.perception.frame_window import FrameWindow, config_for_rate
+from thfm_ros.perception.frame_window import FrameWindow
 
 _MET, _MISSED = (80, 220, 100), (255, 60, 40)
 _OVERLAY_IOU = 0.5
@@ -47,27 +45,6 @@ class ScenarioResult:
         return not any(each.is_failure for each in self.conditions)
 
 
-class _Film:
-    """The frames of a video, or of a folder of images of one size as one clip."""
-
-    def __init__(self, scenario: Scenario) -> None:
-        self._scenario = scenario
-        self._video = None if scenario.film.is_dir() else Video(scenario.film)
-        self.fps = scenario.fps if self._video is None else self._video.fps
-
-    def __iter__(self) -> Iterator[VideoFrame]:
-        frames = self._images() if self._video is None else self._video
-        for frame in same_size(frames, self._scenario.film):
-            if frame.stamp_ns > self._scenario.until_s * 1e9:
-                return
-            yield frame
-
-    def _images(self) -> Iterator[VideoFrame]:
-        for index, path in enumerate(image_files(self._scenario.film)):
-            rgb = read_image(path)
-            yield VideoFrame(rgb, index, round(index / self.fps * 1e9), path.name)
-
-
 def run_scenario(
     pipeline: Pipeline, scenario: Scenario, overlay_path: Path | None = None
 ) -> ScenarioResult:
@@ -81,15 +58,15 @@ def run_scenario(
     Raises:
         PerceptionError: the film cannot be read, or a condition looks at no frame of it.
     """
-    film = _Film(scenario)
-    clip = FrameWindow(config_for_rate(pipeline.config.window, film.fps))
+    film = ScenarioFilm(scenario)
+    clip = FrameWindow(film.window(pipeline.config.window))
     results: list[FrameResult] = []
     writer = VideoWriter(overlay_path, film.fps) if overlay_path else None
     try:
         for image in film:
             if not results:
                 _check_inside(scenario, image.rgb.shape[1], image.rgb.shape[0])
-            perception = _perceive(pipeline, clip, scenario, image)
+            perception = _perceive(pipeline, clip, film, image)
             if perception is None:  # a second frame with the same time
                 continue
             results.append(frame_result(perception, image.stamp_ns * 1e-9))
@@ -121,13 +98,10 @@ def _check_inside(scenario: Scenario, width: int, height: int) -> None:
 
 
 def _perceive(
-    pipeline: Pipeline, window: FrameWindow, scenario: Scenario, image: VideoFrame
+    pipeline: Pipeline, window: FrameWindow, film: ScenarioFilm, image: VideoFrame
 ) -> Perception | None:
-    height, width = image.rgb.shape[:2]
-    intrinsics = None
-    if scenario.hfov_deg is not None:
-        intrinsics = intrinsics_from_fov(width, height, scenario.hfov_deg)
-    clip = window.push(Frame(image.rgb, image.stamp_ns, "camera", intrinsics))
+    frame = Frame(image.rgb, image.stamp_ns, "camera", film.intrinsics(image))
+    clip = window.push(frame)
     return None if clip is None else pipeline.step(clip, frozenset({Task.BODIES}))
 
 
