@@ -4,7 +4,8 @@
 
 The thread that receives images converts each one, adds it to the window and queues the clip for
 the worker, nothing else. The worker's thread takes the newest clip, estimates the tasks that have
-subscribers, and publishes bodies; a third one publishes the maps while the next step runs.
+subscribers, and publishes bodies; a third one paints and publishes the maps while the next step
+runs.
 """
 
 import threading
