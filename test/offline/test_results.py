@@ -79,26 +79,6 @@ def test_the_same_frames_give_the_same_bytes(folder: Path, tmp_path: Path, card:
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name
 
 
-def test_pandas_reads_the_people(folder: Path) -> None:
-    pandas = pytest.importorskip("pandas")
-    people = pandas.read_parquet(folder / "people.parquet")
-    near = people[people.root_z < 3]
-    assert near.groupby("id").size().to_dict() == {"aaaaa": 2, "bbbbb": 1}
-
-
-def test_duckdb_reads_the_people(folder: Path) -> None:
-    duckdb = pytest.importorskip("duckdb")
-    query = f"SELECT id, count(*) FROM '{folder}/people.parquet' GROUP BY id ORDER BY id"
-    assert duckdb.sql(query).fetchall() == [("aaaaa", 2), ("bbbbb", 1)]
-
-
-def test_polars_reads_the_people(folder: Path) -> None:
-    polars = pytest.importorskip("polars")
-    people = polars.read_parquet(folder / "people.parquet")
-    near = people.filter(polars.col("root_z") < 3)
-    assert near.group_by("id").len().sort("id").rows() == [("aaaaa", 2), ("bbbbb", 1)]
-
-
 def test_the_parquet_files_have_every_value_of_a_body_and_a_row_per_frame(folder: Path) -> None:
     from pyarrow import parquet
 
