@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import PIL
 from jaxtyping import UInt8
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image, ImageOps
 
 from thfm_ros.media import jpeg
 from thfm_ros.media.errors import MAX_PIXELS, VideoError, check_pixels, shown
@@ -31,6 +31,7 @@ _RARER = (".avif", ".gif", ".heic", ".heif", ".jp2", ".pgm", ".pnm", ".ppm")
 IMAGE_SUFFIXES = frozenset((*_COMMON, *_RARER))
 """The files of a folder that are read as images, besides those of a MIME type "image/..."."""
 
+_ORIENTATION = 0x0112  # the tag of EXIF
 _HEIF_SUFFIXES = (".heic", ".heif")
 _DARK = 64
 """Grey of more than 8 bits whose upper 8 stay below this does not use its range."""
@@ -142,7 +143,7 @@ def _header(path: Path) -> _Header:
 def _orientation(image: Image.Image) -> int:
     """1 to 8; 1, as it is stored, if there is none or EXIF is damaged."""
     try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+        orientation = image.getexif().get(_ORIENTATION, 1)
     except (OSError, ValueError, SyntaxError, struct.error, TypeError, KeyError):
         return 1
     return orientation if orientation in range(1, 9) else 1
