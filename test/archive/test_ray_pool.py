@@ -41,9 +41,15 @@ def on_ray(root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Ou
 
 @needs_ray
 def test_units_are_worked_on_by_actors_of_a_real_ray(
-    tmp_path: Path, on_ray: Callable[..., list[Outcome]]
+    tmp_path: Path,
+    on_ray: Callable[..., list[Outcome]],
+    recwarn: pytest.WarningsRecorder,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     outcomes = on_ray([a_unit("a"), a_unit("b")], partial(FragileWorker, tmp_path), 1)
+    # What is deprecated in Ray is not for the user to change, and its plans are no results.
+    assert not [each for each in recwarn if "ray_remote_args" in str(each.message)]
+    assert "Execution plan" not in capfd.readouterr().err
     assert {(each.unit, each.state) for each in outcomes} == {("a", DONE), ("b", DONE)}
     (worker,) = {(tmp_path / unit).read_text() for unit in "ab"}  # made once
     assert worker != str(os.getpid())

@@ -7,6 +7,7 @@ if it notices the loss in time. So units that were lost are given to a new set o
 """
 
 import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -75,20 +76,24 @@ def _results(
     """The outcomes of those units whose actor does not die, as rows."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # plans and progress: ours is shown
     context.max_errored_blocks = -1  # a unit that kills its worker must not end the others
     rows = [asdict(unit) for unit in units]
-    results = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-        _Actor,
-        fn_constructor_args=(make_worker,),
-        # Not two units at once: with the one that kills its actor the other would be lost.
-        compute=ray.data.ActorPoolStrategy(
-            size=min(workers, len(rows)), max_tasks_in_flight_per_actor=1
-        ),
-        num_cpus=1,
-        num_gpus=gpus_per_worker,
-        max_restarts=-1,
-        max_task_retries=0,
-    )
+    with warnings.catch_warnings():
+        # Ray 2.60 to 2.63 warn of max_restarts and max_task_retries; pyproject.toml excludes 2.64.
+        warnings.filterwarnings("ignore", message=".*ray_remote_args.*")
+        results = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
+            _Actor,
+            fn_constructor_args=(make_worker,),
+            # Not two units at once: with the one that kills its actor the other would be lost.
+            compute=ray.data.ActorPoolStrategy(
+                size=min(workers, len(rows)), max_tasks_in_flight_per_actor=1
+            ),
+            num_cpus=1,
+            num_gpus=gpus_per_worker,
+            max_restarts=-1,
+            max_task_retries=0,
+        )
     yield from results.iter_rows()
 
 
