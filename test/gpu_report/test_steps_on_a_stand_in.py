@@ -197,7 +197,7 @@ def test_training_is_measured_by_growing_batches(
     assert two["does_not_fit"].startswith("out of memory: CUDA out of memory")
 
 
-def test_crops_do_not_get_mixed_up_and_constants_are_folded(work: Path) -> None:
+def test_crops_do_not_get_mixed_up(work: Path) -> None:
     nano = nano_step.load_nano(stand_in=True)
     reference = numerics.Reference(nano)
     step = nano_step.BatchedStep(nano.network)

@@ -37,7 +37,9 @@ def load_nano(*, stand_in: bool) -> Nano:
     """The shipped network; or a tiny random one."""
     if not stand_in:
         return Nano(*load_network(find_checkpoint("nano").path))
-    torch.manual_seed(2)  # of a network whose peaks do not move in half precision
+    # A network whose peaks do not move in half precision: of seeds 0 to 9 those of 3, 4 and 6.
+    # `pytest -m slow test/gpu_report` fails if a change of the layers moves them.
+    torch.manual_seed(6)
     network = NanoNetwork((8, 16, 24), width=64, depth=1, window=2).eval().requires_grad_(False)
     network.heatmap.sharpness.data += 2.0
     card = nano_card("stand-in", network, "nothing")
