@@ -33,8 +33,11 @@ class SlowEngine:
         people = [Person(0.0, 0.0, 4.5)]
         region, k = whole_image(*CARD.frame_size)
         self._detections = perfect_detections(region, k, people)
-        region, k = whole_image(*CARD.crop_size)
-        self._outputs = [perfect_outputs(region, k, people, dense) for dense in (False, True)]
+        self._outputs = {}
+        for size in CARD.crop_sizes:
+            region, k = whole_image(*size)
+            for dense in (False, True):
+                self._outputs[size, dense] = perfect_outputs(region, k, people, dense)
 
     def detect(self, image: Any) -> DetectionOutputs:
         time.sleep(STEP_S)
@@ -44,7 +47,8 @@ class SlowEngine:
         self, image: Any, state: object | None, *, dense: bool, target_box: Any = None
     ) -> tuple[RawOutputs, object]:
         time.sleep(STEP_S)
-        return self._outputs[dense], np.zeros(100_000, np.float32)
+        size = image.shape[1], image.shape[0]
+        return self._outputs[size, dense], np.zeros(100_000, np.float32)
 
 
 def whole_image(width: int, height: int) -> tuple[PixelMap, Intrinsics]:
