@@ -7,6 +7,7 @@ Its throughput is therefore equal on all machines: one crop per frame is 25 resu
 
 import os
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,16 @@ from thfm_ros.model.outputs import DetectionOutputs, RawOutputs
 from thfm_ros.pipeline import PerceptionPipeline
 from thfm_ros.ros import node
 
+SQUARE_CARD = replace(CARD, crop_size=(96, 96))
+"""A network without tall crops: the outputs are those of one region, whatever the crop shows."""
+
 STEP_S = float(os.environ.get("SLOW_NODE_STEP_S", "0.04"))
 
 
 class SlowEngine:
     """Detects a person in the middle of every image; its state has the size of a network's."""
 
-    card, concurrent = CARD, True
+    card, concurrent = SQUARE_CARD, True
     description = f"waits {STEP_S * 1e3:.0f} ms per call"
     fallback_reason: str | None = None
 
@@ -33,11 +37,8 @@ class SlowEngine:
         people = [Person(0.0, 0.0, 4.5)]
         region, k = whole_image(*CARD.frame_size)
         self._detections = perfect_detections(region, k, people)
-        self._outputs = {}
-        for size in CARD.crop_sizes:
-            region, k = whole_image(*size)
-            for dense in (False, True):
-                self._outputs[size, dense] = perfect_outputs(region, k, people, dense)
+        region, k = whole_image(*SQUARE_CARD.crop_size)
+        self._outputs = [perfect_outputs(region, k, people, dense) for dense in (False, True)]
 
     def detect(self, image: Any) -> DetectionOutputs:
         time.sleep(STEP_S)
@@ -47,8 +48,7 @@ class SlowEngine:
         self, image: Any, state: object | None, *, dense: bool, target_box: Any = None
     ) -> tuple[RawOutputs, object]:
         time.sleep(STEP_S)
-        size = image.shape[1], image.shape[0]
-        return self._outputs[size, dense], np.zeros(100_000, np.float32)
+        return self._outputs[dense], np.zeros(100_000, np.float32)
 
 
 def whole_image(width: int, height: int) -> tuple[PixelMap, Intrinsics]:
