@@ -40,6 +40,7 @@ from thfm_ros.engine.onnx_engine import (
     OnnxGraph,
     runtime_description,
     session,
+    step_graphs,
 )
 from thfm_ros.engine.shaped_engine import ShapedEngine
 from thfm_ros.engine.stream import StepTables, cue_of
@@ -79,20 +80,17 @@ def load_int8_engine(
             part: OnnxExport(shaped, sha256, part, threads, load_reference) for part in STEP_PARTS
         }
         paths = {part: Int8Export(export).path(cache) for part, export in exports.items()}
-        graphs = {part == "dense": OnnxGraph(path, threads) for part, path in paths.items()}
+        graphs = step_graphs(paths, threads)
         if shaped.crop_size != card.crop_size:  # only people who are known get other crops
             return GraphEngine(shaped, description, graphs, None, concurrent=True)
-        in_float32 = {
-            part == "dense": OnnxGraph(export.path(cache), threads)
-            for part, export in exports.items()
-        }
+        in_float32 = {part: export.path(cache) for part, export in exports.items()}
         detect = OnnxExport(card, sha256, "detect", threads, load_reference).path(cache)
         return GraphEngine(
             shaped,
             description,
             graphs,
             OnnxDetection(detect, threads),
-            first_graphs=in_float32,
+            first_graphs=step_graphs(in_float32, threads),
             concurrent=True,
         )
 

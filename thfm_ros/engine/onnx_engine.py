@@ -7,7 +7,7 @@ cache needs neither PyTorch nor the checkpoint file beyond its checksum.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,6 +91,11 @@ class OnnxGraph:
         return np.zeros(shape, np.float32)
 
 
+def step_graphs(paths: Mapping[str, Path], threads: int) -> dict[bool, OnnxGraph]:
+    """The graphs of crops of one size, by whether they have dense outputs; ``paths`` by part."""
+    return {part == "dense": OnnxGraph(path, threads) for part, path in paths.items()}
+
+
 def load_onnx_engine(
     checkpoint: Checkpoint,
     cache: EngineCache,
@@ -122,10 +127,7 @@ def load_onnx_engine(
         GraphEngine(
             shaped,
             runtime_description(threads),
-            {
-                part == "dense": OnnxGraph(paths[shaped.crop_size, part], threads)
-                for part in STEP_PARTS
-            },
+            step_graphs({part: paths[shaped.crop_size, part] for part in STEP_PARTS}, threads),
             detection if shaped.crop_size == card.crop_size else None,
             concurrent=True,
         )

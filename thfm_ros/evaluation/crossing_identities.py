@@ -30,12 +30,10 @@ from thfm_ros.evaluation.identity_metrics import (
     identity_scores,
     matched_frame,
 )
-from thfm_ros.evaluation.markdown_report import check_page, group_table, number, write_section
+from thfm_ros.evaluation.markdown_report import group_table, number, report_or_error
 from thfm_ros.evaluation.matching import GroundTruthPerson
 from thfm_ros.loading import Pipeline, load_pipeline
 from thfm_ros.offline.sources import open_source
-
-logger = logging.getLogger(__name__)
 
 SECTION = "crossings"
 RENDER = "python -m thfm_ros.synth.crossings --pack PACK --out DIR"
@@ -164,19 +162,13 @@ def main() -> int:
     parser.add_argument("--page", type=Path, help="write the table between its markers")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        if args.page:
-            check_page(args.page, [SECTION])
+
+    def measure() -> str:
         scenes = crossings(args.films, args.first, args.end)
         sha256 = find_checkpoint(config_from({}).engine.checkpoint).sha256()
-        text = f"Checkpoint SHA-256 {sha256[:16]}... {measured(scenes)}"
-        if args.page:
-            write_section(args.page, SECTION, text)
-    except PerceptionError as error:
-        logger.error("%s", error)
-        return 2
-    logger.info("%s", text)
-    return 0
+        return f"Checkpoint SHA-256 {sha256[:16]}... {measured(scenes)}"
+
+    return report_or_error(args.page, SECTION, measure)
 
 
 if __name__ == "__main__":

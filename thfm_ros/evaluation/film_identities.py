@@ -32,15 +32,13 @@ from thfm_ros.evaluation.identity_metrics import (
     linked_by_iou,
     matched_frame,
 )
-from thfm_ros.evaluation.markdown_report import check_page, group_table, number, write_section
+from thfm_ros.evaluation.markdown_report import group_table, number, report_or_error
 from thfm_ros.evaluation.matching import GroundTruthPerson
 from thfm_ros.geometry import area
 from thfm_ros.loading import Pipeline, load_pipeline
 from thfm_ros.media.video import VideoFrame
 from thfm_ros.offline.perceive import perceive
 from thfm_ros.offline.sources import FocalLength, FrameSource, open_source
-
-logger = logging.getLogger(__name__)
 
 CLIPS = Path(thfm_ros.__file__).resolve().parent / "clips"
 ANNOTATIONS, CLIP = CLIPS / "street_people.csv", CLIPS / "street.mp4"
@@ -240,21 +238,15 @@ def main() -> int:
     section = "clip" if args.film is None else "film"
     settings = {} if args.max_people is None else {"regions.max_people": args.max_people}
     begin = CLIP_BEGIN if args.film is None else 0
-    try:
-        if args.page:
-            check_page(args.page, [section])
+
+    def measure() -> str:
         people = read_annotations()
         film = _checked_film(args.film or CLIP, begin, people)
         sha256 = find_checkpoint(config_from({}).engine.checkpoint).sha256()
         tables = report(all_trackers(film, settings), people, begin)
-        text = f"Checkpoint SHA-256 {sha256[:16]}... {tables}"
-        if args.page:
-            write_section(args.page, section, text)
-    except PerceptionError as error:
-        logger.error("%s", error)
-        return 2
-    logger.info("%s", text)
-    return 0
+        return f"Checkpoint SHA-256 {sha256[:16]}... {tables}"
+
+    return report_or_error(args.page, section, measure)
 
 
 if __name__ == "__main__":

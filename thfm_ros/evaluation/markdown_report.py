@@ -2,13 +2,16 @@
 # SPDX-FileCopyrightText: The thfm_ros authors
 """Tables in Markdown, and pages that hold them between markers."""
 
+import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from thfm_ros.contract import PerceptionError
 from thfm_ros.metrics.score import Score
+
+logger = logging.getLogger(__name__)
 
 
 class Row(NamedTuple):
@@ -90,3 +93,22 @@ def write_section(page: Path, section: str, text: str) -> None:
     before, _, rest = page.read_text(encoding="utf-8").partition(begin)
     after = rest.partition(end)[2]
     page.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+
+
+def report_or_error(page: Path | None, section: str, measure: Callable[[], str]) -> int:
+    """What a command does that measures one section: log its text, and write it into a page.
+
+    Returns:
+        the exit code: 2 for a PerceptionError, which is logged as one line.
+    """
+    try:
+        if page:
+            check_page(page, [section])
+        text = measure()
+        if page:
+            write_section(page, section, text)
+    except PerceptionError as error:
+        logger.error("%s", error)
+        return 2
+    logger.info("%s", text)
+    return 0

@@ -17,7 +17,13 @@ import numpy as np
 from jaxtyping import Float64
 
 from thfm_ros.contract import Body
-from thfm_ros.evaluation.walk_velocity import SETTLED_S, perceptions, tallest, walk_files
+from thfm_ros.evaluation.walk_velocity import (
+    SETTLED_S,
+    perceptions,
+    read_truth,
+    tallest,
+    walk_files,
+)
 from thfm_ros.geometry import unpack_covariance
 from thfm_ros.loading import Pipeline
 from thfm_ros.perception.root_filter import RootFilter
@@ -82,9 +88,8 @@ def walks_for_filters(pipeline: Pipeline, folder: Path) -> Iterator[MeasuredWalk
         PerceptionError: there is no film.
     """
     for file in walk_files(folder):
-        with np.load(file) as arrays:
-            true_m, fps, focal = arrays["pelvis_m"], float(arrays["fps"]), float(arrays["focal_px"])
-        found = perceptions(pipeline, file.with_suffix(".mp4"), focal, fps)
+        true_m, fps, focal_px = read_truth(file)
+        found = perceptions(pipeline, file.with_suffix(".mp4"), focal_px, fps)
         bodies = [tallest(each) for each in found]
         missed = [-1, *(i for i, body in enumerate(bodies) if body is None), len(bodies)]
         begin, end = max(itertools.pairwise(missed), key=lambda each: each[1] - each[0])

@@ -13,6 +13,7 @@ that is smooth is late.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64
@@ -76,10 +77,23 @@ def measured_walks(pipeline: Pipeline, folder: Path) -> Iterator[Walk]:
         PerceptionError: there is no film.
     """
     for file in walk_files(folder):
-        with np.load(file) as arrays:
-            true_m, fps, focal = arrays["pelvis_m"], float(arrays["fps"]), float(arrays["focal_px"])
-        bodies = _perceived(pipeline, file.with_suffix(".mp4"), focal, fps)
-        yield walk_of(bodies, true_m[: len(bodies)], fps)
+        true = read_truth(file)
+        bodies = _perceived(pipeline, file.with_suffix(".mp4"), true.focal_px, true.fps)
+        yield walk_of(bodies, true.pelvis_m[: len(bodies)], true.fps)
+
+
+class WalkTruth(NamedTuple):
+    """How a film was rendered."""
+
+    pelvis_m: Float64[np.ndarray, "t 3"]  # optical frame
+    fps: float
+    focal_px: float
+
+
+def read_truth(file: Path) -> WalkTruth:
+    """The truth about one film, one of `walk_files`."""
+    with np.load(file) as arrays:
+        return WalkTruth(arrays["pelvis_m"], float(arrays["fps"]), float(arrays["focal_px"]))
 
 
 def walk_files(folder: Path) -> list[Path]:

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from thfm_ros.model.attention import attend
+from thfm_ros.model.target_cue import in_square
 
 PEAK_RADIUS = 2
 """Cells on each side of a peak over which its position is averaged. The mean over the whole map
@@ -133,9 +134,7 @@ class Lifter(nn.Module):
         Returns:
             Positions in metres from the middle of the hips, and features of each joint.
         """
-        # An image that is not square is the middle of a square one.
-        share = torch.tensor([1 / max(aspect, 1), min(aspect, 1)]).to(peaks)
-        in_sides = peaks * share + (1 - share) / 2 if aspect != 1 else peaks
+        in_sides = in_square(peaks, aspect)
         root = in_sides[:, list(self.root)].mean(1, keepdim=True)
         flat = (in_sides - root) * log_width.clamp(-2.0, 3.0).exp()[:, None, None]
         x = self.name + self.place(torch.cat([flat, in_sides - 0.5, mass[..., None]], -1))

@@ -33,9 +33,8 @@ class TargetCue(nn.Module):
         down = soft_interval(y, box[:, 1:2], box[:, 3:4], rows)
         inside = (down[:, :, None] * across[:, None, :]).flatten(1)[..., None]
         patches = inside * self.inside + (1 - inside) * self.outside
-        if rows != columns:  # the middle of a square crop, as in model.network.crop_grid
-            share = torch.tensor([columns, rows, columns, rows]).to(cue) / max(rows, columns)
-            box = box * share + (1 - share) / 2
+        if rows != columns:  # a square crop's graph has no operator for it
+            box = in_square(box.unflatten(1, (2, 2)), rows / columns).flatten(1)
         return patches * given, self.told(2 * box - 1)[:, None] * given
 
 
@@ -44,3 +43,16 @@ def soft_interval(
 ) -> Float[Tensor, "b n"]:
     """1 between ``low`` and ``high``, 0 outside, with transitions about a cell wide."""
     return torch.sigmoid((x - low) * 4 * cells) * torch.sigmoid((high - x) * 4 * cells)
+
+
+def in_square(points: Float[Tensor, "*n 2"], aspect: float) -> Float[Tensor, "*n 2"]:
+    """Points of an image that is the middle of a square one (`model.crop_shapes`), in that square.
+
+    Args:
+        points: x and y in shares of the image's width and height.
+        aspect: the image's height over its width.
+    """
+    if aspect == 1:
+        return points
+    share = torch.tensor([1 / max(aspect, 1), min(aspect, 1)]).to(points)
+    return points * share + (1 - share) / 2
