@@ -17,8 +17,8 @@ import numpy as np
 from thfm_ros.config import config_from
 from thfm_ros.contract import Clip, Frame, PerceptionError, Task
 from thfm_ros.engine.checkpoint import find_checkpoint
-from thfm_ros.evaluation.markdown_report import check_page, group_table, number, write_section
-from thfm_ros.evaluation.matching import MIN_IOU, current_bodies
+from thfm_ros.evaluation.markdown_report import group_table, number, report_or_error
+from thfm_ros.evaluation.matching import MIN_IOU, current_bodies, pair_by_iou
 from thfm_ros.evaluation.robot_view_images import GROUPS, Composed, Group, compose
 from thfm_ros.geometry import iou
 from thfm_ros.loading import Pipeline, load_pipeline
@@ -26,8 +26,6 @@ from thfm_ros.perception.frame_window import FrameWindow
 from thfm_ros.training.augmentation.backgrounds import Backgrounds
 from thfm_ros.training.people_sources import PeopleSource
 from thfm_ros.training.shard_store import Store
-
-logger = logging.getLogger(__name__)
 
 SECTION = "robot views"
 
@@ -53,19 +51,10 @@ def measure(pipeline: Pipeline, images: Sequence[Composed]) -> GroupResult:
         clip = window.push(Frame(image.rgb, number_of * 3_600_000_000_000, "camera", None))
         assert isinstance(clip, Clip)  # stamps rise
         perception = pipeline.step(clip, frozenset({Task.BODIES}))
-        taken: set[int] = set()
-        for body in sorted(current_bodies(perception), key=lambda each: -each.score):
-            overlaps = {
-                index: iou(body.box, box)
-                for index, box in enumerate(image.people)
-                if index not in taken
-            }
-            best = max(overlaps, key=lambda index: overlaps[index], default=None)
-            if best is not None and overlaps[best] >= MIN_IOU:
-                taken.add(best)
-            else:
-                false_positives += 1
-        found += len(taken)
+        detected = {i: body.box for i, body in enumerate(current_bodies(perception))}
+        matched = pair_by_iou(dict(enumerate(image.people)), detected, MIN_IOU)
+        found += len(matched)
+        false_positives += len(detected) - len(matched)
     by_mean = sum(iou(mean, box) >= MIN_IOU for box in boxes)
     return GroupResult(len(boxes), found, by_mean, false_positives, len(images))
 
@@ -91,11 +80,13 @@ def main() -> int:
     parser.add_argument("--page", type=Path, help="write the table between its markers")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        if args.page:
-            check_page(args.page, [SECTION])
-        source = PeopleSource(Store(args.data / "val"))
-        backgrounds = Backgrounds(args.data / "backgrounds.npy")
+
+    def measure_groups() -> str:
+        try:
+            source = PeopleSource(Store(args.data / "val"))
+            backgrounds = Backgrounds(args.data / "backgrounds.npy")
+        except OSError as error:
+            raise PerceptionError(str(error)) from error
         pipeline = load_pipeline(config_from({"engine.checkpoint": args.checkpoint}))
         results = (
             (group, measure(pipeline, _images(group, source, backgrounds, args.images)))
@@ -104,15 +95,9 @@ def main() -> int:
         columns = ["people", "number", "recall (the group's mean box)", "false positives per image"]
         sha256 = find_checkpoint(args.checkpoint).sha256()
         text = f"Checkpoint SHA-256 {sha256[:16]}..., {args.images} images of each group.\n\n"
-        text += group_table(columns, rows_of(results))
-        if args.page:
-            write_section(args.page, SECTION, text)
-        else:
-            logger.info("%s", text)
-    except (PerceptionError, OSError) as error:
-        logger.error("%s", error)
-        return 2
-    return 0
+        return text + group_table(columns, rows_of(results))
+
+    return report_or_error(args.page, SECTION, measure_groups)
 
 
 def _images(
